@@ -1,0 +1,38 @@
+"""The one-time code in a message."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["extract_code"]
+
+_KEYWORD = re.compile(
+    r"code|pin\b|passcode|password|otp\b|token|verif|confirm|код|парол|подтвержд"
+    r"|c[oó]digo|codice|kod\b|kode|mã\b|代码|验证码|認証|コード|인증",
+    re.IGNORECASE,
+)
+# Digits with single spaces or hyphens between them, taken whole: a part of a longer run is no code.
+_DIGITS = re.compile(r"(?<![\d+])\d(?:[ -]?\d)*(?!\d)")
+_SHORTEST, _LONGEST = 4, 8
+
+
+def extract_code(text: str) -> str | None:
+    """Return the one-time code in a message, or None if there is none to be seen.
+
+    The code is the run of 4 to 8 digits nearest to a word such as "code", without the single spaces or hyphens inside
+    it: ``"Code Instagram: 671 094."`` gives ``"671094"``. Without such a word it is the only run of that length.
+    """
+    runs = [
+        (match.start(), match.end(), digits)
+        for match in _DIGITS.finditer(text)
+        if _SHORTEST <= len(digits := re.sub(r"\D", "", match.group())) <= _LONGEST
+    ]
+    keywords = [(match.start(), match.end()) for match in _KEYWORD.finditer(text)]
+    if not keywords:
+        return runs[0][2] if len(runs) == 1 else None
+
+    def distance(run: tuple[int, int, str]) -> int:
+        start, end, _ = run
+        return min(max(start - after, before - end) for before, after in keywords)
+
+    return min(runs, key=distance)[2] if runs else None

@@ -1,0 +1,93 @@
+"""What may be sent: input that can't be right raises `ValueError` here, before anything leaves the machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smspva_async.models import Period
+
+__all__ = ["base_url", "country", "number", "order_id", "period", "phone", "provider", "service", "services"]
+
+_PROVIDERS_OWN = {"GB": "UK"}
+
+
+def country(code: str) -> str:
+    """Return a country's code as the provider writes it: ``UK`` for the United Kingdom, whose ISO code is ``GB``."""
+    if not isinstance(code, str) or not re.fullmatch("[A-Za-z]{2}", code):
+        raise ValueError(f"a country is given by its two letters, such as 'RU': {code!r}")
+    return _PROVIDERS_OWN.get(code.upper(), code.upper())
+
+
+def service(code: str) -> str:
+    """Return a service's code."""
+    if not isinstance(code, str) or not re.fullmatch(r"[\w.-]+", code):
+        raise ValueError(f"a service is given by its code, such as 'opt16': {code!r}")
+    return code
+
+
+def services(codes: Iterable[str]) -> str:
+    """Return several services' codes as one parameter."""
+    if isinstance(codes, str) or not (listed := [service(code) for code in codes]):
+        raise ValueError(f"services are a list of one code or more: {codes!r}")
+    return ",".join(listed)
+
+
+def provider(name: str) -> str:
+    """Return a provider's name."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a provider is given by its name: {name!r}")
+    return name
+
+
+def order_id(value: int) -> str:
+    """Return an order's id."""
+    return number("an order's id", value, 1)
+
+
+def number(what: str, value: int, least: int, most: int | None = None) -> str:
+    """Return a whole number within bounds."""
+    if type(value) is not int or value < least or (most is not None and value > most):
+        bounds = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ValueError(f"{what} is a whole number, {bounds}: {value!r}")
+    return str(value)
+
+
+def period(value: Period) -> dict[str, str]:
+    """Return a period's two parameters."""
+    try:
+        return {"dtype": value.kind, "dcount": str(value.count)}
+    except AttributeError:
+        raise ValueError(f"a period is made with Period.weeks(n) or Period.months(n): {value!r}") from None
+
+
+def phone(whole: str) -> str:
+    """Return a whole phone number as the provider wants it: digits, country code first, no ``+`` (rental page)."""
+    digits = re.sub(r"[\s()-]", "", whole.removeprefix("+")) if isinstance(whole, str) else ""
+    if not re.fullmatch("[0-9]{5,15}", digits):
+        raise ValueError(f"a phone number is given whole, such as '+79096037108': {whole!r}")
+    return digits
+
+
+def base_url(url: str) -> str:
+    """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
+    parts = urlsplit(url)
+    if not re.fullmatch("[!-~]+", url) or parts.port == 0:  # reading the port raises for one that can't be
+        raise ValueError(f"the base address isn't written as one: {parts.hostname!r}")
+    if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"the base address is a plain https address without query or user: {parts.hostname!r}")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

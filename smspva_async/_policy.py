@@ -1,0 +1,125 @@
+"""Decisions as pure functions: whether to try again and when, what a tick of the watch reads.
+
+`Pace` and `Retry` are the settings that a user gives a client.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async._wire import Kind
+from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from smspva_async._diff import Track
+
+__all__ = ["Pace", "Retry", "is_worth_retrying", "plan_reads", "retry_delay"]
+
+_LONGEST_RETRY_AFTER = 120.0
+_SHARE_OF_POLLING = 0.75
+
+
+@frozen
+class Pace:
+    """How quickly a client may ask.
+
+    The default is 40 requests a minute, which the provider states for its other API; for rentals it states nothing.
+    """
+
+    gap: float = 1.5
+    """Seconds between the beginnings of two requests."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.gap < math.inf:
+            raise ValueError(f"the gap is in seconds, 0 or more: {self.gap!r}")
+
+
+@frozen
+class Retry:
+    """How often and when a failed call is tried again. What spends money is never sent twice."""
+
+    attempts: int = 4
+    """Attempts in all."""
+    first: float = 0.5
+    """Seconds to wait before the second attempt; doubled for each one after, and drawn from the upper half."""
+    cap: float = 30.0
+    """The longest wait in seconds."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"a call needs at least one attempt: {self.attempts!r}")
+        if not (0 <= self.first < math.inf and 0 <= self.cap < math.inf):
+            raise ValueError(f"waits are in seconds, 0 or more: first={self.first!r}, cap={self.cap!r}")
+
+
+def is_worth_retrying(kind: Kind, error: SmspvaError) -> bool:
+    """Tell whether a call that failed like this may be sent again, and whether that may help."""
+    if kind is Kind.SPEND:
+        return isinstance(error, ConnectionFailed) and not error.sent
+    if isinstance(error, UnexpectedResponse):
+        # A server that is down or a page of some proxy passes; a known server's unknown form doesn't.
+        return error.status // 100 == 5 or (error.status // 100 == 2 and error.data is None)  # noqa: PLR2004
+    return isinstance(error, ConnectionFailed | RequestTimeout | RateLimited)
+
+
+def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -> float | None:
+    """Return the seconds to wait after the failed attempt number `attempt`, or None if that was the last.
+
+    Args:
+        retry: The settings.
+        attempt: 1 for the first.
+        error: What went wrong; the server may ask in it for a longer wait, which is kept if it is a sensible one.
+        chance: From 0 to 1, so that many clients don't come back at once.
+
+    """
+    if attempt >= retry.attempts:
+        return None
+    asked = getattr(error, "retry_after", None) or 0.0
+    if asked > _LONGEST_RETRY_AFTER:
+        return None
+    backoff = min(retry.cap, retry.first * 2.0 ** min(attempt - 1, 60))
+    return max(asked, backoff * (1 + chance) / 2)
+
+
+def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, seconds: float, gap: float) -> list[int]:
+    """Return the orders whose messages a tick reads, in turn.
+
+    First those whose flag rose since they were last read, then those that somebody waits for, then the ones never read,
+    then those whose flag is up still; the rest fill up polling's share of the pace, one at least. Within each of these
+    the longest unread comes first.
+
+    Args:
+        tracks: What is known of each order.
+        awaited: The orders that somebody waits for.
+        seconds: How long the tick lasts.
+        gap: The least seconds between two requests.
+
+    """
+
+    def last_tried(order_id: int) -> tuple[bool, datetime | None]:
+        tried_at = tracks[order_id].tried_at
+        return (tried_at is not None, tried_at)
+
+    urgent: list[list[int]] = [[], [], [], []]
+    rest: list[int] = []
+    for order_id, track in tracks.items():
+        if track.flag_rose:
+            urgent[0].append(order_id)
+        elif order_id in awaited:
+            urgent[1].append(order_id)
+        elif track.tried_at is None:
+            urgent[2].append(order_id)
+        elif track.order.has_new_sms:
+            urgent[3].append(order_id)
+        else:
+            rest.append(order_id)
+    first = [order_id for group in urgent for order_id in sorted(group, key=last_tried)]
+    calls = math.inf if gap == 0 else _SHARE_OF_POLLING * seconds / gap
+    spare = max(1, len(rest) if calls == math.inf else int(calls) - 1 - len(first))
+    return first + sorted(rest, key=last_tried)[:spare]

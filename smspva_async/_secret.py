@@ -1,0 +1,84 @@
+"""The API key as something that doesn't show itself, and its removal from whatever a server or a log says."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import re
+from urllib.parse import quote, quote_plus
+
+__all__ = ["Secret", "hide_in_logs", "stop_hiding"]
+
+_MASK = "[key]"
+_SHORT = 8
+# Below our own transport the key is in the address, and at DEBUG these print a redirect's address or an echoing header.
+_LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+
+
+class Secret:
+    """An API key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        # As it stands, and as it comes back in an address, in JSON or in HTML.
+        escaped = json.dumps(key)[1:-1]
+        percent = quote(key, safe="")
+        forms = {key, percent, percent.lower(), quote(key), quote_plus(key), escaped, html.escape(key)}
+        forms |= {escaped.replace("/", r"\/"), json.dumps(key, ensure_ascii=False)[1:-1]}
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._encoded = [form.encode() for form in self._forms]
+        alternatives = "|".join(map(re.escape, self._forms))
+        # A short key may be part of an innocent word.
+        self._pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)" if len(key) < _SHORT else alternatives)
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    def reveal(self) -> str:
+        """Return the key itself."""
+        return self._key
+
+    def hide(self, text: str) -> str:
+        """Return the text without the key."""
+        return self._pattern.sub(_MASK, text)
+
+    def hide_in(self, body: bytes) -> bytes:
+        """Return an answer's body without the key."""
+        if not any(form in body for form in self._encoded):
+            return body
+        return self.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+class _Filter(logging.Filter):
+    """Takes the keys of open clients out of log records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: list[Secret] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = hidden = record.getMessage()
+        for secret in self.secrets:
+            hidden = secret.hide(hidden)
+        if hidden != message:
+            record.msg, record.args = hidden, None
+        return True
+
+
+_filter = _Filter()
+
+
+def hide_in_logs(secret: Secret) -> None:
+    """Keep a key out of the lower library's log until `stop_hiding` is called with it."""
+    _filter.secrets.append(secret)
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_filter)
+
+
+def stop_hiding(secret: Secret) -> None:
+    """End what `hide_in_logs` began."""
+    _filter.secrets.remove(secret)
+    if not _filter.secrets:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(_filter)

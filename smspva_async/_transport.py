@@ -1,0 +1,228 @@
+"""HTTP: one request and its answer, with the key added and removed below the httpx client.
+
+Nothing above `_KeyTransport` ever sees the key: httpx logs every address at INFO, and requests stand in tracebacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpx
+
+from smspva_async._secret import hide_in_logs, stop_hiding
+from smspva_async._wire import Answer
+from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from smspva_async._secret import Secret
+
+__all__ = ["Session", "Transport"]
+
+Transport: TypeAlias = httpx.AsyncBaseTransport
+
+_LARGEST_ANSWER = 16 * 1024 * 1024
+_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_KEYLESS = "smspva_keyless"
+_LOCATION = "smspva_location"
+
+
+class Session:
+    """An open HTTP client of one server, from its first request until it is closed.
+
+    Args:
+        base_url: The server's address.
+        secret: The key.
+        transport: What sends instead of the network; closed with the session.
+
+    """
+
+    def __init__(self, base_url: str, secret: Secret, transport: Transport | None = None) -> None:
+        self._url = httpx.URL(base_url)
+        self._secret = secret
+        self._http = httpx.AsyncClient(
+            transport=_KeyTransport(secret, self._network if transport is None else lambda: transport),
+            headers={"User-Agent": "smspva-async", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+            follow_redirects=False,
+        )
+        hide_in_logs(secret)
+
+    def _network(self) -> Transport:
+        return httpx.AsyncHTTPTransport(proxy=_proxy_for(self._url))
+
+    async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float) -> Answer:
+        """Send one request and return its answer.
+
+        Args:
+            params: The query, without the key.
+            keyed: Whether to add the key.
+            timeout: Seconds for the whole of it.
+
+        Raises:
+            ConnectionFailed: No answer; `sent` tells whether the request may have left.
+            RequestTimeout: No answer in time; the request counts as sent.
+            UnexpectedResponse: The answer is too large.
+
+        """
+        began = anyio.current_time()
+        with anyio.move_on_after(timeout):
+            # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
+            # told as such, before the time as a whole is up and the request counts as sent.
+            limits = httpx.Timeout(None, connect=timeout / 3, pool=timeout / 3)
+            response = await self._http.get(
+                self._url, params=dict(params), timeout=limits, extensions={_KEYLESS: not keyed}
+            )
+            return Answer(
+                status=response.status_code,
+                content_type=response.headers.get("content-type", ""),
+                body=response.content,
+                date=_date(response.headers.get("date")),
+                took=anyio.current_time() - began,
+                retry_after=_retry_after(response.headers),
+                location=response.extensions[_LOCATION],
+            )
+        raise RequestTimeout(f"no answer within {timeout:g} s")
+
+    async def aclose(self) -> None:
+        """Close every connection; a request under way fails."""
+        try:
+            await self._http.aclose()
+        finally:
+            stop_hiding(self._secret)
+
+
+class _KeyTransport(Transport):
+    """Adds the key to a request on its way out, and takes it from whatever comes back, failures included.
+
+    Args:
+        secret: The key.
+        make: Makes the transport below. Called again to replace one that has lost its connections.
+
+    """
+
+    def __init__(self, secret: Secret, make: Callable[[], Transport]) -> None:
+        self._secret = secret
+        self._make = make
+        self._below = make()
+        self._connected = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        below = self._below
+        outcome = await self._outcome(request, below)
+        if isinstance(outcome, ConnectionFailed) and isinstance(outcome.__cause__, httpx.PoolTimeout):
+            # httpcore 1.0.9 can lose a connection when the request that was to have it is cancelled. A pool that has
+            # none to give while no request has any is lost for good.
+            if below is self._below and not self._connected:
+                self._below = self._make()
+            if below is not self._below:
+                await below.aclose()
+                outcome = await self._outcome(request, self._below)
+        if isinstance(outcome, httpx.Response):
+            return outcome
+        # Raised here, outside of any `except`, so that no cause, context or frame below leads to the key.
+        raise outcome
+
+    async def _outcome(self, request: httpx.Request, below: Transport) -> httpx.Response | SmspvaError:
+        connected = False
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal connected
+            if not connected and event.endswith("send_request_headers.started"):
+                connected = True
+                self._connected += 1
+
+        url = request.url
+        if not request.extensions[_KEYLESS]:
+            url = url.copy_add_param("apikey", self._secret.reveal())
+        keyed = httpx.Request(
+            request.method, url, headers=request.headers, extensions={**request.extensions, "trace": trace}
+        )
+        try:
+            response = await below.handle_async_request(keyed)
+            try:
+                return await self._read(response)
+            finally:
+                await response.aclose()
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
+            return self._failure(error)
+        except BaseException as error:
+            # Cancelled: the frames below hold the request with the key.
+            error.__traceback__ = None
+            raise
+        finally:
+            if connected:
+                self._connected -= 1
+
+    async def _read(self, response: httpx.Response) -> httpx.Response | SmspvaError:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _LARGEST_ANSWER:
+                return UnexpectedResponse(
+                    f"the answer is larger than {_LARGEST_ANSWER // 2**20} MiB",
+                    status=response.status_code,
+                    content_type=self._secret.hide(response.headers.get("content-type", "")),
+                )
+        headers = {
+            name: self._secret.hide(response.headers[name])
+            for name in ("content-type", "date", "retry-after")
+            if name in response.headers
+        }
+        # Not as a header: httpx refuses an answer with an address that it can't read, whether followed or not.
+        location = self._secret.hide(response.headers.get("location", ""))
+        content = self._secret.hide_in(bytes(body))
+        return httpx.Response(
+            response.status_code,
+            headers=httpx.Headers(headers, encoding="utf-8"),
+            content=content,
+            extensions={_LOCATION: location},
+        )
+
+    def _failure(self, error: Exception) -> ConnectionFailed:
+        kind = type(error)
+        reason = self._secret.hide(str(error))
+        told = f"{kind.__name__}: {reason}" if reason else kind.__name__
+        never = isinstance(error, _NEVER_CONNECTED)
+        failure = ConnectionFailed(
+            f"no connection ({told}); nothing was sent" if never else f"the connection broke ({told})", sent=not never
+        )
+        if isinstance(error, httpx.TransportError):
+            # A copy, since the original leads to the key.
+            failure.__cause__ = kind(reason)
+        return failure
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment names for an address; httpx looks there only if it has no transport."""
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _date(value: str | None) -> datetime | None:
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        date = parsedate_to_datetime(value or "")
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return None
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    value = headers.get("retry-after", "")
+    if value.strip().isdecimal():
+        return float(value)
+    until = _date(value)
+    if until is None:
+        return None
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())

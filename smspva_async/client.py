@@ -1,0 +1,320 @@
+"""The client: a method per call of the provider's rental API."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async import _params, _wire
+from smspva_async._caller import Caller
+from smspva_async._policy import Pace, Retry
+from smspva_async._secret import Secret
+from smspva_async._transport import Session
+from smspva_async.models import Period, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from smspva_async._transport import Transport
+    from smspva_async.errors import OutcomeUnknown
+    from smspva_async.models import Country, Offer, Order, PastOrder, Rental, RestoreQuote, Sms
+
+__all__ = ["SmspvaClient"]
+
+_WEEK = Period.weeks(1)
+
+
+class SmspvaClient:
+    """A client of SMSPVA's number rental API, for asyncio and trio.
+
+    Use it as an async context manager, or call `aclose` when done. One client serves any number of tasks; they share
+    its pace. Calls that only read, and `activate`, are tried again when the network or the server fails; calls that
+    spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
+
+    Every call may raise `ApiError` and its kinds (the provider refused: nothing was done), `ConnectionFailed`,
+    `RequestTimeout`, `UnexpectedResponse` and `ClientClosed`; calls that spend raise `OutcomeUnknown` where the others
+    raise one of those after sending. Input that can't be right raises `ValueError` before anything is sent.
+
+    Args:
+        api_key: The account's key; None takes it from the environment variable ``SMSPVA_API_KEY``.
+        base_url: The server's address, for a mirror or a simulator. https, or http on this machine.
+        timeout: Seconds for one attempt as a whole; waiting for the pace is not counted.
+        pace: How quickly requests may follow each other.
+        retry: How often and when calls that may be repeated are tried again.
+        transport: An httpx transport to send with instead of the network; closed with the client.
+
+    Raises:
+        ValueError: There is no key, or a setting can't be right.
+
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str = "https://smspva.com/api/rent.php",
+        timeout: float = 30.0,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
+        retry: Retry = Retry(),  # noqa: B008 - frozen
+        transport: Transport | None = None,
+    ) -> None:
+        given = os.environ.get("SMSPVA_API_KEY", "") if api_key is None else api_key
+        api_key = None  # so that it isn't in this frame when something below raises
+        usable = isinstance(given, str) and given.strip().isascii() and given.strip().isprintable()
+        secret = Secret(given.strip()) if usable and given.strip() else None
+        del given
+        if secret is None:
+            raise ValueError("no usable API key: pass api_key or set the environment variable SMSPVA_API_KEY")
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"the timeout is in seconds, more than 0: {timeout!r}")
+        self._base_url = _params.base_url(base_url)
+        self._caller = Caller(
+            lambda: Session(self._base_url, secret, transport), timeout=timeout, gap=pace.gap, retry=retry
+        )
+
+    def __repr__(self) -> str:
+        return f"<SmspvaClient {self._base_url}>"
+
+    async def __aenter__(self) -> Self:
+        self._caller.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client and its connections. Calls under way fail; later ones raise `ClientClosed`."""
+        await self._caller.aclose()
+
+    # -- what can be rented ------------------------------------------------------------------------------------------
+
+    async def countries(self) -> Rows[Country]:
+        """Return the countries that have numbers (`getcountries`)."""
+        return await self._caller.call(_wire.GET_COUNTRIES, {})
+
+    async def offers(self, country: str, period: Period = _WEEK) -> Rows[Offer]:
+        """Return the services to rent in a country, with price per day in US dollars and availability (`getdata`).
+
+        Args:
+            country: Two letters. ``GB`` is sent as ``UK``, as the provider wants it.
+            period: For how long.
+
+        """
+        return await self._caller.call(_wire.GET_DATA, {"country": _params.country(country), **_params.period(period)})
+
+    # -- renting: spends money ---------------------------------------------------------------------------------------
+
+    async def rent(self, country: str, service: str, period: Period, *, provider: str | None = None) -> Rental:
+        """Rent a number (`create`). Spends money; sent once.
+
+        Args:
+            country: Two letters.
+            service: The service's code, such as ``opt16``.
+            period: For how long.
+            provider: One of the providers behind the offer, for servers that name them.
+
+        Raises:
+            NoNumbers: None is available; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        params = {"country": _params.country(country), "service": _params.service(service), **_params.period(period)}
+        if provider is not None:
+            params["provider"] = _params.provider(provider)
+        return await self._caller.call(_wire.CREATE, params)
+
+    async def rent_multi(
+        self, country: str, services: Iterable[str], period: Period, *, provider: str | None = None
+    ) -> Rows[Rental]:
+        """Rent a number for several services at once (`create_multi`). Spends money; sent once.
+
+        A rental that can't be read stands in `Rows.skipped`, with whatever the server said of it: it is paid.
+
+        Args:
+            country: Two letters.
+            services: The services' codes.
+            period: For how long.
+            provider: One of the providers behind the offer, for servers that name them.
+
+        Raises:
+            NoNumbers: None is available; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        params = {"country": _params.country(country), "services": _params.services(services)}
+        params |= _params.period(period)
+        if provider is not None:
+            params["provider"] = _params.provider(provider)
+        return await self._caller.call(_wire.CREATE_MULTI, params)
+
+    async def add_service(
+        self, order_id: int, service: str, *, phone: str, rent_days: int | None = None
+    ) -> Rental | None:
+        """Rent a further service on a number (`add_service_to_order`). Spends money; sent once.
+
+        Args:
+            order_id: The order that has the number.
+            service: The further service's code.
+            phone: The whole number, such as `Order.phone`.
+            rent_days: For how many days, 1 to 90; None leaves it to the server.
+
+        Returns:
+            The new rental where the server describes it, None where it says no more than that it is done.
+
+        Raises:
+            OrderNotFound: There is no such order; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        params = {
+            "id": _params.order_id(order_id),
+            "service": _params.service(service),
+            "pnumber": _params.phone(phone),
+        }
+        if rent_days is not None:
+            params["rent_days"] = _params.number("rent_days", rent_days, 1, 90)
+        return await self._caller.call(_wire.ADD_SERVICE, params)
+
+    async def prolong(self, order_id: int, period: Period) -> None:
+        """Prolong a rental (`prolong`). Spends money; sent once.
+
+        The provider allows it within the last 7 days of a rental, and 90 days in all (rental page).
+
+        Raises:
+            OrderNotFound: There is no such order; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        await self._caller.call(_wire.PROLONG, {"id": _params.order_id(order_id), **_params.period(period)})
+
+    # -- orders and messages -----------------------------------------------------------------------------------------
+
+    async def orders(self) -> Rows[Order]:
+        """Return the account's orders (`orders`)."""
+        return await self._caller.call(_wire.ORDERS, {})
+
+    async def sms(self, order_id: int) -> Rows[Sms]:
+        """Return the messages that an order's number received (`sms`).
+
+        Raises:
+            OrderNotFound: There is no such order.
+
+        """
+        return await self._caller.call(_wire.SMS, {"id": _params.order_id(order_id)})
+
+    async def activate(self, order_id: int) -> None:
+        """Ask for a number's activation (`activate`).
+
+        It takes 10 to 15 minutes on average, sometimes much longer, and lasts 10 to 30 minutes (rental page). Asking
+        twice does no harm.
+
+        Raises:
+            OrderNotFound: There is no such order.
+
+        """
+        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)})
+
+    async def delete(self, order_id: int) -> None:
+        """Give a number up (`delete`). Destroys; sent once. There is no refund once a message was received.
+
+        Raises:
+            OrderNotFound: There is no such order.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        await self._caller.call(_wire.DELETE, {"id": _params.order_id(order_id)})
+
+    # -- the archive -------------------------------------------------------------------------------------------------
+
+    async def history(self, *, skip: int = 0, take: int = 50) -> Rows[PastOrder]:
+        """Return past orders (`get_rent_history`).
+
+        Args:
+            skip: How many to pass over.
+            take: How many to return at most.
+
+        """
+        params = {"skip": _params.number("skip", skip, 0), "take": _params.number("take", take, 1)}
+        return await self._caller.call(_wire.HISTORY, params)
+
+    async def iter_history(self, *, page: int = 50) -> AsyncIterator[PastOrder]:
+        """Iterate over all past orders, each once (`get_rent_history`).
+
+        Args:
+            page: How many to ask for at a time.
+
+        """
+        skip = 0
+        seen: set[int] = set()
+        while rows := await self.history(skip=skip, take=page):
+            # An order archived meanwhile moves the others on by one, so that a page may begin with known ones.
+            fresh = [order for order in rows if order.order_id not in seen]
+            seen.update(order.order_id for order in fresh)
+            for order in fresh:
+                yield order
+            if not fresh:
+                return  # a server that ignores `skip` would go on for ever
+            skip += len(rows) + len(rows.skipped)
+
+    async def restore_quote(self, order_id: int) -> RestoreQuote:
+        """Return what restoring an expired order would cost (`restore_user_precalc`). Spends nothing.
+
+        Raises:
+            RestoreRefused: It can't be restored; `code` says why.
+            OrderNotFound: There is no such order.
+
+        """
+        return await self._caller.call(_wire.RESTORE_QUOTE, {"id": _params.order_id(order_id)})
+
+    async def restore(self, order_id: int) -> int | None:
+        """Restore an expired order (`restore_user`). Spends money; sent once.
+
+        Returns:
+            The new order id where the server names one.
+
+        Raises:
+            RestoreRefused: It can't be restored; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            OrderNotFound: There is no such order; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        return await self._caller.call(_wire.RESTORE, {"id": _params.order_id(order_id)})
+
+    @property
+    def unsettled(self) -> Sequence[OutcomeUnknown]:
+        """Spending calls of this client whose outcome isn't known: failed after sending, or cancelled."""
+        return tuple(self._caller.unsettled)
+
+    def _polling(self, deadline: float) -> _PollingView:
+        """Return what a watcher asks instead of the client itself."""
+        return _PollingView(self._caller, deadline)
+
+
+@frozen
+class _PollingView:
+    """The client as a watcher sees it: the same calls, with a deadline that leaves out waiting for the pace."""
+
+    _caller: Caller
+    _deadline: float
+
+    @property
+    def gap(self) -> float:
+        """The least seconds between two requests."""
+        return self._caller.gap
+
+    async def orders(self, begun: Callable[[], None]) -> Rows[Order]:
+        return await self._caller.call(_wire.ORDERS, {}, deadline=self._deadline, begun=begun)
+
+    async def sms(self, order_id: int, begun: Callable[[], None]) -> Rows[Sms]:
+        params = {"id": _params.order_id(order_id)}
+        return await self._caller.call(_wire.SMS, params, deadline=self._deadline, begun=begun)

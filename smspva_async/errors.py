@@ -1,0 +1,295 @@
+"""What can go wrong, as one tree.
+
+    SmspvaError
+    ├── ConnectionFailed             no connection, or it broke
+    ├── RequestTimeout               no answer in time
+    ├── UnexpectedResponse           an answer that can't be read
+    ├── OutcomeUnknown               a spending call without a readable answer: it may have been done
+    ├── ApiError                     the provider refused; nothing was done
+    │   ├── InvalidKey
+    │   ├── NoNumbers
+    │   ├── InsufficientFunds
+    │   ├── OrderNotFound
+    │   ├── RateLimited
+    │   └── RestoreRefused
+    ├── WaitTimeout                  also a TimeoutError
+    ├── OrderGone
+    ├── Lagged
+    ├── JournalError
+    │   └── JournalLocked
+    ├── ClientClosed
+    └── WatcherClosed
+
+Each names the API method and the elapsed time where there is one, can be pickled and copied, and never holds the key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from smspva_async.models import OrderState
+
+__all__ = [
+    "ApiError",
+    "ClientClosed",
+    "ConnectionFailed",
+    "InsufficientFunds",
+    "InvalidKey",
+    "JournalError",
+    "JournalLocked",
+    "Lagged",
+    "NoNumbers",
+    "OrderGone",
+    "OrderNotFound",
+    "OutcomeUnknown",
+    "RateLimited",
+    "RequestTimeout",
+    "RestoreRefused",
+    "SmspvaError",
+    "UnexpectedResponse",
+    "WaitTimeout",
+    "WatcherClosed",
+]
+
+
+class SmspvaError(Exception):
+    """Root of everything this library raises of its own accord, `ValueError` for impossible input aside.
+
+    Attributes:
+        message: What happened and what to do, without the method and the time.
+        method: The provider's method that was called, such as ``"orders"``; None where none was.
+        elapsed: Seconds from the call (its wait for the pace included) to the failure; None where nothing was timed.
+
+    """
+
+    def __init__(self, message: str, *, method: str | None = None, elapsed: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.method = method
+        self.elapsed = elapsed
+
+    def __str__(self) -> str:
+        told = self.message if self.method is None else f"{self.method}: {self.message}"
+        return told if self.elapsed is None else f"{told} [after {self.elapsed:.1f} s]"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args` alone, which knows nothing of keyword arguments.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[SmspvaError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SmspvaError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConnectionFailed(SmspvaError):
+    """The server could not be reached, or the connection broke before an answer to a call that spends nothing.
+
+    Attributes:
+        sent: Whether the request may have left this machine.
+
+    """
+
+    def __init__(self, message: str, *, sent: bool, method: str | None = None, elapsed: float | None = None) -> None:
+        super().__init__(message, method=method, elapsed=elapsed)
+        self.sent = sent
+
+
+class RequestTimeout(SmspvaError):
+    """No answer within the client's `timeout`, to a call that spends nothing."""
+
+
+class UnexpectedResponse(SmspvaError):
+    """The answer is not what the API promises: no JSON, another shape, or an HTTP status that tells of a failure.
+
+    Attributes:
+        status: The HTTP status.
+        content_type: The answer's ``Content-Type``, or ``""``.
+        excerpt: The beginning of the answer's text.
+        data: What was read as far as it could be, otherwise None.
+        retry_after: Seconds that the server asks to wait, or None.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        content_type: str = "",
+        excerpt: str = "",
+        data: object = None,
+        retry_after: float | None = None,
+        method: str | None = None,
+        elapsed: float | None = None,
+    ) -> None:
+        super().__init__(message, method=method, elapsed=elapsed)
+        self.status = status
+        self.content_type = content_type
+        self.excerpt = excerpt
+        self.data = data
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(SmspvaError):
+    """A call that spends or destroys was sent, and no readable answer came: it may have been done or not.
+
+    Don't repeat the call before you know. The error also stands in `SmspvaClient.unsettled`.
+
+    Attributes:
+        params: The call's parameters, without the key.
+        started_at: Aware UTC time at which the call began, by the local clock.
+        known: Order id -> `until` of the orders that the client knew of before, as last seen.
+        data: What the server sent, as far as it could be read; a paid order's id may stand in it.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str,
+        params: Mapping[str, str],
+        started_at: datetime,
+        known: Mapping[int, datetime],
+        data: object = None,
+        elapsed: float | None = None,
+    ) -> None:
+        super().__init__(message, method=method, elapsed=elapsed)
+        self.params = params
+        self.started_at = started_at
+        self.known = known
+        self.data = data
+
+
+class ApiError(SmspvaError):
+    """The provider refused the call and said so: nothing was done and nothing charged.
+
+    Attributes:
+        msg: The provider's own words.
+        code: The code that stands first in `msg` if it is one of the rental page's list, such as ``"NOBALANCE"``.
+        data: What came beside the message, or None.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        msg: str = "",
+        code: str | None = None,
+        data: object = None,
+        method: str | None = None,
+        elapsed: float | None = None,
+    ) -> None:
+        super().__init__(message, method=method, elapsed=elapsed)
+        self.msg = msg
+        self.code = code
+        self.data = data
+
+
+class InvalidKey(ApiError):
+    """The API key is missing, unknown or banned."""
+
+
+class NoNumbers(ApiError):
+    """No number is available for this country, service and period."""
+
+
+class InsufficientFunds(ApiError):
+    """The account's balance doesn't cover it."""
+
+
+class OrderNotFound(ApiError):
+    """There is no such order, or it belongs to another account."""
+
+
+class RateLimited(ApiError):
+    """Too many requests.
+
+    Attributes:
+        retry_after: Seconds that the server asks to wait, or None if it didn't say.
+
+    """
+
+    retry_after: float | None = None
+
+
+class RestoreRefused(ApiError):
+    """The order can't be restored; `code` says why where the provider gave a code."""
+
+
+class WaitTimeout(SmspvaError, TimeoutError):
+    """What was waited for didn't happen in time. Nothing is discarded: it can still be read from the events.
+
+    Attributes:
+        order_id: The order that was waited on.
+        state: Its state as last seen, None if the order was never listed.
+        last_success: Aware UTC time of the last good `orders` poll, or None.
+        last_failure: What the last failed poll said, or None.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        order_id: int,
+        state: OrderState | None,
+        last_success: datetime | None,
+        last_failure: str | None,
+        elapsed: float | None = None,
+    ) -> None:
+        super().__init__(message, elapsed=elapsed)
+        self.order_id = order_id
+        self.state = state
+        self.last_success = last_success
+        self.last_failure = last_failure
+
+
+class OrderGone(SmspvaError):
+    """The order that was waited on has been removed or has expired.
+
+    Attributes:
+        order_id: The order that was waited on.
+
+    """
+
+    def __init__(self, message: str, *, order_id: int, elapsed: float | None = None) -> None:
+        super().__init__(message, elapsed=elapsed)
+        self.order_id = order_id
+
+
+class Lagged(SmspvaError):
+    """The place to read on from isn't in the journal: its events are no longer kept, or it lies in the future.
+
+    Attributes:
+        resume: The nearest place that can be read from, to be passed as ``events(after=...)``.
+
+    """
+
+    def __init__(self, message: str, *, resume: int) -> None:
+        super().__init__(message)
+        self.resume = resume
+
+
+class JournalError(SmspvaError):
+    """The journal can't be read or written."""
+
+
+class JournalLocked(JournalError):
+    """Another watcher has the journal open."""
+
+
+class ClientClosed(SmspvaError):
+    """The client was used after it had been closed."""
+
+
+class WatcherClosed(SmspvaError):
+    """The watcher was used before it was entered or after it had been left."""

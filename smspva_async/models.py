@@ -1,0 +1,243 @@
+"""What the API speaks of: countries, offers, orders, messages, and the list they come in.
+
+Every model is a frozen attrs class. Fields that the server sent and the model doesn't know are kept in `extra`, which
+takes no part in equality and hash. Times are aware UTC datetimes, prices are US dollars as `Decimal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Literal, TypeVar
+
+from attrs import Factory, field, frozen
+
+from smspva_async._codes import extract_code
+
+__all__ = [
+    "Country",
+    "Offer",
+    "Order",
+    "OrderState",
+    "PastOrder",
+    "Period",
+    "Rental",
+    "RestoreQuote",
+    "Rows",
+    "SkippedRow",
+    "Sms",
+]
+
+T = TypeVar("T")
+
+_DAYS = {"week": 7, "month": 30}
+_LONGEST_DAYS = 90
+
+
+def _extra() -> Any:  # noqa: ANN401 - attrs types a field by what its class declares
+    return field(factory=dict[str, object], eq=False, repr=False, kw_only=True)
+
+
+@frozen
+class Period:
+    """How long to rent: whole weeks or whole months, 7 to 90 days (rental page; a month counts as 30 days here).
+
+    Make one with `Period.weeks` or `Period.months`. A period that can't be rented raises `ValueError`.
+    """
+
+    kind: Literal["week", "month"]
+    count: int
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind not in _DAYS:
+            raise ValueError(f"a period is in weeks or months, not in {self.kind!r}")
+        if type(self.count) is not int or self.count < 1:
+            raise ValueError(f"a period lasts one {self.kind} at least, as a whole number: {self.count!r}")
+        if self.days > _LONGEST_DAYS:
+            raise ValueError(f"a rental lasts {_LONGEST_DAYS} days at most: {self.count} {self.kind}s are {self.days}")
+
+    @classmethod
+    def weeks(cls, count: int) -> Period:
+        """Return a period of `count` weeks, 1 to 12."""
+        return cls("week", count)
+
+    @classmethod
+    def months(cls, count: int) -> Period:
+        """Return a period of `count` months, 1 to 3."""
+        return cls("month", count)
+
+    @property
+    def days(self) -> int:
+        """The period in days."""
+        return _DAYS[self.kind] * self.count
+
+
+class OrderState(IntEnum):
+    """The state of a number (rental page)."""
+
+    INACTIVE = 0
+    """Not active: activate it before a message is sent to it."""
+    ACTIVE = 1
+    """Can receive messages."""
+    ACTIVATING = 2
+    """Waiting in the queue for activation."""
+    ABSENT = -1
+    """The number is not in the provider's system."""
+    UNKNOWN = -99
+    """A state that the rental page doesn't list; `Order.raw_state` has the server's number."""
+
+
+@frozen
+class Country:
+    """A country with numbers (`getcountries`)."""
+
+    name: str
+    code: str
+    """Two letters as the provider writes them; the United Kingdom is ``UK``."""
+    switch_type: str | int | None = None
+    """How numbers of this country are switched on, as the server puts it; None where it doesn't say."""
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class Offer:
+    """A service that can be rented in a country (`getdata`)."""
+
+    name: str
+    service: str
+    """The service's code, such as ``opt16``."""
+    price_day: Decimal
+    """US dollars per day."""
+    count: int
+    """Numbers available; the sum where the server counts by provider (those counts are in `extra` then)."""
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class Rental:
+    """A number just rented (`create`, `create_multi`, `add_service_to_order`)."""
+
+    id: int
+    phone: str
+    """The whole number, such as ``+79096037108``."""
+    service: str
+    until: datetime
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class Order:
+    """A rented number (`orders`)."""
+
+    id: int
+    service: str
+    """The service's code, such as ``opt16``."""
+    service_name: str
+    """The service's name, ``""`` where the server leaves it out."""
+    state: OrderState
+    phone: str
+    """The whole number, such as ``+79096068511``."""
+    country: str
+    has_new_sms: bool
+    """The server's flag for a new message; whether reading messages clears it isn't known."""
+    until: datetime
+    """When the rental ends."""
+    can_prolong: bool = False
+    can_prolong_days: int | None = None
+    can_prolong_until: datetime | None = None
+    last_online: datetime | None = None
+    raw_state: int = field(default=Factory(lambda order: int(order.state), takes_self=True))
+    """The state as the server numbers it."""
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class Sms:
+    """A message that a number received (`sms`). It has no id of its own."""
+
+    text: str
+    sender: str | None = None
+    received: datetime | None = None
+    other: bool = False
+    """True for a message that the server lists apart, as belonging to another service."""
+    extra: Mapping[str, object] = _extra()
+
+    @property
+    def code(self) -> str | None:
+        """The one-time code in the text, or None; see `extract_code`."""
+        return extract_code(self.text)
+
+
+@frozen
+class PastOrder:
+    """An order of the archive (`get_rent_history`)."""
+
+    order_id: int
+    service: str
+    phone: str
+    had_sms: bool
+    days: int
+    country: str
+    begin: datetime
+    end: datetime
+    closed: datetime | None
+    restorable: bool | None = None
+    """Whether the server calls it restorable; None where it doesn't say."""
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class RestoreQuote:
+    """What it costs to restore an expired order (`restore_user_precalc`)."""
+
+    order_id: int
+    country: str
+    service: str
+    service_name: str
+    phone: str
+    price: Decimal
+    """US dollars for the overdue days and the prepaid ones together."""
+    overdue_days: int
+    prolong_days: int
+    extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class SkippedRow:
+    """A row of a list that could not be read."""
+
+    reason: str
+    raw: object = field(hash=False)
+    order_id: int | None = None
+    """The row's order id where that much was readable."""
+
+
+class Rows(list[T]):
+    """The rows of an answer: a list, and what is to be known about the answer as a whole."""
+
+    skipped: tuple[SkippedRow, ...]
+    """Rows that could not be read."""
+    date: datetime | None
+    """When the server answered, by its own clock (the ``Date`` header), or None."""
+    took: float
+    """Seconds from sending the request to its answer."""
+
+    def __init__(
+        self,
+        rows: Iterable[T] = (),
+        *,
+        skipped: Iterable[SkippedRow] = (),
+        date: datetime | None = None,
+        took: float = 0.0,
+    ) -> None:
+        super().__init__(rows)
+        self.skipped = tuple(skipped)
+        self.date = date
+        self.took = took
+
+
+def utc(seconds: float) -> datetime:
+    """Return the aware UTC datetime of a unix time."""
+    return datetime.fromtimestamp(seconds, UTC)
