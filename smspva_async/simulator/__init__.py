@@ -1,0 +1,46 @@
+"""SMSPVA's rental API in memory, for tests and demonstrations.
+
+It is written from the provider's rental page and from what was seen of the live server, and shares no code with the
+client: a fake that shares the client's tables shares its mistakes.
+
+    sim = Simulator(seed=1, dialect="live")
+    client = SmspvaClient("any", transport=sim.transport())
+    order = sim.add_order(country="RU", service="opt16")
+    sim.deliver(order.id, "Code Instagram: 671 094.", sender="Instagram")
+    sim.faults.next("orders", "html")
+
+A `Simulator` is also an ASGI app, which any ASGI server can serve.
+"""
+
+from smspva_async.simulator._catalogue import Activation, Country, Offer
+from smspva_async.simulator._dialects import DialectName
+from smspva_async.simulator._faults import AnyMethod, Fault, FaultName, Faults
+from smspva_async.simulator._methods import MethodName
+from smspva_async.simulator._orders import Message, SimulatedOrder
+from smspva_async.simulator._refusals import RestoreRefusal
+from smspva_async.simulator._simulator import RecordedRequest, Simulator
+from smspva_async.simulator._switches import RateLimitAnswer, SmsOrder, Switches
+from smspva_async.simulator._transport import SimulatorTransport
+from smspva_async.simulator.virtual_time import VirtualTimeLoop
+
+__all__ = [
+    "Activation",
+    "AnyMethod",
+    "Country",
+    "DialectName",
+    "Fault",
+    "FaultName",
+    "Faults",
+    "Message",
+    "MethodName",
+    "Offer",
+    "RateLimitAnswer",
+    "RecordedRequest",
+    "RestoreRefusal",
+    "SimulatedOrder",
+    "Simulator",
+    "SimulatorTransport",
+    "SmsOrder",
+    "Switches",
+    "VirtualTimeLoop",
+]

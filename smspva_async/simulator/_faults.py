@@ -1,0 +1,284 @@
+"""Faults by script and by seed: what goes wrong between the client and the provider, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from attrs import frozen
+
+from smspva_async.simulator._methods import LIST_METHODS, METHOD_NAMES, MethodName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FAULT_NAMES", "AnyMethod", "Fault", "FaultName", "Faults"]
+
+FaultName = Literal[
+    "refused",
+    "connect_timeout",
+    "lost",
+    "reset",
+    "hang",
+    "latency",
+    "slow_body",
+    "cut",
+    "half",
+    "http_500",
+    "http_503",
+    "html_502",
+    "http_429",
+    "too_many",
+    "html",
+    "text",
+    "redirect",
+    "echo",
+    "refusal",
+    "empty",
+    "flapping",
+    "duplicate",
+    "bad_row",
+    "nameless_row",
+    "unknown_state",
+]
+FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
+
+AnyMethod: TypeAlias = 'MethodName | Literal["*"]'
+
+
+@frozen
+class _Kind:
+    """What is true of a kind of fault."""
+
+    done: bool
+    """Whether the deed is done unless the test says otherwise."""
+    choosable: bool = False
+    """Whether the test may say otherwise."""
+    seconds: float | None = None
+    """Its time unless the test says otherwise; None: it has none."""
+    methods: tuple[MethodName, ...] = METHOD_NAMES
+    random: tuple[MethodName, ...] | None = None
+    """The methods it befalls at random, if not all of them."""
+
+
+_KINDS: dict[FaultName, _Kind] = {
+    "refused": _Kind(done=False),
+    "connect_timeout": _Kind(done=False),
+    "lost": _Kind(done=True, choosable=True),
+    "reset": _Kind(done=True, choosable=True),
+    "hang": _Kind(done=True, choosable=True),
+    "latency": _Kind(done=True, seconds=10.0),
+    "slow_body": _Kind(done=True, seconds=10.0),
+    "cut": _Kind(done=True, choosable=True),
+    "half": _Kind(done=True, choosable=True),
+    "http_500": _Kind(done=False, choosable=True),
+    "http_503": _Kind(done=False, choosable=True),
+    "html_502": _Kind(done=False, choosable=True),
+    "http_429": _Kind(done=False, seconds=5.0),
+    "too_many": _Kind(done=False),
+    "html": _Kind(done=True, choosable=True),
+    "text": _Kind(done=True, choosable=True),
+    "redirect": _Kind(done=False, choosable=True),
+    "echo": _Kind(done=False),
+    "refusal": _Kind(done=False, random=()),
+    "empty": _Kind(done=True, methods=LIST_METHODS),
+    "flapping": _Kind(done=True, methods=LIST_METHODS),
+    # A message that comes doubled can't be told from two messages, so chance leaves `sms` alone.
+    "duplicate": _Kind(done=True, methods=LIST_METHODS, random=("getcountries", "getdata", "orders")),
+    "bad_row": _Kind(done=True, methods=LIST_METHODS),
+    "nameless_row": _Kind(done=True, methods=LIST_METHODS),
+    "unknown_state": _Kind(done=True, methods=("orders",)),
+}
+
+
+def _random_methods(name: FaultName) -> tuple[MethodName, ...]:
+    kind = _KINDS[name]
+    return kind.methods if kind.random is None else kind.random
+
+
+_RANDOM_NAMES: tuple[FaultName, ...] = tuple(name for name in FAULT_NAMES if _random_methods(name))
+
+
+@frozen
+class Fault:
+    """One fault, as it is met."""
+
+    name: FaultName
+    done: bool
+    """Whether the provider does what was asked although the client won't hear of it."""
+    seconds: float = 0.0
+    """How long the answer is late or takes, or what `Retry-After` says."""
+    msg: str = ""
+    """What a `refusal` says."""
+
+
+class Faults:
+    """What goes wrong, by script (`next`, `always`) or by chance (`rate`).
+
+    A request meets one fault at most: the first in the queue that fits its method, else what was set for always, else
+    one drawn by chance. `"*"` stands for any method that the fault can befall.
+
+    ==================  ==============================================================================  =========
+    fault               what the client sees                                                            the deed
+    ==================  ==============================================================================  =========
+    `refused`           the connection is refused                                                       never
+    `connect_timeout`   the connection isn't made in time                                               never
+    `lost`              the server closes the connection instead of an answer                           done *
+    `reset`             the connection is reset while the answer is waited for                          done *
+    `hang`              no answer, ever                                                                 done *
+    `latency`           the whole answer comes `seconds` late (10)                                      done
+    `slow_body`         the body takes `seconds` to come (10)                                           done
+    `cut`               the connection drops in the middle of the body                                  done *
+    `half`              a whole HTTP answer whose JSON stops in the middle                              done *
+    `http_500`          HTTP 500 without a body                                                         not done *
+    `http_503`          HTTP 503 with a plain text                                                      not done *
+    `html_502`          HTTP 502 with an HTML page                                                      not done *
+    `http_429`          HTTP 429 with `Retry-After: seconds` (5)                                        never
+    `too_many`          the refusal `TOO MANY REQUESTS`                                                 never
+    `html`              an HTML page under HTTP 200                                                     done *
+    `text`              a plain text in Russian under HTTP 200                                          done *
+    `redirect`          HTTP 302 whose `Location` repeats the query, key included                       not done *
+    `echo`              a refusal whose message repeats the key                                         never
+    `refusal`           a refusal with the message `msg`                                                never
+    `empty`             an empty list where rows are due                                                done
+    `flapping`          one row of a list is missing                                                    done
+    `duplicate`         one row comes twice                                                             done
+    `bad_row`           one row can't be read but for its id                                            done
+    `nameless_row`      one row can't be read at all                                                    done
+    `unknown_state`     one order is in a state never seen                                              done
+    ==================  ==============================================================================  =========
+
+    `*`: the default, `done=` of the script says otherwise.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = Random(f"{seed} faults")  # noqa: S311 - not cryptography
+        self._queue: deque[tuple[AnyMethod, Fault]] = deque()
+        self._always: dict[AnyMethod, Fault] = {}
+        self._probability = 0.0
+        self._kinds: tuple[FaultName, ...] = _RANDOM_NAMES
+        self._methods: tuple[MethodName, ...] = METHOD_NAMES
+
+    @property
+    def pending(self) -> int:
+        """How many scripted faults no request has met yet."""
+        return len(self._queue)
+
+    def next(
+        self,
+        method: AnyMethod,
+        fault: FaultName,
+        *,
+        count: int = 1,
+        done: bool | None = None,
+        seconds: float | None = None,
+        msg: str | None = None,
+    ) -> None:
+        """Let the next request of a method, or the next `count`, meet a fault. Calls queue up."""
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        entry: tuple[AnyMethod, Fault] = (method, _fault(method, fault, done, seconds, msg))
+        self._queue.extend([entry] * count)
+
+    def always(
+        self,
+        method: AnyMethod,
+        fault: FaultName,
+        *,
+        done: bool | None = None,
+        seconds: float | None = None,
+        msg: str | None = None,
+    ) -> None:
+        """Let every request of a method meet a fault until `clear`: an outage."""
+        self._always[method] = _fault(method, fault, done, seconds, msg)
+
+    def rate(
+        self,
+        probability: float,
+        *,
+        kinds: Iterable[FaultName] | None = None,
+        methods: Iterable[MethodName] | None = None,
+    ) -> None:
+        """Let requests meet a random fault with this probability; 0 ends it.
+
+        `kinds` and `methods` narrow the choice. Chance has no `refusal`, and no `duplicate` of a message or of an
+        archived order, since no client could see through that.
+        """
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability must be between 0 and 1, not {probability}")
+        chosen_kinds = _RANDOM_NAMES if kinds is None else tuple(kinds)
+        chosen_methods = METHOD_NAMES if methods is None else tuple(methods)
+        for kind in chosen_kinds:
+            _check("random fault", kind, _RANDOM_NAMES)
+        for method in chosen_methods:
+            _check("method", method, METHOD_NAMES)
+        self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen_methods
+
+    def clear(self, method: AnyMethod = "*") -> None:
+        """Forget what was scripted for a method; without one, everything, chance included."""
+        _check("method", method, (*METHOD_NAMES, "*"))
+        if method == "*":
+            self._queue.clear()
+            self._always.clear()
+            self._probability = 0.0
+        else:
+            self._queue = deque(entry for entry in self._queue if entry[0] != method)
+            self._always.pop(method, None)
+
+    def meet(self, method: str) -> Fault | None:
+        """Return the fault that a request of this method meets now, and cross it off."""
+        for entry in self._queue:
+            if _fits(*entry, method):
+                self._queue.remove(entry)
+                return entry[1]
+        for scope in (method, "*"):
+            for key, fault in self._always.items():
+                if key == scope and _fits(key, fault, method):
+                    return fault
+        return self._draw(method)
+
+    def _draw(self, method: str) -> Fault | None:
+        if method not in self._methods or self._rng.random() >= self._probability:
+            return None
+        fitting: list[FaultName] = [name for name in self._kinds if method in _random_methods(name)]
+        if not fitting:
+            return None
+        name = self._rng.choice(fitting)
+        kind = _KINDS[name]
+        return Fault(name, kind.done, kind.seconds or 0.0)
+
+
+def _fits(scope: AnyMethod, fault: Fault, method: str) -> bool:
+    allowed = _KINDS[fault.name].methods
+    if scope == "*":
+        # An unknown method is as good as any for a fault of the connection.
+        return method in allowed or allowed == METHOD_NAMES
+    return scope == method
+
+
+def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{value!r} is no {what}; use one of {', '.join(allowed)}")
+
+
+def _fault(method: AnyMethod, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
+    _check("method", method, (*METHOD_NAMES, "*"))
+    _check("fault", name, FAULT_NAMES)
+    kind = _KINDS[name]
+    if method != "*" and method not in kind.methods:
+        raise ValueError(f"{name!r} can't befall {method}; it befalls {', '.join(kind.methods)}")
+    if done is not None and done is not kind.done and not kind.choosable:
+        choosable = ", ".join(known for known, what in _KINDS.items() if what.choosable)
+        raise ValueError(f"{name!r} can't take done={done}; these can: {choosable}")
+    if seconds is not None and (kind.seconds is None or seconds < 0):
+        timed = ", ".join(known for known, what in _KINDS.items() if what.seconds is not None)
+        raise ValueError(f"{name!r} can't take seconds={seconds}; these take seconds from 0: {timed}")
+    if (msg is not None) is not (name == "refusal"):
+        raise ValueError("msg= goes with 'refusal', and with nothing else")
+    return Fault(
+        name,
+        kind.done if done is None else done,
+        (kind.seconds or 0.0) if seconds is None else seconds,
+        msg or "",
+    )

@@ -1,0 +1,124 @@
+"""The two ways in: an httpx transport of its own, and ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import httpx
+
+from smspva_async.simulator._replies import Asked
+
+if TYPE_CHECKING:
+    from smspva_async.simulator._replies import Reply
+
+__all__ = ["Receive", "Scope", "Send", "SimulatorTransport", "serve_asgi"]
+
+Respond: TypeAlias = "Callable[[Asked], Reply]"
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that leads to a simulator in the same process: no socket, no DNS, no TLS.
+
+    It knows nothing of httpx timeouts: an answer that hangs does so until the request is cancelled.
+    """
+
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request, or fail as a network does."""
+        asked = Asked(
+            verb=request.method,
+            path=request.url.path,
+            query=request.url.query.decode("ascii"),
+            headers=tuple(request.headers.multi_items()),
+            body=await request.aread(),
+        )
+        reply = self._respond(asked)
+        # At least a checkpoint: a real request never finishes without one, and the deed is done by then.
+        await anyio.sleep(reply.delay)
+        match reply.breakdown:
+            case "refused":
+                raise httpx.ConnectError("All connection attempts failed", request=request)
+            case "connect_timeout":
+                raise httpx.ConnectTimeout("The connection was not made in time", request=request)
+            case "lost":
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+            case "reset":
+                raise httpx.ReadError("Connection reset by peer", request=request)
+            case "hang":
+                await anyio.sleep_forever()
+            case _:
+                pass
+        return httpx.Response(reply.status, headers=reply.all_headers, stream=_Body(reply, request))
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, reply: Reply, request: httpx.Request) -> None:
+        self._reply = reply
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = self._reply.parts
+        for part in parts:
+            await anyio.sleep(self._reply.body_seconds / len(parts))
+            yield part
+        if self._reply.breakdown == "cut":
+            raise httpx.RemoteProtocolError(
+                "peer closed connection without sending complete message body", request=self._request
+            )
+
+
+async def serve_asgi(respond: Respond, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one ASGI connection. Where the connection fails it raises, so that the server drops the client."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    if scope["type"] != "http":
+        raise ValueError(f"the simulator speaks HTTP, not {scope['type']}")
+    asked = Asked(
+        verb=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        body=await _read(receive),
+    )
+    reply = respond(asked)
+    await anyio.sleep(reply.delay)
+    if reply.breakdown == "hang":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    if reply.breakdown not in {None, "cut"}:
+        raise ConnectionResetError(f"simulated fault: {reply.breakdown}")
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.all_headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    parts = reply.parts
+    for part in parts:
+        await anyio.sleep(reply.body_seconds / len(parts))
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    if reply.breakdown == "cut":
+        raise ConnectionResetError("simulated fault: cut")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
