@@ -1,0 +1,64 @@
+"""A task of one's own, that another task may stop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from anyio.abc import TaskGroup
+
+__all__ = ["Background"]
+
+
+class Background:
+    """Runs a function that doesn't raise, until it is stopped.
+
+    On asyncio it may be stopped in another task than it was started in, which a task group doesn't allow. On trio it is
+    a nursery, to be left in the order in which it was entered.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._group: TaskGroup | None = None
+
+    async def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start running the function."""
+        if _on_asyncio():
+            self._task = asyncio.create_task(function())
+        else:
+            self._group = anyio.create_task_group()
+            await self._group.__aenter__()
+            self._group.start_soon(function)
+
+    async def stop(self) -> None:
+        """Cancel the function and return when it has ended, also if the caller is cancelled meanwhile."""
+        if self._task is not None:
+            await _cancel(self._task)
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+            await self._group.__aexit__(None, None, None)
+
+
+def _on_asyncio() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    interrupted: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                interrupted = error
+    if interrupted is not None:
+        raise interrupted

@@ -1,0 +1,338 @@
+"""What is new: `step(state, observation) -> (state, events)`, a pure function without clock, I/O or logging.
+
+A state remembers every message ever seen, counted, so that a list that shrinks and grows again brings nothing back.
+The one thing it can't tell: an undated message identical to an earlier one that has left the list since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from attrs import evolve, field, frozen
+
+from smspva_async.events import (
+    Event,
+    OrderAdded,
+    OrderRemoved,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    SmsReceived,
+    StateChanged,
+)
+from smspva_async.models import Order, SkippedRow, Sms
+
+__all__ = ["Failed", "NoSuchOrder", "Observation", "OrdersListed", "SmsListed", "State", "Track", "step"]
+
+_ROWS_REMEMBERED = 1024
+_POLLS_TO_BE_GONE = 3
+_UPDATED = ("service", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
+
+MessageKey: TypeAlias = tuple[str, str | None, datetime | None]
+
+
+@frozen
+class Track:
+    """What is remembered of an order."""
+
+    order: Order
+    counts: Mapping[MessageKey, int] = field(factory=dict[MessageKey, int])
+    """Each message ever listed -> how often at most."""
+    read_at: datetime | None = None
+    """When its messages were last read; None if never."""
+    tried_at: datetime | None = None
+    """When they were last asked for, with or without success; None if never."""
+    known_before: datetime | None = None
+    """At the first reading, messages dated before this were there already; None: all of them are new."""
+    flag_seen: bool = False
+    """Whether the flag was up at any poll before the first reading."""
+    flag_rose: bool = False
+    """Whether the flag rose since the messages were last read."""
+    missing_since: datetime | None = None
+    missing_polls: int = 0
+    failing_since: datetime | None = None
+    """When reading its messages began to fail."""
+
+
+@frozen
+class State:
+    """All that a watch remembers."""
+
+    seq: int = 0
+    """The newest event's."""
+    replay: bool = False
+    """Whether messages found on the first poll are new."""
+    since: datetime | None = None
+    """The second of the first good poll; None before it."""
+    baseline: int = 0
+    """The newest event's `seq` after the first good poll."""
+    tracks: Mapping[int, Track] = field(factory=dict[int, Track])
+    gone: Mapping[int, Track] = field(factory=dict[int, Track])
+    """Orders that were removed; one that comes back brings no message twice."""
+    failing_since: datetime | None = None
+    """When `orders` began to fail."""
+    skipped: tuple[str, ...] = ()
+    """Fingerprints of the rows last reported as unreadable."""
+
+
+@frozen(kw_only=True)
+class OrdersListed:
+    """A good poll of the orders."""
+
+    at: datetime
+    asked_at: datetime
+    """When it was sent, by the server's clock."""
+    orders: Sequence[Order]
+    skipped: Sequence[SkippedRow] = ()
+    interval: timedelta
+
+
+@frozen(kw_only=True)
+class SmsListed:
+    """A good reading of an order's messages."""
+
+    at: datetime
+    order_id: int
+    messages: Sequence[Sms]
+    skipped: Sequence[SkippedRow] = ()
+
+
+@frozen(kw_only=True)
+class NoSuchOrder:
+    """Reading an order's messages was answered by "there is no such order"."""
+
+    at: datetime
+    order_id: int
+    kind: str
+    message: str
+
+
+@frozen(kw_only=True)
+class Failed:
+    """A poll that failed: `orders`, or an order's messages."""
+
+    at: datetime
+    order_id: int | None
+    kind: str
+    message: str
+
+
+Observation: TypeAlias = OrdersListed | SmsListed | NoSuchOrder | Failed
+
+
+class _Events(list[Event]):
+    """The events of a step, numbered on from the state."""
+
+    def __init__(self, state: State, at: datetime) -> None:
+        super().__init__()
+        self._at = at
+        self.newest = state.seq
+
+    def add(
+        self, kind: Callable[..., Event], *values: object, order_id: int | None = None, identity: object = None
+    ) -> None:
+        """Add an event; its id is made from `identity` if that is given, otherwise from time and place."""
+        self.newest += 1
+        told = [kind.__name__, order_id, [self._at.timestamp(), self.newest] if identity is None else identity]
+        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]
+        self.append(kind(*values, seq=self.newest, id=digest, at=self._at, order_id=order_id))
+
+    def into(self, state: State, **changes: Any) -> tuple[State, Sequence[Event]]:  # noqa: ANN401 - State's fields
+        """Return the changed state, with these events counted in."""
+        return evolve(state, seq=self.newest, **changes), self
+
+
+def step(state: State, observation: Observation) -> tuple[State, Sequence[Event]]:
+    """Return the state after an observation, and what it brought to light, oldest first."""
+    match observation:
+        case OrdersListed():
+            return _orders_listed(state, observation)
+        case SmsListed():
+            return _sms_listed(state, observation)
+        case NoSuchOrder(order_id=order_id) if order_id in state.tracks and state.tracks[order_id].missing_polls:
+            events = _Events(state, observation.at)
+            tracks, gone = dict(state.tracks), dict(state.gone)
+            _remove(order_id, observation.at, events, tracks, gone)
+            return events.into(state, tracks=tracks, gone=gone)
+        case NoSuchOrder() | Failed():
+            return _failed(state, observation)
+
+
+# -- orders ------------------------------------------------------------------------------------------------------
+
+
+def _orders_listed(state: State, seen: OrdersListed) -> tuple[State, Sequence[Event]]:
+    events = _Events(state, seen.at)
+    if state.failing_since is not None:
+        events.add(PollRecovered, _seconds(state.failing_since, seen.at))
+    skipped = _report_skipped(state, seen.skipped, events)
+    first = state.since is None
+    since = seen.asked_at.replace(microsecond=0) if state.since is None else state.since
+    tracks, gone = dict(state.tracks), dict(state.gone)
+    listed = {order.id: order for order in seen.orders}
+    for order_id, order in listed.items():
+        track = tracks.get(order_id)
+        if track is None:
+            returned = gone.pop(order_id, None)
+            tracks[order_id] = (
+                _new_track(order, since, first=first, replay=state.replay)
+                if returned is None
+                else _seen_again(returned, order)
+            )
+            events.add(OrderAdded, order, order_id=order_id)
+        elif order != track.order or track.missing_polls:
+            tracks[order_id] = _followed(track, order, events)
+    # A row that can't be read may be any order's, or the one its id names.
+    blind = any(row.order_id is None for row in seen.skipped)
+    present = listed.keys() | {row.order_id for row in seen.skipped}
+    for order_id in state.tracks.keys() - present if not blind else ():
+        track = tracks[order_id]
+        missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
+        tracks[order_id] = evolve(track, missing_since=missing_since, missing_polls=polls)
+        long_gone = polls >= _POLLS_TO_BE_GONE and seen.at - missing_since >= 2 * seen.interval
+        if long_gone or seen.at >= track.order.until:
+            _remove(order_id, seen.at, events, tracks, gone)
+    return events.into(
+        state,
+        since=since,
+        baseline=events.newest if first else state.baseline,
+        tracks=tracks,
+        gone=gone,
+        failing_since=None,
+        skipped=skipped,
+    )
+
+
+def _new_track(order: Order, since: datetime, *, first: bool, replay: bool) -> Track:
+    if replay:
+        return Track(order)
+    if first:
+        return Track(order, known_before=since, flag_seen=order.has_new_sms)
+    # It came while somebody watched: its flag counts as down before, and what has no date as new.
+    return Track(order, known_before=since, flag_seen=True, flag_rose=order.has_new_sms)
+
+
+def _followed(track: Track, order: Order, events: _Events) -> Track:
+    """Report what changed about an order, and return its track."""
+    before = track.order
+    if (order.state, order.raw_state) != (before.state, before.raw_state):
+        events.add(StateChanged, order, before.state, order.state, order_id=order.id)
+    if any(getattr(order, name) != getattr(before, name) for name in _UPDATED):
+        events.add(OrderUpdated, order, before, order_id=order.id)
+    return _seen_again(track, order)
+
+
+def _seen_again(track: Track, order: Order) -> Track:
+    return evolve(
+        track,
+        order=order,
+        flag_seen=track.flag_seen or order.has_new_sms,
+        flag_rose=track.flag_rose or (order.has_new_sms and not track.order.has_new_sms),
+        missing_since=None,
+        missing_polls=0,
+    )
+
+
+def _remove(order_id: int, at: datetime, events: _Events, tracks: dict[int, Track], gone: dict[int, Track]) -> None:
+    track = gone[order_id] = tracks.pop(order_id)
+    events.add(OrderRemoved, track.order, at >= track.order.until, order_id=order_id)
+
+
+# -- messages ----------------------------------------------------------------------------------------------------
+
+
+def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
+    track = state.tracks.get(seen.order_id)
+    if track is None:
+        return state, []
+    events = _Events(state, seen.at)
+    if track.failing_since is not None:
+        events.add(PollRecovered, _seconds(track.failing_since, seen.at), order_id=seen.order_id)
+    skipped = _report_skipped(state, seen.skipped, events, seen.order_id)
+    old = _known_before(track, seen.messages) if track.read_at is None else set[MessageKey]()
+    counts = dict(track.counts)
+    listed: Counter[MessageKey] = Counter()
+    for sms in sorted(seen.messages, key=_arrival):
+        key = _key(sms)
+        listed[key] += 1
+        if listed[key] > counts.get(key, 0):
+            counts[key] = listed[key]
+            if key not in old:
+                identity = [sms.text, sms.sender, sms.received and sms.received.timestamp(), listed[key]]
+                events.add(SmsReceived, track.order, sms, order_id=seen.order_id, identity=identity)
+    after = evolve(track, counts=counts, read_at=seen.at, tried_at=seen.at, flag_rose=False, failing_since=None)
+    return events.into(state, tracks={**state.tracks, seen.order_id: after}, skipped=skipped)
+
+
+def _known_before(track: Track, messages: Iterable[Sms]) -> set[MessageKey]:
+    """Return the messages of a first reading that were there before the watch began. In doubt a message is new."""
+    if track.known_before is None:
+        return set()
+    dates = [sms.received for sms in messages if sms.received is not None]
+    newest = max(dates, default=None)
+    # The flag tells of a message that came since; if none is dated so, it is the newest, whatever its date.
+    newest_is_new = track.flag_rose and newest is not None and newest < track.known_before
+    old: set[MessageKey] = set()
+    for sms in messages:
+        if sms.received is None:
+            known = not track.flag_seen
+        else:
+            known = sms.received < track.known_before and not (newest_is_new and sms.received == newest)
+        if known:
+            old.add(_key(sms))
+    return old
+
+
+def _key(sms: Sms) -> MessageKey:
+    return (sms.text, sms.sender, sms.received)
+
+
+def _arrival(sms: Sms) -> tuple[bool, float]:
+    """Sort by date, the undated last."""
+    return (sms.received is None, 0.0 if sms.received is None else sms.received.timestamp())
+
+
+# -- failures ----------------------------------------------------------------------------------------------------
+
+
+def _failed(state: State, seen: Failed | NoSuchOrder) -> tuple[State, Sequence[Event]]:
+    events = _Events(state, seen.at)
+    if seen.order_id is None:
+        if state.failing_since is not None:
+            return state, []
+        events.add(PollFailed, seen.kind, seen.message)
+        return events.into(state, failing_since=seen.at)
+    track = state.tracks.get(seen.order_id)
+    if track is None:
+        return state, []
+    failing_since = track.failing_since
+    # While `orders` fails as well, it is that outage, which is reported already.
+    if failing_since is None and state.failing_since is None:
+        failing_since = seen.at
+        events.add(PollFailed, seen.kind, seen.message, order_id=seen.order_id)
+    after = evolve(track, tried_at=seen.at, failing_since=failing_since)
+    return events.into(state, tracks={**state.tracks, seen.order_id: after})
+
+
+def _report_skipped(
+    state: State, rows: Sequence[SkippedRow], events: _Events, order_id: int | None = None
+) -> tuple[str, ...]:
+    """Report rows that weren't reported yet, and return the fingerprints to remember."""
+    known = dict.fromkeys(state.skipped)
+    for row in rows:
+        told = json.dumps([order_id, row.raw], sort_keys=True, default=repr)
+        fingerprint = hashlib.sha256(told.encode()).hexdigest()
+        if fingerprint not in known:
+            known[fingerprint] = None
+            events.add(RowSkipped, row.reason, row.raw, order_id=row.order_id if order_id is None else order_id)
+    return tuple(known)[-_ROWS_REMEMBERED:]
+
+
+def _seconds(begin: datetime, end: datetime) -> float:
+    return max(0.0, (end - begin).total_seconds())

@@ -1,0 +1,84 @@
+"""What a watcher asks: a client, or anything that can be asked the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from smspva_async._policy import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from smspva_async.models import Order, Sms
+
+__all__ = ["PolledSource", "Source", "polled"]
+
+
+class Source(Protocol):
+    """What a watcher can watch: a `SmspvaClient`, or anything with these three methods.
+
+    `OrderNotFound` of `sms` means that there is no such order; any other exception is a failed poll.
+    """
+
+    async def orders(self) -> Sequence[Order]:
+        """Return all orders."""
+        ...
+
+    async def sms(self, order_id: int, /) -> Sequence[Sms]:
+        """Return all messages of an order."""
+        ...
+
+    async def activate(self, order_id: int, /) -> None:
+        """Ask for the activation of an order's number."""
+        ...
+
+
+class PolledSource(Protocol):
+    """A source made ready for polling: each call has a deadline and tells when its request begins."""
+
+    @property
+    def gap(self) -> float:
+        """Least seconds between two requests."""
+        ...
+
+    async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
+        """Return all orders; calls `begun` when the request leaves."""
+        ...
+
+    async def sms(self, order_id: int, begun: Callable[[], None]) -> Sequence[Sms]:
+        """Return all messages of an order; calls `begun` when the request leaves."""
+        ...
+
+
+class _PlainSource:
+    """A source that isn't our client: it has no pace of its own, and its calls begin when they are made."""
+
+    gap = Pace().gap
+
+    def __init__(self, source: Source, deadline: float) -> None:
+        self._source = source
+        self._deadline = deadline
+
+    async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
+        begun()
+        with anyio.fail_after(self._deadline):
+            return await self._source.orders()
+
+    async def sms(self, order_id: int, begun: Callable[[], None]) -> Sequence[Sms]:
+        begun()
+        with anyio.fail_after(self._deadline):
+            return await self._source.sms(order_id)
+
+
+def polled(source: Source, deadline: float) -> PolledSource:
+    """Return a source made ready for polling.
+
+    Args:
+        source: A source; our client brings a view of its own.
+        deadline: Seconds for each call.
+
+    """
+    view: Callable[[float], PolledSource] | None = getattr(source, "_polling", None)
+    return _PlainSource(source, deadline) if view is None else view(deadline)

@@ -1,0 +1,339 @@
+"""`step` by its laws: whatever the answers, the events tell the whole story, and each message once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from hypothesis import given, strategies as st
+
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    SkippedRow,
+    Sms,
+    SmsReceived,
+    StateChanged,
+)
+from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
+from smspva_async.models import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BEGIN = 1_800_000_000
+INTERVAL = timedelta(seconds=30)
+
+
+def order(order_id: int, state: int = 0, *, flag: bool = False, until: int = 10**6, service: str = "opt16") -> Order:
+    return Order(
+        id=order_id,
+        service=service,
+        service_name="Instagram",
+        state=OrderState(state),
+        phone=f"+7900{order_id:07}",
+        country="RU",
+        has_new_sms=flag,
+        until=utc(BEGIN + until),
+    )
+
+
+def at(seconds: float) -> datetime:
+    return utc(BEGIN + seconds)
+
+
+def listed(seconds: float, *orders: Order, skipped: Sequence[SkippedRow] = ()) -> OrdersListed:
+    return OrdersListed(at=at(seconds), asked_at=at(seconds), orders=orders, skipped=skipped, interval=INTERVAL)
+
+
+def read(seconds: float, order_id: int, *messages: Sms) -> SmsListed:
+    return SmsListed(at=at(seconds), order_id=order_id, messages=messages)
+
+
+def play(observations: Sequence[Observation], state: State) -> tuple[State, list[Event]]:
+    events: list[Event] = []
+    for observation in observations:
+        state, new = step(state, observation)
+        events += new
+    return state, events
+
+
+orders_ = st.builds(
+    order,
+    st.integers(1, 3),
+    st.sampled_from([0, 1, 2, -1]),
+    flag=st.booleans(),
+    until=st.sampled_from([40, 10**6]),
+    service=st.sampled_from(["opt16", "opt1"]),
+)
+messages_ = st.builds(
+    Sms,
+    st.sampled_from(["code 1234", "code 5678"]),
+    st.sampled_from([None, "FB"]),
+    st.sampled_from([None, at(-5), at(5)]),
+)
+observations_ = st.one_of(
+    st.builds(
+        lambda orders, ids, blind: listed(
+            0,
+            *orders,
+            skipped=[SkippedRow("?", {"id": row}, row) for row in ids] + [SkippedRow("?", "nonsense")] * blind,
+        ),
+        st.lists(orders_, max_size=4),
+        st.sets(st.integers(1, 3), max_size=1),
+        st.booleans(),
+    ),
+    st.builds(lambda order_id, messages: read(0, order_id, *messages), st.integers(1, 4), st.lists(messages_)),
+    st.builds(NoSuchOrder, at=st.just(at(0)), order_id=st.integers(1, 4), kind=st.just("x"), message=st.just("y")),
+    st.builds(
+        Failed,
+        at=st.just(at(0)),
+        order_id=st.none() | st.integers(1, 4),
+        kind=st.just("x"),
+        message=st.just("y"),
+    ),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Observation]:
+    """Return answers in any order, each some time after the one before."""
+    seconds = 0.0
+    history: list[Observation] = []
+    for observation in draw(st.lists(observations_, max_size=40)):
+        seconds += draw(st.sampled_from([0.5, 3, 30, 45]))
+        if isinstance(observation, OrdersListed):
+            observation = evolve(observation, asked_at=at(seconds))  # noqa: PLW2901
+        history.append(evolve(observation, at=at(seconds)))
+    return history
+
+
+@given(histories(), st.booleans())
+def test_the_events_replay_to_the_final_state(history: list[Observation], replay: bool) -> None:  # noqa: FBT001
+    final, events = play(history, State(replay=replay))
+
+    told: dict[int, Order] = {}
+    for event in events:
+        match event:
+            case OrderAdded(added):
+                assert added.id not in told
+                told[added.id] = added
+            case StateChanged(changed, previous, current):
+                assert (told[changed.id].state, changed.state) == (previous, current)
+                assert previous is not current
+                told[changed.id] = changed
+            case OrderUpdated(updated, _):
+                told[updated.id] = updated
+            case OrderRemoved(removed, _):
+                del told[removed.id]
+            case _:
+                pass
+
+    def reported(order: Order) -> tuple[object, ...]:
+        return (order.state, order.service, order.phone, order.until)
+
+    assert {key: reported(known) for key, known in told.items()} == {
+        key: reported(track.order) for key, track in final.tracks.items()
+    }
+
+
+@given(histories())
+def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history: list[Observation]) -> None:
+    state = State(replay=True)
+    most: dict[int, Counter[Sms]] = {}
+    reported: dict[int, Counter[Sms]] = {}
+    for observation in history:
+        if isinstance(observation, SmsListed) and observation.order_id in state.tracks:
+            most.setdefault(observation.order_id, Counter())
+            most[observation.order_id] |= Counter(observation.messages)
+        state, events = step(state, observation)
+        for event in events:
+            if isinstance(event, SmsReceived):
+                reported.setdefault(event.order.id, Counter())[event.sms] += 1
+    assert reported == {order_id: counts for order_id, counts in most.items() if counts}
+
+
+@given(histories(), st.booleans())
+def test_events_are_numbered_without_a_gap_and_no_two_share_an_id(
+    history: list[Observation],
+    replay: bool,  # noqa: FBT001
+) -> None:
+    final, events = play(history, State(replay=replay))
+    assert [event.seq for event in events] == list(range(1, final.seq + 1))
+    assert len({event.id for event in events}) == len(events)
+
+
+@given(histories())
+def test_outages_begin_and_end_in_turn(history: list[Observation]) -> None:
+    failing: set[int | None] = set()
+    for event in play(history, State())[1]:
+        match event:
+            case PollFailed():
+                assert event.order_id not in failing
+                failing.add(event.order_id)
+            case PollRecovered():
+                failing.remove(event.order_id)
+            case _:
+                pass
+
+
+@given(histories())
+def test_step_is_a_function_of_what_it_is_given(history: list[Observation]) -> None:
+    assert play(history, State()) == play(history, State())
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.integers(-50, 200), st.sampled_from(["a", "b"])), max_size=12),
+    polls=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    reads_clear=st.booleans(),
+)
+def test_whatever_arrives_while_somebody_watches_is_reported_once_and_nothing_else(
+    arrivals: list[tuple[int, str]],
+    polls: list[int],
+    reads_clear: bool,  # noqa: FBT001
+) -> None:
+    state, events, now, last_read = State(), list[Event](), 0, -(10**9)
+
+    def there(at_time: int) -> list[Sms]:
+        return [Sms(text, None, at(when)) for when, text in arrivals if when <= at_time]
+
+    def unread(at_time: int) -> bool:
+        return any(last_read < when <= at_time for when, _ in arrivals)
+
+    for gap in [0, *polls, 200]:
+        now += gap
+        state, new = step(state, listed(now, order(1, flag=unread(now))))
+        events += new
+        if gap % 2 == 0 or gap == 200:
+            state, new = step(state, read(now, 1, *there(now)))
+            events += new
+            last_read = now if reads_clear else last_read
+
+    reported = Counter(event.sms for event in events if isinstance(event, SmsReceived))
+    assert reported == Counter(Sms(text, None, at(when)) for when, text in arrivals if 0 <= when <= now)
+
+
+# -- the first reading of an order that was there on the first poll ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "messages", "new"),
+    [
+        pytest.param([False], [Sms("old", received=at(-1))], [], id="dated before: known"),
+        pytest.param([False], [Sms("new", received=at(0))], ["new"], id="dated in the second of the first poll: new"),
+        pytest.param([False, False], [Sms("undated")], [], id="undated, the flag always down: known"),
+        pytest.param([True, False], [Sms("undated")], ["undated"], id="undated, the flag up at some poll: new"),
+        pytest.param(
+            [False, True],
+            [Sms("older", received=at(-9)), Sms("newest", received=at(-2))],
+            ["newest"],
+            id="the flag rose and none is dated since: the newest is new",
+        ),
+        pytest.param(
+            [False, True],
+            [Sms("newest of the old", received=at(-2)), Sms("new", received=at(3))],
+            ["new"],
+            id="the flag rose and one is dated since: that is it",
+        ),
+        pytest.param([True, True], [Sms("old", received=at(-2))], [], id="the flag was up all the time: known"),
+    ],
+)
+def test_what_is_new_at_the_first_reading(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
+    polls = [listed(10 * number, order(1, flag=flag)) for number, flag in enumerate(flags)]
+    _, events = play([*polls, read(60, 1, *messages)], State())
+    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == new
+
+
+def test_an_order_that_comes_while_watched_is_new_with_all_that_may_be() -> None:
+    messages = [Sms("before the watch", received=at(-60)), Sms("since", received=at(20)), Sms("undated")]
+    _, events = play([listed(0), listed(30, order(1)), read(31, 1, *messages)], State())
+    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["since", "undated"]
+
+
+def test_identical_messages_are_counted() -> None:
+    twice = [Sms("1234", "FB", at(1))] * 2
+    _, events = play([listed(0, order(1)), read(2, 1, *twice[:1]), read(3, 1), read(4, 1, *twice)], State())
+    received = [event for event in events if isinstance(event, SmsReceived)]
+    assert [event.at for event in received] == [at(2), at(4)]
+    assert received[0].id != received[1].id
+
+
+def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
+    message, other = Sms("1234", "FB", at(1)), Sms("other", received=at(0))
+    failed = Failed(at=at(-1), order_id=None, kind="x", message="y")
+    one: list[Observation] = [listed(0, order(1)), read(2, 1, message)]
+    another: list[Observation] = [failed, listed(1, order(7), order(1, 2)), read(99, 1, message, other)]
+    ids = [
+        {event.id for event in play(history, State(replay=True))[1] if isinstance(event, SmsReceived)}
+        for history in (one, another)
+    ]
+    assert len(ids[1] - ids[0]) == len(ids[0]) == 1
+
+
+# -- absence ---------------------------------------------------------------------------------------------------------
+
+
+def removals(*observations: Observation) -> list[tuple[datetime, bool]]:
+    _, events = play([listed(0, order(1, until=500), order(2)), *observations], State())
+    return [(event.at, event.expired) for event in events if isinstance(event, OrderRemoved)]
+
+
+def test_an_order_is_gone_after_two_intervals_and_three_polls() -> None:
+    assert removals(listed(30, order(2)), listed(60, order(2)), listed(90, order(2))) == [(at(90), False)]
+    assert removals(*(listed(30 + 3 * n, order(2)) for n in range(20))) == []
+    assert removals(listed(30, order(2)), listed(200, order(2))) == []
+
+
+def test_a_failed_poll_is_no_absence() -> None:
+    failed = [Failed(at=at(30 * n), order_id=None, kind="x", message="y") for n in range(1, 9)]
+    assert removals(*failed) == []
+
+
+def test_an_order_that_comes_back_in_between_is_not_gone() -> None:
+    absent = [listed(30, order(2)), listed(60, order(2))]
+    assert removals(*absent, listed(90, order(1, until=500), order(2)), listed(120, order(2))) == []
+
+
+def test_an_order_whose_time_is_up_is_gone_at_once() -> None:
+    assert removals(listed(500, order(2))) == [(at(500), True)]
+
+
+def test_an_order_that_is_missing_and_unknown_to_sms_is_gone() -> None:
+    unknown = NoSuchOrder(at=at(31), order_id=1, kind="OrderNotFound", message="?")
+    assert removals(listed(30, order(2)), unknown) == [(at(31), False)]
+    assert removals(unknown) == []
+
+
+def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None:
+    named, nameless = SkippedRow("bad state", {"id": 1}, 1), SkippedRow("no object", "nonsense")
+    polls = [listed(30 * n, order(2), skipped=[row]) for row in (named, nameless) for n in range(1, 9)]
+    assert removals(*polls) == []
+    _, events = play([listed(0, order(1), order(2)), *polls], State())
+    assert [(event.raw, event.order_id) for event in events if isinstance(event, RowSkipped)] == [
+        ({"id": 1}, 1),
+        ("nonsense", None),
+    ]
+
+
+def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
+    _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], State())
+    assert [type(event) for event in events] == [OrderAdded, StateChanged, OrderUpdated]
+    changed = events[1]
+    assert isinstance(changed, StateChanged)
+    assert (changed.previous, changed.current) == (OrderState.INACTIVE, OrderState.ACTIVE)
+
+
+def test_while_orders_fails_an_orders_messages_failing_is_the_same_outage() -> None:
+    down = [Failed(at=at(30), order_id=number, kind="x", message="y") for number in (None, 1)]
+    _, events = play([listed(0, order(1)), *down, listed(60, order(1))], State())
+    assert [type(event) for event in events] == [OrderAdded, PollFailed, PollRecovered]

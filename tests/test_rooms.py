@@ -1,0 +1,113 @@
+"""The house: imports run downward only, and httpx stays in its room."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import smspva_async
+
+PACKAGE = Path(smspva_async.__file__).parent
+
+# From the ground up: a room may import what stands before it in this list, and nothing else of the package.
+FLOORS = [
+    ["errors", "_codes", "_secret"],
+    ["models"],
+    ["events", "_params", "_reader"],
+    ["_wire", "_diff"],
+    ["_policy", "_transport"],
+    ["_pacer", "_background", "_clock", "journal"],
+    ["_caller", "_feed", "_source"],
+    ["client"],
+    ["watcher"],
+    [""],
+    ["simulator"],
+    ["_demo", "_lines"],
+    ["cli"],
+    ["__main__"],
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def rooms() -> dict[Path, str]:
+    """Return each file of the package and the room it belongs to; `""` is the package's own face."""
+    return {
+        path: "" if path.name == "__init__.py" and path.parent == PACKAGE else path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports when it runs; what is imported for types alone builds no dependency."""
+    found: set[str] = set()
+    for node in runtime_nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "smspva_async":
+            found.update(f"smspva_async.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def runtime_nodes(tree: ast.AST) -> list[ast.AST]:
+    nodes: list[ast.AST] = []
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        nodes += [child, *runtime_nodes(child)]
+    return nodes
+
+
+def test_imports_run_downward_only() -> None:
+    upward: list[str] = []
+    for path, file in rooms().items():
+        room = file.removesuffix(".py")
+        for module in imports(path):
+            package, _, rest = module.partition(".")
+            target = rest.partition(".")[0]
+            if package != "smspva_async" or target == room:
+                continue
+            # A public name stands for the package's face.
+            target = target if target in FLOOR else ""
+            if FLOOR[target] >= FLOOR[room]:
+                upward.append(f"{path.relative_to(PACKAGE)} imports {module}")
+    assert upward == []
+
+
+def users_of(*packages: str) -> set[str]:
+    """Return the rooms that import one of these packages."""
+    return {room for path, room in rooms().items() for module in imports(path) if module.split(".")[0] in packages}
+
+
+def test_only_the_transport_and_the_simulator_import_httpx() -> None:
+    assert users_of("httpx") == {"_transport.py", "simulator"}
+
+
+def test_only_the_command_line_imports_what_it_alone_needs() -> None:
+    # Not asked of the running interpreter: httpx itself imports both where they are installed.
+    assert users_of("click", "rich") <= {"cli.py", "_demo.py", "_lines.py"}
+
+
+def test_the_simulator_shares_no_table_with_the_client() -> None:
+    shared = {
+        module
+        for path, room in rooms().items()
+        for module in imports(path)
+        if room == "simulator" and module.startswith("smspva_async") and not module.startswith("smspva_async.simulator")
+    }
+    assert shared == set()
+
+
+def test_importing_the_package_does_not_import_the_simulator() -> None:
+    code = "import sys, smspva_async; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+    assert "smspva_async.watcher" in loaded
+    assert "smspva_async.simulator" not in loaded
+
+
+def test_the_public_names_are_sorted_and_all_there() -> None:
+    assert list(smspva_async.__all__) == sorted(smspva_async.__all__, key=lambda name: (name.islower(), name))
+    assert all(hasattr(smspva_async, name) for name in smspva_async.__all__)
