@@ -1,4 +1,4 @@
-"""A task of one's own, that another task may stop."""
+"""A task of one's own, that another task may stop, and what is to be finished whatever happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-__all__ = ["Background"]
+__all__ = ["Background", "finish"]
 
 
 class Background:
@@ -38,10 +38,21 @@ class Background:
     async def stop(self) -> None:
         """Cancel the function and return when it has ended, also if the caller is cancelled meanwhile."""
         if self._task is not None:
-            await _cancel(self._task)
+            self._task.cancel()
+            await _end_of(self._task)
         if self._group is not None:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
+
+
+async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a function to its end, also if the caller is cancelled meanwhile."""
+    if _on_asyncio():
+        # In a task of its own: a shield doesn't keep off the cancellation of the task that it stands in.
+        await _end_of(asyncio.create_task(function()))
+    else:
+        with anyio.CancelScope(shield=True):
+            await function()
 
 
 def _on_asyncio() -> bool:
@@ -51,8 +62,7 @@ def _on_asyncio() -> bool:
         return False
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
+async def _end_of(task: asyncio.Task[None]) -> None:
     interrupted: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not task.done():
@@ -62,3 +72,5 @@ async def _cancel(task: asyncio.Task[None]) -> None:
                 interrupted = error
     if interrupted is not None:
         raise interrupted
+    if not task.cancelled():
+        task.result()

@@ -170,7 +170,9 @@ class Caller:
         except BaseException:
             _log.warning("%s", unknown("cancelled after it was sent"))
             raise
-        raise unknown(failure.message, failure.data if isinstance(failure, UnexpectedResponse) else None) from failure
+        # What can't be read may be half an answer, with a paid order's id.
+        data = getattr(failure, "data", None) or getattr(failure, "excerpt", None) or None
+        raise unknown(failure.message, data) from failure
 
     def _take_note(self, method: Method[T], value: T) -> None:
         """Remember which orders there are, and warn of rows that can't be read, once for each."""

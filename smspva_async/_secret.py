@@ -24,7 +24,8 @@ class Secret:
         # As it stands, and as it comes back in an address, in JSON or in HTML.
         escaped = json.dumps(key)[1:-1]
         percent = quote(key, safe="")
-        forms = {key, percent, percent.lower(), quote(key), quote_plus(key), escaped, html.escape(key)}
+        small = re.sub("%..", lambda escape: escape[0].lower(), percent)
+        forms = {key, percent, small, percent.lower(), quote(key), quote_plus(key), escaped, html.escape(key)}
         forms |= {escaped.replace("/", r"\/"), json.dumps(key, ensure_ascii=False)[1:-1]}
         self._forms = sorted(forms, key=len, reverse=True)
         self._encoded = [form.encode() for form in self._forms]

@@ -15,7 +15,7 @@ import anyio
 import httpx
 
 from smspva_async._secret import hide_in_logs, stop_hiding
-from smspva_async._wire import Answer
+from smspva_async._wire import Answer, one_line
 from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -143,24 +143,24 @@ class _KeyTransport(Transport):
         keyed = httpx.Request(
             request.method, url, headers=request.headers, extensions={**request.extensions, "trace": trace}
         )
+        body = bytearray()
         try:
             response = await below.handle_async_request(keyed)
             try:
-                return await self._read(response)
+                return await self._read(response, body)
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
-            return self._failure(error)
+            return self._failure(error, body)
         except BaseException as error:
-            # Cancelled: the frames below hold the request with the key.
-            error.__traceback__ = None
+            # Cancelled: the frames below hold the request with the key, and so may what they were dealing with.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             raise
         finally:
             if connected:
                 self._connected -= 1
 
-    async def _read(self, response: httpx.Response) -> httpx.Response | SmspvaError:
-        body = bytearray()
+    async def _read(self, response: httpx.Response, body: bytearray) -> httpx.Response | SmspvaError:
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > _LARGEST_ANSWER:
@@ -184,13 +184,15 @@ class _KeyTransport(Transport):
             extensions={_LOCATION: location},
         )
 
-    def _failure(self, error: Exception) -> ConnectionFailed:
+    def _failure(self, error: Exception, body: bytearray) -> ConnectionFailed:
         kind = type(error)
-        reason = self._secret.hide(str(error))
+        reason = " ".join(self._secret.hide(str(error)).split())
         told = f"{kind.__name__}: {reason}" if reason else kind.__name__
         never = isinstance(error, _NEVER_CONNECTED)
         failure = ConnectionFailed(
-            f"no connection ({told}); nothing was sent" if never else f"the connection broke ({told})", sent=not never
+            f"no connection ({told}); nothing was sent" if never else f"the connection broke ({told})",
+            sent=not never,
+            excerpt=one_line(self._secret.hide(body.decode("utf-8", "replace"))),
         )
         if isinstance(error, httpx.TransportError):
             # A copy, since the original leads to the key.

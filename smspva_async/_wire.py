@@ -46,6 +46,7 @@ __all__ = [
     "Kind",
     "Method",
     "decode",
+    "one_line",
 ]
 
 T = TypeVar("T")
@@ -327,7 +328,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     else:
         refused = msg != "" and (_is_known(msg) or answer.status < 500)  # noqa: PLR2004 - HTTP's server errors
     if refused:
-        raise _refusal(msg, data=data)
+        raise _refusal(answer, msg, data)
     if method.kind is Kind.SPEND or not answer.ok or succeeded is None:
         raise _unexpected(answer, "neither a success nor a refusal", payload)
     # The provider's own samples have status 0 beside usable data: without a message that is no failure.
@@ -336,7 +337,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
             value = _value(method, params, answer, payload)
             if value != []:
                 return value
-    raise _refusal("", data=data)
+    raise _refusal(answer, "", data)
 
 
 def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
@@ -364,7 +365,7 @@ def _payload(answer: Answer) -> dict[str, Any]:
         payload = answer.text
     if isinstance(payload, str):
         if _is_known(payload):
-            raise _refusal(payload.strip())
+            raise _refusal(answer, payload.strip())
         raise _unexpected(answer, "not JSON")
     if not is_object(payload):
         raise _unexpected(answer, "not an object", payload)
@@ -395,23 +396,28 @@ def _head(msg: str) -> str:
     return msg.partition(":")[0].strip()
 
 
-def _refusal(msg: str, *, data: object = None, retry_after: float | None = None) -> ApiError:
+def _refusal(answer: Answer, msg: str, data: object = None) -> ApiError:
     kind, advice = _known(msg) or (ApiError, "")
     code = _head(msg).upper()
     error = kind(
-        f"refused: {msg[:_EXCERPT] or 'no reason given'}" + (f" ({advice})" if advice else ""),
+        f"refused: {one_line(msg) or 'no reason given'}" + (f" ({advice})" if advice else ""),
         msg=msg,
         code=code if code in (*_CODES, "NOTOWNER", "NOBALANCE") else None,
         data=None if data is _MISSING else data,
     )
     if isinstance(error, RateLimited):
-        error.retry_after = retry_after
+        error.retry_after = answer.retry_after
     return error
 
 
+def one_line(text: str) -> str:
+    """Return the beginning of a text of somebody else's, as one printable line."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _EXCERPT])
+    return " ".join(printable.split())[:_EXCERPT]
+
+
 def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:
-    printable = "".join(character if character.isprintable() else " " for character in answer.text[: 4 * _EXCERPT])
-    excerpt = " ".join(printable.split())[:_EXCERPT]
+    excerpt = one_line(answer.text)
     told = [f"HTTP {answer.status}", answer.content_type or "no content type"]
     if answer.location:
         told.append(f"redirects to {answer.location}")

@@ -78,7 +78,8 @@ class SmspvaClient:
         )
 
     def __repr__(self) -> str:
-        return f"<SmspvaClient {self._base_url}>"
+        # A traceback that shows local variables may come by before the address was found to be good.
+        return f"<SmspvaClient {getattr(self, '_base_url', '')}>"
 
     async def __aenter__(self) -> Self:
         self._caller.open()

@@ -93,12 +93,16 @@ class ConnectionFailed(SmspvaError):
 
     Attributes:
         sent: Whether the request may have left this machine.
+        excerpt: The beginning of what had arrived of the answer.
 
     """
 
-    def __init__(self, message: str, *, sent: bool, method: str | None = None, elapsed: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, sent: bool, excerpt: str = "", method: str | None = None, elapsed: float | None = None
+    ) -> None:
         super().__init__(message, method=method, elapsed=elapsed)
         self.sent = sent
+        self.excerpt = excerpt
 
 
 class RequestTimeout(SmspvaError):

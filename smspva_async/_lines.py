@@ -1,0 +1,200 @@
+"""Events as lines that a person likes to read: aligned columns on a terminal, one line for each event in a pipe."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    Sms,
+    SmsReceived,
+    StateChanged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from rich.console import Console
+
+__all__ = ["Lines", "clean"]
+
+_TIME = len("19:04:12  ")
+_TAG = len("0 -> -1")
+_CODE = len("671094")
+_LONGEST_SERVICE = 16
+_LONGEST_TEXT = 600
+_LEAST_ROOM = 24
+
+_STATE = {
+    OrderState.INACTIVE: "inactive",
+    OrderState.ACTIVATING: "waiting in queue",
+    OrderState.ACTIVE: "active",
+    OrderState.ABSENT: "not in the provider's system",
+}
+_BECAME = _STATE | {OrderState.INACTIVE: "needs activation", OrderState.ACTIVE: "can receive SMS"}
+_STYLE = {OrderState.ACTIVATING: "yellow", OrderState.ACTIVE: "green"}
+_ALARM = "red"
+
+
+class Lines:
+    """Prints events, and whatever is to be said between them.
+
+    Args:
+        console: Where to. A terminal gets lines that fit its width, anything else gets them whole.
+
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._day: date = datetime.now().astimezone().date()
+        self._phone = len("+79052798263")
+        self._service = len("Instagram")
+        self._orders: dict[int, Order] = {}
+
+    def fit(self, orders: Iterable[Order]) -> None:
+        """Make the columns wide enough for these orders, and remember them."""
+        for order in orders:
+            self._orders[order.id] = order
+            self._phone = max(self._phone, _cells(order.phone))
+            self._service = max(self._service, min(_cells(_service(order)), _LONGEST_SERVICE))
+
+    def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
+        """Print a text that is no event, behind a head."""
+        self._print(Text(head), Text(text, style), len(head))
+
+    def show(self, event: Event) -> None:
+        """Print an event, under the date if that isn't the last line's."""
+        at = event.at.astimezone()
+        if at.date() != self._day:
+            self._day = at.date()
+            self.say(f"{at:%Y-%m-%d}", "dim")
+        columns = [Text(f"{at:%H:%M:%S}", "dim")]
+        order = self._order_of(event)
+        tag, text = _told(event)
+        if order is not None:
+            number, service = Text(clean(order.phone)), Text(_service(order))
+            number.align("left", self._phone)
+            service.truncate(self._service, overflow="ellipsis", pad=True)
+            tag.align("left", _TAG)
+            columns += [number, service, tag]
+        self._print(Text("  ").join([*columns, Text()]), text, _TIME)
+
+    def _order_of(self, event: Event) -> Order | None:
+        order: Order | None = getattr(event, "order", None)
+        if order is not None:
+            self.fit([order])
+        return order or self._orders.get(event.order_id or 0)
+
+    def _print(self, head: Text, text: Text, indent: int) -> None:
+        """Print a head and beside it a text; where there is too little room for that, below it."""
+        if not self._console.is_terminal:
+            self._put(head, text)
+            return
+        room = self._console.width - head.cell_len
+        if text.cell_len > room and room < _LEAST_ROOM and head.cell_len > indent:
+            self._put(head)
+            head = Text(" " * indent)
+            room = self._console.width - indent
+        for line in text.wrap(self._console, max(room, 1)):
+            self._put(head, line)
+            head = Text(" " * head.cell_len)
+
+    def _put(self, *parts: Text) -> None:
+        line = Text.assemble(*parts)
+        line.rstrip()
+        self._console.print(line, soft_wrap=True)
+
+
+def _told(event: Event) -> tuple[Text, Text]:
+    """Return what an event is in a word, and what there is to be said about it."""
+    style = ""
+    match event:
+        case OrderAdded(order):
+            tag, told = "listed", f"#{order.id}, {_state(order)}, until {_date(order.until)}"
+        case StateChanged(order, previous, current):
+            before = "?" if previous is OrderState.UNKNOWN else int(previous)
+            tag, told = f"{before} -> {order.raw_state}", _BECAME.get(current, _state(order))
+            style = _STYLE.get(current, _ALARM)
+        case SmsReceived(order, sms):
+            return Text("message", "bold"), _message(order, sms)
+        case OrderUpdated(order, previous):
+            tag, told = "changed", _changes(order, previous)
+        case OrderRemoved(order, expired):
+            tag, told, style = "gone", f"#{order.id}, {'expired' if expired else 'no longer listed'}", _ALARM
+        case PollFailed(_, message):
+            tag, told, style = "failing", f"polling fails: {_short(message)}", _ALARM
+        case PollRecovered(downtime):
+            tag, told, style = "working", f"polling works again after {downtime:.0f} s", "green"
+        case RowSkipped(reason, _):
+            tag, told, style = "skipped", f"a row of an answer can't be read: {_short(reason)}", _ALARM
+    return Text(tag, style), Text(told, style)
+
+
+def _message(order: Order, sms: Sms) -> Text:
+    """Return a message behind its code; the sender is told where it isn't the service itself."""
+    text = _short(sms.text)
+    if sms.sender and sms.sender.casefold() != order.service_name.casefold():
+        text = f"{_short(sms.sender)}: {text}"
+    return Text(text) if sms.code is None else Text.assemble((f"{sms.code:<{_CODE}}", "bold green"), "  ", text)
+
+
+def _changes(order: Order, previous: Order) -> str:
+    changes = [
+        f"{what} {clean(new)}, was {clean(old)}"
+        for what, new, old in [
+            ("number", order.phone, previous.phone),
+            ("service", _service(order), _service(previous)),
+            ("country", order.country, previous.country),
+            ("until", _date(order.until), _date(previous.until)),
+        ]
+        if new != old
+    ]
+    if order.can_prolong != previous.can_prolong:
+        changes.append("can be prolonged now" if order.can_prolong else "can't be prolonged any more")
+    return "; ".join(changes) or "how far it can be prolonged"
+
+
+def _state(order: Order) -> str:
+    return _STATE.get(order.state, f"in the unknown state {order.raw_state}")
+
+
+def _service(order: Order) -> str:
+    return clean(order.service_name or order.service)
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d}"
+
+
+def _cells(text: str) -> int:
+    return Text(clean(text)).cell_len
+
+
+def _short(text: str) -> str:
+    """Return clean text without what goes beyond a few screen lines."""
+    return clean(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…")
+
+
+def clean(text: str) -> str:
+    """Return a text of somebody else's on one line, with nothing in it that a terminal would obey."""
+    return "".join(map(_printable, " ".join(text.split())))
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    # Marks that only steer the writing, such as its direction, are left out; the rest is told as Python writes it.
+    return "" if unicodedata.category(char) == "Cf" else char.encode("unicode_escape").decode()

@@ -1,0 +1,124 @@
+"""A tiny HTTP server and a tiny proxy on 127.0.0.1, for what only real sockets show. For asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+
+on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""Run an `anyio` test where sockets are waited for: on asyncio, in real time."""
+
+
+class _Listener:
+    """Serves one request per connection; what is left at the end is waited for."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.port = 0
+        self._tls = tls
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+        await asyncio.gather(*self._conversations)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._conversations.add(task := asyncio.ensure_future(self._converse(reader, writer)))
+        await task
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await self._serve(head, reader, writer)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client went away
+        finally:
+            writer.close()
+
+    async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class Loopback(_Listener):
+    """A server.
+
+    Args:
+        answer: The target of a request -> the bytes to send back, head and all.
+        tls: For https.
+
+    Attributes:
+        targets: What was asked for.
+
+    """
+
+    def __init__(self, answer: Callable[[str], bytes], tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
+        self.targets: list[str] = []
+        self._answer = answer
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"http{'s' if self._tls else ''}://{host}:{self.port}/api/rent.php"
+
+    async def _serve(self, head: bytes, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = head.split(b" ")[1].decode()
+        self.targets.append(target)
+        writer.write(self._answer(target))
+
+
+class Proxy(_Listener):
+    """A proxy that leads to one server, wherever one wants to go.
+
+    Attributes:
+        heads: The requests that it was sent, CONNECT or others.
+
+    """
+
+    def __init__(self, server: Loopback) -> None:
+        super().__init__()
+        self.heads: list[bytes] = []
+        self._behind = server
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heads.append(head)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._behind.port)
+        if head.startswith(b"CONNECT "):
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            inner_writer.write(head)
+        ways = [asyncio.ensure_future(_pipe(*ends)) for ends in ((reader, inner_writer), (inner_reader, writer))]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # who hangs up ends it for both
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        inner_writer.close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+
+
+def http(body: str | bytes, status: str = "200 OK", **headers: str) -> bytes:
+    """Return an answer as it travels; its connection ends with it."""
+    content = body.encode() if isinstance(body, str) else body
+    given = {"Content_Type": "application/json", "Content_Length": str(len(content)), "Connection": "close", **headers}
+    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in given.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + content

@@ -1,0 +1,287 @@
+"""Calls that spend or destroy: sent once, and never lost sight of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async import Pace, Period, SmspvaClient
+from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
+from smspva_async.simulator import Simulator
+from tests.edge import KEY, nothing_ever
+from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, SPENDING, Call, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.edge import Edge
+
+pytestmark = pytest.mark.anyio
+
+every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# -- no readable answer --------------------------------------------------------------------------------------------
+
+HALF = '{"status": 1, "data": {"id": 40370, "pnum'
+STRANGE = {"status": 1, "data": {"paid": {"id": 40370}}}
+
+# How a call may end -> the answer and the data that is kept of it.
+UNKNOWN: dict[str, tuple[Any, object]] = {
+    "lost answer": (httpx.ReadError("connection reset"), None),
+    "cut body": (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), None),
+    "broken while sending": (httpx.WriteError("broken pipe"), None),
+    "time-out of the transport": (httpx.ReadTimeout(""), None),
+    "time-out of the client": (nothing_ever, None),
+    "HTTP 500": (httpx.Response(500), None),
+    "HTTP 502 with HTML": (httpx.Response(502, text="<h1>Bad gateway</h1>"), "<h1>Bad gateway</h1>"),
+    "HTTP 503 with a message": (
+        httpx.Response(503, json={"status": 0, "msg": "later"}),
+        {"status": 0, "msg": "later"},
+    ),
+    "HTTP 302": (httpx.Response(302, headers={"Location": "https://smspva.com/login"}), None),
+    "HTTP 400 with a message": (httpx.Response(400, json={"status": 0, "msg": "no"}), {"status": 0, "msg": "no"}),
+    "HTTP 404": (httpx.Response(404, text="not here"), "not here"),
+    "HTML": ("<html></html>", "<html></html>"),
+    "plain text": ("Сервис недоступен", "Сервис недоступен"),
+    "half JSON": (HALF, HALF),
+    "empty body": ("", None),
+    "JSON of another form": ([40370], [40370]),
+    "success of unknown form": (STRANGE, STRANGE),
+    "no status": ({"data": {"id": 40370}}, {"data": {"id": 40370}}),
+    "failure without a message": ({"status": 0}, {"status": 0}),
+    "failure with an empty message": ({"status": 0, "msg": " "}, {"status": 0, "msg": " "}),
+}
+
+
+@pytest.mark.parametrize(("answer", "data"), UNKNOWN.values(), ids=UNKNOWN)
+@every_spending_call
+async def test_without_a_readable_answer_the_outcome_is_unknown(
+    call: Call, answer: Any, data: object, client: SmspvaClient, edge: Edge
+) -> None:
+    edge.call(call, answer)
+    with pytest.raises(OutcomeUnknown, match=f"^{call.method}: outcome unknown") as failed:
+        await call.make(client)
+    error = failed.value
+    assert len(edge.queries) == 1
+    assert client.unsettled == (error,)
+    assert (error.method, error.params, error.data) == (call.method, call.query, data)
+    assert datetime.now(UTC) - error.started_at < timedelta(hours=1)
+    assert pickle.loads(pickle.dumps(error)).params == call.query  # noqa: S301 - our own
+
+
+@every_spending_call
+async def test_usable_data_beside_a_failure_is_no_success(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    answer = {**call.sample, "status": 0}
+    edge.call(call, answer)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == answer
+    assert len(edge.queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("create", []),
+        ("create", {**CALLS["create"].sample["data"], "id": None}),
+        ("create", {**CALLS["create"].sample["data"], "pnumber": ""}),
+        ("create", [CALLS["create"].sample["data"]] * 2),
+        ("create_multi", []),
+        ("create_multi", None),
+        ("create_multi", [{"id": 40370}]),
+        ("add_service_to_order", {"id": 40370}),
+        ("add_service_to_order", False),
+        ("prolong", {"id": 124}),
+        ("prolong", False),
+        ("delete", {"id": "all"}),
+        ("delete", 0),
+        ("restore_user", None),
+        ("restore_user", ""),
+        ("restore_user", {}),
+        ("restore_user", "yes"),
+    ],
+    ids=str,
+)
+async def test_a_success_must_be_of_a_known_form(method: str, data: Any, client: SmspvaClient, edge: Edge) -> None:
+    answer = {"status": 1, "data": data}
+    edge.call(CALLS[method], answer)
+    with pytest.raises(OutcomeUnknown, match="unknown form") as failed:
+        await CALLS[method].make(client)
+    assert failed.value.data == answer
+    assert len(edge.queries) == 1
+
+
+@pytest.mark.parametrize("method", ["create", "create_multi", "prolong", "delete", "restore_user"])
+async def test_a_success_must_have_data_where_the_page_has_it(method: str, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(CALLS[method], {"status": 1})
+    with pytest.raises(OutcomeUnknown, match="no data"):
+        await CALLS[method].make(client)
+
+
+async def test_it_remembers_which_orders_there_were(client: SmspvaClient, edge: Edge) -> None:
+    edge.on("orders", CALLS["orders"].sample)
+    edge.call(CALLS["create"], CALLS["create"].sample, httpx.ReadError("lost"), httpx.ReadError("lost"))
+    await client.orders()
+    await CALLS["create"].make(client)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CALLS["create"].make(client)
+        assert failed.value.known == {40300: ORDER.until, 40370: RENTAL.until}
+    assert len(client.unsettled) == 2
+
+
+@pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
+async def test_other_calls_leave_nothing_unsettled(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, httpx.ReadError("lost"), call.sample)
+    assert await call.make(client) == call.expected
+    assert client.unsettled == ()
+    assert len(edge.queries) == 2
+
+
+# -- known not to have happened ------------------------------------------------------------------------------------
+
+
+@every_spending_call
+async def test_a_refusal_is_no_unknown_outcome(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, {"status": 0, "msg": "closed for lunch"})
+    with pytest.raises(ApiError, match=r"nothing was (charged|deleted)"):
+        await call.make(client)
+    assert len(edge.queries) == 1
+    assert client.unsettled == ()
+
+
+NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@pytest.mark.parametrize("failure", NEVER_CONNECTED)
+@every_spending_call
+async def test_a_connection_never_made_is_tried_again(
+    call: Call, failure: type[httpx.TransportError], client: SmspvaClient, edge: Edge
+) -> None:
+    edge.call(call, failure("down"), failure("down"), call.sample)
+    assert await call.make(client) == call.expected
+    assert len(edge.queries) == 3
+    assert client.unsettled == ()
+
+
+@every_spending_call
+async def test_a_server_never_reached_was_sent_nothing(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, httpx.ConnectError("down"))
+    with pytest.raises(ConnectionFailed, match="nothing was sent; tried 4 times") as failed:
+        await call.make(client)
+    assert not failed.value.sent
+    assert len(edge.queries) == 4
+    assert client.unsettled == ()
+
+
+@every_spending_call
+async def test_what_follows_a_connection_never_made_is_sent_once(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, httpx.ConnectError("down"), httpx.ReadError("lost"), call.sample)
+    with pytest.raises(OutcomeUnknown):
+        await call.make(client)
+    assert len(edge.queries) == 2
+
+
+# -- cancelled -----------------------------------------------------------------------------------------------------
+
+
+async def cancelled_scope(make: Callable[[], Any]) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(make)
+        await anyio.sleep(1)
+        tasks.cancel_scope.cancel()
+
+
+async def timed_out(make: Callable[[], Any]) -> None:
+    with anyio.move_on_after(1):
+        await make()
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
+@every_spending_call
+async def test_cancelled_after_it_began_it_is_unsettled(
+    call: Call,
+    cancelled: Callable[[Callable[[], Any]], Any],
+    client: SmspvaClient,
+    edge: Edge,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    edge.call(call, nothing_ever)
+    await cancelled(lambda: call.make(client))
+    (error,) = client.unsettled
+    assert len(edge.queries) == 1
+    assert (error.method, error.params, error.data) == (call.method, call.query, None)
+    assert warnings(caplog) == [str(error)]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_cancelled_task_of_asyncio_leaves_it_unsettled(
+    client: SmspvaClient, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.call(CALLS["delete"], nothing_ever)
+    task = asyncio.ensure_future(client.delete(123))
+    await anyio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [error.method for error in client.unsettled] == ["delete"]
+    assert len(warnings(caplog)) == 1
+
+
+@every_spending_call
+async def test_cancelled_while_it_waits_for_the_pace_nothing_was_sent(
+    call: Call, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.on("orders", {"status": 1, "data": []})
+    async with edge.client(pace=Pace(gap=60)) as client:
+        await client.orders()
+        await timed_out(lambda: call.make(client))
+        await cancelled_scope(lambda: call.make(client))
+        await anyio.sleep(300)
+        assert client.unsettled == ()
+    assert edge.methods == ["orders"]
+    assert warnings(caplog) == []
+
+
+async def test_cancelled_between_two_attempts_nothing_was_sent(client: SmspvaClient, edge: Edge) -> None:
+    edge.call(CALLS["create"], httpx.ConnectError("down"))
+    with anyio.move_on_after(0.1):  # the second attempt comes a quarter of a second later at the earliest
+        await CALLS["create"].make(client)
+    assert client.unsettled == ()
+
+
+async def test_closing_the_client_leaves_a_call_under_way_to_its_fate(edge: Edge) -> None:
+    edge.call(CALLS["create"], nothing_ever)
+    async with edge.client(timeout=5) as client, anyio.create_task_group() as tasks:
+
+        async def rent() -> None:
+            with pytest.raises(OutcomeUnknown):
+                await CALLS["create"].make(client)
+
+        tasks.start_soon(rent)
+        await anyio.sleep(1)
+        await client.aclose()
+    assert len(client.unsettled) == 1
+    assert len(edge.queries) == 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "half"])
+async def test_the_paid_orders_id_is_kept_of_an_answer_that_breaks_off(fault: Literal["cut", "half"]) -> None:
+    simulator = Simulator()
+    simulator.faults.next("create", fault)
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert f'"id": {simulator.orders[0].id}' in str(failed.value.data)
