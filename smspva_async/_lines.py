@@ -34,7 +34,7 @@ __all__ = ["Lines", "clean"]
 _TIME = len("19:04:12  ")
 _TAG = len("0 -> -1")
 _CODE = len("671094")
-_LONGEST_SERVICE = 16
+_WIDEST = 16  # a number has 15 digits at most
 _LONGEST_TEXT = 600
 _LEAST_ROOM = 24
 
@@ -68,8 +68,8 @@ class Lines:
         """Make the columns wide enough for these orders, and remember them."""
         for order in orders:
             self._orders[order.id] = order
-            self._phone = max(self._phone, _cells(order.phone))
-            self._service = max(self._service, min(_cells(_service(order)), _LONGEST_SERVICE))
+            self._phone = max(self._phone, _cells(clean(order.phone)))
+            self._service = max(self._service, _cells(_service(order)))
 
     def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
         """Print a text that is no event, behind a head."""
@@ -86,7 +86,7 @@ class Lines:
         tag, text = _told(event)
         if order is not None:
             number, service = Text(clean(order.phone)), Text(_service(order))
-            number.align("left", self._phone)
+            number.truncate(self._phone, overflow="ellipsis", pad=True)
             service.truncate(self._service, overflow="ellipsis", pad=True)
             tag.align("left", _TAG)
             columns += [number, service, tag]
@@ -158,7 +158,7 @@ def _changes(order: Order, previous: Order) -> str:
             ("number", order.phone, previous.phone),
             ("service", _service(order), _service(previous)),
             ("country", order.country, previous.country),
-            ("until", _date(order.until), _date(previous.until)),
+            ("until", _minute(order.until), _minute(previous.until)),
         ]
         if new != old
     ]
@@ -179,8 +179,13 @@ def _date(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d}"
 
 
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
 def _cells(text: str) -> int:
-    return Text(clean(text)).cell_len
+    """Return how wide a column a text gets."""
+    return min(Text(text).cell_len, _WIDEST)
 
 
 def _short(text: str) -> str:

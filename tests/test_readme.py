@@ -1,0 +1,89 @@
+"""The README's code, run as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = dict(
+    zip(
+        ["quick start", "events", "simulator"],
+        re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
+        strict=True,
+    )
+)
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """Stand in for the network, so that the README's programs run as they are."""
+    simulator = Simulator(seed=1)
+    monkeypatch.setenv("SMSPVA_API_KEY", "key-of-the-readme")
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda **_: simulator.transport())
+    return simulator
+
+
+def run(block: str, world: Coroutine[Any, Any, None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a program in virtual time beside the world that it watches, and end it when the world ends it."""
+
+    def run_both(main: Coroutine[Any, Any, None]) -> None:
+        async def both() -> None:
+            program = asyncio.create_task(main)
+            await world
+            program.cancel("the world has ended")
+            await asyncio.wait([program])
+            if not program.cancelled():
+                program.result()
+
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(both())
+
+    monkeypatch.setattr(asyncio, "run", run_both)
+    exec(compile(BLOCKS[block], f"README.md, {block}", "exec"), {"__name__": "__main__"})  # noqa: S102
+
+
+def test_the_quick_start_prints_the_code(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def world() -> None:
+        while not simulator.orders or simulator.orders[0].state != 1:  # noqa: ASYNC110 - it is the simulator that acts
+            await asyncio.sleep(60)
+        simulator.deliver(simulator.orders[0].id, "Code Instagram: 671 094.", sender="FB")
+        await asyncio.sleep(60)
+
+    run("quick start", world(), monkeypatch)
+    assert capsys.readouterr().out == f"ready: {simulator.orders[0].phone}\ncode: 671094\n"
+    assert simulator.violations == []
+
+
+def test_the_events_are_printed_as_they_come(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def world() -> None:
+        order = simulator.add_order(country="RU", service="opt16")
+        await asyncio.sleep(60)
+        simulator.deliver(order.id, "Code Instagram: 671 094.", sender="FB")
+        simulator.faults.next("orders", "html", count=8)
+        await asyncio.sleep(120)
+
+    run("events", world(), monkeypatch)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" ", 1)[1] for line in printed[:1]] == ["Instagram INACTIVE"]
+    assert any("FB Code Instagram: 671 094." in line for line in printed)
+    assert any(line.startswith("polling fails for now: orders: ") for line in printed)
+
+
+def test_the_simulator_runs_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(BLOCKS["simulator"], "README.md, simulator", "exec"), {"__name__": "__main__"})  # noqa: S102
+    assert capsys.readouterr().out == "671094\n"
