@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import anyio
 from attrs import evolve
 
-from smspva_async._background import Background
+from smspva_async._background import Background, finish
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._feed import Feed, Subscription
@@ -134,7 +134,7 @@ class Watcher:
             await self._background.start(self._run)
         except BaseException:
             self._feed.end()
-            await self._journal.aclose()
+            await finish(self._journal.aclose)
             raise
         return self
 
@@ -145,8 +145,7 @@ class Watcher:
             await self._background.stop()
         finally:
             self._feed.end(self._failure)
-            with anyio.CancelScope(shield=True):
-                await self._journal.aclose()
+            await finish(self._journal.aclose)
         if self._failure is not None and error is None:
             raise copy.copy(self._failure)
 
