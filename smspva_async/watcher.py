@@ -377,8 +377,9 @@ class Watcher:
                 begun, done = anyio.Event(), anyio.Event()
                 reads.start_soon(self._read_list, reads, order_id, begun, done)
                 await begun.wait()
-                # A list that doesn't come delays the others by no more than this.
-                with anyio.move_on_after(max(_PATIENCE, self._source.gap)):
+                # A list that doesn't come delays the others by no more than this, and the next poll not at all.
+                patience = min(max(_PATIENCE, self._source.gap), self._due() - anyio.current_time())
+                with anyio.move_on_after(patience):
                     await done.wait()
                 if self._reads_fail and self._state.failing_since is not None:
                     return  # the server as a whole is down
@@ -401,7 +402,6 @@ class Watcher:
             await self._failed(error, order_id)
             return
         self._reads_fail = False
-        self._refused = 0
         rows = messages if isinstance(messages, Rows) else Rows(messages)
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)

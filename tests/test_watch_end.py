@@ -252,3 +252,13 @@ async def test_a_watcher_is_entered_before_it_is_used_and_only_once() -> None:
         pass
     with pytest.raises(RuntimeError, match="once"):
         await watcher.__aenter__()
+
+
+async def test_a_key_that_orders_refuses_twice_ends_it_although_messages_can_be_read_in_between() -> None:
+    account = Account(order())
+    with pytest.raises(InvalidKey):
+        async with Watcher(account) as watcher:
+            account.failures[ORDERS] = BAD_KEY
+            await watcher.wait_for_sms(1, timeout=1000)
+    assert len(account.times(ORDERS)) == 3
+    assert account.times(1)
