@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
-from attrs import frozen
 
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Retry, is_worth_retrying, retry_delay
-from smspva_async._transport import Session
-from smspva_async._wire import ORDERS, Answer, Kind, Method, decode
+from smspva_async._wire import Answer, Kind, Method, decode
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -29,7 +27,9 @@ from smspva_async.errors import (
 from smspva_async.models import Order, Rental, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from smspva_async._transport import Session
 
 __all__ = ["Caller"]
 
@@ -38,12 +38,6 @@ T = TypeVar("T")
 _log = logging.getLogger("smspva_async")
 
 _ROWS_REMEMBERED = 1024
-
-
-@frozen
-class _Opened:
-    session: Session
-    pacer: Pacer
 
 
 class Caller:
@@ -58,12 +52,12 @@ class Caller:
     """
 
     def __init__(self, connect: Callable[[], Session], *, timeout: float, gap: float, retry: Retry) -> None:
-        self.gap = gap
+        self.pacer = Pacer(gap)
         self.unsettled: list[OutcomeUnknown] = []
         self._connect = connect
         self._timeout = timeout
         self._retry = retry
-        self._opened: _Opened | None = None
+        self._session: Session | None = None
         self._entered = self._closed = False
         self._known: dict[int, datetime] = {}
         self._warned: deque[str] = deque(maxlen=_ROWS_REMEMBERED)
@@ -77,17 +71,18 @@ class Caller:
 
     async def aclose(self) -> None:
         """Close the session; calls raise `ClientClosed` from now on."""
-        opened, self._opened = self._opened, None
+        session, self._session = self._session, None
         self._entered, self._closed = False, True
-        if opened is not None:
-            await opened.session.aclose()
+        if session is not None:
+            await session.aclose()
 
-    def _current(self) -> _Opened:
+    def _current(self) -> Session:
         if self._closed:
             raise ClientClosed("the client is closed; nothing was sent")
-        if self._opened is None:
-            self._opened = _Opened(self._connect(), Pacer(self.gap))
-        return self._opened
+        if self._session is None:
+            self.pacer.renew()
+            self._session = self._connect()
+        return self._session
 
     async def call(
         self,
@@ -111,12 +106,13 @@ class Caller:
         for attempt in itertools.count(1):
             sent = anyio.current_time()
             try:
-                await self._current().pacer.wait()
+                self._current()
+                await self.pacer.wait()
                 sent = anyio.current_time()
                 if begun is not None:
                     begun()
                 # Asked for again: the client may have been closed while this waited.
-                return await self._attempt(self._current().session, method, params, min(self._timeout, left))
+                return await self._attempt(self._current(), method, params, min(self._timeout, left))
             except SmspvaError as error:
                 now = anyio.current_time()
                 error.method, error.elapsed = method.name, now - began
@@ -132,32 +128,35 @@ class Caller:
         raise AssertionError("the loop ends by returning or raising")
 
     async def _attempt(self, session: Session, method: Method[T], params: Mapping[str, str], timeout: float) -> T:
+        arrived: list[str] = []
+        asked = session.get({"method": method.name, **params}, keyed=method.needs_key, timeout=timeout, arrived=arrived)
         if method.kind is Kind.SPEND:
-            value = await self._spend(session, method, params, timeout)
+            value = await self._spend(asked, arrived, method, params)
         else:
-            value = decode(method, params, await _send(session, method, params, timeout))
+            value = decode(method, params, await asked)
         self._take_note(method, value)
         return value
 
-    async def _spend(self, session: Session, method: Method[T], params: Mapping[str, str], timeout: float) -> T:
-        known, started_at, began = dict(self._known), datetime.now(UTC), anyio.current_time()
+    async def _spend(
+        self, asked: Awaitable[Answer], arrived: list[str], method: Method[T], params: Mapping[str, str]
+    ) -> T:
+        """Return what a call that is sent once answers, or leave an `OutcomeUnknown` behind."""
+        unknown = OutcomeUnknown(
+            "", method=method.name, params=dict(params), started_at=datetime.now(UTC), known=dict(self._known)
+        )
 
-        def unknown(reason: str, data: object = None) -> OutcomeUnknown:
-            error = OutcomeUnknown(
+        def leave(reason: str, data: object = None) -> OutcomeUnknown:
+            self.unsettled.append(unknown)
+            unknown.message = (
                 f"outcome unknown, {method.stake}: {reason}. Don't repeat it before orders() has shown whether it was"
-                " done; it stays in client.unsettled",
-                method=method.name,
-                params=dict(params),
-                started_at=started_at,
-                known=known,
-                data=data,
-                elapsed=anyio.current_time() - began,
+                " done; it stays in client.unsettled"
             )
-            self.unsettled.append(error)
-            return error
+            # What can't be read may be half an answer, with a paid order's id.
+            unknown.data = data or "".join(arrived) or None
+            return unknown
 
         try:
-            return decode(method, params, await _send(session, method, params, timeout))
+            return decode(method, params, await asked)
         except ApiError as error:
             error.message += f"; {method.spared}"
             raise
@@ -167,27 +166,18 @@ class Caller:
             failure: ConnectionFailed | RequestTimeout | UnexpectedResponse = error
         except (RequestTimeout, UnexpectedResponse) as error:
             failure = error
-        except BaseException:
-            _log.warning("%s", unknown("cancelled after it was sent"))
+        except BaseException as error:
+            _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
             raise
-        # What can't be read may be half an answer, with a paid order's id.
-        data = getattr(failure, "data", None) or getattr(failure, "excerpt", None) or None
-        raise unknown(failure.message, data) from failure
+        raise leave(failure.message, getattr(failure, "data", None)) from failure
 
     def _take_note(self, method: Method[T], value: T) -> None:
         """Remember which orders there are, and warn of rows that can't be read, once for each."""
         rows = cast("Rows[object]", value) if isinstance(value, Rows) else Rows[object]([value])
-        seen = {row.id: row.until for row in rows if isinstance(row, Order | Rental)}
-        if method is ORDERS:
-            unread = {row.order_id for row in rows.skipped}
-            self._known = {order_id: until for order_id, until in self._known.items() if order_id in unread}
-        self._known |= seen
+        # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
+        self._known |= {row.id: row.until for row in rows if isinstance(row, Order | Rental)}
         for row in rows.skipped:
             fingerprint = f"{method.name} {row.raw!r}"
             if fingerprint not in self._warned:
                 self._warned.append(fingerprint)
                 _log.warning("%s: a row can't be read and is set aside, see Rows.skipped: %s", method.name, row.reason)
-
-
-async def _send(session: Session, method: Method[T], params: Mapping[str, str], timeout: float) -> Answer:
-    return await session.get({"method": method.name, **params}, keyed=method.needs_key, timeout=timeout)

@@ -11,9 +11,10 @@ _KEYWORD = re.compile(
     r"|c[oó]digo|codice|kod\b|kode|mã\b|代码|验证码|認証|コード|인증",
     re.IGNORECASE,
 )
-# Digits with single spaces or hyphens between them, taken whole: a part of a longer run is no code.
-_DIGITS = re.compile(r"(?<![\d+])\d(?:[ -]?\d)*(?!\d)")
-_SHORTEST, _LONGEST = 4, 8
+# In one piece, or in equal pieces with a space or hyphen between them.
+_DIGITS = re.compile(
+    r"(?<![\d+])(?:\d{4}[ -]\d{4}|\d{3}[ -]\d{3}|\d{2}(?:[ -]\d{2}){1,3}|\d{4,8})(?![ -]?\d)|(?<![\d+])\d{4,8}(?!\d)"
+)
 
 
 def extract_code(text: str) -> str | None:
@@ -22,11 +23,7 @@ def extract_code(text: str) -> str | None:
     The code is the run of 4 to 8 digits nearest to a word such as "code", without the single spaces or hyphens inside
     it: ``"Code Instagram: 671 094."`` gives ``"671094"``. Without such a word it is the only run of that length.
     """
-    runs = [
-        (match.start(), match.end(), digits)
-        for match in _DIGITS.finditer(text)
-        if _SHORTEST <= len(digits := re.sub(r"\D", "", match.group())) <= _LONGEST
-    ]
+    runs = [(match.start(), match.end(), re.sub(r"\D", "", match.group())) for match in _DIGITS.finditer(text)]
     keywords = [(match.start(), match.end()) for match in _KEYWORD.finditer(text)]
     if not keywords:
         return runs[0][2] if len(runs) == 1 else None

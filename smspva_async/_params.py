@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from smspva_async.models import Period
 
-__all__ = ["base_url", "country", "number", "order_id", "period", "phone", "provider", "service", "services"]
+__all__ = [
+    "base_url",
+    "country",
+    "is_address",
+    "is_loopback",
+    "number",
+    "order_id",
+    "period",
+    "phone",
+    "provider",
+    "seconds",
+    "service",
+    "services",
+]
 
 _PROVIDERS_OWN = {"GB": "UK"}
 
@@ -26,14 +39,14 @@ def country(code: str) -> str:
 
 def service(code: str) -> str:
     """Return a service's code."""
-    if not isinstance(code, str) or not re.fullmatch(r"[\w.-]+", code):
+    if not isinstance(code, str) or not re.fullmatch("[A-Za-z0-9_.-]+", code):
         raise ValueError(f"a service is given by its code, such as 'opt16': {code!r}")
     return code
 
 
 def services(codes: Iterable[str]) -> str:
     """Return several services' codes as one parameter."""
-    if isinstance(codes, str) or not (listed := [service(code) for code in codes]):
+    if isinstance(codes, str) or not isinstance(codes, Iterable) or not (listed := [service(code) for code in codes]):
         raise ValueError(f"services are a list of one code or more: {codes!r}")
     return ",".join(listed)
 
@@ -81,13 +94,27 @@ def base_url(url: str) -> str:
         raise ValueError(f"the base address isn't written as one: {parts.hostname!r}")
     if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"the base address is a plain https address without query or user: {parts.hostname!r}")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this very machine."""
+    return ipaddress.ip_address(host).is_loopback if is_address(host) else host == "localhost"
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a host is given by its number."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
+
+
+def seconds(what: str, value: float, *, zero: bool = False) -> float:
+    """Return a finite duration."""
+    if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and not zero):
+        raise ValueError(f"{what} is in seconds, {'0 or more' if zero else 'more than 0'}: {value!r}")
+    return value

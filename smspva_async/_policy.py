@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from smspva_async._params import number, seconds
 from smspva_async._wire import Kind
 from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
 
@@ -36,8 +37,7 @@ class Pace:
     """Seconds between the beginnings of two requests."""
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.gap < math.inf:
-            raise ValueError(f"the gap is in seconds, 0 or more: {self.gap!r}")
+        seconds("the gap", self.gap, zero=True)
 
 
 @frozen
@@ -52,10 +52,9 @@ class Retry:
     """The longest wait in seconds."""
 
     def __attrs_post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"a call needs at least one attempt: {self.attempts!r}")
-        if not (0 <= self.first < math.inf and 0 <= self.cap < math.inf):
-            raise ValueError(f"waits are in seconds, 0 or more: first={self.first!r}, cap={self.cap!r}")
+        number("the number of attempts", self.attempts, 1)
+        seconds("the first wait", self.first, zero=True)
+        seconds("the longest wait", self.cap, zero=True)
 
 
 def is_worth_retrying(kind: Kind, error: SmspvaError) -> bool:
@@ -87,7 +86,7 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -
     return max(asked, backoff * (1 + chance) / 2)
 
 
-def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, seconds: float, gap: float) -> list[int]:
+def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, period: float, gap: float) -> list[int]:
     """Return the orders whose messages a tick reads, in turn.
 
     First those whose flag rose since they were last read, then those that somebody waits for, then the ones never read,
@@ -97,7 +96,7 @@ def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, seconds
     Args:
         tracks: What is known of each order.
         awaited: The orders that somebody waits for.
-        seconds: How long the tick lasts.
+        period: Seconds that the tick lasts.
         gap: The least seconds between two requests.
 
     """
@@ -120,6 +119,6 @@ def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, seconds
         else:
             rest.append(order_id)
     first = [order_id for group in urgent for order_id in sorted(group, key=last_tried)]
-    calls = math.inf if gap == 0 else _SHARE_OF_POLLING * seconds / gap
+    calls = math.inf if gap == 0 else _SHARE_OF_POLLING * period / gap
     spare = max(1, len(rest) if calls == math.inf else int(calls) - 1 - len(first))
     return first + sorted(rest, key=last_tried)[:spare]

@@ -26,6 +26,7 @@ __all__ = ["Reader", "UnreadableError", "boolean", "integer", "is_object", "item
 T = TypeVar("T")
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
 _BOOLEANS = {1: True, "1": True, "true": True, 0: False, "0": False, "false": False, "": False}
 
 
@@ -84,9 +85,17 @@ def _time(value: object, _: object = None) -> datetime:
         raise UnreadableError(f"{shortened(value)} is no unix time") from None
 
 
+def _is_nothing(value: object) -> bool:
+    """Tell whether a value is what PHP makes of one that isn't there."""
+    return value is None or value is False or value == ""
+
+
+def _optional_integer(value: object, _: object = None) -> int | None:
+    return None if _is_nothing(value) else integer(value)
+
+
 def _optional_time(value: object, _: object = None) -> datetime | None:
-    # PHP makes 0 or "" of a time that isn't there.
-    return None if value is None or (not isinstance(value, bool) and value in (0, "0", "")) else _time(value)
+    return None if _is_nothing(value) or value in (0, "0") else _time(value)
 
 
 def _state(value: object, _: object = None) -> OrderState:
@@ -113,6 +122,7 @@ for _hook, _type in (
     _converter.register_structure_hook(_type, _hook)
 for _type_hook, _union in (
     (_string_or_number, str | int | None),
+    (_optional_integer, int | None),
     (_optional_time, datetime | None),
     (_as_it_is, Mapping[str, object]),
 ):
@@ -183,7 +193,10 @@ class Reader(Generic[T]):
         try:
             return _converter.structure({**self.absent, **found, "extra": extra}, self.model)
         except BaseValidationError as error:
-            raise UnreadableError("; ".join(transform_error(error, "row", self._tell))) from None
+            told = "; ".join(transform_error(error, "row", self._tell))
+            for ours, theirs in self.names.items():
+                told = re.sub(rf"\brow\.{ours}\b", f"row.{theirs}", told)
+            raise UnreadableError(told) from None
 
     def _tell(self, error: BaseException, _: type | None) -> str:
         if isinstance(error, KeyError):
@@ -202,11 +215,13 @@ def _phone(dial_code: object, number: object) -> str:
 
 
 def _digits(value: object) -> str:
-    if value is None:
+    """Return the digits of a phone number or a part of one; anything else in it makes it another thing."""
+    written = str(value) if type(value) is int else value
+    if written is None or written == "":
         return ""
-    if type(value) is int and value >= 0:
-        return str(value)
-    return "".join(re.findall("[0-9]", _string(value)))
+    if isinstance(written, str) and _PHONE.fullmatch(written):
+        return "".join(character for character in written if character.isdigit())
+    raise UnreadableError(f"{shortened(value)} is no phone number")
 
 
 def read_rows(rows: Iterable[tuple[object, Callable[[object], T]]], order_id: str | None = None) -> Rows[T]:

@@ -6,11 +6,13 @@ import html
 import json
 import logging
 import re
+from typing import cast
 from urllib.parse import quote, quote_plus
 
 __all__ = ["Secret", "hide_in_logs", "stop_hiding"]
 
 _MASK = "[key]"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
 # Below our own transport the key is in the address, and at DEBUG these print a redirect's address or an echoing header.
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
@@ -45,10 +47,32 @@ class Secret:
         return self._pattern.sub(_MASK, text)
 
     def hide_in(self, body: bytes) -> bytes:
-        """Return an answer's body without the key."""
-        if not any(form in body for form in self._encoded):
+        r"""Return an answer's body without the key, whatever is JSON in it still being the same JSON.
+
+        Numbers are left alone, in texts as well: a key of a few digits stands in a phone number by chance.
+        """
+        # The second: JSON may write any letter as an escape, though hardly ever one of ASCII.
+        if not any(form in body for form in self._encoded) and rb"\u00" not in body:
             return body
-        return self.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        try:
+            hidden = json.dumps(self._hide_in_json(json.loads(body)))
+        except (ValueError, RecursionError):
+            hidden = self.hide(body.decode("utf-8", "surrogateescape"))
+        return hidden.encode("utf-8", "surrogateescape")
+
+    def _hide_in_json(self, value: object) -> object:
+        if isinstance(value, str):
+            is_number = _NUMBER.fullmatch(value) and (value != self._key or len(value) < _SHORT)
+            return value if is_number else self.hide(value)
+        if isinstance(value, list):
+            return [self._hide_in_json(item) for item in cast("list[object]", value)]
+        if isinstance(value, dict):
+            # The name of a field is none of a short key's words.
+            hide_name = self.hide if len(self._key) >= _SHORT else str
+            return {
+                hide_name(name): self._hide_in_json(item) for name, item in cast("dict[str, object]", value).items()
+            }
+        return value
 
 
 class _Filter(logging.Filter):

@@ -9,13 +9,14 @@ import contextlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 import anyio
 import httpx
 
+from smspva_async._params import is_address, is_loopback
 from smspva_async._secret import hide_in_logs, stop_hiding
-from smspva_async._wire import Answer, one_line
+from smspva_async._wire import Answer
 from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -29,8 +30,26 @@ Transport: TypeAlias = httpx.AsyncBaseTransport
 
 _LARGEST_ANSWER = 16 * 1024 * 1024
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+# What httpx's transports raise, by its documentation; each takes a message.
+_FAILURES = (
+    httpx.ConnectTimeout,
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.PoolTimeout,
+    httpx.ConnectError,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.RemoteProtocolError,
+    httpx.TransportError,
+)
 _KEYLESS = "smspva_keyless"
 _LOCATION = "smspva_location"
+_ARRIVED = "smspva_arrived"
+_KEPT = 64 * 1024
 
 
 class Session:
@@ -56,13 +75,14 @@ class Session:
     def _network(self) -> Transport:
         return httpx.AsyncHTTPTransport(proxy=_proxy_for(self._url))
 
-    async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float) -> Answer:
+    async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float, arrived: list[str]) -> Answer:
         """Send one request and return its answer.
 
         Args:
             params: The query, without the key.
             keyed: Whether to add the key.
             timeout: Seconds for the whole of it.
+            arrived: Gets the text of the answer, as much of it as came, however the request ends.
 
         Raises:
             ConnectionFailed: No answer; `sent` tells whether the request may have left.
@@ -75,9 +95,8 @@ class Session:
             # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
             # told as such, before the time as a whole is up and the request counts as sent.
             limits = httpx.Timeout(None, connect=timeout / 3, pool=timeout / 3)
-            response = await self._http.get(
-                self._url, params=dict(params), timeout=limits, extensions={_KEYLESS: not keyed}
-            )
+            extensions = {_KEYLESS: not keyed, _ARRIVED: arrived}
+            response = await self._http.get(self._url, params=dict(params), timeout=limits, extensions=extensions)
             return Answer(
                 status=response.status_code,
                 content_type=response.headers.get("content-type", ""),
@@ -128,12 +147,13 @@ class _KeyTransport(Transport):
         # Raised here, outside of any `except`, so that no cause, context or frame below leads to the key.
         raise outcome
 
-    async def _outcome(self, request: httpx.Request, below: Transport) -> httpx.Response | SmspvaError:
+    async def _outcome(self, request: httpx.Request, below: Transport) -> httpx.Response | BaseException:
         connected = False
 
-        async def trace(event: str, _: object) -> None:
+        async def trace(_: str, __: object) -> None:
+            # The first is from the connection that the pool has given.
             nonlocal connected
-            if not connected and event.endswith("send_request_headers.started"):
+            if not connected:
                 connected = True
                 self._connected += 1
 
@@ -151,14 +171,16 @@ class _KeyTransport(Transport):
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
-            return self._failure(error, body)
-        except BaseException as error:
-            # Cancelled: the frames below hold the request with the key, and so may what they were dealing with.
+            return self._failure(error)
+        except BaseException as error:  # noqa: BLE001 - cancelled; raised again above
+            # The frames below hold the request with the key, and so may what they were dealing with.
             error.__traceback__ = error.__context__ = error.__cause__ = None
-            raise
+            return error
         finally:
             if connected:
                 self._connected -= 1
+            arrived = self._secret.hide_in(bytes(body[:_KEPT])).decode("utf-8", "replace")
+            request.extensions[_ARRIVED].append(arrived)
 
     async def _read(self, response: httpx.Response, body: bytearray) -> httpx.Response | SmspvaError:
         async for chunk in response.aiter_bytes():
@@ -184,32 +206,58 @@ class _KeyTransport(Transport):
             extensions={_LOCATION: location},
         )
 
-    def _failure(self, error: Exception, body: bytearray) -> ConnectionFailed:
-        kind = type(error)
-        reason = " ".join(self._secret.hide(str(error)).split())
-        told = f"{kind.__name__}: {reason}" if reason else kind.__name__
+    def _failure(self, error: Exception) -> ConnectionFailed:
+        reason = " ".join(self._secret.hide(_text_of(error)).split())
+        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         never = isinstance(error, _NEVER_CONNECTED)
         failure = ConnectionFailed(
-            f"no connection ({told}); nothing was sent" if never else f"the connection broke ({told})",
-            sent=not never,
-            excerpt=one_line(self._secret.hide(body.decode("utf-8", "replace"))),
+            f"no connection ({told}); nothing was sent" if never else f"the connection broke ({told})", sent=not never
         )
-        if isinstance(error, httpx.TransportError):
-            # A copy, since the original leads to the key.
-            failure.__cause__ = kind(reason)
+        # Not the original, which leads to the key, but httpx's own kind of it.
+        httpx_kind = next((kind for kind in type(error).__mro__ if kind in _FAILURES), None)
+        failure.__cause__ = None if httpx_kind is None else httpx_kind(reason)
         return failure
 
     async def aclose(self) -> None:
         await self._below.aclose()
 
 
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error of somebody else's, telling of which must not fail
+        return ""
+
+
 def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for an address; httpx looks there only if it has no transport."""
-    if proxy_bypass(url.host):
+    """Return the proxy that the environment names for an address, by httpx's rules.
+
+    httpx itself looks there only if it has no transport.
+    """
+    settings = getproxies()
+    exceptions = [entry.strip() for entry in settings.get("no", "").split(",") if entry.strip()]
+    proxy = settings.get(url.scheme) or settings.get("all")
+    if not proxy or any(entry == "*" or _is_excepted(url, entry) for entry in exceptions):
         return None
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    # In the clear the key may travel on this machine, and no further.
+    return proxy if url.scheme == "https" or is_loopback(httpx.URL(proxy).host) else None
+
+
+def _is_excepted(url: httpx.URL, entry: str) -> bool:
+    """Tell whether an entry of ``NO_PROXY`` means an address."""
+    exact = "://" in entry
+    if not exact and entry.count(":") > 1 and not entry.startswith("["):
+        entry = f"[{entry}]"
+    try:
+        means = httpx.URL(entry if exact else f"all://{entry}")
+    except httpx.InvalidURL:
+        return False
+    if means.scheme not in ("all", url.scheme) or means.port not in (None, url.port):
+        return False
+    if exact or is_address(means.host) or means.host == "localhost":
+        return means.host == url.host
+    return url.host.endswith(means.host if means.host.startswith(".") else f".{means.host}") or url.host == means.host
 
 
 def _date(value: str | None) -> datetime | None:

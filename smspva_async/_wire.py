@@ -184,11 +184,13 @@ def _offers(data: object, _: Params) -> Rows[Offer]:
 
 
 def _offer(item: object) -> Offer:
-    count = row(item).get("count")
-    if not is_object(count):
+    count: object = row(item).get("count")
+    if not isinstance(count, dict | list):
         return _read_offer(item)
-    # Seen on the live server: a count per provider.
-    offer = _read_offer({**row(item), "count": sum(integer(number) for number in count.values())})
+    count = cast("object", count)
+    # Seen on the live server: a count per provider, which PHP writes as a list where it is empty.
+    counts = count.values() if is_object(count) else items(count)
+    offer = _read_offer({**row(item), "count": sum(map(integer, counts))})
     return evolve(offer, extra={**offer.extra, "count": count})
 
 
@@ -215,8 +217,13 @@ def _orders(data: object, _: Params) -> Rows[Order]:
 def _messages(data: object, _: Params) -> Rows[Sms]:
     # Seen on the live server: two lists, the messages of the order's service and the others.
     if is_object(data) and ("SmsList" in data or "OtherSms" in data):
-        own, others = items(data.get("SmsList")), items(data.get("OtherSms"))
-        return read_rows([(item, _read_sms) for item in own] + [(item, _other_sms) for item in others])
+        rows: list[tuple[object, Callable[[object], Sms]]] = [(item, _read_sms) for item in items(data.get("SmsList"))]
+        others = data.get("OtherSms")
+        try:
+            rows += [(item, _other_sms) for item in items(others)]
+        except UnreadableError:
+            rows.append((others, _other_sms))  # of unknown form, which must not hide the order's own messages
+        return read_rows(rows)
     return read_rows((item, _read_sms) for item in items(data))
 
 
@@ -307,6 +314,9 @@ _REFUSALS: Mapping[str, tuple[type[ApiError], str]] = {
     for message in messages
 }
 _EXCERPT = 200
+_TOO_MANY = 429
+_ENVELOPE = {"status", "msg", "error_msg", "data"}
+_CONTAINERS = {"SmsList", "OtherSms", "services"}
 
 
 def decode(method: Method[T], params: Params, answer: Answer) -> T:
@@ -317,9 +327,9 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
         UnexpectedResponse: The answer can't be read. If the call spends, its outcome is unknown then.
 
     """
-    if answer.status == 429:  # noqa: PLR2004 - HTTP's "too many requests"
-        raise _refusal(answer, "TOO MANY REQUESTS")
-    payload = _payload(answer)
+    if answer.status == _TOO_MANY:
+        raise _refusal(answer, *_words(answer))
+    payload = _payload(method, answer)
     succeeded, msg, data = _status(payload), _message(payload), payload.get("data", _MISSING)
     if answer.ok and succeeded:
         return _value(method, params, answer, payload)
@@ -334,9 +344,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     # The provider's own samples have status 0 beside usable data: without a message that is no failure.
     if data is not _MISSING and data:
         with contextlib.suppress(UnexpectedResponse):
-            value = _value(method, params, answer, payload)
-            if value != []:
-                return value
+            return _value(method, params, answer, payload)
     raise _refusal(answer, "", data)
 
 
@@ -347,24 +355,43 @@ def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str,
     except UnreadableError as error:
         reason = "no data" if data is _MISSING else str(error)
     else:
-        _stamp(value, answer)
+        _stamp(value, answer, payload)
         return value
     raise _unexpected(answer, f"the data has an unknown form, {reason}", payload)
 
 
-def _stamp(value: object, answer: Answer) -> None:
+def _stamp(value: object, answer: Answer, payload: dict[str, Any]) -> None:
+    """Tell rows what came with them."""
     if isinstance(value, Rows):
         rows = cast("Rows[object]", value)
         rows.date, rows.took = answer.date, answer.took
+        beside = {key: known for key, known in payload.items() if key not in _ENVELOPE}
+        data = payload.get("data")
+        if is_object(data) and not _CONTAINERS.isdisjoint(data):
+            beside |= {key: known for key, known in data.items() if key not in _CONTAINERS}
+        rows.extra = beside
 
 
-def _payload(answer: Answer) -> dict[str, Any]:
+def _json(answer: Answer) -> object:
+    """Return the body as JSON, or as the text that it is."""
     try:
-        payload: object = json.loads(answer.body.decode("utf-8-sig"))
+        return json.loads(answer.body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        payload = answer.text
+        return answer.text
+
+
+def _words(answer: Answer) -> tuple[str, object]:
+    """Return what a refusal says, and the data beside it, in whatever form."""
+    said = _json(answer)
+    if not is_object(said):
+        return "TOO MANY REQUESTS", None
+    return _message(said) or "TOO MANY REQUESTS", said.get("data")
+
+
+def _payload(method: Method[Any], answer: Answer) -> dict[str, Any]:
+    payload = _json(answer)
     if isinstance(payload, str):
-        if _is_known(payload):
+        if _is_known(payload) and (answer.ok or method.kind is not Kind.SPEND):
             raise _refusal(answer, payload.strip())
         raise _unexpected(answer, "not JSON")
     if not is_object(payload):
@@ -373,8 +400,9 @@ def _payload(answer: Answer) -> dict[str, Any]:
 
 
 def _status(payload: dict[str, Any]) -> bool | None:
+    status = payload.get("status")
     try:
-        return boolean(payload.get("status"))
+        return None if status == "" else boolean(status)
     except UnreadableError:
         return None
 
@@ -397,7 +425,7 @@ def _head(msg: str) -> str:
 
 
 def _refusal(answer: Answer, msg: str, data: object = None) -> ApiError:
-    kind, advice = _known(msg) or (ApiError, "")
+    kind, advice = _known("TOO MANY REQUESTS" if answer.status == _TOO_MANY else msg) or (ApiError, "")
     code = _head(msg).upper()
     error = kind(
         f"refused: {one_line(msg) or 'no reason given'}" + (f" ({advice})" if advice else ""),

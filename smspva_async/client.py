@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING
 
@@ -70,8 +69,9 @@ class SmspvaClient:
         del given
         if secret is None:
             raise ValueError("no usable API key: pass api_key or set the environment variable SMSPVA_API_KEY")
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"the timeout is in seconds, more than 0: {timeout!r}")
+        _params.seconds("the timeout", timeout)
+        if not isinstance(pace, Pace) or not isinstance(retry, Retry):
+            raise ValueError(f"pace takes a Pace and retry a Retry: {pace!r}, {retry!r}")  # noqa: TRY004 - all input
         self._base_url = _params.base_url(base_url)
         self._caller = Caller(
             lambda: Session(self._base_url, secret, transport), timeout=timeout, gap=pace.gap, retry=retry
@@ -256,14 +256,16 @@ class SmspvaClient:
         """
         skip = 0
         seen: set[int] = set()
+        stale: Rows[PastOrder] | None = None
         while rows := await self.history(skip=skip, take=page):
-            # An order archived meanwhile moves the others on by one, so that a page may begin with known ones.
+            # An order archived meanwhile moves the others on by one, so that a page may have known ones.
             fresh = [order for order in rows if order.order_id not in seen]
             seen.update(order.order_id for order in fresh)
             for order in fresh:
                 yield order
-            if not fresh:
+            if not fresh and rows == stale:
                 return  # a server that ignores `skip` would go on for ever
+            stale = None if fresh else rows
             skip += len(rows) + len(rows.skipped)
 
     async def restore_quote(self, order_id: int) -> RestoreQuote:
@@ -311,7 +313,7 @@ class _PollingView:
     @property
     def gap(self) -> float:
         """The least seconds between two requests."""
-        return self._caller.gap
+        return self._caller.pacer.gap
 
     async def orders(self, begun: Callable[[], None]) -> Rows[Order]:
         return await self._caller.call(_wire.ORDERS, {}, deadline=self._deadline, begun=begun)

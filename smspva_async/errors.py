@@ -76,6 +76,9 @@ class SmspvaError(Exception):
         told = self.message if self.method is None else f"{self.method}: {self.message}"
         return told if self.elapsed is None else f"{told} [after {self.elapsed:.1f} s]"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, which knows nothing of keyword arguments.
         return _restore, (type(self), self.args, self.__dict__)
@@ -89,20 +92,18 @@ def _restore(cls: type[SmspvaError], args: tuple[Any, ...], attributes: dict[str
 
 
 class ConnectionFailed(SmspvaError):
-    """The server could not be reached, or the connection broke before an answer to a call that spends nothing.
+    """The server could not be reached, or the connection broke before an answer.
+
+    A call that spends raises it only where nothing was sent, and `OutcomeUnknown` otherwise.
 
     Attributes:
         sent: Whether the request may have left this machine.
-        excerpt: The beginning of what had arrived of the answer.
 
     """
 
-    def __init__(
-        self, message: str, *, sent: bool, excerpt: str = "", method: str | None = None, elapsed: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, sent: bool, method: str | None = None, elapsed: float | None = None) -> None:
         super().__init__(message, method=method, elapsed=elapsed)
         self.sent = sent
-        self.excerpt = excerpt
 
 
 class RequestTimeout(SmspvaError):
@@ -177,7 +178,8 @@ class ApiError(SmspvaError):
 
     Attributes:
         msg: The provider's own words.
-        code: The code that stands first in `msg` if it is one of the rental page's list, such as ``"NOBALANCE"``.
+        code: The code that stands first in `msg`, such as ``"NOBALANCE"``, if the rental page lists it; its errors in
+            prose have none.
         data: What came beside the message, or None.
 
     """

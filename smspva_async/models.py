@@ -51,7 +51,7 @@ class Period:
     count: int
 
     def __attrs_post_init__(self) -> None:
-        if self.kind not in _DAYS:
+        if self.kind not in tuple(_DAYS):
             raise ValueError(f"a period is in weeks or months, not in {self.kind!r}")
         if type(self.count) is not int or self.count < 1:
             raise ValueError(f"a period lasts one {self.kind} at least, as a whole number: {self.count!r}")
@@ -223,6 +223,8 @@ class Rows(list[T]):
     """When the server answered, by its own clock (the ``Date`` header), or None."""
     took: float
     """Seconds from sending the request to its answer."""
+    extra: Mapping[str, object]
+    """What the server sent beside the rows."""
 
     def __init__(
         self,
@@ -231,11 +233,13 @@ class Rows(list[T]):
         skipped: Iterable[SkippedRow] = (),
         date: datetime | None = None,
         took: float = 0.0,
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(rows)
         self.skipped = tuple(skipped)
         self.date = date
         self.took = took
+        self.extra = {} if extra is None else extra
 
 
 def utc(seconds: float) -> datetime:

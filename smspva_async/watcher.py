@@ -369,7 +369,7 @@ class Watcher:
 
     async def _read_lists(self, reads: TaskGroup) -> None:
         """Read messages until the next poll is due; what isn't begun by then is planned anew."""
-        plan = plan_reads(self._state.tracks, self._message_waits.keys(), seconds=self._period(), gap=self._source.gap)
+        plan = plan_reads(self._state.tracks, self._message_waits.keys(), period=self._period(), gap=self._source.gap)
         for order_id in plan:
             if anyio.current_time() >= self._due():
                 return

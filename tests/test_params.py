@@ -199,5 +199,5 @@ def test_a_pace_that_cant_be_one(gap: float) -> None:
     ids=str,
 )
 def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"attempt|waits"):
+    with pytest.raises(ValueError, match=r"attempt|wait"):
         Retry(**settings)
