@@ -66,8 +66,9 @@ class Caller:
         """Open for one context; a call outside of any opens by itself."""
         if self._entered:
             raise RuntimeError("the client is open already")
-        self._entered, self._closed = True, False
+        self._closed = False
         self._current()
+        self._entered = True
 
     async def aclose(self) -> None:
         """Close the session; calls raise `ClientClosed` from now on."""

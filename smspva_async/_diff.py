@@ -42,6 +42,8 @@ class Track:
     """What is remembered of an order."""
 
     order: Order
+    seen_at: datetime
+    """When it was first seen."""
     counts: Mapping[MessageKey, int] = field(factory=dict[MessageKey, int])
     """Each message ever listed -> how often at most."""
     read_at: datetime | None = None
@@ -181,17 +183,18 @@ def _orders_listed(state: State, seen: OrdersListed) -> tuple[State, Sequence[Ev
         if track is None:
             returned = gone.pop(order_id, None)
             tracks[order_id] = (
-                _new_track(order, since, first=first, replay=state.replay)
+                _new_track(order, seen.at, since, first=first, replay=state.replay)
                 if returned is None
                 else _seen_again(returned, order)
             )
             events.add(OrderAdded, order, order_id=order_id)
-        elif order != track.order or track.missing_polls:
+        else:
             tracks[order_id] = _followed(track, order, events)
-    # A row that can't be read may be any order's, or the one its id names.
-    blind = any(row.order_id is None for row in seen.skipped)
-    present = listed.keys() | {row.order_id for row in seen.skipped}
-    for order_id in state.tracks.keys() - present if not blind else ():
+    # A row that can't be read is the order's that its id names, or else may be any order's.
+    unread = {row.order_id for row in seen.skipped}
+    for order_id in state.tracks.keys() & unread - listed.keys():
+        tracks[order_id] = _seen_again(tracks[order_id], tracks[order_id].order)
+    for order_id in state.tracks.keys() - listed.keys() - unread if None not in unread else ():
         track = tracks[order_id]
         missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
         tracks[order_id] = evolve(track, missing_since=missing_since, missing_polls=polls)
@@ -209,13 +212,13 @@ def _orders_listed(state: State, seen: OrdersListed) -> tuple[State, Sequence[Ev
     )
 
 
-def _new_track(order: Order, since: datetime, *, first: bool, replay: bool) -> Track:
+def _new_track(order: Order, at: datetime, since: datetime, *, first: bool, replay: bool) -> Track:
     if replay:
-        return Track(order)
+        return Track(order, at)
     if first:
-        return Track(order, known_before=since, flag_seen=order.has_new_sms)
+        return Track(order, at, known_before=since, flag_seen=order.has_new_sms)
     # It came while somebody watched: its flag counts as down before, and what has no date as new.
-    return Track(order, known_before=since, flag_seen=True, flag_rose=order.has_new_sms)
+    return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms)
 
 
 def _followed(track: Track, order: Order, events: _Events) -> Track:
@@ -324,14 +327,17 @@ def _report_skipped(
     state: State, rows: Sequence[SkippedRow], events: _Events, order_id: int | None = None
 ) -> tuple[str, ...]:
     """Report rows that weren't reported yet, and return the fingerprints to remember."""
+    # In the order in which they were last seen, so that the ones to be forgotten are those that are no longer sent.
     known = dict.fromkeys(state.skipped)
     for row in rows:
         told = json.dumps([order_id, row.raw], sort_keys=True, default=repr)
         fingerprint = hashlib.sha256(told.encode()).hexdigest()
-        if fingerprint not in known:
-            known[fingerprint] = None
+        if fingerprint in known:
+            del known[fingerprint]
+        else:
             events.add(RowSkipped, row.reason, row.raw, order_id=row.order_id if order_id is None else order_id)
-    return tuple(known)[-_ROWS_REMEMBERED:]
+        known[fingerprint] = None
+    return tuple(known)[-max(_ROWS_REMEMBERED, len(rows)) :]
 
 
 def _seconds(begin: datetime, end: datetime) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
+from smspva_async.errors import Lagged
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -48,10 +50,17 @@ class Feed:
 
     async def next(self, after: int, order_id: int | None) -> tuple[Event | None, int]:
         """Return the next event after a place, None if there is none yet, and the place after it."""
-        await anyio.lowlevel.checkpoint()
         while True:
-            events = await self._journal.read(after, 1 if order_id is None else _BATCH)
+            try:
+                events = await self._journal.read(after, 1 if order_id is None else _BATCH)
+            except Lagged as lagged:
+                if after:
+                    raise
+                after = lagged.resume  # 0 is everything that is kept
+                continue
             for event in events:
+                if event.seq > self.newest:
+                    return None, after  # written, but not known to the watcher yet
                 after = event.seq
                 if order_id is None or event.order_id == order_id:
                     return event, after
@@ -92,6 +101,7 @@ class Subscription:
         self._feed = feed
         self._after = after
         self._order_id = order_id
+        self._running = False
 
     def __repr__(self) -> str:
         return f"<Subscription after event {self.cursor}>"
@@ -113,6 +123,16 @@ class Subscription:
             SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
+        if self._running:
+            raise RuntimeError("another task is reading this subscription; events() gives each its own")
+        self._running = True
+        try:
+            return await self._next()
+        finally:
+            self._running = False
+
+    async def _next(self) -> Event:
+        await anyio.lowlevel.checkpoint()
         if self._after is None:
             self._after = await self._feed.first_place()
             if self._after is None:

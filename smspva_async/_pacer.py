@@ -23,13 +23,13 @@ class Pacer:
         self._last = -math.inf
 
     def renew(self) -> None:
-        """Begin a new queue, in another event loop perhaps; the last request isn't forgotten."""
+        """Begin a new queue, perhaps in another event loop, by whose clock the last request may lie in the future."""
         self._turn = anyio.Lock()
+        if self._last > anyio.current_time():
+            self._last = -math.inf
 
     async def wait(self) -> None:
         """Return when a request may begin; the caller then begins one. Who is cancelled leaves the queue."""
         async with self._turn:
-            left = self._last + self.gap - anyio.current_time()
-            # More than the gap: the last was in another event loop, by a clock of its own.
-            await anyio.sleep(left if 0 < left <= self.gap else 0)
+            await anyio.sleep_until(self._last + self.gap)
             self._last = anyio.current_time()

@@ -89,6 +89,8 @@ def phone(whole: str) -> str:
 
 def base_url(url: str) -> str:
     """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
+    if not isinstance(url, str):
+        raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
     parts = urlsplit(url)
     if not re.fullmatch("[!-~]+", url) or parts.port == 0:  # reading the port raises for one that can't be
         raise ValueError(f"the base address isn't written as one: {parts.hostname!r}")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import math
+import heapq
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -24,6 +24,8 @@ __all__ = ["Pace", "Retry", "is_worth_retrying", "plan_reads", "retry_delay"]
 
 _LONGEST_RETRY_AFTER = 120.0
 _SHARE_OF_POLLING = 0.75
+# How much more there is to expect of an order than of one that nothing is known of.
+_FLAGGED, _NEW, _AWAITED, _STUCK = 1000, 16, 8, 2
 
 
 @frozen
@@ -86,39 +88,43 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -
     return max(asked, backoff * (1 + chance) / 2)
 
 
-def plan_reads(tracks: Mapping[int, Track], awaited: Collection[int], *, period: float, gap: float) -> list[int]:
-    """Return the orders whose messages a tick reads, in turn.
+def plan_reads(
+    tracks: Mapping[int, Track], awaited: Collection[int], *, now: datetime, period: float, gap: float
+) -> list[int]:
+    """Return the orders whose messages a tick reads, the most urgent first.
 
-    First those whose flag rose since they were last read, then those that somebody waits for, then the ones never read,
-    then those whose flag is up still; the rest fill up polling's share of the pace, one at least. Within each of these
-    the longest unread comes first.
+    An order grows more urgent with every second since it was last asked about, the quicker the more there is to expect
+    of it. So orders whose flag rose, new ones and those that somebody waits for come before the rest, and yet nothing
+    keeps any order from its turn for ever. The rest, flags that stay up after a reading among them, fill up polling's
+    share of the pace, one order at least.
 
     Args:
         tracks: What is known of each order.
         awaited: The orders that somebody waits for.
+        now: The time.
         period: Seconds that the tick lasts.
         gap: The least seconds between two requests.
 
     """
-
-    def last_tried(order_id: int) -> tuple[bool, datetime | None]:
-        tried_at = tracks[order_id].tried_at
-        return (tried_at is not None, tried_at)
-
-    urgent: list[list[int]] = [[], [], [], []]
-    rest: list[int] = []
+    urgent: list[tuple[float, int]] = []
+    rest: list[tuple[float, int]] = []
     for order_id, track in tracks.items():
-        if track.flag_rose:
-            urgent[0].append(order_id)
-        elif order_id in awaited:
-            urgent[1].append(order_id)
-        elif track.tried_at is None:
-            urgent[2].append(order_id)
-        elif track.order.has_new_sms:
-            urgent[3].append(order_id)
-        else:
-            rest.append(order_id)
-    first = [order_id for group in urgent for order_id in sorted(group, key=last_tried)]
-    calls = math.inf if gap == 0 else _SHARE_OF_POLLING * period / gap
-    spare = max(1, len(rest) if calls == math.inf else int(calls) - 1 - len(first))
-    return first + sorted(rest, key=last_tried)[:spare]
+        weight = _weight(track, awaited=order_id in awaited)
+        age = (now - (track.tried_at or track.seen_at)).total_seconds()
+        # A second more for all, so that the weight decides among those that are equally old.
+        (urgent if weight > _STUCK else rest).append((-weight * (max(0.0, age) + 1), order_id))
+    share = len(rest) if gap == 0 else int(_SHARE_OF_POLLING * period / gap) - 1 - len(urgent)
+    turns = heapq.nsmallest(max(1, share), rest)
+    return [order_id for _, order_id in sorted(urgent + turns)]
+
+
+def _weight(track: Track, *, awaited: bool) -> int:
+    """Return how much there is to expect of reading an order's messages."""
+    failed = track.tried_at is not None and track.tried_at != track.read_at
+    if track.flag_rose and not failed:
+        return _FLAGGED
+    if track.tried_at is None:
+        return _NEW
+    if awaited:
+        return _AWAITED
+    return _STUCK if track.order.has_new_sms and not failed else 1

@@ -31,7 +31,9 @@ class Secret:
         forms |= {escaped.replace("/", r"\/"), json.dumps(key, ensure_ascii=False)[1:-1]}
         self._forms = sorted(forms, key=len, reverse=True)
         self._encoded = [form.encode() for form in self._forms]
-        alternatives = "|".join(map(re.escape, self._forms))
+        # In JSON that broke off: JSON may write any letter as an escape, as PHP does on demand with those of HTML.
+        in_escapes = "".join(rf"(?:{re.escape(letter)}|\\u00(?i:{ord(letter):02x}))" for letter in key)
+        alternatives = "|".join([*map(re.escape, self._forms), in_escapes])
         # A short key may be part of an innocent word.
         self._pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)" if len(key) < _SHORT else alternatives)
 

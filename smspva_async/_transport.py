@@ -73,7 +73,16 @@ class Session:
         hide_in_logs(secret)
 
     def _network(self) -> Transport:
-        return httpx.AsyncHTTPTransport(proxy=_proxy_for(self._url))
+        try:
+            return httpx.AsyncHTTPTransport(proxy=_proxy_for(self._url))
+        except OSError as error:
+            reason = f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names can't be read ({error})"
+        except ImportError as error:
+            reason = f"the proxy that the environment names can't be used ({error})"
+        except (ValueError, httpx.InvalidURL):
+            reason = "the proxy that the environment names can't be used: its address isn't written as one"
+        # Raised outside of any `except`, whose error leads to the proxy's address and so to its password.
+        raise ConnectionFailed(f"no connection: {' '.join(reason.split())}; nothing was sent", sent=False)
 
     async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float, arrived: list[str]) -> Answer:
         """Send one request and return its answer.

@@ -298,14 +298,15 @@ class SmspvaClient:
         """Spending calls of this client whose outcome isn't known: failed after sending, or cancelled."""
         return tuple(self._caller.unsettled)
 
-    def _polling(self, deadline: float) -> _PollingView:
-        """Return what a watcher asks instead of the client itself."""
-        return _PollingView(self._caller, deadline)
+
+def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
+    """Return what a watcher asks instead of the client itself."""
+    return PollingView(client._caller, deadline)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
 
 
 @frozen
-class _PollingView:
-    """The client as a watcher sees it: the same calls, with a deadline that leaves out waiting for the pace."""
+class PollingView:
+    """A client as its watcher sees it: the same calls, with a deadline in seconds that leaves out the pace's waits."""
 
     _caller: Caller
     _deadline: float

@@ -325,6 +325,31 @@ def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None
     ]
 
 
+def test_a_row_that_cannot_be_read_ends_an_absence() -> None:
+    unread = [listed(n, order(2), skipped=[SkippedRow("bad state", {"id": 1}, 1)]) for n in (60, 90)]
+    assert removals(listed(30, order(2)), *unread, listed(120, order(2)), listed(150, order(2))) == []
+    unknown = NoSuchOrder(at=at(61), order_id=1, kind="OrderNotFound", message="?")
+    assert removals(listed(30, order(2)), unread[0], unknown) == []
+
+
+def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
+    steady = [SkippedRow("?", {"number": number}) for number in range(1500)]
+    moving = [[SkippedRow("?", {"lastonline": number})] for number in range(3000)]
+    polls = [listed(30 * n, order(1), skipped=[*steady, *moved]) for n, moved in enumerate(moving[:3])]
+    polls += [listed(100 + n, order(1), skipped=[steady[0], *moved]) for n, moved in enumerate(moving)]
+    _, events = play(polls, State())
+    reported = Counter(str(event.raw) for event in events if isinstance(event, RowSkipped))
+    assert len(reported) == 4500
+    assert reported[str(steady[0].raw)] == 1
+
+
+def test_an_order_is_known_as_it_was_last_seen_also_where_nothing_is_to_be_told_of_it() -> None:
+    seen = evolve(order(1), extra={"provider": "B"}, last_online=at(7))
+    state, events = play([listed(0, order(1)), listed(30, seen)], State())
+    assert state.tracks[1].order is seen
+    assert len(events) == 1
+
+
 def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
     _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], State())
     assert [type(event) for event in events] == [OrderAdded, StateChanged, OrderUpdated]

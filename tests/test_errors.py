@@ -155,6 +155,15 @@ async def test_http_429_is_too_many_requests(call: Call, body: str, patient: Sms
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_http_429_keeps_the_servers_words_and_data(call: Call, patient: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, httpx.Response(429, json={"status": 0, "msg": "Slow down, 40 a minute", "data": {"left": 0}}))
+    with pytest.raises(RateLimited, match="Slow down, 40 a minute") as refused:
+        await call.make(patient)
+    assert (refused.value.msg, refused.value.data) == ("Slow down, 40 a minute", {"left": 0})
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("data", [False, 0, "0", "false", [False]], ids=repr)
 async def test_false_means_not_restored_although_the_status_is_1(data: Any, client: SmspvaClient, edge: Edge) -> None:
     edge.call(CALLS["restore_user"], {"status": 1, "data": data})
@@ -257,7 +266,8 @@ def test_an_error_survives_a_copy(again: Callable[[SmspvaError], SmspvaError], e
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_reads_as_one_line(error: SmspvaError) -> None:
     assert error.message in str(error)
-    assert len(str(error).splitlines()) == 1
+    assert len(str(error).splitlines()) == len(repr(error).splitlines()) == 1
+    assert repr(error) == f"{type(error).__name__}({str(error)!r})"
     if error.method is not None:
         assert str(error).startswith(f"{error.method}: ")
     if error.elapsed is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,13 @@ import httpx
 import pytest
 
 from smspva_async import Pace, Period, SmspvaClient
-from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
+from smspva_async.errors import ApiError, ConnectionFailed, InvalidKey, OutcomeUnknown
 from smspva_async.simulator import Simulator
 from tests.edge import KEY, nothing_ever
 from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, SPENDING, Call, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from tests.edge import Edge
 
@@ -285,3 +286,140 @@ async def test_the_paid_orders_id_is_kept_of_an_answer_that_breaks_off(fault: Li
         with pytest.raises(OutcomeUnknown) as failed:
             await client.rent("RU", "opt16", Period.weeks(1))
     assert f'"id": {simulator.orders[0].id}' in str(failed.value.data)
+
+
+# -- what had arrived ----------------------------------------------------------------------------------------------
+
+ANSWER = json.dumps(CALLS["create"].sample)
+WARNED = "<br />\n<b>Warning</b>: mysql_connect() in /var/www/rent.php" * 9 + ANSWER
+
+
+class Broken(httpx.AsyncByteStream):
+    """A body of one piece, after which comes a failure, or nothing ever."""
+
+    def __init__(self, piece: bytes, failure: Exception | None = None) -> None:
+        self.piece = piece
+        self.failure = failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.piece
+        if self.failure is None:
+            await anyio.sleep_forever()
+        else:
+            raise self.failure
+
+
+def client_of(body: bytes, failure: Exception | None = None) -> SmspvaClient:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Broken(body, failure)))
+    return SmspvaClient(KEY, pace=Pace(gap=0), transport=transport)
+
+
+@every_spending_call
+async def test_warnings_before_the_answer_dont_hide_it(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, WARNED)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == WARNED
+
+
+@pytest.mark.parametrize("failure", [httpx.RemoteProtocolError("cut"), None], ids=["cut", "time-out"])
+@every_spending_call
+async def test_what_came_of_a_body_is_kept_without_the_key(call: Call, failure: Exception | None) -> None:
+    async with client_of(f"{HALF} by {KEY}".encode(), failure) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await call.make(client)
+    assert failed.value.data == f"{HALF} by [key]"
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
+async def test_what_came_before_a_cancellation_is_kept(cancelled: Callable[[Callable[[], Any]], Any]) -> None:
+    async with client_of(f"{HALF} by {KEY}".encode()) as client:
+        await cancelled(lambda: CALLS["create"].make(client))
+    assert [error.data for error in client.unsettled] == [f"{HALF} by [key]"]
+
+
+@pytest.mark.parametrize("size", [100_000, 16 * 2**20 + 1])
+async def test_of_a_large_answer_64_kib_are_kept(size: int) -> None:
+    async with client_of(WARNED.ljust(size).encode(), httpx.ReadError("lost")) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CALLS["create"].make(client)
+    assert failed.value.data == WARNED.ljust(64 * 1024)
+
+
+@pytest.mark.parametrize(("fault", "has_come"), [("slow_body", True), ("latency", False)])
+async def test_a_slow_answer_of_the_simulator(fault: Literal["slow_body", "latency"], has_come: bool) -> None:  # noqa: FBT001
+    simulator = Simulator()
+    simulator.faults.next("create", fault, seconds=40)
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        with pytest.raises(OutcomeUnknown, match="no answer within 30 s") as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert (f'"id": {simulator.orders[0].id}' in str(failed.value.data)) is has_come
+    assert has_come or failed.value.data is None
+
+
+# -- never sent twice, never forgotten -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [302, 500, 503])
+@pytest.mark.parametrize("said", ["NOBALANCE", "Invalid apikey", "No numbers available", "Order not found: 5"])
+@every_spending_call
+async def test_a_refusal_in_plain_text_counts_under_http_200_only(
+    call: Call, said: str, status: int, client: SmspvaClient, edge: Edge
+) -> None:
+    edge.call(call, httpx.Response(status, text=said), said)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == said
+    with pytest.raises(ApiError, match=said):
+        await call.make(client)
+    assert len(client.unsettled) == 1
+
+
+@pytest.mark.parametrize("status", [200, 302, 500, 503])
+@pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
+async def test_to_what_spends_nothing_it_is_a_refusal_in_any_case(
+    call: Call, status: int, client: SmspvaClient, edge: Edge
+) -> None:
+    edge.call(call, httpx.Response(status, text="Invalid apikey"))
+    with pytest.raises(InvalidKey):
+        await call.make(client)
+    assert len(edge.queries) == 1
+
+
+@every_spending_call
+async def test_an_empty_status_is_no_refusal(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, {"status": "", "msg": "closed for lunch"})
+    with pytest.raises(OutcomeUnknown):
+        await call.make(client)
+
+
+async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
+    simulator = Simulator()
+    simulator.switches.listing_delay = 3600
+    listed = simulator.add_order()
+    simulator.faults.next("prolong", "lost")
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        await client.orders()
+        rental = await client.rent("RU", "opt16", Period.weeks(1))
+        assert [order.id for order in await client.orders()] == [listed.id]
+        simulator.faults.next("orders", "empty")
+        assert await client.orders() == []
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.prolong(rental.id, Period.weeks(1))
+    assert failed.value.known.keys() == {listed.id, rental.id}
+    assert failed.value.known[rental.id] == rental.until
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@every_spending_call
+async def test_a_coroutine_closed_after_sending_is_unsettled(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, nothing_ever)
+
+    async def make() -> None:
+        await call.make(client)
+
+    coroutine = make()
+    while not edge.queries:
+        coroutine.send(None)
+    coroutine.close()
+    assert [(error.method, error.params) for error in client.unsettled] == [(call.method, call.query)]

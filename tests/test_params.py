@@ -42,7 +42,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
             lambda client, service: client.add_service(5, service, phone="+79096037108"),
         ),
     ),
-    "services": (([], (), "opt16"), (lambda client, services: client.rent_multi("RU", services, WEEK),)),
+    "services": (([], (), "opt16", None, 5), (lambda client, services: client.rent_multi("RU", services, WEEK),)),
     "period": (
         (None, 1, "week", ("week", 1)),
         (
@@ -120,7 +120,7 @@ def test_a_period_outside_of_7_to_90_days_is_none(make: Callable[[Any], Period],
         make(count)
 
 
-@pytest.mark.parametrize("kind", ["day", "weeks", "", None])
+@pytest.mark.parametrize("kind", ["day", "weeks", "", None, []])
 def test_a_period_is_in_weeks_or_months(kind: Any) -> None:
     with pytest.raises(ValueError, match="weeks or months"):
         Period(kind, 1)
@@ -199,5 +199,37 @@ def test_a_pace_that_cant_be_one(gap: float) -> None:
     ids=str,
 )
 def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"attempt|wait"):
+        Retry(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"timeout": timeout} for timeout in (None, "30", True)),
+        *({"base_url": url} for url in (None, 5, b"https://smspva.com/")),
+        *({"pace": pace} for pace in (None, 1.5, Retry())),
+        *({"retry": retry} for retry in (None, 4, Pace())),
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_type(settings: dict[str, Any], edge: Edge) -> None:
+    with pytest.raises(ValueError, match=r"timeout|address|pace") as refused:
+        edge.client(**settings)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("gap", ["1", None, True], ids=repr)
+def test_a_pace_of_another_type(gap: Any) -> None:
+    with pytest.raises(ValueError, match="gap"):
+        Pace(gap)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"attempts": attempts} for attempts in ("4", 2.5, True, None)] + [{"first": "1"}, {"cap": None}],
+    ids=str,
+)
+def test_a_retry_of_another_type(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"attempt|wait"):
         Retry(**settings)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from attrs import fields
 from hypothesis import given, settings, strategies as st
 
 from smspva_async.errors import OutcomeUnknown, SmspvaError, UnexpectedResponse
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _NO_NUMBER = ("forty", "", "4e4", "40300.0", 40300.9, True, [1], {"id": 1}, "1" * 19)
 _NO_TIME = ("soon", 1587552240.5, True, 1e30, 10**20)
 _NO_TEXT = (5, 1.5, True, ["opt16"], {"code": "opt16"})
-_NO_PHONE = ("", "+", "none", 7.5, True, -5, ["9096068511"], None)
+_NO_PHONE = ("", "+", "none", "79*******95", "error 404", 7.5, True, -5, ["9096068511"], None)
 _NO_PRICE = ("six", "", "NaN", "Infinity", True, [6], float("inf"), None)
 
 # What the field of a method's row can't be.
@@ -108,6 +110,22 @@ async def test_a_row_set_aside_tells_its_id_if_it_can(
 async def test_the_reason_names_the_field_that_is_missing(client: SmspvaClient, edge: Edge) -> None:
     edge.on("orders", {"status": 1, "data": [row_of("orders"), without(row_of("orders"), "scode")]})
     assert "scode" in (await client.orders()).skipped[0].reason
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", LISTS)
+async def test_the_reasons_use_the_servers_names_only(method: str, client: SmspvaClient, edge: Edge) -> None:
+    good = row_of(method)
+    wrong: dict[str, object] = dict.fromkeys(good, [[]])
+    edge.call(CALLS[method], {"status": 1, "data": [good, *({**good, field: value} for field, value in wrong.items())]})
+    rows = await CALLS[method].make(client)
+    ours = {field.name for field in fields(type(rows[0]))} - set(good)
+    assert rows.skipped
+    for row in rows.skipped:
+        assert ours.isdisjoint(re.findall(r"\w+", row.reason)), row.reason
+    edge.call(CALLS[method], {"status": 1, "data": [good, {"news": 1}]})
+    (empty,) = (await CALLS[method].make(client)).skipped
+    assert ours.isdisjoint(re.findall(r"\w+", empty.reason.replace("phone number", ""))), empty.reason
 
 
 @pytest.mark.anyio

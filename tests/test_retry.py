@@ -264,3 +264,12 @@ async def test_a_slow_answer_holds_nobody_up(edge: Edge) -> None:
         await client.orders()
         assert edge.times[-1] - edge.times[0] == pytest.approx(1)
         tasks.cancel_scope.cancel()
+
+
+async def test_the_pace_is_kept_from_one_opening_to_the_next(edge: Edge) -> None:
+    edge.on("orders", NOTHING)
+    client = edge.client(pace=Pace(gap=1.5))
+    for _ in range(3):
+        async with client:
+            await client.orders()
+    assert waits(edge) == pytest.approx([1.5, 1.5])

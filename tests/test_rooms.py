@@ -19,8 +19,10 @@ FLOORS = [
     ["_wire", "_diff"],
     ["_policy", "_transport"],
     ["_pacer", "_background", "_clock", "journal"],
-    ["_caller", "_feed", "_source"],
+    ["_caller", "_feed"],
     ["client"],
+    ["_source"],
+    ["_poller"],
     ["watcher"],
     [""],
     ["simulator"],
@@ -48,6 +50,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module == "smspva_async":
             found.update(f"smspva_async.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import doesn't say where it leads"
             found.add(node.module or "")
     return found
 

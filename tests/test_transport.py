@@ -7,6 +7,8 @@ import gzip
 import json
 import logging
 import ssl
+import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +18,7 @@ import httpx
 import pytest
 import trustme
 from attrs import define, field
+from httpx._utils import URLPattern, get_environment_proxies
 
 from smspva_async import Pace, Retry, SmspvaClient
 from smspva_async.errors import ConnectionFailed, OutcomeUnknown, UnexpectedResponse
@@ -169,6 +172,135 @@ async def test_a_proxy_that_refuses_was_sent_nothing(monkeypatch: pytest.MonkeyP
     assert client.unsettled == ()
 
 
+FAR, NEAR = "http://proxy.example:3128", "http://127.0.0.1:3128"
+ADDRESSES = (
+    "https://smspva.com/api/rent.php",
+    "https://smspva.com:8443/",
+    "https://www.smspva.com/",
+    "https://notsmspva.com/",
+    "https://127.0.0.1:8000/",
+    "https://localhost/",
+    "https://[::1]:8000/",
+    "http://127.0.0.1:8000/",
+    "http://localhost/",
+    "http://[::1]/",
+)
+PROXIES: tuple[dict[str, str], ...] = (
+    {},
+    {"HTTPS_PROXY": FAR},
+    {"HTTPS_PROXY": "proxy.example:3128", "ALL_PROXY": NEAR},
+    {"HTTP_PROXY": NEAR},
+    {"HTTP_PROXY": "127.0.0.1:3128", "HTTPS_PROXY": FAR},
+    {"ALL_PROXY": NEAR},
+    {"https_proxy": FAR, "http_proxy": "", "all_proxy": "http://localhost:1"},
+)
+SPARED = (
+    *(
+        "",
+        "*",
+        "smspva.com",
+        ".smspva.com",
+        "www.smspva.com",
+        "SMSPVA.com",
+        "com",
+        "pva.com",
+        " smspva.com , x.example",
+    ),
+    *("smspva.com:443", "smspva.com:8443", "https://smspva.com", "http://smspva.com", "https://smspva.com:8443"),
+    *("127.0.0.1", "127.0.0.1:8000", "127.0.0.0/8", "localhost", "LOCALHOST", "::1", "[::1]", "http://127.0.0.1:8000"),
+    *("all://localhost", "x.example,*", "0.0.1"),
+)
+
+
+def proxy_of_httpx(address: str) -> str | None:
+    """Return what httpx itself would take: the first pattern that fits."""
+    mounts = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
+    return next((proxy for pattern, proxy in mounts if pattern.matches(httpx.URL(address))), None)
+
+
+@pytest.fixture
+def proxies_taken(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Tell which proxy each transport to the network is given."""
+    taken: list[str | None] = []
+
+    def transport(proxy: str | None) -> httpx.MockTransport:
+        taken.append(proxy)
+        return httpx.MockTransport(lambda _: httpx.Response(200, text=EMPTY))
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", transport)
+    return taken
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("spared", SPARED)
+@pytest.mark.parametrize("settings", PROXIES, ids=str)
+async def test_the_environment_is_read_as_httpx_reads_it(
+    settings: dict[str, str], spared: str, proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**settings, "NO_PROXY": spared}.items():
+        monkeypatch.setenv(name, value)
+    for address in ADDRESSES:
+        async with client_of(address):
+            pass
+    assert dict(zip(ADDRESSES, proxies_taken, strict=True)) == {url: proxy_of_httpx(url) for url in ADDRESSES}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", [FAR, "proxy.example:3128", "https://proxy.example", "http://10.0.0.1:3128"])
+async def test_http_on_this_machine_never_goes_through_a_proxy_elsewhere(
+    proxy: str, variable: str, proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    for host in ("127.0.0.1", "localhost", "[::1]:8000"):
+        async with client_of(f"http://{host}/"):
+            pass
+    assert proxies_taken == [None, None, None]
+
+
+# -- nothing to connect with ---------------------------------------------------------------------------------------
+
+USELESS = {
+    "no such file": ("SSL_CERT_FILE", "/nowhere/authority.pem", "SSL_CERT_FILE.*No such file"),
+    "no certificates": ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE"),
+    "unknown scheme": ("HTTPS_PROXY", "ftp://me:sesame@proxy.example", "proxy"),
+    "no port": ("HTTPS_PROXY", "http://me:sesame@proxy.example:port", "proxy"),
+    "a port within the password": ("HTTPS_PROXY", "http://me:/sesame@proxy.example", "proxy"),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("variable", "value", "told"), USELESS.values(), ids=USELESS)
+async def test_what_cant_be_connected_with_is_told_as_such(
+    variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    entered, lazy = client_of(), client_of()
+    for _ in range(2):
+        with pytest.raises(ConnectionFailed, match=told) as failed:
+            await entered.__aenter__()
+        with pytest.raises(ConnectionFailed, match=rf"^create: .*{told}.*nothing was sent") as called:
+            await lazy.rent("RU", "opt16", Period.weeks(1))
+        for error in (failed.value, called.value):
+            assert not error.sent
+            assert len(str(error).splitlines()) == 1
+            tale = traceback.TracebackException.from_exception(error, capture_locals=True)
+            assert "sesame" not in "".join(line for line in tale.format() if "test_transport" not in line)
+            assert error.__context__ is None
+    assert lazy.unsettled == ()
+    monkeypatch.delenv(variable)
+    async with entered:
+        pass
+
+
+@pytest.mark.anyio
+async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:sesame@proxy.example")
+    with pytest.raises(ConnectionFailed, match=r"proxy.*httpx\[socks\]"):
+        await client_of().__aenter__()
+
+
 # -- answers -------------------------------------------------------------------------------------------------------
 
 MIB = 2**20
@@ -225,10 +357,12 @@ class Line(httpcore.AsyncNetworkBackend):
     """A network in memory, whose server answers when it is let, and then hangs up."""
 
     may_answer: anyio.Event = field(factory=anyio.Event)
+    may_connect: anyio.Event = field(factory=anyio.Event)
     connections: int = 0
 
     async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         self.connections += 1
+        await self.may_connect.wait()
         return _Stream(self)
 
 
@@ -257,6 +391,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     """Let every transport have one connection at a time, on a network in memory."""
     line = Line()
+    line.may_connect.set()
 
     class OneConnection(httpx.AsyncHTTPTransport):
         def __init__(self, **settings: Any) -> None:
@@ -335,4 +470,18 @@ async def test_a_pool_that_is_merely_busy_is_left_alone(line: Line) -> None:
             with pytest.raises(ConnectionFailed, match=r"PoolTimeout.*nothing was sent"):
                 await client.countries()
             line.may_answer.set()
+        assert line.connections == 1
+
+
+@pytest.mark.anyio
+async def test_a_pool_that_is_still_connecting_is_left_alone(line: Line) -> None:
+    line.may_connect = anyio.Event()
+    line.may_answer.set()
+    async with client_of("http://127.0.0.1/", timeout=15) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.orders)
+            await anyio.sleep(1)
+            with pytest.raises(ConnectionFailed, match=r"PoolTimeout.*nothing was sent"):
+                await client.countries()
+            line.may_connect.set()
         assert line.connections == 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import pytest
 
-from smspva_async import Event, Lagged, MemoryJournal, OrderState, SmsReceived, Watcher
-from tests.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, so_far, texts, within
+from smspva_async import Event, Lagged, MemoryJournal, OrderState, SmsReceived, StateChanged, Watcher
+from tests.watching import ORDERS, OUTAGE, Account, SlowJournal, kinds, order, polls, sms, so_far, texts, within
 
 if TYPE_CHECKING:
     from smspva_async import Subscription
@@ -121,12 +121,49 @@ async def test_a_place_that_is_none_is_refused(after: int) -> None:
 async def test_a_place_that_is_no_longer_kept_says_where_to_resume() -> None:
     account = account_with("one", "two", "three", "four")
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher:
-        behind, by_default = watcher.events(after=0), watcher.events()
+        behind, by_default = watcher.events(after=1), watcher.events()
         await polls(1)
         for subscription in (behind, by_default):
             with pytest.raises(Lagged) as caught:
                 await anext(subscription)
             assert texts(await within(1, watcher.events(after=caught.value.resume))) == ["three", "four"]
+
+
+async def test_zero_is_everything_that_is_kept() -> None:
+    account = account_with("one", "two", "three", "four")
+    async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher:
+        await polls(1)
+        assert texts(await within(1, watcher.events(after=0))) == ["three", "four"]
+        assert (await watcher.wait_for_sms(1, after=0, timeout=0)).sms.text == "three"
+
+
+async def test_two_tasks_that_read_one_subscription_are_told_so() -> None:
+    async with Watcher(Account(order())) as watcher, anyio.create_task_group() as tasks:
+        subscription = watcher.events()
+        tasks.start_soon(anext, subscription, None)
+        await polls(1)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(subscription)
+        tasks.cancel_scope.cancel()
+
+
+async def test_no_event_is_ahead_of_cursor_and_orders() -> None:
+    account, journal = Account(order()), SlowJournal()
+    ahead: list[Event] = []
+
+    async def read(watcher: Watcher) -> None:
+        async for event in watcher.events():
+            if event.seq > watcher.cursor or (isinstance(event, StateChanged) and watcher.orders[1] != event.order):
+                ahead.append(event)  # noqa: PERF401 - asked of each when it comes
+
+    async with Watcher(account, journal=journal) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(read, watcher)
+        for state in (OrderState.ACTIVATING, OrderState.ACTIVE, OrderState.INACTIVE):
+            account.change(1, state=state)
+            await polls(1)
+        assert watcher.cursor == 4
+        tasks.cancel_scope.cancel()
+    assert ahead == []
 
 
 async def test_a_place_beyond_the_newest_says_where_to_resume() -> None:

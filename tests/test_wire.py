@@ -68,6 +68,8 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "numbers as strings": ([{**_OFFER, "price_day": "6.00", "count": "359"}], [OFFER]),
         "count by provider": ([{**_OFFER, "count": {"north": 300, "south": "59"}}], [OFFER]),
         "count by no provider": ([{**_OFFER, "count": {}}], [evolve(OFFER, count=0)]),
+        "count by no provider, as a list": ([{**_OFFER, "count": []}], [evolve(OFFER, count=0)]),
+        "count by nameless providers": ([{**_OFFER, "count": [5, "3"]}], [evolve(OFFER, count=8)]),
     },
     "create": {
         "in a list": ([_RENTAL], RENTAL),
@@ -101,6 +103,14 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "times that are none": (
             [{**_ORDER, "lastonline": 0, "canprolonguntil": ""}],
             [evolve(ORDER, last_online=None, can_prolong_until=None)],
+        ),
+        "optional fields that are false": (
+            [{**_ORDER, "lastonline": False, "canprolonguntil": False, "canprolongmax": False}],
+            [evolve(ORDER, last_online=None, can_prolong_until=None, can_prolong_days=None)],
+        ),
+        "optional fields that are empty": (
+            [{**_ORDER, "lastonline": "", "canprolonguntil": "", "canprolongmax": ""}],
+            [evolve(ORDER, last_online=None, can_prolong_until=None, can_prolong_days=None)],
         ),
         "an extra provider": ([{**_ORDER, "provider": "north"}], [ORDER]),
     },
@@ -339,3 +349,39 @@ async def test_an_excerpt_shows_what_came(edge: Edge, client: SmspvaClient) -> N
 async def test_a_byte_order_mark_is_no_obstacle(edge: Edge, client: SmspvaClient) -> None:
     edge.on("orders", b'\xef\xbb\xbf{"status": 1, "data": []}')
     assert await client.orders() == []
+
+
+# -- beside the rows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_what_came_beside_the_rows_is_kept(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, {**call.sample, "msg": "ok", "server": 7, "time": [0.1]})
+    assert (await call.make(client)).extra == {"server": 7, "time": [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [("sms", {"SmsList": [_SMS], "OtherSms": [], "total": 1}), ("getdata", {"services": [_OFFER], "total": 1})],
+)
+async def test_what_came_beside_the_list_of_rows_too(method: str, data: Any, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(CALLS[method], {"status": 1, "data": data, "server": 7})
+    assert (await CALLS[method].make(client)).extra == {"server": 7, "total": 1}
+
+
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_mostly_nothing_came_beside_them(call: Call, client: SmspvaClient, edge: Edge) -> None:
+    edge.call(call, call.sample)
+    assert (await call.make(client)).extra == {}
+
+
+async def test_no_messages_in_two_lists_are_none_whatever_the_status(client: SmspvaClient, edge: Edge) -> None:
+    edge.call(CALLS["sms"], {"status": 0, "data": {"SmsList": [], "OtherSms": []}})
+    assert await client.sms(123) == []
+
+
+@pytest.mark.parametrize("others", ["none", 5, True, {"count": 0}], ids=repr)
+async def test_other_messages_of_no_form_hide_none(others: Any, client: SmspvaClient, edge: Edge) -> None:
+    rows = await read(edge, client, "sms", {"SmsList": [_SMS], "OtherSms": others})
+    assert [message for message in rows if not message.other] == [MESSAGE]
+    assert [row.raw for row in rows.skipped] + [row.text for row in rows if row.other] == [others]

@@ -126,6 +126,7 @@ class SlowJournal(MemoryJournal):
     async def append(self, events: Sequence[Event], state: State) -> None:
         await anyio.lowlevel.checkpoint()
         await super().append(events, state)
+        await anyio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         await anyio.lowlevel.checkpoint()

@@ -1,0 +1,292 @@
+"""The poll loop: when to ask, and what is kept of the answers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import anyio
+
+from smspva_async._clock import ServerClock
+from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
+from smspva_async._policy import plan_reads
+from smspva_async.errors import ClientClosed, InvalidKey, OrderNotFound, SmspvaError, WatcherClosed
+from smspva_async.events import Event, PollFailed, PollRecovered
+from smspva_async.models import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from datetime import datetime
+
+    from anyio.abc import TaskGroup
+
+    from smspva_async._feed import Feed
+    from smspva_async._source import PolledSource
+    from smspva_async.journal import Journal
+    from smspva_async.models import Order
+
+__all__ = ["Poller"]
+
+_log = logging.getLogger("smspva_async")
+
+_PATIENCE = 1.5
+_REFUSALS_TO_END = 2
+
+
+class Poller:
+    """Polls a source and writes what it finds to a journal.
+
+    Args:
+        source: What to poll.
+        journal: Where to.
+        feed: Who is to be told.
+        interval: Seconds between two polls of the orders.
+        eager_interval: The same while a message is waited for; three times that while only a state is.
+
+    """
+
+    def __init__(
+        self, source: PolledSource, journal: Journal, feed: Feed, *, interval: float, eager_interval: float
+    ) -> None:
+        self.state = State()
+        self.orders: Mapping[int, Order] = MappingProxyType({})
+        self.last_success: datetime | None = None
+        self.last_failure: str | None = None
+        self.failure: SmspvaError | None = None
+        """What ended the loop."""
+        self.message_waits: Counter[int] = Counter()
+        self.state_waits: Counter[int] = Counter()
+        """How many wait for each order."""
+        self._source = source
+        self._journal = journal
+        self._feed = feed
+        self._interval = interval
+        self._eager_interval = eager_interval
+        self._commit = anyio.Lock()
+        self._woken = anyio.Event()
+        self._polling = self._reads_fail = False
+        self._reading: set[int] = set()
+        self._refused = 0
+
+    # -- what others do to it ----------------------------------------------------------------------------------------
+
+    async def begin(self, state: State) -> None:
+        """Go on from a state, and make the first poll; raise what makes a second one pointless."""
+        self._clock = ServerClock()
+        self._began = self._ticked = anyio.current_time()
+        self._phase = random.uniform(0, self._interval / 10)  # noqa: S311 - spreads load
+        self._take(state)
+        await self._poll_orders(lambda: None)
+
+    async def run(self) -> None:
+        """Poll until cancelled, or until it can't go on; `failure` says why then."""
+        try:
+            async with anyio.create_task_group() as calls:
+                with self._ending(calls):
+                    await self._read_lists(calls)
+                    while True:
+                        await self._sleep()
+                        await self._ask_for_orders(calls)
+                        await self._read_lists(calls)
+        finally:
+            if not self._feed.ended:
+                # Not left, but broken, or cancelled by somebody else: everybody would wait on for ever.
+                self.failure = self.failure or WatcherClosed("the watch was cancelled from outside")
+                self._feed.end(self.failure)
+
+    @contextlib.contextmanager
+    def waiting(self, waits: Counter[int], order_id: int) -> Generator[None]:
+        """Have the loop know that somebody waits for an order, and think again when to poll."""
+        waits[order_id] += 1
+        self._woken.set()
+        try:
+            yield
+        finally:
+            waits[order_id] -= 1
+            if not waits[order_id]:
+                del waits[order_id]
+
+    # -- when --------------------------------------------------------------------------------------------------------
+
+    async def _sleep(self) -> None:
+        """Sleep until the next poll of the orders is due."""
+        while (left := self._due() - anyio.current_time()) > 0:
+            with anyio.move_on_after(left):
+                await self._woken.wait()
+                self._woken = anyio.Event()
+
+    def _period(self) -> float:
+        """Return the seconds between two polls as things stand."""
+        eager = max(self._eager_interval, 2 * self._source.gap)
+        if not self.message_waits:
+            eager = 3 * eager if self.state_waits else math.inf
+        return min(self._interval, eager)
+
+    def _due(self) -> float:
+        """Return when the orders are to be polled next: on the grid, or sooner if somebody waits."""
+        period = self._period()
+        if period < self._interval:
+            return self._ticked + period
+        # Never two for ticks missed, by a suspended machine for instance: the next point of the grid is meant.
+        # The hair's breadth is for a poll on a point, which rounding may put before it.
+        passed = math.floor((self._ticked - self._began + self._phase) / self._interval + 1e-6)
+        return self._began + (passed + 1) * self._interval - self._phase
+
+    # -- what --------------------------------------------------------------------------------------------------------
+
+    async def _ask_for_orders(self, calls: TaskGroup) -> None:
+        """Begin a tick. An answer that is long in coming doesn't keep messages from being read meanwhile."""
+        self._ticked = anyio.current_time()
+        if self._polling:
+            return
+        begun, done = anyio.Event(), anyio.Event()
+        calls.start_soon(self._call, calls, self._poll_orders, begun, done)
+        await begun.wait()
+        self._ticked = anyio.current_time()
+        with anyio.move_on_after(max(_PATIENCE, self._period() / 2)):
+            await done.wait()
+
+    async def _read_lists(self, calls: TaskGroup) -> None:
+        """Read messages until the next poll is due; what isn't begun by then is planned anew. One is read at least."""
+        plan = plan_reads(
+            self.state.tracks,
+            self.message_waits.keys(),
+            now=self._clock.now(),
+            period=self._period(),
+            gap=self._source.gap,
+        )
+        for number, order_id in enumerate(known for known in plan if known not in self._reading):
+            if number and anyio.current_time() >= self._due():
+                return
+            begun, done = anyio.Event(), anyio.Event()
+            calls.start_soon(self._call, calls, partial(self._read_list, order_id), begun, done)
+            await begun.wait()
+            # A list that doesn't come delays the others by no more than this.
+            with anyio.move_on_after(max(_PATIENCE, self._source.gap)):
+                await done.wait()
+            if self._reads_fail and self.state.failing_since is not None:
+                return  # the server as a whole is down
+
+    async def _call(
+        self,
+        calls: TaskGroup,
+        call: Callable[[Callable[[], None]], Awaitable[None]],
+        begun: anyio.Event,
+        done: anyio.Event,
+    ) -> None:
+        with self._ending(calls):
+            try:
+                await call(begun.set)
+            finally:
+                begun.set()
+                done.set()
+
+    @contextlib.contextmanager
+    def _ending(self, calls: TaskGroup) -> Generator[None]:
+        """End the loop if what is done inside fails for good."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task; whoever waits for events has to be told
+            if not isinstance(error, SmspvaError):
+                _log.exception("the watch has broken")
+                error = SmspvaError(f"the watch has broken: {error!r}")
+            self.failure = self.failure or error
+            calls.cancel_scope.cancel()
+
+    async def _poll_orders(self, begun: Callable[[], None]) -> None:
+        asked_at = self._clock.now()
+        self._polling = True
+        try:
+            orders = await self._source.orders(begun)
+            rows = orders if isinstance(orders, Rows) else Rows(orders)
+        except Exception as error:  # noqa: BLE001 - a source may raise anything
+            await self._take_failure(error, None)
+            return
+        finally:
+            self._polling = False
+        self._refused = 0
+        if rows.date is not None:
+            self._clock.hear(rows.date, rows.took)
+            asked_at = rows.date - timedelta(seconds=rows.took)
+        self.last_success = self._clock.now()
+        await self._take_in(
+            OrdersListed(
+                at=self.last_success,
+                asked_at=asked_at,
+                orders=rows,
+                skipped=rows.skipped,
+                interval=timedelta(seconds=self._interval),
+            )
+        )
+
+    async def _read_list(self, order_id: int, begun: Callable[[], None]) -> None:
+        self._reading.add(order_id)
+        try:
+            messages = await self._source.sms(order_id, begun)
+            rows = messages if isinstance(messages, Rows) else Rows(messages)
+        except Exception as error:  # noqa: BLE001 - a source may raise anything
+            self._reads_fail = True
+            await self._take_failure(error, order_id)
+            return
+        finally:
+            self._reading.discard(order_id)
+        self._reads_fail = False
+        if rows.date is not None:
+            self._clock.hear(rows.date, rows.took)
+        await self._take_in(SmsListed(at=self._clock.now(), order_id=order_id, messages=rows, skipped=rows.skipped))
+
+    # -- what is kept ------------------------------------------------------------------------------------------------
+
+    async def _take_failure(self, error: Exception, order_id: int | None) -> None:
+        """Take in a failed poll; raise what ends the watch."""
+        if isinstance(error, ClientClosed):
+            raise error
+        told = str(error) or type(error).__name__
+        self.last_failure = told
+        at, kind = self._clock.now(), type(error).__name__
+        if isinstance(error, OrderNotFound) and order_id is not None:
+            await self._take_in(NoSuchOrder(at=at, order_id=order_id, kind=kind, message=told))
+        else:
+            await self._take_in(Failed(at=at, order_id=order_id, kind=kind, message=told))
+        if isinstance(error, InvalidKey):
+            self._refused += 1
+            if self._refused >= _REFUSALS_TO_END:
+                raise error
+
+    async def _take_in(self, observation: Observation) -> None:
+        """Find out what an observation brings to light, and keep it."""
+        async with self._commit:
+            state, events = step(self.state, observation)
+            if state is self.state:
+                return
+            await self._journal.append(events, state)
+            self._take(state)
+        for event in events:
+            _tell(event)
+
+    def _take(self, state: State) -> None:
+        if state.tracks is not self.state.tracks:
+            self.orders = MappingProxyType({order_id: track.order for order_id, track in state.tracks.items()})
+        self.state = state
+        baseline = None if state.since is None else state.baseline
+        if (state.seq, baseline) != (self._feed.newest, self._feed.baseline):
+            self._feed.publish(state.seq, baseline)
+
+
+def _tell(event: Event) -> None:
+    """Log the beginning and the end of an outage."""
+    what = "orders" if event.order_id is None else f"the messages of order {event.order_id}"
+    match event:
+        case PollFailed(kind, message):
+            _log.warning("polling %s fails from now on (%s): %s", what, kind, message)
+        case PollRecovered(downtime):
+            _log.info("polling %s works again after %.0f s", what, downtime)
+        case _:
+            pass

@@ -1,0 +1,221 @@
+"""A server that is slow, a client that is busy, flags that mean nothing: every message is still found in time."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from smspva_async import (
+    JournalLocked,
+    MemoryJournal,
+    Order,
+    OrderState,
+    Rows,
+    Sms,
+    SmspvaClient,
+    Watcher,
+    WatcherClosed,
+)
+from smspva_async.simulator import Simulator
+from tests.watching import HANGS, INTERVAL, ORDERS, Account, kinds, order, polls, sms, so_far, texts, within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from smspva_async.simulator import FaultName
+
+pytestmark = pytest.mark.anyio
+
+
+# -- orders that are slow in coming ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [4, 35, HANGS])
+async def test_messages_are_read_however_long_the_orders_take(seconds: float) -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.seconds[ORDERS] = seconds
+        account.messages[1] = [sms("late", None)]
+        assert (await watcher.wait_for_sms(1, after=0, timeout=120)).sms.text == "late"
+
+
+@pytest.mark.parametrize("fault", ["html", "refused", "hang"])
+async def test_messages_are_read_while_the_orders_fail(fault: FaultName) -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        await polls(1)
+        sim.faults.always("orders", fault)
+        sim.deliver(order_id, "found")
+        assert (await watcher.wait_for_sms(order_id, after=0, timeout=120)).sms.text == "found"
+
+
+async def test_a_message_is_found_although_a_busy_pipeline_uses_the_same_client() -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+
+    async def keep_asking(client: SmspvaClient) -> None:
+        while True:
+            await client.countries()
+
+    async with (
+        SmspvaClient("key", transport=sim.transport()) as client,
+        Watcher(client) as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(25):
+            tasks.start_soon(keep_asking, client)
+        await polls(2)
+        sim.deliver(order_id, "found")
+        assert (await watcher.wait_for_sms(order_id, after=0, timeout=300)).sms.text == "found"
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_interval_shorter_than_the_pace_leaves_room_for_messages() -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client, interval=1) as watcher:
+        sim.deliver(order_id, "found")
+        assert texts(await within(20, watcher.events())) == ["found"]
+
+
+# -- orders that would take each other's turns -----------------------------------------------------------------------
+
+
+async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = None) -> dict[int, float]:
+    """Watch for some hours, and return for each order the longest time without a reading, in seconds."""
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        begin = sim.requests[0].time
+        if awaited is None:
+            await anyio.sleep(3600 * hours)
+        else:
+            with pytest.raises(TimeoutError):
+                await watcher.wait_for_sms(awaited, timeout=3600 * hours)
+    longest: dict[int, float] = {}
+    for known in sim.orders:
+        reads = [asked.time for asked in sim.requests if asked.params.get("id") == str(known.id)]
+        times = [begin, *reads, begin + 3600 * hours]
+        longest[known.id] = max(later - earlier for earlier, later in pairwise(times))
+    return longest
+
+
+async def test_an_order_that_is_waited_for_takes_no_others_turn() -> None:
+    sim = Simulator()
+    sim.switches.flag_rises = False
+    awaited, *others = [sim.add_order().id for _ in range(4)]
+    longest = await longest_unread(sim, 1, awaited=awaited)
+    assert longest[awaited] <= 10
+    assert all(longest[other] <= 3 * INTERVAL for other in others)
+
+
+async def test_flags_that_stay_up_take_no_others_turn() -> None:
+    sim = Simulator()
+    sim.switches.read_clears_flag = False
+    flagged = [sim.add_order().id for _ in range(25)]
+    plain = [sim.add_order().id for _ in range(5)]
+    for order_id in flagged:
+        sim.deliver(order_id, "stuck")
+    longest = await longest_unread(sim, 2)
+    assert all(longest[order_id] <= 5 * INTERVAL for order_id in plain)
+
+
+async def test_flagged_orders_that_cannot_be_read_take_no_others_turn() -> None:
+    account = Account(*(order(number, has_new_sms=number > 5) for number in range(1, 31)))
+    account.failures = {number: ValueError("broken") for number in range(6, 31)}
+    async with Watcher(account):
+        await polls(60)
+    assert all(len(account.times(number)) > 10 for number in range(1, 6))
+
+
+async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None:
+    sim = Simulator()
+    waited = [sim.add_order().id for _ in range(3)]
+    async with (
+        SmspvaClient("key", transport=sim.transport()) as client,
+        Watcher(client) as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def wait(order_id: int) -> None:
+            await watcher.wait_for_sms(order_id, timeout=10_000)
+
+        for order_id in waited:
+            tasks.start_soon(wait, order_id)
+        await polls(10)
+        fresh = sim.add_order().id
+        await polls(2)
+        assert any(asked.params.get("id") == str(fresh) for asked in sim.requests)
+        tasks.cancel_scope.cancel()
+
+
+# -- sources that misbehave ------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_that_is_no_list_is_a_failed_poll() -> None:
+    account: Any = Account(order())
+    good = account.orders
+    async with Watcher(account) as watcher:
+
+        async def nothing() -> None:
+            return None
+
+        account.orders = nothing
+        await polls(2)
+        account.orders = good
+        await polls(2)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed", "PollRecovered"]
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_is_cancelled_by_itself_ends_the_watch_and_says_so() -> None:
+    class Cancelled(Account):
+        async def sms(self, order_id: int) -> Sequence[Sms]:
+            raise asyncio.CancelledError(order_id)
+
+    with pytest.raises(WatcherClosed, match="cancelled from outside"):  # noqa: PT012 - raised in and around it
+        async with Watcher(Cancelled(order())) as watcher:
+            async for _ in watcher.events():
+                pass
+
+
+async def test_a_client_whose_calls_are_overridden_is_watched_as_it_answers() -> None:
+    class OnlyRussian(SmspvaClient):
+        async def orders(self) -> Rows[Order]:
+            return Rows(known for known in await super().orders() if known.country == "RU")
+
+    sim = Simulator()
+    russian, _ = sim.add_order(country="RU"), sim.add_order(country="LT", service="opt20")
+    async with OnlyRussian("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        assert list(watcher.orders) == [russian.id]
+
+
+# -- callers that misbehave ------------------------------------------------------------------------------------------
+
+
+async def test_a_wait_takes_no_input_that_cannot_be_right() -> None:
+    wrong: Any
+    async with Watcher(Account(order())) as watcher:
+        for wrong in ("1", 0, None, True):
+            with pytest.raises(ValueError, match="id"):
+                await watcher.wait_for_state(wrong, OrderState.ACTIVE, timeout=1)
+            with pytest.raises(ValueError, match="id"):
+                await watcher.wait_for_sms(wrong, timeout=1)
+        wrong = 17
+        with pytest.raises(ValueError, match="17"):
+            await watcher.wait_for_state(1, wrong, timeout=1)
+        wrong = 0
+        assert (await watcher.wait_for_state(1, wrong, timeout=1)).id == 1
+
+
+async def test_the_events_of_a_watcher_that_could_not_be_entered_end() -> None:
+    account, journal = Account(order()), MemoryJournal()
+    async with Watcher(account, journal=journal):
+        second = Watcher(account, journal=journal)
+        with pytest.raises(JournalLocked):
+            await second.__aenter__()
+        assert [event async for event in second.events()] == []
