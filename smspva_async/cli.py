@@ -65,6 +65,8 @@ def _run() -> int:
         told, failed = error.format_message(), error.exit_code
     except SmspvaError as error:
         told, failed = str(error), _exit_code(error)
+    except OSError as error:  # a full disk behind standard output, for one
+        told, failed = error.strerror or str(error), 1
     else:
         return code if isinstance(code, int) else 0
     click.echo(f"smspva: {clean(told)}", err=True)

@@ -1,384 +1,33 @@
-"""The command line: the demo and events as lines in virtual time, the commands as programs of their own."""
+"""The commands: their usage, and as programs of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from attrs import evolve
-from rich.cells import cell_len
-from rich.console import Console
 
 from smspva_async import (
-    Event,
-    Order,
-    OrderAdded,
-    OrderRemoved,
-    OrderState,
-    OrderUpdated,
-    PollFailed,
-    PollRecovered,
-    RowSkipped,
-    Sms,
-    SmspvaClient,
-    SmsReceived,
-    StateChanged,
-    Watcher,
     cli,
 )
-from smspva_async._demo import demo
 from smspva_async._lines import Lines
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
+from tests.terminal import KEY, columns
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Coroutine
-    from pathlib import Path
-
-KEY = "key-of-the-command-line"
-ESCAPE = re.compile(r"\x1b\[[\d;]*m")
-
-
-def console(width: int | None = None) -> Console:
-    """Return what prints into memory: a terminal if it has a width, otherwise a file."""
-    return Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=width is not None,
-        color_system=None if width is None else "standard",
-        highlight=False,
-        legacy_windows=False,
-        _environ={},
-    )
-
-
-def printed(console: Console) -> list[str]:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().splitlines()
-
-
-def plain(lines: list[str]) -> list[str]:
-    return [ESCAPE.sub("", line) for line in lines]
-
-
-def in_virtual_time(main: Coroutine[Any, Any, None]) -> float:
-    """Run a coroutine and return the seconds that it takes by the loop's clock."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main)
-        return runner.get_loop().time()
-
-
-# -- the demo ----------------------------------------------------------------------------------------------------------
-
-
-def shown_demo(width: int | None = None) -> list[str]:
-    """Run the demo and return its lines."""
-    shown = console(width)
-
-    async def tell() -> None:
-        with anyio.fail_after(16):
-            await demo(Lines(shown))
-
-    assert in_virtual_time(tell()) > 10
-    return printed(shown)
-
-
-def columns(line: str) -> list[str]:
-    return re.split(r" {2,}", line.strip())
-
-
-def test_the_demo_tells_its_whole_story() -> None:
-    lines = shown_demo()
-    story, summary = lines[: lines.index("Summary")], lines[lines.index("Summary") :]
-    events = [columns(line) for line in story if re.match(r"\d\d:\d\d:\d\d ", line)]
-    numbers = list(dict.fromkeys(event[1] for event in events if event[1].startswith("+")))
-    told = {number: [event[2:] for event in events if event[1] == number] for number in numbers}
-
-    assert [(number[:3], told[number][0][0]) for number in numbers] == [
-        ("+79", "Instagram"),
-        ("+37", "WhatsApp"),
-        ("+48", "Telegram"),
-    ]
-    once = ["0 -> 2", "2 -> 1"]
-    steps = {number: [what for _, what, *_ in told[number] if "->" in what] for number in numbers}
-    assert list(steps.values()) == [[*once, "1 -> 0", *once], once, once]
-
-    messages = {number: [rest for _, what, *rest in told[number] if what == "message"] for number in numbers}
-    assert list(messages.values()) == [
-        [["671094", "Code Instagram: 671 094."], ["305871", "Your code is 305 871."]],
-        [["417205", "WhatsApp code 417-205"]],
-        [["53821", "Twój kod Telegram: 53821"], ["86420", "Telegram login code: 86420"]],
-    ]
-    (failed,) = [place for place, event in enumerate(events) if event[1].startswith("polling fails: ")]
-    assert events[failed + 1][1] == "polling works again after 3 s"
-    assert events[failed + 2][-1] == "Telegram login code: 86420"
-
-    told_again = [columns(line) for line in summary]
-    chains = {number: " -> ".join(["0", *(step[-1] for step in steps[number])]) for number in numbers}
-    assert [row[1:] for row in told_again if row[0] == "number"] == [[number, chains[number]] for number in numbers]
-    (row,) = [row for row in told_again if row[0] == "messages"]
-    codes = [event[4] for event in events if event[3:4] == ["message"]]
-    assert row[1] == f"{len(codes)}, with the codes {', '.join(codes)}"
-    (row,) = [row for row in told_again if row[0] == "outage"]
-    assert row[1].startswith("of 3 s, survived")
-
-
-def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Simulator] = []
-
-    def make(**settings: Any) -> Simulator:
-        made.append(Simulator(**settings))
-        return made[0]
-
-    monkeypatch.setattr("smspva_async._demo.Simulator", make)
-    summary = {row[0]: row[1] for row in map(columns, shown_demo()) if len(row) == 2}
-    (sim,) = made
-    assert sim.violations == []
-    failed = [request for request in sim.requests if request.fault]
-    assert {request.method for request in failed} == {"orders", "sms"}
-    assert summary["requests"] == f"{len(sim.requests)}, of which {len(failed)} failed in the outage"
-    prices = sum(sim.catalogue[order.country].offers[order.service].price_day * 7 for order in sim.orders)
-    assert summary["spent"].startswith(f"${prices} ")
-
-
-def test_the_demo_is_the_same_each_time() -> None:
-    def without_times_and_counts() -> list[str]:
-        return [re.sub(r"^\d\d:\d\d:\d\d|^  requests .*", "", line) for line in shown_demo()]
-
-    first = without_times_and_counts()
-    for chance in range(10):
-        random.seed(chance)  # the watcher's phase is drawn from it
-        assert without_times_and_counts() == first
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_demo_fits_the_terminal_and_says_there_what_it_says_in_a_pipe(width: int) -> None:
-    lines = shown_demo(width)
-    assert any(ESCAPE.search(line) for line in lines)
-    assert max(map(cell_len, plain(lines))) <= width
-
-    def words(lines: list[str]) -> list[str]:
-        return [word for word in " ".join(plain(lines)).split() if not re.fullmatch(r"\d\d:\d\d:\d\d", word)]
-
-    piped = shown_demo()
-    assert words(lines) == words(piped)
-    assert not any(ESCAPE.search(line) for line in piped)
-
-
-def test_only_an_outage_is_too_long_for_80_columns() -> None:
-    assert [line for line in shown_demo() if len(line) > 80 and "polling fails" not in line] == []
-    assert sum(line.startswith(" " * 10 + "attempts failed") for line in plain(shown_demo(80))) == 1
-
-
-# -- events as lines ---------------------------------------------------------------------------------------------------
-
-ORDER = Order(
-    id=40300,
-    service="opt16",
-    service_name="Instagram",
-    state=OrderState.INACTIVE,
-    phone="+79096068511",
-    country="RU",
-    has_new_sms=False,
-    until=datetime(2030, 1, 8, 12, tzinfo=UTC),
-)
-WEEK_BEFORE = ORDER.until - timedelta(days=7)
-BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime.now(UTC), "order_id": 40300}
-NOW = f"{BASE['at'].astimezone():%H:%M:%S}"
-
-
-def local(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
-def line(event: Event) -> str:
-    """Return an event as a pipe gets it."""
-    shown = console()
-    Lines(shown).show(event)
-    (only,) = printed(shown)
-    return only
-
-
-@pytest.mark.parametrize(
-    ("event", "told"),
-    [
-        (OrderAdded(ORDER, **BASE), "listed   #40300, inactive, until 2030-01-08"),
-        (
-            StateChanged(ORDER, OrderState.INACTIVE, OrderState.ACTIVATING, **BASE),
-            "0 -> 0   waiting in queue",
-        ),
-        (
-            StateChanged(
-                evolve(ORDER, state=OrderState.UNKNOWN, raw_state=7), OrderState.ACTIVE, OrderState.UNKNOWN, **BASE
-            ),
-            "1 -> 7   in the unknown state 7",
-        ),
-        (
-            StateChanged(evolve(ORDER, raw_state=1), OrderState.UNKNOWN, OrderState.ACTIVE, **BASE),
-            "? -> 1   can receive SMS",
-        ),
-        (
-            StateChanged(evolve(ORDER, raw_state=-1), OrderState.INACTIVE, OrderState.ABSENT, **BASE),
-            "0 -> -1  not in the provider's system",
-        ),
-        (SmsReceived(ORDER, Sms("Code 671 094", "Instagram"), **BASE), "message  671094  Code 671 094"),
-        (SmsReceived(ORDER, Sms("Code 671 094", "INFO"), **BASE), "message  671094  INFO: Code 671 094"),
-        (SmsReceived(ORDER, Sms("Welcome!"), **BASE), "message  Welcome!"),
-        (
-            OrderUpdated(ORDER, evolve(ORDER, until=WEEK_BEFORE, can_prolong=True), **BASE),
-            f"changed  until {local(ORDER.until)}, was {local(WEEK_BEFORE)}; can't be prolonged any more",
-        ),
-        (
-            OrderUpdated(ORDER, evolve(ORDER, phone="+1", service_name="Avito", country="KZ"), **BASE),
-            "changed  number +79096068511, was +1; service Instagram, was Avito; country RU, was KZ",
-        ),
-        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  how far it can be prolonged"),
-        (OrderRemoved(ORDER, expired=True, **BASE), "gone     #40300, expired"),
-        (OrderRemoved(ORDER, expired=False, **BASE), "gone     #40300, no longer listed"),
-    ],
-)
-def test_an_order_s_event(event: Event, told: str) -> None:
-    assert line(event) == f"{NOW}  +79096068511  Instagram  {told}"
-
-
-@pytest.mark.parametrize(
-    ("event", "told"),
-    [
-        (PollFailed("RequestTimeout", "no answer within 30 s", **BASE), "polling fails: no answer within 30 s"),
-        (PollRecovered(61.4, **BASE), "polling works again after 61 s"),
-        (RowSkipped("no id", {}, **BASE), "a row of an answer can't be read: no id"),
-    ],
-)
-def test_an_event_of_the_whole_watch(event: Event, told: str) -> None:
-    assert line(event) == f"{NOW}  {told}"
-
-
-def test_an_event_of_the_whole_watch_that_is_about_an_order_names_its_number() -> None:
-    shown = console()
-    lines = Lines(shown)
-    lines.fit([ORDER])
-    lines.show(PollFailed("RequestTimeout", "no answer", **BASE))
-    assert printed(shown) == [f"{NOW}  +79096068511  Instagram  failing  polling fails: no answer"]
-
-
-def test_a_message_can_t_steer_the_terminal() -> None:
-    hostile = "a\x1b[2J\x1b]0;title\x07b\r\nc\x9b31m\u202ed\u2066 [bold red]e[/] :smile: \ud800"
-    shown = console(120)
-    Lines(shown).show(SmsReceived(ORDER, Sms(hostile, "\x1b[1mS"), **BASE))
-    (only,) = printed(shown)
-    told = r"\x1b[1mS: a\x1b[2J\x1b]0;title\x07b c\x9b31md [bold red]e[/] :smile: \ud800"
-    assert plain([only]) == [f"{NOW}  +79096068511  Instagram  message  {told}"]
-    # Nothing but our own colours.
-    assert set(ESCAPE.findall(only)) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
-
-
-@pytest.mark.parametrize("name", ["service_name", "service", "phone", "country"])
-def test_nor_can_an_order(name: str) -> None:
-    changes: dict[str, Any] = {"service_name": "", name: "\x1b[2J"}
-    hostile = evolve(ORDER, **changes)
-    assert "\x1b" not in line(OrderAdded(hostile, **BASE)) + line(OrderUpdated(ORDER, hostile, **BASE))
-
-
-def test_a_long_message_is_cut() -> None:
-    text = line(SmsReceived(ORDER, Sms("word " * 20_000), **BASE))
-    assert text.endswith("word …")
-    assert len(text) < 700
-
-
-def test_a_wide_message_is_wrapped_under_itself() -> None:
-    shown = console(80)
-    Lines(shown).show(SmsReceived(ORDER, Sms("验证码" * 12), **BASE))
-    first, *others = plain(printed(shown))
-    indent = first.index("验")
-    assert all(line[:indent].isspace() and line[indent] in "验证码" for line in others)
-    assert "".join(line[indent:] for line in [first, *others]) == "验证码" * 12
-    assert all(cell_len(line) <= 80 for line in [first, *others])
-
-
-def test_columns_are_as_wide_as_the_orders_need() -> None:
-    long = evolve(ORDER, id=1, phone="+447700900123", service_name="Microsoft Azure Cloud")
-    shown = console()
-    lines = Lines(shown)
-    lines.fit([ORDER, long])
-    for order in (ORDER, long):
-        lines.show(OrderAdded(order, **BASE))
-    assert printed(shown) == [
-        f"{NOW}  +79096068511   Instagram         listed   #40300, inactive, until 2030-01-08",
-        f"{NOW}  +447700900123  Microsoft Azure…  listed   #1, inactive, until 2030-01-08",
-    ]
-
-
-def test_a_new_day_is_said_once() -> None:
-    shown = console()
-    lines = Lines(shown)
-    tomorrow = {**BASE, "at": BASE["at"] + timedelta(days=1)}
-    for base in (BASE, tomorrow, tomorrow):
-        lines.show(PollRecovered(1.0, **base))
-    assert [line for line in printed(shown) if "polling" not in line] == [f"{tomorrow['at'].astimezone():%Y-%m-%d}"]
-
-
-# -- watching, in virtual time -----------------------------------------------------------------------------------------
-
-
-def shown_watch(sim: Simulator, seconds: float) -> list[str]:
-    """Watch for a while and return the lines."""
-    shown = console()
-
-    async def watch() -> None:
-        client = SmspvaClient(KEY, transport=sim.transport())
-        with anyio.move_on_after(seconds):
-            await cli._show(client, Watcher(client), Lines(shown))
-
-    in_virtual_time(watch())
-    return printed(shown)
-
-
-def test_watch_begins_with_what_there_is() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.deliver(sim.add_order(phone="+79096068511").id, "Old code 111222", date=1)
-    sim.add_order(country="UK", service="opt29", phone="+447700900123")
-    until = f"until {sim.orders[0].until.astimezone():%Y-%m-%d}"
-    assert [line.partition("  ")[2] for line in shown_watch(sim, 300)] == [
-        f"+79096068511   Instagram  listed   #40300, inactive, {until}",
-        f"+447700900123  Telegram   listed   #40301, active, {until}",
-    ]
-
-
-def test_watch_says_that_there_is_nothing() -> None:
-    assert shown_watch(Simulator(), 300) == ["No number is rented yet."]
-
-
-def test_watch_shows_an_outage_that_was_there_before() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.add_order()
-    sim.faults.next("orders", "refused", count=4)
-    failed, recovered, listed = shown_watch(sim, 300)
-    assert "polling fails: orders: no connection" in failed
-    assert "polling works again after" in recovered
-    assert "listed" in listed
-
-
-def test_a_key_that_is_refused_once_ends_nothing() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.faults.next("orders", "refusal", msg="Invalid apikey")
-    failed, recovered = shown_watch(sim, 300)
-    assert "polling fails: orders: refused: Invalid apikey" in failed
-    assert "polling works again after" in recovered
-
-
-# -- wrong usage -------------------------------------------------------------------------------------------------------
+    from collections.abc import AsyncIterator
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -398,8 +47,8 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
         (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
         (["watch", "--api-key-file", "two-lines"], "no usable API key"),
         (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
-        (["watch", "--api-key-file", "good", "--interval", "0"], "intervals are in seconds, more than 0"),
-        (["watch", "--api-key-file", "good", "--interval", "nan"], "intervals are in seconds, more than 0"),
+        (["watch", "--api-key-file", "good", "--interval", "0"], "the interval is in seconds, more than 0"),
+        (["watch", "--api-key-file", "good", "--interval", "nan"], "the interval is in seconds, more than 0"),
         (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is not a valid float"),
         (["watch", "--api-key", KEY], "No such option"),
         (["wach"], "No such command 'wach'"),
@@ -639,3 +288,11 @@ def test_a_closed_pipe_is_no_error() -> None:
             assert await child.wait() == 0
 
     asyncio.run(story())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "smspva_async", "demo"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    assert (done.returncode, done.stderr) == (1, "smspva: No space left on device\n")
