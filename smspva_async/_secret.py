@@ -32,7 +32,7 @@ class Secret:
         self._forms = sorted(forms, key=len, reverse=True)
         self._encoded = [form.encode() for form in self._forms]
         # In JSON that broke off: JSON may write any letter as an escape, as PHP does on demand with those of HTML.
-        in_escapes = "".join(rf"(?:{re.escape(letter)}|\\u00(?i:{ord(letter):02x}))" for letter in key)
+        in_escapes = "".join(rf"(?:\\?{re.escape(letter)}|\\u00(?i:{ord(letter):02x}))" for letter in key)
         alternatives = "|".join([*map(re.escape, self._forms), in_escapes])
         # A short key may be part of an innocent word.
         self._pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)" if len(key) < _SHORT else alternatives)

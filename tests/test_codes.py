@@ -12,7 +12,7 @@ CODES: dict[str, str | None] = {
     "code 1234 5 minutes": "1234",
     "WhatsApp code 417-205": "417205",
     "G-123456 is your Google verification code.": "123456",
-    "Ваш код 4821. Никому его не сообщайте": "4821",
+    "Ваш код 4821. Никому его не сообщайте": "4821",  # noqa: RUF001 - Russian
     "Order 20231 of 5500 roubles. Code: 7788": "7788",  # the nearest to the word
     "7788 is the code for order 20231": "7788",
     "Call +79096037108, your PIN is 0042": "0042",

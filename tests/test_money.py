@@ -338,9 +338,8 @@ async def test_what_came_before_a_cancellation_is_kept(cancelled: Callable[[Call
     assert [error.data for error in client.unsettled] == [f"{HALF} by [key]"]
 
 
-@pytest.mark.parametrize("size", [100_000, 16 * 2**20 + 1])
-async def test_of_a_large_answer_64_kib_are_kept(size: int) -> None:
-    async with client_of(WARNED.ljust(size).encode(), httpx.ReadError("lost")) as client:
+async def test_of_a_large_answer_64_kib_are_kept() -> None:
+    async with client_of(WARNED.ljust(100_000).encode(), httpx.ReadError("lost")) as client:
         with pytest.raises(OutcomeUnknown) as failed:
             await CALLS["create"].make(client)
     assert failed.value.data == WARNED.ljust(64 * 1024)
