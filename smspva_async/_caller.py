@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
+from smspva_async._envelope import Answer, decode
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Retry, is_worth_retrying, retry_delay
-from smspva_async._wire import Answer, Kind, Method, decode
+from smspva_async._wire import Kind, Method
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -129,9 +130,10 @@ class Caller:
         raise AssertionError("the loop ends by returning or raising")
 
     async def _attempt(self, session: Session, method: Method[T], params: Mapping[str, str], timeout: float) -> T:
-        arrived: list[str] = []
+        # What came of an answer that can't be read is evidence where money is at stake.
+        arrived: list[str] | None = [] if method.kind is Kind.SPEND else None
         asked = session.get({"method": method.name, **params}, keyed=method.needs_key, timeout=timeout, arrived=arrived)
-        if method.kind is Kind.SPEND:
+        if arrived is not None:
             value = await self._spend(asked, arrived, method, params)
         else:
             value = decode(method, params, await asked)

@@ -14,6 +14,7 @@ __all__ = ["Secret", "hide_in_logs", "stop_hiding"]
 _MASK = "[key]"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
+_INNOCENT = 3  # letters of the key that end a text by chance
 # Below our own transport the key is in the address, and at DEBUG these print a redirect's address or an echoing header.
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 
@@ -47,6 +48,12 @@ class Secret:
     def hide(self, text: str) -> str:
         """Return the text without the key."""
         return self._pattern.sub(_MASK, text)
+
+    def hide_end(self, text: str) -> str:
+        """Return a text that was cut off, in the middle of the key perhaps, without the key's beginning at its end."""
+        beginnings = (self._key[:length] for length in range(len(self._key) - 1, _INNOCENT, -1))
+        end = next((beginning for beginning in beginnings if text.endswith(beginning)), "")
+        return text.removesuffix(end) + _MASK if end else text
 
     def hide_in(self, body: bytes) -> bytes:
         r"""Return an answer's body without the key, whatever is JSON in it still being the same JSON.

@@ -14,9 +14,9 @@ from urllib.request import getproxies
 import anyio
 import httpx
 
+from smspva_async._envelope import Answer
 from smspva_async._params import is_address, is_loopback
 from smspva_async._secret import hide_in_logs, stop_hiding
-from smspva_async._wire import Answer
 from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ class Session:
         # Raised outside of any `except`, whose error leads to the proxy's address and so to its password.
         raise ConnectionFailed(f"no connection: {' '.join(reason.split())}; nothing was sent", sent=False)
 
-    async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float, arrived: list[str]) -> Answer:
+    async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float, arrived: list[str] | None) -> Answer:
         """Send one request and return its answer.
 
         Args:
             params: The query, without the key.
             keyed: Whether to add the key.
             timeout: Seconds for the whole of it.
-            arrived: Gets the text of the answer, as much of it as came, however the request ends.
+            arrived: Gets the text of the answer, as much of it as came, however the request ends; None if unwanted.
 
         Raises:
             ConnectionFailed: No answer; `sent` tells whether the request may have left.
@@ -188,8 +188,10 @@ class _KeyTransport(Transport):
         finally:
             if connected:
                 self._connected -= 1
-            arrived = self._secret.hide_in(bytes(body[:_KEPT])).decode("utf-8", "replace")
-            request.extensions[_ARRIVED].append(arrived)
+            arrived: list[str] | None = request.extensions[_ARRIVED]
+            if arrived is not None:
+                text = self._secret.hide_in(bytes(body)).decode("utf-8", "replace")[:_KEPT]
+                arrived.append(self._secret.hide_end(text))
 
     async def _read(self, response: httpx.Response, body: bytearray) -> httpx.Response | SmspvaError:
         async for chunk in response.aiter_bytes():

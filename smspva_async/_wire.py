@@ -1,4 +1,4 @@
-"""The API on the wire: its methods, and the reading of an answer as one pure function, `decode`.
+"""The API on the wire: the table of its methods, and how the data of each answer is read.
 
 What varies from answer to answer, and where that was seen, stands at the method concerned; "rental page" is the
 provider's own documentation.
@@ -6,26 +6,14 @@ provider's own documentation.
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
 
 from smspva_async._reader import Reader, UnreadableError, boolean, integer, is_object, items, one, read_rows, row
-from smspva_async.errors import (
-    ApiError,
-    InsufficientFunds,
-    InvalidKey,
-    NoNumbers,
-    OrderNotFound,
-    RateLimited,
-    RestoreRefused,
-    UnexpectedResponse,
-)
+from smspva_async.errors import RestoreRefused
 from smspva_async.models import Country, Offer, Order, PastOrder, Rental, RestoreQuote, Rows, Sms
 
 __all__ = [
@@ -37,23 +25,23 @@ __all__ = [
     "GET_COUNTRIES",
     "GET_DATA",
     "HISTORY",
+    "MISSING",
     "ORDERS",
     "PROLONG",
     "RESTORE",
     "RESTORE_QUOTE",
     "SMS",
-    "Answer",
     "Kind",
     "Method",
-    "decode",
-    "one_line",
+    "Params",
 ]
 
 T = TypeVar("T")
 Params: TypeAlias = Mapping[str, str]
 Decoder: TypeAlias = Callable[[object, Params], T]
 
-_MISSING = object()
+MISSING = object()
+"""The data of an answer that has none."""
 
 
 class Kind(Enum):
@@ -65,33 +53,6 @@ class Kind(Enum):
     """No harm."""
     SPEND = "S"
     """Spends or destroys a second time: such a call is sent once."""
-
-
-@frozen
-class Answer:
-    """An HTTP answer, with the key already taken out of it."""
-
-    status: int
-    content_type: str
-    body: bytes
-    date: datetime | None = None
-    """The ``Date`` header."""
-    took: float = 0.0
-    """Seconds from sending to the answer's end."""
-    retry_after: float | None = None
-    """Seconds."""
-    location: str = ""
-    """Where a redirect leads."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the HTTP status is one of success."""
-        return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own class
-
-    @property
-    def text(self) -> str:
-        """The body as text, whatever its bytes."""
-        return self.body.decode("utf-8", "replace")
 
 
 @frozen
@@ -207,7 +168,7 @@ def _rentals(data: object, _: Params) -> Rows[Rental]:
 
 def _added_service(data: object, params: Params) -> Rental | None:
     # The rental page answers without data; the live server was seen to name a new order.
-    return None if data is _MISSING or data in (None, [], {}) else _rental(data, params)
+    return None if data is MISSING or data in (None, [], {}) else _rental(data, params)
 
 
 def _orders(data: object, _: Params) -> Rows[Order]:
@@ -278,182 +239,3 @@ DELETE = Method("delete", Kind.SPEND, _acknowledgement, stake="the number may be
 HISTORY = Method("get_rent_history", Kind.READ, _past_orders)
 RESTORE_QUOTE = Method("restore_user_precalc", Kind.READ, _quote)
 RESTORE = Method("restore_user", Kind.SPEND, _restored)
-
-
-# -- the envelope ------------------------------------------------------------------------------------------------
-
-_CODES = ("NOAVAILDAYS", "NOREMOTEDATA", "NOORDERCOUNTRY", "DATEDIFFINVERT", "NOSERVICEDATA")
-# What the provider says -> the error, and what to do about it. The rental page lists the restore errors; the others
-# were seen on the same provider.
-_REFUSALS: Mapping[str, tuple[type[ApiError], str]] = {
-    message.casefold(): (error, advice)
-    for error, advice, messages in (
-        (
-            InvalidKey,
-            "check the API key",
-            ("API KEY not received!", "API KEY NOT FOUND!", "Invalid apikey", "BANNED"),
-        ),
-        (RateLimited, "ask less often", ("TOO MANY REQUESTS",)),
-        (InsufficientFunds, "top up the balance", ("NOBALANCE", "Balance is not enough", "Insufficient balance")),
-        (
-            NoNumbers,
-            "try later, or another country, service or period",
-            ("No number available", "No numbers available"),
-        ),
-        (
-            OrderNotFound,
-            "check the order's id",
-            ("NOTOWNER", "the user had not this order", "Order not found", "Incorrect order id"),
-        ),
-        (RestoreRefused, "the order can't be restored now", _CODES),
-        (ApiError, "check the service's code", ("Service not found",)),
-        (ApiError, "check the service and the country", ("UNKNOWN SERVICE OR COUNTRY",)),
-        (ApiError, "choose another period", ("Incorrect duration count. Min 7 days. Max 90 days.",)),
-        (ApiError, "this server doesn't offer it", ("Incorrect method",)),
-    )
-    for message in messages
-}
-_EXCERPT = 200
-_TOO_MANY = 429
-_ENVELOPE = {"status", "msg", "error_msg", "data"}
-_CONTAINERS = {"SmsList", "OtherSms", "services"}
-
-
-def decode(method: Method[T], params: Params, answer: Answer) -> T:
-    """Return what the answer to a call says.
-
-    Raises:
-        ApiError: The provider refused the call, so that nothing was done.
-        UnexpectedResponse: The answer can't be read. If the call spends, its outcome is unknown then.
-
-    """
-    if answer.status == _TOO_MANY:
-        raise _refusal(answer, *_words(answer))
-    payload = _payload(method, answer)
-    succeeded, msg, data = _status(payload), _message(payload), payload.get("data", _MISSING)
-    if answer.ok and succeeded:
-        return _value(method, params, answer, payload)
-    if method.kind is Kind.SPEND:
-        refused = answer.ok and succeeded is False and msg != ""
-    else:
-        refused = msg != "" and (_is_known(msg) or answer.status < 500)  # noqa: PLR2004 - HTTP's server errors
-    if refused:
-        raise _refusal(answer, msg, data)
-    if method.kind is Kind.SPEND or not answer.ok or succeeded is None:
-        raise _unexpected(answer, "neither a success nor a refusal", payload)
-    # The provider's own samples have status 0 beside usable data: without a message that is no failure.
-    if data is not _MISSING and data:
-        with contextlib.suppress(UnexpectedResponse):
-            return _value(method, params, answer, payload)
-    raise _refusal(answer, "", data)
-
-
-def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
-    data = payload.get("data", _MISSING)
-    try:
-        value = method.read(data, params)
-    except UnreadableError as error:
-        reason = "no data" if data is _MISSING else str(error)
-    else:
-        _stamp(value, answer, payload)
-        return value
-    raise _unexpected(answer, f"the data has an unknown form, {reason}", payload)
-
-
-def _stamp(value: object, answer: Answer, payload: dict[str, Any]) -> None:
-    """Tell rows what came with them."""
-    if isinstance(value, Rows):
-        rows = cast("Rows[object]", value)
-        rows.date, rows.took = answer.date, answer.took
-        beside = {key: known for key, known in payload.items() if key not in _ENVELOPE}
-        data = payload.get("data")
-        if is_object(data) and not _CONTAINERS.isdisjoint(data):
-            beside |= {key: known for key, known in data.items() if key not in _CONTAINERS}
-        rows.extra = beside
-
-
-def _json(answer: Answer) -> object:
-    """Return the body as JSON, or as the text that it is."""
-    try:
-        return json.loads(answer.body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return answer.text
-
-
-def _words(answer: Answer) -> tuple[str, object]:
-    """Return what a refusal says, and the data beside it, in whatever form."""
-    said = _json(answer)
-    if not is_object(said):
-        return "TOO MANY REQUESTS", None
-    return _message(said) or "TOO MANY REQUESTS", said.get("data")
-
-
-def _payload(method: Method[Any], answer: Answer) -> dict[str, Any]:
-    payload = _json(answer)
-    if isinstance(payload, str):
-        if _is_known(payload) and (answer.ok or method.kind is not Kind.SPEND):
-            raise _refusal(answer, payload.strip())
-        raise _unexpected(answer, "not JSON")
-    if not is_object(payload):
-        raise _unexpected(answer, "not an object", payload)
-    return payload
-
-
-def _status(payload: dict[str, Any]) -> bool | None:
-    status = payload.get("status")
-    try:
-        return None if status == "" else boolean(status)
-    except UnreadableError:
-        return None
-
-
-def _message(payload: dict[str, Any]) -> str:
-    message = payload.get("msg") or payload.get("error_msg") or ""  # the second was seen on the live server
-    return message.strip() if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-
-
-def _known(msg: str) -> tuple[type[ApiError], str] | None:
-    return _REFUSALS.get(_head(msg).casefold()) or _REFUSALS.get(msg.strip().casefold())
-
-
-def _is_known(msg: str) -> bool:
-    return _known(msg) is not None
-
-
-def _head(msg: str) -> str:
-    return msg.partition(":")[0].strip()
-
-
-def _refusal(answer: Answer, msg: str, data: object = None) -> ApiError:
-    kind, advice = _known("TOO MANY REQUESTS" if answer.status == _TOO_MANY else msg) or (ApiError, "")
-    code = _head(msg).upper()
-    error = kind(
-        f"refused: {one_line(msg) or 'no reason given'}" + (f" ({advice})" if advice else ""),
-        msg=msg,
-        code=code if code in (*_CODES, "NOTOWNER", "NOBALANCE") else None,
-        data=None if data is _MISSING else data,
-    )
-    if isinstance(error, RateLimited):
-        error.retry_after = answer.retry_after
-    return error
-
-
-def one_line(text: str) -> str:
-    """Return the beginning of a text of somebody else's, as one printable line."""
-    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _EXCERPT])
-    return " ".join(printable.split())[:_EXCERPT]
-
-
-def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:
-    excerpt = one_line(answer.text)
-    told = [f"HTTP {answer.status}", answer.content_type or "no content type"]
-    if answer.location:
-        told.append(f"redirects to {answer.location}")
-    return UnexpectedResponse(
-        f"unexpected answer: {reason} ({', '.join(told)}): {excerpt or 'empty'}",
-        status=answer.status,
-        content_type=answer.content_type,
-        excerpt=excerpt,
-        data=data,
-        retry_after=answer.retry_after,
-    )

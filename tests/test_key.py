@@ -408,3 +408,17 @@ async def test_a_key_that_looks_like_data_harms_none(key: str, dialect: Literal[
             assert orders == {given.id: given.phone, rental.id: rental.phone}
             assert [message.text for message in await client.sms(given.id)] == ["Code 671 094"]
     assert simulator.violations == []
+
+
+@pytest.mark.anyio
+async def test_a_key_that_an_answer_breaks_off_in_is_not_kept_in_part() -> None:
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield f'{{"status": 1, "data": {{"id": 40370, "for": "{KEY[:12]}'.encode()
+            raise httpx.ReadError("connection reset")
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Broken()))
+    async with SmspvaClient(KEY, transport=transport) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert failed.value.data == '{"status": 1, "data": {"id": 40370, "for": "[key]'

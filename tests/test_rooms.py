@@ -17,6 +17,7 @@ FLOORS = [
     ["models"],
     ["events", "_params", "_reader"],
     ["_wire", "_diff"],
+    ["_envelope"],
     ["_policy", "_transport"],
     ["_pacer", "_background", "_clock", "journal"],
     ["_caller", "_feed"],
