@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -144,12 +145,15 @@ class Caller:
         self, asked: Awaitable[Answer], arrived: list[str], method: Method[T], params: Mapping[str, str]
     ) -> T:
         """Return what a call that is sent once answers, or leave an `OutcomeUnknown` behind."""
+        began = anyio.current_time()
         unknown = OutcomeUnknown(
             "", method=method.name, params=dict(params), started_at=datetime.now(UTC), known=dict(self._known)
         )
 
         def leave(reason: str, data: object = None) -> OutcomeUnknown:
             self.unsettled.append(unknown)
+            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
+                unknown.elapsed = anyio.current_time() - began
             unknown.message = (
                 f"outcome unknown, {method.stake}: {reason}. Don't repeat it before orders() has shown whether it was"
                 " done; it stays in client.unsettled"

@@ -224,6 +224,7 @@ async def test_cancelled_after_it_began_it_is_unsettled(
     (error,) = client.unsettled
     assert len(edge.queries) == 1
     assert (error.method, error.params, error.data) == (call.method, call.query, None)
+    assert error.elapsed == pytest.approx(1)
     assert warnings(caplog) == [str(error)]
 
 
