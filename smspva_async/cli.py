@@ -66,6 +66,8 @@ def _run() -> int:
     except SmspvaError as error:
         told, failed = str(error), _exit_code(error)
     except OSError as error:  # a full disk behind standard output, for one
+        # Python would try again at its end to write what is left, and say so in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         told, failed = error.strerror or str(error), 1
     else:
         return code if isinstance(code, int) else 0
