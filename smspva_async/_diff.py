@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from smspva_async.events import (
     Event,
@@ -55,7 +55,11 @@ class Track:
     flag_seen: bool = False
     """Whether the flag was up at any poll before the first reading."""
     flag_rose: bool = False
-    """Whether the flag rose since the messages were last read."""
+    """Whether the flag rose since the messages were last asked for and read."""
+    rose_at: datetime | None = None
+    """When it was seen to have risen."""
+    brought: bool = False
+    """Whether the last reading brought a message, so that a flag that is up in the next poll tells of another."""
     missing_since: datetime | None = None
     missing_polls: int = 0
     failing_since: datetime | None = None
@@ -100,6 +104,7 @@ class SmsListed:
     """A good reading of an order's messages."""
 
     at: datetime
+    asked_at: datetime = field(default=Factory(lambda listed: listed.at, takes_self=True))
     order_id: int
     messages: Sequence[Sms]
     skipped: Sequence[SkippedRow] = ()
@@ -185,15 +190,15 @@ def _orders_listed(state: State, seen: OrdersListed) -> tuple[State, Sequence[Ev
             tracks[order_id] = (
                 _new_track(order, seen.at, since, first=first, replay=state.replay)
                 if returned is None
-                else _seen_again(returned, order)
+                else _seen_again(returned, order, seen.at)
             )
             events.add(OrderAdded, order, order_id=order_id)
         else:
-            tracks[order_id] = _followed(track, order, events)
+            tracks[order_id] = _followed(track, order, seen.at, events)
     # A row that can't be read is the order's that its id names, or else may be any order's.
     unread = {row.order_id for row in seen.skipped}
     for order_id in state.tracks.keys() & unread - listed.keys():
-        tracks[order_id] = _seen_again(tracks[order_id], tracks[order_id].order)
+        tracks[order_id] = evolve(tracks[order_id], missing_since=None, missing_polls=0)
     for order_id in state.tracks.keys() - listed.keys() - unread if None not in unread else ():
         track = tracks[order_id]
         missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
@@ -218,25 +223,30 @@ def _new_track(order: Order, at: datetime, since: datetime, *, first: bool, repl
     if first:
         return Track(order, at, known_before=since, flag_seen=order.has_new_sms)
     # It came while somebody watched: its flag counts as down before, and what has no date as new.
-    return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms)
+    return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms, rose_at=at)
 
 
-def _followed(track: Track, order: Order, events: _Events) -> Track:
+def _followed(track: Track, order: Order, at: datetime, events: _Events) -> Track:
     """Report what changed about an order, and return its track."""
     before = track.order
+    if order == before and order.extra == before.extra and not (track.missing_polls or track.brought):
+        return track
     if (order.state, order.raw_state) != (before.state, before.raw_state):
         events.add(StateChanged, order, before.state, order.state, order_id=order.id)
     if any(getattr(order, name) != getattr(before, name) for name in _UPDATED):
         events.add(OrderUpdated, order, before, order_id=order.id)
-    return _seen_again(track, order)
+    return _seen_again(track, order, at)
 
 
-def _seen_again(track: Track, order: Order) -> Track:
+def _seen_again(track: Track, order: Order, at: datetime) -> Track:
+    rose = order.has_new_sms and (track.brought or not track.order.has_new_sms)
     return evolve(
         track,
         order=order,
         flag_seen=track.flag_seen or order.has_new_sms,
-        flag_rose=track.flag_rose or (order.has_new_sms and not track.order.has_new_sms),
+        flag_rose=track.flag_rose or rose,
+        rose_at=at if rose else track.rose_at,
+        brought=False,
         missing_since=None,
         missing_polls=0,
     )
@@ -251,14 +261,21 @@ def _remove(order_id: int, at: datetime, events: _Events, tracks: dict[int, Trac
 
 
 def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
-    track = state.tracks.get(seen.order_id)
+    # An order may go while its messages are on their way: they are its last.
+    place = "gone" if seen.order_id in state.gone else "tracks"
+    track: Track | None = getattr(state, place).get(seen.order_id)
     if track is None:
         return state, []
     events = _Events(state, seen.at)
     if track.failing_since is not None:
         events.add(PollRecovered, _seconds(track.failing_since, seen.at), order_id=seen.order_id)
     skipped = _report_skipped(state, seen.skipped, events, seen.order_id)
-    old = _known_before(track, seen.messages) if track.read_at is None else set[MessageKey]()
+    # A list that was asked for before the flag rose need not have what it rose for.
+    rose_since = track.flag_rose and track.rose_at is not None and seen.asked_at < track.rose_at
+    if track.read_at is None:
+        old = _known_before(track, seen.messages, rose=track.flag_rose and not rose_since)
+    else:
+        old = set[MessageKey]()
     counts = dict(track.counts)
     listed: Counter[MessageKey] = Counter()
     for sms in sorted(seen.messages, key=_arrival):
@@ -269,18 +286,26 @@ def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
             if key not in old:
                 identity = [sms.text, sms.sender, sms.received and sms.received.timestamp(), listed[key]]
                 events.add(SmsReceived, track.order, sms, order_id=seen.order_id, identity=identity)
-    after = evolve(track, counts=counts, read_at=seen.at, tried_at=seen.at, flag_rose=False, failing_since=None)
-    return events.into(state, tracks={**state.tracks, seen.order_id: after}, skipped=skipped)
+    after = evolve(
+        track,
+        counts=counts,
+        read_at=seen.at,
+        tried_at=seen.at,
+        flag_rose=rose_since,
+        brought=any(isinstance(event, SmsReceived) for event in events),
+        failing_since=None,
+    )
+    return events.into(state, **{place: {**getattr(state, place), seen.order_id: after}}, skipped=skipped)
 
 
-def _known_before(track: Track, messages: Iterable[Sms]) -> set[MessageKey]:
+def _known_before(track: Track, messages: Iterable[Sms], *, rose: bool) -> set[MessageKey]:
     """Return the messages of a first reading that were there before the watch began. In doubt a message is new."""
     if track.known_before is None:
         return set()
     dates = [sms.received for sms in messages if sms.received is not None]
     newest = max(dates, default=None)
     # The flag tells of a message that came since; if none is dated so, it is the newest, whatever its date.
-    newest_is_new = track.flag_rose and newest is not None and newest < track.known_before
+    newest_is_new = rose and newest is not None and newest < track.known_before
     old: set[MessageKey] = set()
     for sms in messages:
         if sms.received is None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -24,8 +25,6 @@ __all__ = ["Pace", "Retry", "is_worth_retrying", "plan_reads", "retry_delay"]
 
 _LONGEST_RETRY_AFTER = 120.0
 _SHARE_OF_POLLING = 0.75
-# How much more there is to expect of an order than of one that nothing is known of.
-_FLAGGED, _NEW, _AWAITED, _STUCK = 1000, 16, 8, 2
 
 
 @frozen
@@ -89,42 +88,51 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -
 
 
 def plan_reads(
-    tracks: Mapping[int, Track], awaited: Collection[int], *, now: datetime, period: float, gap: float
+    tracks: Mapping[int, Track], awaited: Collection[int], *, turn: int, now: datetime, period: float, gap: float
 ) -> list[int]:
-    """Return the orders whose messages a tick reads, the most urgent first.
+    """Return the orders whose messages a tick reads, in this order.
 
-    An order grows more urgent with every second since it was last asked about, the quicker the more there is to expect
-    of it. So orders whose flag rose, new ones and those that somebody waits for come before the rest, and yet nothing
-    keeps any order from its turn for ever. The rest, flags that stay up after a reading among them, fill up polling's
-    share of the pace, one order at least.
+    Of every four readings the first is for an order whose flag rose since it was read, the second for one never read,
+    the third for one that somebody waits for and the fourth for any other, flags that stay up among them; where there
+    is none of a kind its turn goes to the first kind that there is. Within a kind the longest unread comes first. So
+    nothing keeps any order from its turn for ever. The fourth kind fills up polling's share of the pace, one at least.
 
     Args:
         tracks: What is known of each order.
         awaited: The orders that somebody waits for.
+        turn: How many readings there were before, so that few in each tick take turns as well.
         now: The time.
         period: Seconds that the tick lasts.
         gap: The least seconds between two requests.
 
     """
-    urgent: list[tuple[float, int]] = []
-    rest: list[tuple[float, int]] = []
+
+    def last_tried(order_id: int) -> tuple[bool, datetime | None]:
+        tried_at = tracks[order_id].tried_at
+        # In the future: the server's clock was set back since, and nobody knows when it was.
+        known = tried_at is not None and tried_at <= now
+        return (known, tried_at if known else None)
+
+    flagged: list[int] = []
+    new: list[int] = []
+    waited: list[int] = []
+    others: list[int] = []
     for order_id, track in tracks.items():
-        weight = _weight(track, awaited=order_id in awaited)
-        age = (now - (track.tried_at or track.seen_at)).total_seconds()
-        # A second more for all, so that the weight decides among those that are equally old.
-        (urgent if weight > _STUCK else rest).append((-weight * (max(0.0, age) + 1), order_id))
-    share = len(rest) if gap == 0 else int(_SHARE_OF_POLLING * period / gap) - 1 - len(urgent)
-    turns = heapq.nsmallest(max(1, share), rest)
-    return [order_id for _, order_id in sorted(urgent + turns)]
-
-
-def _weight(track: Track, *, awaited: bool) -> int:
-    """Return how much there is to expect of reading an order's messages."""
-    failed = track.tried_at is not None and track.tried_at != track.read_at
-    if track.flag_rose and not failed:
-        return _FLAGGED
-    if track.tried_at is None:
-        return _NEW
-    if awaited:
-        return _AWAITED
-    return _STUCK if track.order.has_new_sms and not failed else 1
+        failed = track.tried_at != track.read_at
+        if track.flag_rose and not failed:
+            flagged.append(order_id)
+        elif order_id in awaited:
+            waited.append(order_id)
+        elif track.tried_at is None:
+            new.append(order_id)
+        else:
+            others.append(order_id)
+    urgent = len(flagged) + len(new) + len(waited)
+    share = len(others) if gap == 0 else int(_SHARE_OF_POLLING * period / gap) - 1 - urgent
+    others = heapq.nsmallest(max(1, share), others, key=last_tried)
+    kinds = [deque(sorted(kind, key=last_tried)) for kind in (flagged, new, waited, others)]
+    plan: list[int] = []
+    while any(kinds):
+        due = kinds[(turn + len(plan)) % len(kinds)]
+        plan.append((due or next(kind for kind in kinds if kind)).popleft())
+    return plan

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
@@ -72,6 +73,7 @@ class Poller:
         self._commit = anyio.Lock()
         self._woken = anyio.Event()
         self._polling = self._reads_fail = False
+        self._turn = 0
         self._reading: set[int] = set()
         self._refused = 0
 
@@ -92,6 +94,7 @@ class Poller:
                 with self._ending(calls):
                     await self._read_lists(calls)
                     while True:
+                        await anyio.lowlevel.checkpoint()
                         await self._sleep()
                         await self._ask_for_orders(calls)
                         await self._read_lists(calls)
@@ -158,16 +161,24 @@ class Poller:
         plan = plan_reads(
             self.state.tracks,
             self.message_waits.keys(),
+            turn=self._turn,
             now=self._clock.now(),
             period=self._period(),
             gap=self._source.gap,
         )
-        for number, order_id in enumerate(known for known in plan if known not in self._reading):
-            if number and anyio.current_time() >= self._due():
+        self._reads_fail = False
+        last = -math.inf
+        for order_id in plan:
+            if order_id in self._reading:
+                continue
+            # What would begin no sooner than the next poll would take its place.
+            if last + self._source.gap >= self._due():
                 return
+            self._turn += 1
             begun, done = anyio.Event(), anyio.Event()
             calls.start_soon(self._call, calls, partial(self._read_list, order_id), begun, done)
             await begun.wait()
+            last = anyio.current_time()
             # A list that doesn't come delays the others by no more than this.
             with anyio.move_on_after(max(_PATIENCE, self._source.gap)):
                 await done.wait()
@@ -201,16 +212,20 @@ class Poller:
             calls.cancel_scope.cancel()
 
     async def _poll_orders(self, begun: Callable[[], None]) -> None:
-        asked_at = self._clock.now()
         self._polling = True
+        try:
+            await self._take_orders(begun)
+        finally:
+            self._polling = False
+
+    async def _take_orders(self, begun: Callable[[], None]) -> None:
+        asked_at = self._clock.now()
         try:
             orders = await self._source.orders(begun)
             rows = orders if isinstance(orders, Rows) else Rows(orders)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             await self._take_failure(error, None)
             return
-        finally:
-            self._polling = False
         self._refused = 0
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
@@ -229,18 +244,25 @@ class Poller:
     async def _read_list(self, order_id: int, begun: Callable[[], None]) -> None:
         self._reading.add(order_id)
         try:
+            await self._take_list(order_id, begun)
+        finally:
+            self._reading.discard(order_id)
+
+    async def _take_list(self, order_id: int, begun: Callable[[], None]) -> None:
+        asked = anyio.current_time()
+        try:
             messages = await self._source.sms(order_id, begun)
             rows = messages if isinstance(messages, Rows) else Rows(messages)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self._reads_fail = True
             await self._take_failure(error, order_id)
             return
-        finally:
-            self._reading.discard(order_id)
         self._reads_fail = False
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
-        await self._take_in(SmsListed(at=self._clock.now(), order_id=order_id, messages=rows, skipped=rows.skipped))
+        at = self._clock.now()
+        asked_at = at - timedelta(seconds=anyio.current_time() - asked)
+        await self._take_in(SmsListed(at=at, asked_at=asked_at, order_id=order_id, messages=rows, skipped=rows.skipped))
 
     # -- what is kept ------------------------------------------------------------------------------------------------
 

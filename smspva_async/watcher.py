@@ -37,6 +37,7 @@ __all__ = ["Watcher"]
 T = TypeVar("T")
 
 _LEAST_DEADLINE = 60.0
+_LEAST_INTERVAL = 0.01
 
 
 class Watcher:
@@ -66,8 +67,9 @@ class Watcher:
         journal: Journal | None = None,
         start: Literal["baseline", "replay"] = "baseline",
     ) -> None:
-        _params.seconds("the interval", interval)
-        _params.seconds("the eager interval", eager_interval)
+        for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
+            if _params.seconds(what, seconds) < _LEAST_INTERVAL:
+                raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} or more: {seconds!r}")
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
@@ -116,6 +118,7 @@ class Watcher:
         try:
             await self._background.stop()
         finally:
+            self._feed.end(self._poller.failure)  # it may have failed while it was stopped
             await finish(self._journal.aclose)
         if self._poller.failure is not None and error is None:
             raise copy.copy(self._poller.failure)
@@ -176,6 +179,7 @@ class Watcher:
         Raises:
             WaitTimeout: It didn't come to that in time.
             OrderGone: The order has been removed or has expired.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
             WatcherClosed: The watcher was left.
 
         """
@@ -207,6 +211,7 @@ class Watcher:
         Raises:
             WaitTimeout: None came in time. One that comes later is in the events.
             OrderGone: The order has been removed or has expired.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
             WatcherClosed: The watcher was left.
 
         """

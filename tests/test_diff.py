@@ -153,7 +153,7 @@ def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history
     most: dict[int, Counter[Sms]] = {}
     reported: dict[int, Counter[Sms]] = {}
     for observation in history:
-        if isinstance(observation, SmsListed) and observation.order_id in state.tracks:
+        if isinstance(observation, SmsListed) and observation.order_id in {*state.tracks, *state.gone}:
             most.setdefault(observation.order_id, Counter())
             most[observation.order_id] |= Counter(observation.messages)
         state, events = step(state, observation)
@@ -278,6 +278,28 @@ def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
         for history in (one, another)
     ]
     assert len(ids[1] - ids[0]) == len(ids[0]) == 1
+
+
+def test_the_last_messages_of_an_order_that_goes_meanwhile_are_reported() -> None:
+    last = SmsListed(at=at(101), asked_at=at(99), order_id=1, messages=[Sms("last", received=at(98))])
+    state, events = play([listed(0, order(1, until=100)), listed(100), last, last], State())
+    assert [type(event) for event in events] == [OrderAdded, OrderRemoved, SmsReceived]
+    assert not state.tracks
+
+
+def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_risen() -> None:
+    up, down = listed(30, order(1, flag=True)), listed(0, order(1))
+    brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
+    again = listed(60, order(1, flag=True))
+    assert play([down, up, brought, again], State())[0].tracks[1].flag_rose
+    assert not play([down, up, nothing, again], State())[0].tracks[1].flag_rose
+
+
+def test_a_list_that_was_asked_for_before_the_flag_rose_is_not_what_it_rose_for() -> None:
+    late = SmsListed(at=at(45), asked_at=at(1), order_id=1, messages=[Sms("old", received=at(-5))])
+    state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], State())
+    assert [event for event in events if isinstance(event, SmsReceived)] == []
+    assert state.tracks[1].flag_rose
 
 
 # -- absence ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,13 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
-from tests.watching import HANGS, INTERVAL, ORDERS, Account, kinds, order, polls, sms, so_far, texts, within
+from tests.watching import HANGS, INTERVAL, ORDERS, START, Account, kinds, order, polls, sms, so_far, texts, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smspva_async import Event
+    from smspva_async._diff import State
     from smspva_async.simulator import FaultName
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +154,46 @@ async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None
         await polls(2)
         assert any(asked.params.get("id") == str(fresh) for asked in sim.requests)
         tasks.cancel_scope.cancel()
+
+
+async def test_a_date_that_was_wrong_once_keeps_no_order_from_its_turn() -> None:
+    account = Account(*map(order, range(1, 61)))
+    ahead = timedelta(0)
+    account.clock = lambda: START + ahead + timedelta(seconds=anyio.current_time())
+    async with Watcher(account):
+        await polls(1)
+        ahead = timedelta(days=1)
+        await polls(2)
+        ahead = timedelta(0)
+        await polls(1)
+        account.calls.clear()
+        await polls(30)
+    assert all(account.times(number) for number in range(1, 61))
+
+
+async def test_waiting_for_a_message_asks_for_the_orders_every_three_seconds() -> None:
+    sim = Simulator()
+    orders = [sim.add_order().id for _ in range(5)]
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        await polls(1)
+        with pytest.raises(TimeoutError):
+            await watcher.wait_for_sms(orders[0], timeout=60)
+        times = [asked.time for asked in sim.requests if asked.method == "orders" and asked.time > INTERVAL]
+        assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([3] * (len(times) - 1))
+        assert len(times) == pytest.approx(20, abs=1)
+
+
+async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
+    class Hanging(MemoryJournal):
+        async def append(self, events: Sequence[Event], state: State) -> None:
+            if state.seq > 0 and any(track.read_at for track in state.tracks.values()):
+                await anyio.sleep(HANGS)
+            await super().append(events, state)
+
+    account = Account(*map(order, range(1, 11)))
+    async with Watcher(account, journal=Hanging()):
+        await polls(100)
+    assert len(account.calls) <= 12
 
 
 # -- sources that misbehave ------------------------------------------------------------------------------------------

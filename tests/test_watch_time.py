@@ -120,7 +120,7 @@ async def test_reads_not_begun_when_a_poll_is_due_are_planned_anew() -> None:
     late = [tick - entered - number * INTERVAL for number, tick in enumerate(ticks, start=1)]
     assert all(-INTERVAL / 10 <= seconds <= GAP for seconds in late)
     asked = [what for _, what in account.calls if what is not ORDERS]
-    assert sorted(asked[:50]) == list(range(1, 51))  # across two ticks
+    assert set(asked[:52]) == set(range(1, 51))  # across two ticks, each with one more in turn
     assert len(asked) > 100
 
 
