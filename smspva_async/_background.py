@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-__all__ = ["Background", "finish"]
+__all__ = ["Background", "finish", "on_asyncio", "outlast"]
+
+T = TypeVar("T")
 
 
 class Background:
@@ -28,7 +30,7 @@ class Background:
 
     async def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start running the function."""
-        if _on_asyncio():
+        if on_asyncio():
             self._task = asyncio.create_task(function())
         else:
             self._group = anyio.create_task_group()
@@ -39,7 +41,7 @@ class Background:
         """Cancel the function and return when it has ended, also if the caller is cancelled meanwhile."""
         if self._task is not None:
             self._task.cancel()
-            await _end_of(self._task)
+            await outlast(self._task)
         if self._group is not None:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
@@ -47,30 +49,34 @@ class Background:
 
 async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a function to its end, also if the caller is cancelled meanwhile."""
-    if _on_asyncio():
+    if on_asyncio():
         # In a task of its own: a shield doesn't keep off the cancellation of the task that it stands in.
-        await _end_of(asyncio.create_task(function()))
+        await outlast(asyncio.create_task(function()))
     else:
         with anyio.CancelScope(shield=True):
             await function()
 
 
-def _on_asyncio() -> bool:
+def on_asyncio() -> bool:
+    """Tell whether a task of asyncio is running."""
     try:
         return asyncio.current_task() is not None
     except RuntimeError:
         return False
 
 
-async def _end_of(task: asyncio.Task[None]) -> None:
+async def outlast(future: asyncio.Future[T]) -> None:
+    """Wait until something is done, also if the caller is cancelled meanwhile; raise what it raised."""
     interrupted: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
-        while not task.done():
+        while not future.done():
             try:
-                await asyncio.wait([task])
+                await asyncio.wait([future])
             except asyncio.CancelledError as error:
                 interrupted = error
     if interrupted is not None:
+        if not future.cancelled():
+            future.exception()  # nobody will ask for it, and asyncio would say so
         raise interrupted
-    if not task.cancelled():
-        task.result()
+    if not future.cancelled():
+        future.result()

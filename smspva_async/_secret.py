@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import logging
@@ -14,6 +15,7 @@ __all__ = ["Secret", "hide_in_logs", "stop_hiding"]
 _MASK = "[key]"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
+_ROUNDS = 100_000
 _INNOCENT = 3  # letters of the key that end a text by chance
 # Below our own transport the key is in the address, and at DEBUG these print a redirect's address or an echoing header.
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
@@ -44,6 +46,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the key itself."""
         return self._key
+
+    def fingerprint(self) -> str:
+        """Return what tells this account's files from another's. It takes a while, so that keys can't be tried out."""
+        return hashlib.pbkdf2_hmac("sha256", self._key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
     def hide(self, text: str) -> str:
         """Return the text without the key."""
