@@ -4,14 +4,15 @@
 """
 
 from smspva_async._codes import extract_code
-from smspva_async._feed import Subscription
 from smspva_async._policy import Pace, Retry
 from smspva_async._source import Source
+from smspva_async._subscription import Subscription
 from smspva_async.client import SmspvaClient
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
     ConnectionFailed,
+    CursorTaken,
     InsufficientFunds,
     InvalidKey,
     JournalError,
@@ -39,8 +40,10 @@ from smspva_async.events import (
     RowSkipped,
     SmsReceived,
     StateChanged,
+    event_from_dict,
+    event_to_dict,
 )
-from smspva_async.journal import Journal, MemoryJournal
+from smspva_async.journal import Journal, MemoryJournal, SqliteJournal
 from smspva_async.models import (
     Country,
     Offer,
@@ -61,6 +64,7 @@ __all__ = [
     "ClientClosed",
     "ConnectionFailed",
     "Country",
+    "CursorTaken",
     "Event",
     "InsufficientFunds",
     "InvalidKey",
@@ -98,11 +102,14 @@ __all__ = [
     "SmspvaClient",
     "SmspvaError",
     "Source",
+    "SqliteJournal",
     "StateChanged",
     "Subscription",
     "UnexpectedResponse",
     "WaitTimeout",
     "Watcher",
     "WatcherClosed",
+    "event_from_dict",
+    "event_to_dict",
     "extract_code",
 ]

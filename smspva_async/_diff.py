@@ -288,7 +288,7 @@ def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
                 events.add(SmsReceived, track.order, sms, order_id=seen.order_id, identity=identity)
     after = evolve(
         track,
-        counts=counts,
+        counts=counts if counts != track.counts else track.counts,  # the same object: it needn't be written again
         read_at=seen.at,
         tried_at=seen.at,
         flag_rose=rose_since,

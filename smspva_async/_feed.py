@@ -6,18 +6,18 @@ import copy
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from smspva_async.errors import Lagged
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
     from smspva_async.journal import Journal
 
-__all__ = ["Feed", "Subscription"]
+__all__ = ["EVERYTHING", "Feed"]
+
+EVERYTHING = -1
+"""The place before the oldest event that is kept, wherever that is."""
 
 _BATCH = 256
 
@@ -39,6 +39,10 @@ class Feed:
     def publish(self, newest: int, baseline: int | None) -> None:
         """Wake all who wait: there are events up to `newest`."""
         self.newest, self.baseline = newest, baseline
+        self.wake()
+
+    def wake(self) -> None:
+        """Have all who wait look again."""
         self._news.set()
         self._news = anyio.Event()
 
@@ -52,12 +56,13 @@ class Feed:
         """Return the next event after a place, None if there is none yet, and the place after it."""
         while True:
             try:
-                events = await self._journal.read(after, 1 if order_id is None else _BATCH)
+                events = await self._journal.read(max(0, after), 1 if order_id is None else _BATCH)
             except Lagged as lagged:
-                if after:
+                if after != EVERYTHING:
                     raise
-                after = lagged.resume  # 0 is everything that is kept
+                after = lagged.resume
                 continue
+            after = max(0, after)
             for event in events:
                 if event.seq > self.newest:
                     return None, after  # written, but not known to the watcher yet
@@ -70,76 +75,20 @@ class Feed:
     async def more(self, after: int) -> bool:
         """Wait until there is an event after a place; return False if there will be none, the watcher being left."""
         while self.newest <= after:
-            if not await self._change():
+            if not await self.change():
                 return False
         return True
 
-    async def first_place(self) -> int | None:
-        """Wait for the baseline and return the place after it; None if there will be none, the watcher being left."""
-        while self.baseline is None:
-            if not await self._change():
-                return None
-        return self.baseline
+    async def change(self) -> bool:
+        """Wait until there is anything new; return False if there will be nothing, the watcher being left.
 
-    async def _change(self) -> bool:
+        Raises:
+            SmspvaError: What ended the watch.
+
+        """
         if self._failure is not None:
             raise copy.copy(self._failure)
         if not self.ended:
             await self._news.wait()
             return True
         return False
-
-
-class Subscription:
-    """An async iterator of events: a place in the journal, and no more than that.
-
-    Leaving it behind costs nothing, and cancelling ``anext`` loses no event. It ends when the watcher is left, after
-    what the journal still has.
-    """
-
-    def __init__(self, feed: Feed, after: int | None, order_id: int | None) -> None:
-        self._feed = feed
-        self._after = after
-        self._order_id = order_id
-        self._running = False
-
-    def __repr__(self) -> str:
-        return f"<Subscription after event {self.cursor}>"
-
-    @property
-    def cursor(self) -> int:
-        """The `seq` of the last event that was given or passed over; ``events(after=...)`` resumes there."""
-        return self._after if self._after is not None else self._feed.baseline or 0
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> Event:
-        """Return the next event.
-
-        Raises:
-            Lagged: The place is no longer kept, or lies in the future; `Lagged.resume` is the nearest that can be read.
-            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
-
-        """
-        if self._running:
-            raise RuntimeError("another task is reading this subscription; events() gives each its own")
-        self._running = True
-        try:
-            return await self._next()
-        finally:
-            self._running = False
-
-    async def _next(self) -> Event:
-        await anyio.lowlevel.checkpoint()
-        if self._after is None:
-            self._after = await self._feed.first_place()
-            if self._after is None:
-                raise StopAsyncIteration
-        while True:
-            event, self._after = await self._feed.next(self._after, self._order_id)
-            if event is not None:
-                return event
-            if not await self._feed.more(self._after):
-                raise StopAsyncIteration

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from smspva_async._cursors import Cursors
     from smspva_async._feed import Feed
     from smspva_async._source import PolledSource
     from smspva_async.journal import Journal
@@ -47,6 +48,7 @@ class Poller:
     Args:
         source: What to poll.
         journal: Where to.
+        cursors: The named cursors, whose places the journal keeps as well.
         feed: Who is to be told.
         interval: Seconds between two polls of the orders.
         eager_interval: The same while a message is waited for; three times that while only a state is.
@@ -54,7 +56,14 @@ class Poller:
     """
 
     def __init__(
-        self, source: PolledSource, journal: Journal, feed: Feed, *, interval: float, eager_interval: float
+        self,
+        source: PolledSource,
+        journal: Journal,
+        cursors: Cursors,
+        feed: Feed,
+        *,
+        interval: float,
+        eager_interval: float,
     ) -> None:
         self.state = State()
         self.orders: Mapping[int, Order] = MappingProxyType({})
@@ -67,6 +76,7 @@ class Poller:
         """How many wait for each order."""
         self._source = source
         self._journal = journal
+        self._cursors = cursors
         self._feed = feed
         self._interval = interval
         self._eager_interval = eager_interval
@@ -179,8 +189,8 @@ class Poller:
             calls.start_soon(self._call, calls, partial(self._read_list, order_id), begun, done)
             await begun.wait()
             last = anyio.current_time()
-            # A list that doesn't come delays the others by no more than this.
-            with anyio.move_on_after(max(_PATIENCE, self._source.gap)):
+            # A list that doesn't come delays the others by no more than this, and the next poll not at all.
+            with anyio.move_on_after(max(min(_PATIENCE, self._due() - last), self._source.gap)):
                 await done.wait()
             if self._reads_fail and self.state.failing_since is not None:
                 return  # the server as a whole is down
@@ -288,7 +298,9 @@ class Poller:
             state, events = step(self.state, observation)
             if state is self.state:
                 return
-            await self._journal.append(events, state)
+            places = self._cursors.new(_baseline(state))
+            await self._journal.append(events, state, places)
+            self._cursors.note(places)
             self._take(state)
         for event in events:
             _tell(event)
@@ -297,9 +309,14 @@ class Poller:
         if state.tracks is not self.state.tracks:
             self.orders = MappingProxyType({order_id: track.order for order_id, track in state.tracks.items()})
         self.state = state
-        baseline = None if state.since is None else state.baseline
+        baseline = _baseline(state)
         if (state.seq, baseline) != (self._feed.newest, self._feed.baseline):
             self._feed.publish(state.seq, baseline)
+
+
+def _baseline(state: State) -> int | None:
+    """Return the newest event's `seq` after the first good poll; None before it."""
+    return None if state.since is None else state.baseline
 
 
 def _tell(event: Event) -> None:

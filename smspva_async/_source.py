@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PolledSource", "Source", "polled"]
 
+_CALLS = ("orders", "sms", "activate")
+
 
 class Source(Protocol):
     """What a watcher can watch: a `SmspvaClient`, or anything with these three methods.
@@ -44,6 +46,11 @@ class PolledSource(Protocol):
         """Least seconds between two requests."""
         ...
 
+    @property
+    def account(self) -> Callable[[], str] | None:
+        """What makes a fingerprint of the account, which takes a while; None if it is unknown."""
+        ...
+
     async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
         """Return all orders; calls `begun` when the request leaves."""
         ...
@@ -52,11 +59,16 @@ class PolledSource(Protocol):
         """Return all messages of an order; calls `begun` when the request leaves."""
         ...
 
+    async def activate(self, order_id: int) -> None:
+        """Ask for the activation of an order's number."""
+        ...
+
 
 class _PlainSource:
     """A source that isn't our client: it has no pace of its own, and its calls begin when they are made."""
 
     gap = Pace().gap
+    account = None
 
     def __init__(self, source: Source, deadline: float) -> None:
         self._source = source
@@ -72,6 +84,10 @@ class _PlainSource:
         with anyio.fail_after(self._deadline):
             return await self._source.sms(order_id)
 
+    async def activate(self, order_id: int) -> None:
+        with anyio.fail_after(self._deadline):
+            await self._source.activate(order_id)
+
 
 def polled(source: Source, deadline: float) -> PolledSource:
     """Return a source made ready for polling.
@@ -83,7 +99,7 @@ def polled(source: Source, deadline: float) -> PolledSource:
     """
     # A subclass, or a test, may have put something of its own in the place of our calls.
     if isinstance(source, SmspvaClient) and all(
-        getattr(getattr(source, name), "__func__", None) is getattr(SmspvaClient, name) for name in ("orders", "sms")
+        getattr(getattr(source, name), "__func__", None) is getattr(SmspvaClient, name) for name in _CALLS
     ):
         return polling_view(source, deadline)
     return _PlainSource(source, deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,7 +16,7 @@ from smspva_async._transport import Session
 from smspva_async.models import Period, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -76,6 +77,7 @@ class SmspvaClient:
         self._caller = Caller(
             lambda: Session(self._base_url, secret, transport), timeout=timeout, gap=pace.gap, retry=retry
         )
+        self._fingerprint = secret.fingerprint
 
     def __repr__(self) -> str:
         # A traceback that shows local variables may come by before the address was found to be good.
@@ -301,7 +303,8 @@ class SmspvaClient:
 
 def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
     """Return what a watcher asks instead of the client itself."""
-    return PollingView(client._caller, deadline)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    caller, account = client._caller, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    return PollingView(caller, account, deadline)
 
 
 @frozen
@@ -309,6 +312,8 @@ class PollingView:
     """A client as its watcher sees it: the same calls, with a deadline in seconds that leaves out the pace's waits."""
 
     _caller: Caller
+    account: Callable[[], str]
+    """Makes a fingerprint of the account, which takes a while."""
     _deadline: float
 
     @property
@@ -322,3 +327,6 @@ class PollingView:
     async def sms(self, order_id: int, begun: Callable[[], None]) -> Rows[Sms]:
         params = {"id": _params.order_id(order_id)}
         return await self._caller.call(_wire.SMS, params, deadline=self._deadline, begun=begun)
+
+    async def activate(self, order_id: int) -> None:
+        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)}, deadline=self._deadline)

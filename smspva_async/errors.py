@@ -15,6 +15,7 @@
     ├── WaitTimeout                  also a TimeoutError
     ├── OrderGone
     ├── Lagged
+    ├── CursorTaken
     ├── JournalError
     │   └── JournalLocked
     ├── ClientClosed
@@ -37,6 +38,7 @@ __all__ = [
     "ApiError",
     "ClientClosed",
     "ConnectionFailed",
+    "CursorTaken",
     "InsufficientFunds",
     "InvalidKey",
     "JournalError",
@@ -285,8 +287,21 @@ class Lagged(SmspvaError):
         self.resume = resume
 
 
+class CursorTaken(SmspvaError):
+    """Another consumer reads under this name now; it goes on after the last event that was acknowledged.
+
+    Attributes:
+        name: The cursor's name.
+
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class JournalError(SmspvaError):
-    """The journal can't be read or written."""
+    """A journal or ledger can't be read or written, or the file isn't one that can be used here."""
 
 
 class JournalLocked(JournalError):

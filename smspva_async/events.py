@@ -7,16 +7,24 @@
             print(order.phone, sms.code)
         case StateChanged(order, previous, current):
             print(order.phone, previous.name, "->", current.name)
+
+`event_to_dict` gives the form in which a journal on disk keeps them.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import field, frozen
+from cattrs.strategies import configure_tagged_union
 
+from smspva_async import _json
 from smspva_async.models import Order, OrderState, Sms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "Event",
@@ -28,6 +36,8 @@ __all__ = [
     "RowSkipped",
     "SmsReceived",
     "StateChanged",
+    "event_from_dict",
+    "event_to_dict",
 ]
 
 
@@ -112,3 +122,36 @@ class RowSkipped(_EventBase):
 Event: TypeAlias = (
     OrderAdded | OrderUpdated | OrderRemoved | StateChanged | SmsReceived | PollFailed | PollRecovered | RowSkipped
 )
+
+
+def event_to_dict(event: Event) -> dict[str, Any]:
+    """Return an event as a dict that `json.dumps` writes; `event_from_dict` makes the event of it again.
+
+    ``type`` is the name of its class; the other keys are its fields, and so it is in the models within. Times are
+    ISO 8601 in UTC and states the provider's numbers::
+
+        {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
+         "order": {"id": 40300, "service": "opt16", "phone": "+79046577127", "state": 2, ...},
+         "previous": 0, "current": 2}
+    """
+    _register()
+    return _json.write(event, Event)
+
+
+def event_from_dict(fields: Mapping[str, Any]) -> Event:
+    """Return the event that `event_to_dict` made this of. Keys that it doesn't know are passed over.
+
+    Raises:
+        ValueError: It was made of no event.
+
+    """
+    _register()
+    try:
+        return cast("Event", _json.read(fields, Event))
+    except ValueError as error:
+        raise ValueError(f"no event: {error}") from error
+
+
+@cache
+def _register() -> None:
+    configure_tagged_union(Event, _json.converter(), tag_name="type")

@@ -5,6 +5,7 @@ The poll loop writes to a journal, from which every subscription and every wait 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -13,11 +14,13 @@ from attrs import evolve
 
 from smspva_async import _params
 from smspva_async._background import Background, finish
+from smspva_async._cursors import Cursors
 from smspva_async._diff import State
-from smspva_async._feed import Feed, Subscription
+from smspva_async._feed import EVERYTHING, Feed
 from smspva_async._poller import Poller
 from smspva_async._source import polled
-from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
+from smspva_async._subscription import Subscription
+from smspva_async.errors import JournalError, OrderGone, WaitTimeout, WatcherClosed
 from smspva_async.events import Event, SmsReceived
 from smspva_async.journal import MemoryJournal
 from smspva_async.models import OrderState
@@ -73,10 +76,13 @@ class Watcher:
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
+        self._source = polled(source, max(2 * interval, _LEAST_DEADLINE))
         self._feed = Feed(self._journal)
+        self._cursors = Cursors(self._journal, self._feed)
         self._poller = Poller(
-            polled(source, max(2 * interval, _LEAST_DEADLINE)),
+            self._source,
             self._journal,
+            self._cursors,
             self._feed,
             interval=interval,
             eager_interval=eager_interval,
@@ -93,11 +99,12 @@ class Watcher:
             raise RuntimeError("a watcher is entered once; make another")
         self._entered = True
         try:
-            stored = await self._journal.open()
+            stored = await self._journal.open(self._source.account)
         except BaseException:
             self._feed.end()
             raise
         try:
+            await self._cursors.load()
             if stored is None or stored.since is None:
                 state = evolve(stored or State(), replay=self._replay)
                 self._first_of_run = state.seq if self._replay else None
@@ -107,7 +114,7 @@ class Watcher:
             await self._background.start(self._poller.run)
         except BaseException:
             self._feed.end()
-            await finish(self._journal.aclose)
+            await finish(self._close)
             raise
         return self
 
@@ -119,9 +126,17 @@ class Watcher:
             await self._background.stop()
         finally:
             self._feed.end(self._poller.failure)  # it may have failed while it was stopped
-            await finish(self._journal.aclose)
+            await finish(self._close)
         if self._poller.failure is not None and error is None:
             raise copy.copy(self._poller.failure)
+
+    async def _close(self) -> None:
+        try:
+            # A new name that has read nothing yet: after a restart it would begin with that run.
+            with contextlib.suppress(JournalError):  # told already, by the poll that it broke
+                await self._cursors.keep_new()
+        finally:
+            await self._journal.aclose()
 
     # -- what is known -----------------------------------------------------------------------------------------------
 
@@ -140,21 +155,44 @@ class Watcher:
         """Aware UTC time of the last good poll of the orders, by the server's clock; None before the first."""
         return self._poller.last_success
 
-    def events(self, *, after: int | None = None, order_id: int | None = None) -> Subscription:
+    def events(
+        self,
+        name: str | None = None,
+        *,
+        after: int | None = None,
+        order_id: int | None = None,
+        auto_ack: bool = True,
+    ) -> Subscription:
         """Return an async iterator of events. Its place is fixed now, whenever it is read.
 
+        With a name the journal keeps the place, and each event is given at least once: after a restart the name goes
+        on at the first event that wasn't acknowledged. A second iterator of the same name takes it over; the first
+        raises `CursorTaken`.
+
         Args:
+            name: Under which the journal keeps the place; None keeps none.
             after: The `seq` after which to begin: 0 is everything that is kept, `cursor` is from now on, a stored
                 number resumes there. None begins after the baseline; with ``start="replay"``, or a journal that had
-                a state, before the first event of this run.
-            order_id: Only events about this order.
+                a state, before the first event of this run. A name that the journal knows begins at its place, or
+                here if that is further on.
+            order_id: Only events about this order; not with a name.
+            auto_ack: Whether asking for the next event acknowledges the one before. If not, `Subscription.ack` does.
 
         Raises:
             WatcherClosed: The watcher was not entered yet.
 
         """
         place = self._place(after)
-        return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
+        if name is None:
+            if not auto_ack:
+                raise ValueError("without a name there is no place to keep, and nothing to acknowledge: events(name)")
+            return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a name is a text: {name!r}")
+        if order_id is not None:
+            raise ValueError("a name keeps one place among all events, so it can't be combined with order_id")
+        named = self._cursors.take(name, self._first_of_run, None if after is None else place)
+        return Subscription(self._feed, named.start, named=named, auto_ack=auto_ack)
 
     def _place(self, after: int | None) -> int:
         """Return a place among the events, None being now."""
@@ -164,7 +202,7 @@ class Watcher:
             return self.cursor
         if type(after) is not int or after < 0:
             raise ValueError(f"a place among the events is a whole number, 0 or more: {after!r}")
-        return after
+        return after or EVERYTHING
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ def events(first: int, last: int) -> list[Event]:
 async def filled(last: int, keep: int = 65_536) -> MemoryJournal:
     """Return a journal to which events were added one by one."""
     journal = MemoryJournal(keep=keep)
-    assert await journal.open() is None
+    assert await journal.open(None) is None
     for event in events(1, last):
-        await journal.append([event], State(seq=event.seq))
+        await journal.append([event], State(seq=event.seq), {})
     return journal
 
 
@@ -51,7 +51,7 @@ async def test_it_keeps_the_newest(keep: int, last: int) -> None:
 
 async def test_more_events_at_once_than_it_keeps() -> None:
     journal = MemoryJournal(keep=3)
-    await journal.append(events(1, 10), State(seq=10))
+    await journal.append(events(1, 10), State(seq=10), {})
     assert await journal.read(7, 100) == events(8, 10)
 
 
@@ -65,17 +65,17 @@ async def test_a_place_beyond_the_newest_says_where_to_resume() -> None:
 async def test_it_belongs_to_one_watcher_at_a_time_and_keeps_the_state_for_the_next() -> None:
     journal = await filled(2)
     with pytest.raises(JournalLocked):
-        await journal.open()
+        await journal.open(None)
     await journal.aclose()
     assert await journal.read(0, 100) == events(1, 2)
-    assert await journal.open() == State(seq=2)
+    assert await journal.open(None) == State(seq=2)
 
 
 async def test_a_state_may_change_without_an_event() -> None:
     journal = await filled(2)
-    await journal.append([], State(seq=2, replay=True))
+    await journal.append([], State(seq=2, replay=True), {})
     await journal.aclose()
-    assert await journal.open() == State(seq=2, replay=True)
+    assert await journal.open(None) == State(seq=2, replay=True)
 
 
 async def test_it_tells_how_full_it_is() -> None:

@@ -15,7 +15,8 @@ PACKAGE = Path(smspva_async.__file__).parent
 FLOORS = [
     ["errors", "_codes", "_secret"],
     ["models"],
-    ["events", "_params", "_reader"],
+    ["_params", "_reader", "_json"],
+    ["events"],
     ["_wire", "_diff"],
     ["_envelope"],
     ["_policy", "_transport"],
@@ -23,6 +24,8 @@ FLOORS = [
     ["_worker"],
     ["journal"],
     ["_caller", "_feed"],
+    ["_cursors"],
+    ["_subscription"],
     ["client"],
     ["_source"],
     ["_poller"],

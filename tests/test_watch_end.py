@@ -27,7 +27,7 @@ from smspva_async.simulator import Simulator
 from tests.watching import ORDERS, Account, kinds, order, polls, sms, so_far, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from smspva_async._diff import State
 
@@ -41,10 +41,10 @@ class Journal(MemoryJournal):
 
     full = False
 
-    async def append(self, events: Sequence[Event], state: State) -> None:
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
         if self.full:
             raise JournalError("the disk is full")
-        await super().append(events, state)
+        await super().append(events, state, places)
 
 
 def refuse_the_key(account: Account, _: Journal) -> None:
@@ -112,7 +112,7 @@ async def test_everything_raises_after_the_end_each_an_error_of_its_own(
     assert len({id(one) for one in raised}) == len(raised) == 9
     assert type(around.value) is error
     assert {str(one) for one in raised} == {str(around.value)}
-    await journal.open()  # nobody holds it
+    await journal.open(None)  # nobody holds it
 
 
 @of_every_cause
@@ -177,7 +177,7 @@ async def test_a_watch_that_cannot_begin_says_so() -> None:
     journal.full, account.failures = True, {}
     with pytest.raises(JournalError):
         await Watcher(account, journal=journal).__aenter__()
-    assert await journal.open() is None
+    assert await journal.open(None) is None
 
 
 async def test_two_watchers_do_not_share_a_journal() -> None:
@@ -186,7 +186,7 @@ async def test_two_watchers_do_not_share_a_journal() -> None:
         with pytest.raises(JournalLocked):
             await Watcher(Account(), journal=journal).__aenter__()
         with pytest.raises(JournalLocked):  # the first one holds it still
-            await journal.open()
+            await journal.open(None)
         assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 

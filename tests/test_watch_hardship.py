@@ -25,7 +25,7 @@ from smspva_async.simulator import Simulator
 from tests.watching import HANGS, INTERVAL, ORDERS, START, Account, kinds, order, polls, sms, so_far, texts, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from smspva_async import Event
     from smspva_async._diff import State
@@ -185,10 +185,10 @@ async def test_waiting_for_a_message_asks_for_the_orders_every_three_seconds() -
 
 async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
     class Hanging(MemoryJournal):
-        async def append(self, events: Sequence[Event], state: State) -> None:
+        async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
             if state.seq > 0 and any(track.read_at for track in state.tracks.values()):
                 await anyio.sleep(HANGS)
-            await super().append(events, state)
+            await super().append(events, state, places)
 
     account = Account(*map(order, range(1, 11)))
     async with Watcher(account, journal=Hanging()):

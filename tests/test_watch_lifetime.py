@@ -55,7 +55,7 @@ async def test_leaving_leaves_no_task_behind(busy: str, anyio_backend_name: str)
     asked = len(account.calls)
     await anyio.sleep(1000)
     assert len(account.calls) == asked
-    await journal.open()
+    await journal.open(None)
 
 
 async def test_leaving_at_the_very_moment_that_something_is_due() -> None:
@@ -105,7 +105,7 @@ async def test_what_the_body_raises_passes_as_it_is(error: BaseException) -> Non
     except BaseException as raised:  # noqa: BLE001 - as a user who looks at everything
         caught = raised
     assert caught is error
-    await journal.open()
+    await journal.open(None)
 
 
 async def test_except_around_it_catches_what_happens_inside() -> None:
@@ -225,7 +225,7 @@ async def test_cancelled_at_whatever_point_nothing_is_left(scenario: Scenario, a
         journal = SlowJournal()
         in_time = await cancelled_after(steps, scenario, journal)
         assert tasks_now(anyio_backend_name) == before, f"a task is left after {steps} steps"
-        await journal.open()  # nobody holds it
+        await journal.open(None)  # nobody holds it
         if not in_time:
             break
     assert 5 < steps < 1000

@@ -23,7 +23,7 @@ async def test_entering_and_leaving_may_happen_in_different_tasks() -> None:
     assert texts([await asyncio.create_task(watcher.wait_for_sms(1, after=0, timeout=10))]) == ["one"]
     await asyncio.create_task(watcher.__aexit__(None, None, None))
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    await journal.open()
+    await journal.open(None)
 
 
 async def test_a_failure_of_the_watch_is_raised_where_it_is_left() -> None:
@@ -71,7 +71,7 @@ async def test_a_task_cancelled_while_it_leaves_still_leaves_nothing(steps: int)
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    await journal.open()
+    await journal.open(None)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.1, 5, 9.9, 10, 10.1, 11.5, 13, 34.9])
@@ -90,7 +90,7 @@ async def test_a_task_that_is_cancelled_ends_as_cancelled(seconds: float) -> Non
         await task
     assert asyncio.all_tasks() == {asyncio.current_task()}
     if seconds:
-        await journal.open()
+        await journal.open(None)
 
 
 async def test_a_deadline_of_asyncio_around_it() -> None:

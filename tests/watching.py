@@ -28,7 +28,7 @@ from smspva_async import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from smspva_async import Journal
     from smspva_async._diff import State
@@ -119,13 +119,13 @@ class Account:
 class SlowJournal(MemoryJournal):
     """A journal that takes its time, as one on disk does."""
 
-    async def open(self) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> State | None:
         await anyio.lowlevel.checkpoint()
-        return await super().open()
+        return await super().open(account)
 
-    async def append(self, events: Sequence[Event], state: State) -> None:
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
         await anyio.lowlevel.checkpoint()
-        await super().append(events, state)
+        await super().append(events, state, places)
         await anyio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:

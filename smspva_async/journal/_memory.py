@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smspva_async.errors import JournalLocked, Lagged
+from smspva_async.errors import JournalLocked
+from smspva_async.journal._ring import Ring, check_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from smspva_async._diff import State
     from smspva_async.events import Event
@@ -19,47 +20,51 @@ class MemoryJournal:
     """A journal in memory. Given to a second watcher after the first was left, it goes on where that one was.
 
     Args:
-        keep: How many events to keep, the newest.
+        keep: How many events to keep, the newest; also those that a named cursor has not read are dropped.
 
     """
 
     def __init__(self, keep: int = 65_536) -> None:
-        if keep < 1:
+        if type(keep) is not int or keep < 1:
             raise ValueError(f"a journal keeps one event at least: {keep!r}")
-        self._keep = keep
-        self._ring: list[Event] = []
-        self._newest = 0
+        self._ring = Ring(keep)
         self._state: State | None = None
+        self._places: dict[str, int] = {}
         self._taken = False
 
     def __repr__(self) -> str:
-        return f"<MemoryJournal: {len(self._ring)} of {self._newest} events>"
+        return f"<MemoryJournal: {len(self._ring)} of {self._ring.newest} events>"
 
-    async def open(self) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> State | None:  # noqa: ARG002 - of the protocol
         """Take the journal for one watcher; see `Journal.open`."""
         if self._taken:
             raise JournalLocked("another watcher writes to this journal; give each watcher its own")
         self._taken = True
         return self._state
 
-    async def append(self, events: Sequence[Event], state: State) -> None:
-        """Add events and replace the state; see `Journal.append`."""
-        for event in events:
-            if len(self._ring) < self._keep:
-                self._ring.append(event)
-            else:
-                self._ring[self._newest % self._keep] = event
-            self._newest += 1
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        """Add events, replace the state and move named cursors; see `Journal.append`."""
+        self._ring.extend(events)
         self._state = state
+        await self.move(places)
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """Return the events after a place; see `Journal.read`."""
-        oldest = self._newest - len(self._ring)
-        if after > self._newest:
-            raise Lagged(f"event {after} hasn't happened: resume after {self._newest}, the newest", resume=self._newest)
-        if after < oldest:
-            raise Lagged(f"the events after {after} are no longer kept: resume after {oldest}", resume=oldest)
-        return [self._ring[place % self._keep] for place in range(after, min(after + limit, self._newest))]
+        check_place(after, self._ring.oldest, self._ring.newest)
+        return self._ring.after(after, limit)
+
+    async def places(self) -> Mapping[str, int]:
+        """Return the place of each named cursor."""
+        return dict(self._places)
+
+    async def move(self, places: Mapping[str, int]) -> None:
+        """Move named cursors forward; see `Journal.move`."""
+        for name, place in places.items():
+            self._places[name] = max(place, self._places.get(name, 0))
+
+    async def forget(self, name: str) -> None:
+        """Remove a named cursor that nobody uses any more."""
+        self._places.pop(name, None)
 
     async def aclose(self) -> None:
         """Give the journal back; see `Journal.aclose`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from smspva_async._diff import State
     from smspva_async.events import Event
@@ -14,14 +14,18 @@ __all__ = ["Journal"]
 
 
 class Journal(Protocol):
-    """An append-only log of events, and the latest state of the watch beside it.
+    """An append-only log of events, with the latest state of the watch and the places of named cursors beside it.
 
-    Events are numbered 1, 2, 3 and so on by their `seq`, without a gap. Each method raises `JournalError` where the
-    journal can't be read or written.
+    Events are numbered 1, 2, 3 and so on by their `seq`, without a gap; a place is the `seq` after which to read on.
+    Each method raises `JournalError` where the journal can't be read or written. A method that is cancelled has done
+    its work or none of it.
     """
 
-    async def open(self) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> State | None:
         """Take the journal for one watcher, and return the state that stands in it, None if it is new.
+
+        Args:
+            account: Makes a fingerprint of the account that is watched, which takes a while; None if it is unknown.
 
         Raises:
             JournalLocked: Another watcher has it.
@@ -29,19 +33,31 @@ class Journal(Protocol):
         """
         ...
 
-    async def append(self, events: Sequence[Event], state: State) -> None:
-        """Add events and replace the state, both or neither."""
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        """Add events, replace the state and move named cursors: all of it or nothing."""
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events that follow `seq` number `after`, oldest first, `limit` at most.
+        """Return the events that follow a place, oldest first, `limit` at most.
 
         Raises:
-            Lagged: The first of them is no longer kept, or `after` lies beyond the newest.
+            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
 
         """
         ...
 
+    async def places(self) -> Mapping[str, int]:
+        """Return the place of each named cursor."""
+        ...
+
+    async def move(self, places: Mapping[str, int]) -> None:
+        """Move named cursors forward; one that is further on already stays there. A new name is added."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Remove a named cursor that nobody uses any more."""
+        ...
+
     async def aclose(self) -> None:
-        """Give the journal back. Its events can be read still."""
+        """Give the journal back. What it has can still be read, and cursors be moved."""
         ...

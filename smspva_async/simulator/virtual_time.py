@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
     from selectors import SelectorKey
 
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 __all__ = ["VirtualTimeLoop"]
 
@@ -21,9 +26,12 @@ class _JumpingSelector(selectors.DefaultSelector):
     """A selector that never waits: what the loop would have slept is added to the clock."""
 
     elapsed = 0.0
+    at_work = 0
+    """How many calls an executor has under way."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        ready = super().select(0)
+        # What an executor does is waited for, no longer than the next timer so that it may depend on what that brings.
+        ready = super().select(timeout if self.at_work else 0)
         if ready or timeout == 0:
             return ready
         if timeout is None:
@@ -37,8 +45,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop in virtual time.
 
     Sleeping costs nothing: when every task waits, the clock jumps to the next timer. It suits what happens in
-    memory, such as the simulator's own transport. Work in threads and on sockets isn't waited for while a timer is
-    due, since its duration means nothing on this clock.
+    memory, such as the simulator's own transport. The work of executors (`asyncio.to_thread`) takes no time on this
+    clock. Other threads and sockets aren't waited for while a timer is due, since their time means nothing here.
 
     Use it with `asyncio.Runner(loop_factory=VirtualTimeLoop)`, or
     `anyio.run(main, backend_options={"loop_factory": VirtualTimeLoop})`.
@@ -47,6 +55,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """Run a function in an executor, as asyncio does, while the virtual clock stands still."""
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping.at_work += 1
+        future.add_done_callback(self._finish_work)
+        return future
+
+    def _finish_work(self, _: object) -> None:
+        self._jumping.at_work -= 1
 
     def time(self) -> float:
         """Return the virtual clock's seconds; it starts at 0."""

@@ -1,0 +1,316 @@
+"""A journal's file: an SQLite database, used by one thread at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async._diff import State
+from smspva_async.errors import JournalError, JournalLocked
+from smspva_async.events import Event
+from smspva_async.journal import _records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+
+__all__ = ["Database", "Opened", "locked"]
+
+_OURS = 0x534D5356  # "SMSV"
+# How to come from each version of the schema to the next; version 0 is an empty file.
+_UPGRADES = [
+    (
+        "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, event TEXT NOT NULL)",
+        "CREATE TABLE cursors (name TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE tracks (order_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, track TEXT NOT NULL)",
+        (
+            "CREATE TABLE messages (order_id INTEGER NOT NULL, message TEXT NOT NULL, count INTEGER NOT NULL, "
+            "PRIMARY KEY (order_id, message)) WITHOUT ROWID"
+        ),
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    ),
+]
+_PATIENCE = 5.0
+# SQLite's name of an error, or its beginning -> what it means here.
+_MEANINGS = {
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_CANTOPEN": "it can't be opened or made there",
+    "SQLITE_NOTADB": "it is no journal",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_BUSY": "another program keeps it locked",
+    "SQLITE_IOERR": "the disk is full or fails",
+}
+_NOTHING_LOST = "What it has is safe, and what it lacks is found again by the next watch"
+
+
+@frozen
+class Opened:
+    """What stands in a journal when it is taken."""
+
+    state: State | None
+    newest: int
+    last: Sequence[Event]
+    """The newest events."""
+
+
+class Database:
+    """A journal's file.
+
+    Args:
+        path: The file, absolute.
+        most: How many events to keep, if there is a bound.
+        age: How long to keep them, if there is a bound.
+
+    """
+
+    def __init__(self, path: Path, most: int | None, age: timedelta | None) -> None:
+        self.oldest = self.newest = 0
+        """The place before the oldest event that is kept, and the newest event's `seq`."""
+        self._path = path
+        self._most = most
+        self._age = age
+        self._lock: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
+        # What stands in the file.
+        self._state = State()
+        self._saved = ""
+
+    def open(self, account: Callable[[], str] | None, last: int) -> Opened:
+        """Take the file for one watcher, make it if it isn't there, and return what stands in it.
+
+        Args:
+            account: Makes the account's fingerprint.
+            last: How many of the newest events to return.
+
+        """
+        with self._telling("can't be used", "Nothing was changed"):
+            self._inspect()
+            fingerprint = None if account is None else account()
+            try:
+                self._take_lock()
+                self._connection = connection = self._connect()
+                connection.execute("PRAGMA journal_mode = WAL")
+                with _transaction(connection):
+                    self._prepare(connection, fingerprint)
+                return self._load(connection, last)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Give the file back."""
+        connection, self._connection = self._connection, None
+        lock, self._lock = self._lock, None
+        if connection is not None:
+            connection.close()
+        if lock is not None:
+            lock.close()
+
+    # -- what a journal does -----------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        """Add events, replace the state and move cursors, in one transaction."""
+        with self._telling("can't be written", _NOTHING_LOST), self._connected() as connection:
+            saved, changes = _records.save_state(state), _records.changes(self._state, state)
+            if events or places or saved != self._saved or changes.any:
+                # What brought no event is found again if a power failure takes it, so it needn't be waited for.
+                with _transaction(connection, durable=bool(events)):
+                    connection.executemany(
+                        "INSERT INTO events VALUES (?, ?, ?)",
+                        [(event.seq, event.at.timestamp(), _records.save_event(event)) for event in events],
+                    )
+                    connection.execute("REPLACE INTO meta VALUES ('state', ?)", [saved])
+                    connection.executemany("REPLACE INTO tracks VALUES (?, ?, ?)", changes.tracks)
+                    connection.executemany("REPLACE INTO messages VALUES (?, ?, ?)", changes.messages)
+                    connection.executemany("DELETE FROM tracks WHERE order_id = ?", changes.lost_tracks)
+                    connection.executemany("DELETE FROM messages WHERE order_id = ?", changes.lost_tracks)
+                    connection.executemany(
+                        "DELETE FROM messages WHERE order_id = ? AND message = ?", changes.lost_messages
+                    )
+                    _move(connection, places)
+                    oldest = self._prune(connection, events[-1]) if events else self.oldest
+                    newest = events[-1].seq if events else self.newest
+                self.oldest, self.newest = oldest, newest
+            self._state, self._saved = state, saved
+
+    def read(self, after: int, limit: int) -> Sequence[Event]:
+        """Return the events that follow a place."""
+        with self._telling("can't be read", _NOTHING_LOST), self._connected() as connection:
+            rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+            return [_records.load_event(event) for (event,) in rows]
+
+    def places(self) -> Mapping[str, int]:
+        """Return the place of each named cursor."""
+        with self._telling("can't be read", _NOTHING_LOST), self._connected() as connection:
+            return dict(connection.execute("SELECT name, place FROM cursors"))
+
+    def move(self, places: Mapping[str, int]) -> None:
+        """Move named cursors forward."""
+        # A move that a power failure takes gives an event twice, so it needn't be waited for.
+        with (
+            self._telling("can't be written", _NOTHING_LOST),
+            self._connected() as connection,
+            _transaction(connection, durable=False),
+        ):
+            _move(connection, places)
+
+    def forget(self, name: str) -> None:
+        """Remove a named cursor."""
+        with (
+            self._telling("can't be written", _NOTHING_LOST),
+            self._connected() as connection,
+            _transaction(connection),
+        ):
+            connection.execute("DELETE FROM cursors WHERE name = ?", [name])
+
+    def _prune(self, connection: sqlite3.Connection, newest: Event) -> int:
+        """Drop events that are too many or too old and that every named cursor has read; return the oldest place."""
+        bound = 0 if self._most is None else newest.seq - self._most
+        if self._age is not None:
+            (young,) = connection.execute(
+                "SELECT min(seq) FROM events WHERE at >= ?", [(newest.at - self._age).timestamp()]
+            ).fetchone()
+            bound = max(bound, young - 1)
+        (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
+        bound = bound if unread is None else min(bound, unread)
+        if bound <= self.oldest:
+            return self.oldest
+        connection.execute("DELETE FROM events WHERE seq <= ?", [bound])
+        return bound
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _inspect(self) -> None:
+        """Raise for a file that isn't ours, before anything is changed or put beside it."""
+        if not self._path.parent.is_dir():
+            raise JournalError(f"the journal {self._path} can't be made: there is no such folder")
+        if self._path.is_dir():
+            raise JournalError(f"the journal {self._path} can't be used: it is a folder. Name a file in it")
+        if self._path.exists() and self._path.stat().st_size:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+                self._version(connection)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """Return the version of the file's schema."""
+        ((owner,),) = connection.execute("PRAGMA application_id")
+        ((version,),) = connection.execute("PRAGMA user_version")
+        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+        if owner != _OURS and (owner or version or tables):
+            raise JournalError(f"{self._path} is another program's database, no journal; nothing was changed")
+        if version > len(_UPGRADES):
+            raise JournalError(
+                f"the journal {self._path} was written by a newer smspva_async (form {version}, this one knows "
+                f"{len(_UPGRADES)}); nothing was changed. Update the library, or give it another file"
+            )
+        return int(version)
+
+    def _take_lock(self) -> None:
+        # A database of its own, as SQLite's lock on the journal itself would keep readers out.
+        path = f"{self._path}-lock"
+        _make_private(path)
+        self._lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            raise locked(self._path) from None
+
+    def _connect(self) -> sqlite3.Connection:
+        _make_private(self._path)
+        return sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+
+    def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
+        """Bring the file up to this version, and make sure that it is of this account."""
+        for upgrade in _UPGRADES[self._version(connection) :]:
+            for statement in upgrade:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_OURS}")
+        connection.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
+        if fingerprint is None:
+            return
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", [fingerprint])
+        ((owner,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
+        if owner != fingerprint:
+            raise JournalError(
+                f"the journal {self._path} is of another account; nothing was changed. Give each account its own file "
+                "(for the same account with a new key, remove the row 'account' from its table meta)"
+            )
+
+    def _load(self, connection: sqlite3.Connection, last: int) -> Opened:
+        oldest, newest = connection.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+        self.oldest, self.newest = (0, 0) if oldest is None else (oldest - 1, newest)
+        rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq", [self.newest - last])
+        events = [_records.load_event(event) for (event,) in rows]
+        saved = connection.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
+        if saved is None:
+            self._state, self._saved = State(), ""
+            return Opened(None, self.newest, events)
+        self._saved = saved[0]
+        self._state = _records.load_state(
+            self._saved, connection.execute("SELECT * FROM tracks"), connection.execute("SELECT * FROM messages")
+        )
+        return Opened(self._state, self.newest, events)
+
+    @contextmanager
+    def _connected(self) -> Generator[sqlite3.Connection]:
+        """Return the file's connection, or one for the moment if the file was given back."""
+        if self._connection is not None:
+            yield self._connection
+            return
+        with closing(
+            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def _telling(self, what: str, ending: str) -> Generator[None]:
+        """Tell of a file that fails in words of ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")
+            meaning = next((meaning for start, meaning in _MEANINGS.items() if name.startswith(start)), "it is damaged")
+            raise JournalError(f"the journal {self._path} {what}: {meaning} ({error}). {ending}") from error
+        except OSError as error:
+            raise JournalError(f"the journal {self._path} {what}: {error.strerror}. {ending}") from error
+        except (ValueError, OverflowError) as error:
+            raise JournalError(f"the journal {self._path} {what}: it is damaged ({error}). {ending}") from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Generator[None]:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def locked(path: Path) -> JournalLocked:
+    """Return the error of who comes second."""
+    return JournalLocked(f"another watcher writes to the journal {path}; give each watcher its own")
+
+
+def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
+    connection.executemany(
+        "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET place = max(place, excluded.place)",
+        places.items(),
+    )
+
+
+def _make_private(path: Path | str) -> None:
+    """Make a file if it isn't there, for its owner alone."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
