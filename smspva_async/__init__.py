@@ -5,6 +5,7 @@
 
 from smspva_async._codes import extract_code
 from smspva_async._policy import Pace, Retry
+from smspva_async._session import ActiveNumber
 from smspva_async._source import Source
 from smspva_async._subscription import Subscription
 from smspva_async.client import SmspvaClient
@@ -60,6 +61,7 @@ from smspva_async.models import (
 from smspva_async.watcher import Watcher
 
 __all__ = [
+    "ActiveNumber",
     "ApiError",
     "ClientClosed",
     "ConnectionFailed",

@@ -72,13 +72,6 @@ class Feed:
             if not events:
                 return None, after
 
-    async def more(self, after: int) -> bool:
-        """Wait until there is an event after a place; return False if there will be none, the watcher being left."""
-        while self.newest <= after:
-            if not await self.change():
-                return False
-        return True
-
     async def change(self) -> bool:
         """Wait until there is anything new; return False if there will be nothing, the watcher being left.
 

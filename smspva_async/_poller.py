@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+from attrs import define
 
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
+from smspva_async._keeper import Keeper, asking
 from smspva_async._policy import plan_reads
 from smspva_async.errors import ClientClosed, InvalidKey, OrderNotFound, SmspvaError, WatcherClosed
 from smspva_async.events import Event, PollFailed, PollRecovered
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from smspva_async._cursors import Cursors
     from smspva_async._feed import Feed
+    from smspva_async._keeper import Kept
     from smspva_async._source import PolledSource
     from smspva_async.journal import Journal
     from smspva_async.models import Order
@@ -40,6 +43,24 @@ _log = logging.getLogger("smspva_async")
 
 _PATIENCE = 1.5
 _REFUSALS_TO_END = 2
+
+
+@define(eq=False)
+class Look:
+    """Somebody who wants to know what is there now."""
+
+    order_id: int
+    since: int
+    """How many requests had begun before."""
+    listed: bool = False
+    """Whether the orders have been asked for and answered since."""
+    read: bool = False
+    """Whether the order's messages have been."""
+
+    @property
+    def done(self) -> bool:
+        """Whether both."""
+        return self.listed and self.read
 
 
 class Poller:
@@ -86,6 +107,10 @@ class Poller:
         self._turn = 0
         self._reading: set[int] = set()
         self._refused = 0
+        self._keeper = Keeper()
+        self._looks: list[Look] = []
+        self._requests = self._orders_begun = 0
+        self._calls: TaskGroup | None = None
 
     # -- what others do to it ----------------------------------------------------------------------------------------
 
@@ -101,6 +126,7 @@ class Poller:
         """Poll until cancelled, or until it can't go on; `failure` says why then."""
         try:
             async with anyio.create_task_group() as calls:
+                self._calls = calls
                 with self._ending(calls):
                     await self._read_lists(calls)
                     while True:
@@ -109,6 +135,7 @@ class Poller:
                         await self._ask_for_orders(calls)
                         await self._read_lists(calls)
         finally:
+            self._calls = None
             if not self._feed.ended:
                 # Not left, but broken, or cancelled by somebody else: everybody would wait on for ever.
                 self.failure = self.failure or WatcherClosed("the watch was cancelled from outside")
@@ -125,6 +152,37 @@ class Poller:
             waits[order_id] -= 1
             if not waits[order_id]:
                 del waits[order_id]
+
+    @contextlib.contextmanager
+    def looking(self, order_id: int) -> Generator[Look]:
+        """Have the orders asked for, and an order's messages read, by requests that begin from now on."""
+        look = Look(order_id, self._requests)
+        self._looks.append(look)
+        self._woken.set()
+        try:
+            yield look
+        finally:
+            self._looks.remove(look)
+
+    @contextlib.contextmanager
+    def keeping_active(self, order_id: int) -> Generator[Kept]:
+        """Have a number activated whenever it is down."""
+        with self._keeper.keeping(order_id) as kept:
+            self._keep_active()
+            yield kept
+
+    def _keep_active(self) -> None:
+        for order_id, kept in self._keeper.due(self.orders, anyio.current_time()):
+            if self._calls is not None:
+                self._calls.start_soon(self._activate, order_id, kept)
+
+    async def _activate(self, order_id: int, kept: Kept) -> None:
+        try:
+            with asking(kept, anyio.current_time()):
+                await self._source.activate(order_id)
+        except Exception as error:  # noqa: BLE001 - a source may raise anything
+            self.last_failure = str(error) or type(error).__name__
+            self._feed.wake()
 
     # -- when --------------------------------------------------------------------------------------------------------
 
@@ -144,6 +202,8 @@ class Poller:
 
     def _due(self) -> float:
         """Return when the orders are to be polled next: on the grid, or sooner if somebody waits."""
+        if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
+            return self._ticked + 2 * self._source.gap
         period = self._period()
         if period < self._interval:
             return self._ticked + period
@@ -230,8 +290,13 @@ class Poller:
 
     async def _take_orders(self, begun: Callable[[], None]) -> None:
         asked_at = self._clock.now()
+
+        def begins() -> None:
+            self._orders_begun = self._begin_request()
+            begun()
+
         try:
-            orders = await self._source.orders(begun)
+            orders = await self._source.orders(begins)
             rows = orders if isinstance(orders, Rows) else Rows(orders)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             await self._take_failure(error, None)
@@ -250,6 +315,15 @@ class Poller:
                 interval=timedelta(seconds=self._interval),
             )
         )
+        self._keep_active()
+        for look in self._looks:
+            look.listed = look.listed or self._orders_begun > look.since
+        if self._looks:
+            self._feed.wake()
+
+    def _begin_request(self) -> int:
+        self._requests += 1
+        return self._requests
 
     async def _read_list(self, order_id: int, begun: Callable[[], None]) -> None:
         self._reading.add(order_id)
@@ -260,8 +334,15 @@ class Poller:
 
     async def _take_list(self, order_id: int, begun: Callable[[], None]) -> None:
         asked = anyio.current_time()
+        number = 0
+
+        def begins() -> None:
+            nonlocal number
+            number = self._begin_request()
+            begun()
+
         try:
-            messages = await self._source.sms(order_id, begun)
+            messages = await self._source.sms(order_id, begins)
             rows = messages if isinstance(messages, Rows) else Rows(messages)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self._reads_fail = True
@@ -273,6 +354,10 @@ class Poller:
         at = self._clock.now()
         asked_at = at - timedelta(seconds=anyio.current_time() - asked)
         await self._take_in(SmsListed(at=at, asked_at=asked_at, order_id=order_id, messages=rows, skipped=rows.skipped))
+        for look in self._looks:
+            look.read = look.read or (look.order_id == order_id and number > look.since)
+        if self._looks:
+            self._feed.wake()
 
     # -- what is kept ------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ import contextlib
 import copy
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-import anyio
 from attrs import evolve
 
 from smspva_async import _params
@@ -18,19 +17,23 @@ from smspva_async._cursors import Cursors
 from smspva_async._diff import State
 from smspva_async._feed import EVERYTHING, Feed
 from smspva_async._poller import Poller
+from smspva_async._session import activated, in_state
 from smspva_async._source import polled
 from smspva_async._subscription import Subscription
-from smspva_async.errors import JournalError, OrderGone, WaitTimeout, WatcherClosed
+from smspva_async._waits import Waits
+from smspva_async.errors import JournalError, WatcherClosed
 from smspva_async.events import Event, SmsReceived
 from smspva_async.journal import MemoryJournal
 from smspva_async.models import OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from types import TracebackType
     from typing import Self
 
+    from smspva_async._session import ActiveNumber
     from smspva_async._source import Source
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
@@ -87,6 +90,7 @@ class Watcher:
             interval=interval,
             eager_interval=eager_interval,
         )
+        self._waits = Waits(self._poller, self._feed)
         self._background = Background()
         self._replay = start == "replay"
         self._first_of_run: int | None = None
@@ -223,17 +227,13 @@ class Watcher:
         """
         _params.order_id(order_id)
         wanted = OrderState(state)
-
-        def in_state(event: Event) -> Order | None:
-            order: Order | None = getattr(event, "order", None)
-            return order if order is not None and order.state is wanted else None
-
         after = self._place(None)
         known = self.orders.get(order_id)
-        if known is not None and known.state == state and not self._feed.ended:
+        if known is not None and known.state is wanted and not self._feed.ended:
             return known
         with self._poller.waiting(self._poller.state_waits, order_id):
-            return await self._within(timeout, order_id, after, in_state, f"be {wanted.name}")
+            wait = self._waits.first(order_id, after, in_state(wanted))
+            return await self._waits.within(timeout, order_id, f"be {wanted.name}", wait)
 
     async def wait_for_sms(
         self, order_id: int, *, after: int | None = None, match: Callable[[Sms], bool] | None = None, timeout: float
@@ -260,38 +260,33 @@ class Watcher:
 
         place = self._place(after)
         with self._poller.waiting(self._poller.message_waits, order_id):
-            return await self._within(timeout, order_id, place, wanted, "receive the message")
+            wait = self._waits.first(order_id, place, wanted)
+            return await self._waits.within(timeout, order_id, "receive the message", wait)
 
-    async def _within(
-        self, seconds: float, order_id: int, after: int, wanted: Callable[[Event], T | None], what: str
-    ) -> T:
-        with anyio.move_on_after(seconds):
-            return await self._first(order_id, after, wanted)
-        known = self.orders.get(order_id)
-        state = "never listed" if known is None else f"last seen {known.state.name}"
-        success = "none" if self.last_success is None else f"{self.last_success:%Y-%m-%d %H:%M:%S} UTC"
-        raise WaitTimeout(
-            f"order {order_id} didn't {what} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
-            f"{self._poller.last_failure or 'none'}. Nothing is discarded: it can still be waited for",
-            order_id=order_id,
-            state=None if known is None else known.state,
-            last_success=self.last_success,
-            last_failure=self._poller.last_failure,
-            elapsed=seconds,
-        )
+    def activated(
+        self, order_id: int, *, after: int | None = None, timeout: float = 3600.0
+    ) -> AbstractAsyncContextManager[ActiveNumber]:
+        """Have a number active: an async context manager that gives an `ActiveNumber` (`activate`).
 
-    async def _first(self, order_id: int, after: int, wanted: Callable[[Event], T | None]) -> T:
-        """Return what `wanted` makes of the first event of an order that it wants."""
-        while True:
-            event, after = await self._feed.next(after, order_id)
-            if event is not None:
-                found = wanted(event)
-                if found is not None:
-                    return found
-            elif order_id in self._poller.state.gone:
-                gone = self._poller.state.gone[order_id].order
-                raise OrderGone(
-                    f"order {order_id} ({gone.phone}, until {gone.until:%Y-%m-%d %H:%M} UTC) is gone", order_id=order_id
-                )
-            elif not await self._feed.more(after):
-                raise WatcherClosed(f"the watcher was left while order {order_id} was waited on")
+        On entering, the orders are asked for and the order's messages read, so that nothing old passes for new; then
+        the number is activated if need be and waited for. While inside it is activated again whenever it lapses, and
+        every two minutes while it stays down. Leaving doesn't deactivate it. An order that isn't listed yet is waited
+        for. Nothing cancels what is inside: what goes wrong is raised by `ActiveNumber.next_sms`.
+
+        Args:
+            order_id: The order.
+            after: The `seq` after which messages count as new, such as a stored `ActiveNumber.cursor`; None: those
+                that come once the messages were read on entering.
+            timeout: Seconds until the number must be active. An activation takes 10 to 15 minutes on average, and
+                sometimes much longer (rental page).
+
+        Raises:
+            WaitTimeout: It wasn't active in time.
+            OrderGone: The order has been removed or has expired.
+            ApiError: The provider refused to activate it.
+            WatcherClosed: The watcher was left.
+
+        """
+        _params.order_id(order_id)
+        place = None if after is None else self._place(after)
+        return activated(self._poller, self._waits, order_id, place, _params.seconds("the timeout", timeout))

@@ -1,0 +1,122 @@
+"""A number that is kept active while somebody uses it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from smspva_async.errors import Lagged
+from smspva_async.events import Event, SmsReceived
+from smspva_async.models import OrderState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from smspva_async._keeper import Kept
+    from smspva_async._poller import Poller
+    from smspva_async._waits import Waits
+    from smspva_async.models import Order, Sms
+
+__all__ = ["ActiveNumber", "activated"]
+
+
+class ActiveNumber:
+    """A number that `Watcher.activated` keeps active."""
+
+    def __init__(self, poller: Poller, waits: Waits, kept: Kept, order: Order, after: int) -> None:
+        self._poller = poller
+        self._waits = waits
+        self._kept = kept
+        self._order = order
+        self._after = after
+        self._turn = anyio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<ActiveNumber {self.phone} of order {self._order.id}, after event {self.cursor}>"
+
+    @property
+    def order(self) -> Order:
+        """The order as last seen."""
+        return self._poller.orders.get(self._order.id, self._order)
+
+    @property
+    def phone(self) -> str:
+        """The whole number, such as ``+79096068511``."""
+        return self.order.phone
+
+    @property
+    def cursor(self) -> int:
+        """The `seq` of the last event that was looked at; ``activated(order_id, after=...)`` goes on there."""
+        return max(0, self._after)
+
+    async def next_sms(self, *, match: Callable[[Sms], bool] | None = None, timeout: float = 600.0) -> Sms:
+        """Wait for the next message and return it. None is given twice, to whomever asks.
+
+        Args:
+            match: Tells which message is meant; None is any. What it passes over is not given later.
+            timeout: Seconds.
+
+        Raises:
+            WaitTimeout: None came in time. One that comes later is given to who asks next.
+            OrderGone: The order has been removed or has expired.
+            ApiError: The number lapsed, and the provider refused to activate it again.
+            Lagged: The journal no longer keeps what came next; the call after this one goes on with what it has.
+            WatcherClosed: The watcher was left.
+
+        """
+        order_id = self._order.id
+
+        def wanted(event: Event) -> Sms | None:
+            sms = event.sms if isinstance(event, SmsReceived) else None
+            found = sms if sms is None or match is None or match(sms) else None
+            self._after = event.seq
+            return found
+
+        async def wait() -> Sms:
+            async with self._turn:
+                return await self._waits.first(order_id, self._after, wanted, self._kept)
+
+        with self._poller.waiting(self._poller.message_waits, order_id):
+            try:
+                return await self._waits.within(timeout, order_id, "receive the message", wait())
+            except Lagged as lagged:
+                self._after = lagged.resume
+                raise
+
+
+@asynccontextmanager
+async def activated(
+    poller: Poller, waits: Waits, order_id: int, after: int | None, seconds: float
+) -> AsyncGenerator[ActiveNumber]:
+    """Have a number active; see `Watcher.activated`."""
+    with ExitStack() as kept_active:
+
+        async def enter() -> ActiveNumber:
+            with poller.waiting(poller.message_waits, order_id), poller.looking(order_id) as look:
+                while not look.done:
+                    if look.listed:
+                        waits.check(order_id)
+                    await waits.change(order_id)
+            # What was there up to now is old, and so is not to be had inside.
+            place = poller.state.seq
+            kept = kept_active.enter_context(poller.keeping_active(order_id))
+            order = poller.orders.get(order_id)
+            if order is None or order.state is not OrderState.ACTIVE:
+                with poller.waiting(poller.state_waits, order_id):
+                    order = await waits.first(order_id, place, in_state(OrderState.ACTIVE), kept)
+            return ActiveNumber(poller, waits, kept, order, place if after is None else after)
+
+        number = await waits.within(seconds, order_id, "become active", enter())
+        yield number
+
+
+def in_state(state: OrderState) -> Callable[[Event], Order | None]:
+    """Return what picks the order from an event that shows it in a state."""
+
+    def pick(event: Event) -> Order | None:
+        order: Order | None = getattr(event, "order", None)
+        return order if order is not None and order.state is state else None
+
+    return pick

@@ -1,0 +1,87 @@
+"""Waiting for what an order's events bring."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from smspva_async._feed import Feed
+    from smspva_async._keeper import Kept
+    from smspva_async._poller import Poller
+    from smspva_async.events import Event
+
+__all__ = ["Waits"]
+
+T = TypeVar("T")
+
+
+class Waits:
+    """Waits for the orders of a watch."""
+
+    def __init__(self, poller: Poller, feed: Feed) -> None:
+        self._poller = poller
+        self._feed = feed
+
+    async def within(self, seconds: float, order_id: int, what: str, wait: Awaitable[T]) -> T:
+        """Return what is waited for, or raise `WaitTimeout`, which says what the order didn't do."""
+        with anyio.move_on_after(seconds):
+            return await wait
+        known = self._poller.orders.get(order_id)
+        state = "never listed" if known is None else f"last seen {known.state.name}"
+        last = self._poller.last_success
+        success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
+        raise WaitTimeout(
+            f"order {order_id} didn't {what} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
+            f"{self._poller.last_failure or 'none'}. Nothing is discarded: it can still be waited for",
+            order_id=order_id,
+            state=None if known is None else known.state,
+            last_success=last,
+            last_failure=self._poller.last_failure,
+            elapsed=seconds,
+        )
+
+    async def first(
+        self, order_id: int, after: int, wanted: Callable[[Event], T | None], kept: Kept | None = None
+    ) -> T:
+        """Return what `wanted` makes of the first event of an order, after a place, that it wants.
+
+        Args:
+            order_id: The order.
+            after: The place.
+            wanted: Returns None for an event that it doesn't want.
+            kept: The order's number as it is kept active; a refused activation is raised.
+
+        """
+        while True:
+            event, after = await self._feed.next(after, order_id)
+            if event is not None:
+                found = wanted(event)
+                if found is not None:
+                    return found
+            elif kept is not None and kept.failure is not None:
+                raise copy.copy(kept.failure)
+            else:
+                self.check(order_id)
+                if self._feed.newest <= after:
+                    await self.change(order_id)
+
+    async def change(self, order_id: int) -> None:
+        """Wait until there is anything new; raise what ended the watch."""
+        if not await self._feed.change():
+            raise WatcherClosed(f"the watcher was left while order {order_id} was waited on")
+
+    def check(self, order_id: int) -> None:
+        """Raise `OrderGone` if the order was seen and is gone."""
+        gone = self._poller.state.gone.get(order_id)
+        if gone is not None:
+            order = gone.order
+            raise OrderGone(
+                f"order {order_id} ({order.phone}, until {order.until:%Y-%m-%d %H:%M} UTC) is gone", order_id=order_id
+            )
