@@ -1,15 +1,17 @@
-"""A tiny HTTP server and a tiny proxy on 127.0.0.1, for what only real sockets show. For asyncio."""
+"""Tiny servers and a tiny proxy on 127.0.0.1, for what only real sockets show. For asyncio."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
+
+    from smspva_async.simulator import Simulator
 
 
 on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -76,6 +78,50 @@ class Loopback(_Listener):
         target = head.split(b" ")[1].decode()
         self.targets.append(target)
         writer.write(self._answer(target))
+
+
+class Served(_Listener):
+    """A simulator behind a socket. Where its faults leave an answer unfinished, the connection is reset."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        super().__init__()
+        self._simulator = simulator
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/rent.php"
+
+    async def __aexit__(self, *_: object) -> None:
+        for conversation in self._conversations:
+            conversation.cancel()  # a simulated hang lasts until its client has gone
+        self._server.close()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path, _, query = head.split(b" ")[1].partition(b"?")
+        body = [{"type": "http.request"}]
+
+        async def receive() -> dict[str, Any]:
+            if body:
+                return body.pop()
+            await reader.read()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                lines = [b": ".join(header) for header in message["headers"]]
+                writer.write(
+                    b"\r\n".join([b"HTTP/1.1 %d -" % message["status"], *lines, b"connection: close", b"", b""])
+                )
+            writer.write(message.get("body", b""))
+            await writer.drain()
+
+        scope = {"type": "http", "method": "GET", "path": path.decode(), "query_string": query, "headers": []}
+        try:
+            await self._simulator(scope, receive, send)
+        except ConnectionResetError:
+            writer.transport.abort()
 
 
 class Proxy(_Listener):

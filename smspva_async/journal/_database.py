@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from smspva_async._diff import State
 from smspva_async.errors import JournalError, JournalLocked
-from smspva_async.events import Event
+from smspva_async.events import Event, PollFailed
 from smspva_async.journal import _records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from datetime import timedelta
-    from pathlib import Path
 
 
 __all__ = ["Database", "Opened", "locked"]
@@ -100,7 +100,7 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL")
                 with _transaction(connection):
                     self._prepare(connection, fingerprint)
-                return self._load(connection, last)
+                    return self._load(connection, last)
             except BaseException:
                 self.close()
                 raise
@@ -118,6 +118,8 @@ class Database:
 
     def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move cursors, in one transaction."""
+        if self._connection is None:
+            raise JournalError(f"the journal {self._path} isn't open; nothing was written")
         with self._telling("can't be written", _NOTHING_LOST), self._connected() as connection:
             saved, changes = _records.save_state(state), _records.changes(self._state, state)
             if events or places or saved != self._saved or changes.any:
@@ -145,7 +147,11 @@ class Database:
         """Return the events that follow a place."""
         with self._telling("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
-            return [_records.load_event(event) for (event,) in rows]
+            events = [_records.load_event(event) for (event,) in rows]
+            # Once the file was given back, another watcher may have dropped some.
+            (oldest,) = connection.execute("SELECT min(seq) FROM events").fetchone()
+            self.oldest = max(self.oldest, (oldest or 1) - 1)
+            return events
 
     def places(self) -> Mapping[str, int]:
         """Return the place of each named cursor."""
@@ -173,13 +179,17 @@ class Database:
 
     def _prune(self, connection: sqlite3.Connection, newest: Event) -> int:
         """Drop events that are too many or too old and that every named cursor has read; return the oldest place."""
+        (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
+        if unread is not None and unread <= self.oldest:
+            return self.oldest
         bound = 0 if self._most is None else newest.seq - self._most
-        if self._age is not None:
+        # Before the first answer a failure is dated by the local clock, which may be wrong.
+        if self._age is not None and not isinstance(newest, PollFailed):
+            # Not as a date: there is none that long ago.
             (young,) = connection.execute(
-                "SELECT min(seq) FROM events WHERE at >= ?", [(newest.at - self._age).timestamp()]
+                "SELECT min(seq) FROM events WHERE at >= ?", [newest.at.timestamp() - self._age.total_seconds()]
             ).fetchone()
             bound = max(bound, young - 1)
-        (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
         bound = bound if unread is None else min(bound, unread)
         if bound <= self.oldest:
             return self.oldest
@@ -195,7 +205,9 @@ class Database:
         if self._path.is_dir():
             raise JournalError(f"the journal {self._path} can't be used: it is a folder. Name a file in it")
         if self._path.exists() and self._path.stat().st_size:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            # Reading a file in WAL mode would make -wal and -shm, and leave them there.
+            how = "mode=ro" if Path(f"{self._path}-wal").exists() else "mode=ro&immutable=1"
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?{how}", uri=True)) as connection:
                 self._version(connection)
 
     def _version(self, connection: sqlite3.Connection) -> int:
@@ -233,6 +245,7 @@ class Database:
         for upgrade in _UPGRADES[self._version(connection) :]:
             for statement in upgrade:
                 connection.execute(statement)
+        # In any case, so that a file which can't be written is found out now.
         connection.execute(f"PRAGMA application_id = {_OURS}")
         connection.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
         if fingerprint is None:
@@ -313,4 +326,6 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
 
 def _make_private(path: Path | str) -> None:
     """Make a file if it isn't there, for its owner alone."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # One that is there isn't opened: closing it again would drop every lock that this process has on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -50,9 +50,9 @@ class SqliteJournal:
     """
 
     def __init__(self, path: Path | str, *, keep: Keep = (1_000_000, timedelta(days=90))) -> None:
-        most, age = keep if isinstance(keep, tuple) else (keep, None)
-        if isinstance(most, timedelta):
-            most, age = None, most
+        if isinstance(keep, tuple) and len(keep) != 2:  # noqa: PLR2004
+            raise ValueError(f"a journal keeps so many events, for so long: {keep!r}")
+        most, age = (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
         if most is not None and (type(most) is not int or most < 1):
             raise ValueError(f"a journal keeps one event at least: {most!r}")
         if age is not None and (not isinstance(age, timedelta) or age <= timedelta(0)):
@@ -102,13 +102,14 @@ class SqliteJournal:
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """Return the events after a place; see `Journal.read`."""
-        check_place(after, self._database.oldest, self._ring.newest)
+        self._check(after)
         if after >= self._ring.oldest:
             return self._ring.after(after, limit)
         number = after // _PAGE
         page = self._pages.get(number)
         if page is None:
             page = await self._do(partial(self._database.read, number * _PAGE, _PAGE))
+            self._check(after)  # what was dropped meanwhile isn't in it
             self._pages[number] = page
             if len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
@@ -130,7 +131,11 @@ class SqliteJournal:
     async def aclose(self) -> None:
         """Give the file back; see `Journal.aclose`."""
         self._taken = False
-        await self._do(self._database.close)
+        await finish(partial(self._do, self._database.close))
+
+    def _check(self, place: int) -> None:
+        # An append under way may have dropped more than is known here.
+        check_place(place, min(self._database.oldest, self._ring.newest), self._ring.newest)
 
     async def _do(self, function: Callable[[], T]) -> T:
         try:
