@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smspva_async._feed import EVERYTHING
 from smspva_async.errors import CursorTaken
 
 if TYPE_CHECKING:
@@ -45,9 +46,13 @@ class Cursors:
             after: Where to go on, if that is further on.
 
         """
-        place = self._places.get(name)
+        place = self._places.get(name, self._new.get(name))
+        if name not in self._places and name not in self._new:
+            place = default if after is None else after
+            if place is None or place <= self._feed.newest:  # one in the future is refused, not kept
+                self._new[name] = place
         if place is None:
-            place = self._new.setdefault(name, default if after is None else after)
+            place = self._feed.baseline
         if place is not None and after is not None:
             place = max(place, after)
         self._holders[name] = NamedCursor(self, name, place)
@@ -58,10 +63,16 @@ class Cursors:
         """Tell whether nobody has taken the name over since."""
         return self._holders[cursor.name] is cursor
 
-    def new(self, baseline: int | None) -> Mapping[str, int]:
+    async def new(self, baseline: int | None) -> Mapping[str, int]:
         """Return where the names begin that the journal doesn't have yet, as far as that is certain."""
-        begins = {name: baseline if place is None else max(0, place) for name, place in self._new.items()}
-        return {name: place for name, place in begins.items() if place is not None}
+        begins: dict[str, int] = {}
+        for name, start in list(self._new.items()):
+            place = baseline if start is None else start
+            if place == EVERYTHING:
+                place = await self._feed.oldest()
+            if place is not None:
+                begins[name] = place
+        return begins
 
     def note(self, places: Mapping[str, int]) -> None:
         """Take note of what the journal has."""
@@ -77,7 +88,7 @@ class Cursors:
 
     async def keep_new(self) -> None:
         """Have the journal keep new names, before anything is given under them."""
-        await self.keep(self.new(self._feed.baseline))
+        await self.keep(await self.new(self._feed.baseline))
 
 
 class NamedCursor:
@@ -88,7 +99,7 @@ class NamedCursor:
         self.start = start
         """Where to read on; None: after the baseline."""
         self._cursors = cursors
-        self._place: int | None = None
+        self._place = self._kept = 0
         self._done: set[int] = set()
 
     def check(self) -> None:
@@ -98,28 +109,33 @@ class NamedCursor:
                 f"another consumer reads as {self.name!r} now; what wasn't acknowledged is given to it", name=self.name
             )
 
-    def given(self, seq: int) -> None:
-        """Take note that the consumer has an event; each comes after the one before."""
-        if self._place is None:
-            self._place = seq - 1
-
     async def keep_new(self) -> None:
         """Have the journal keep the name if it is new."""
         await self._cursors.keep_new()
 
+    def begin(self, place: int) -> None:
+        """Take note that the events after a place are given."""
+        self._place = self._kept = place
+
     async def done(self, seq: int) -> None:
         """Acknowledge an event that was given; the place moves once all before it are done."""
-        if self._place is None or seq <= self._place:
-            return
-        self._done.add(seq)
-        place = self._place
-        while place + 1 in self._done:
-            place += 1
-        await self.done_up_to(place)
+        if seq > self._place:
+            self._done.add(seq)
+        while self._place + 1 in self._done:
+            self._place += 1
+            self._done.remove(self._place)
+        await self._keep()
 
     async def done_up_to(self, seq: int) -> None:
         """Acknowledge every event up to this one."""
-        if self._place is not None and seq > self._place:
-            self._place = seq
-            self._done = {done for done in self._done if done > seq}
-            await self._cursors.keep({self.name: seq})
+        while self._place < seq:
+            self._place += 1
+            self._done.discard(self._place)
+        await self._keep()
+
+    async def _keep(self) -> None:
+        # Also what couldn't be kept the last time.
+        place = self._place
+        if place > self._kept:
+            await self._cursors.keep({self.name: place})
+            self._kept = max(place, self._kept)

@@ -72,6 +72,14 @@ class Feed:
             if not events:
                 return None, after
 
+    async def oldest(self) -> int:
+        """Return the place before the oldest event that is kept."""
+        try:
+            await self._journal.read(0, 1)
+        except Lagged as lagged:
+            return lagged.resume
+        return 0
+
     async def change(self) -> bool:
         """Wait until there is anything new; return False if there will be nothing, the watcher being left.
 

@@ -19,6 +19,7 @@ from smspva_async.models import OrderState
 __all__ = ["converter", "read", "write"]
 
 _DEEPEST = 64
+_LONGEST = 14_000  # bits; Python writes no longer number in decimal
 
 
 @cache
@@ -62,12 +63,17 @@ def _as_it_is(value: object, _: object) -> object:
 
 def _plain(value: object, depth: int = 0) -> object:
     """Return a value as JSON has it; a source that isn't our client may hand over anything."""
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= _LONGEST else hex(value)
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, list | tuple) and depth < _DEEPEST:
         return [_plain(item, depth + 1) for item in cast("list[object]", value)]
     if isinstance(value, Mapping) and depth < _DEEPEST:
-        return {str(name): _plain(item, depth + 1) for name, item in cast("Mapping[object, object]", value).items()}
+        return {
+            name if isinstance(name, str) else str(_plain(name, depth + 1)): _plain(item, depth + 1)
+            for name, item in cast("Mapping[object, object]", value).items()
+        }
     return shortened(cast("Any", value))

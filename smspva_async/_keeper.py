@@ -56,7 +56,8 @@ class Keeper:
         kept = self._kept.setdefault(order_id, Kept())
         kept.sessions += 1
         if kept.failure is not None:
-            kept.failure = kept.asked_at = None  # who comes new has it tried anew
+            kept.failure = None  # who comes new has it tried anew
+            kept.asked_at = kept.asked_at if kept.asking else None
         try:
             yield kept
         finally:
@@ -65,7 +66,10 @@ class Keeper:
                 del self._kept[order_id]
 
     def due(self, orders: Mapping[int, Order], now: float) -> list[tuple[int, Kept]]:
-        """Return the numbers whose activation is to be asked for, as their orders are listed now."""
+        """Return the numbers whose activation is to be asked for, as their orders are listed now.
+
+        They count as asked for from now on, before whoever asks gets round to it.
+        """
         found: list[tuple[int, Kept]] = []
         for order_id, kept in self._kept.items():
             order = orders.get(order_id)
@@ -74,14 +78,14 @@ class Keeper:
             if order.state in _UP:
                 kept.asked_at = kept.failure = None
             elif kept.asked_at is None or now - kept.asked_at >= _PATIENCE:
+                kept.asking, kept.asked_at = True, now
                 found.append((order_id, kept))
         return found
 
 
 @contextlib.contextmanager
-def asking(kept: Kept, now: float) -> Generator[None]:
-    """Ask for a number's activation inside of this; a failure is taken note of."""
-    kept.asking, kept.asked_at = True, now
+def asking(kept: Kept) -> Generator[None]:
+    """Ask for the activation of a number that is due inside of this; a failure is taken note of."""
     try:
         yield
         kept.failure = None

@@ -54,13 +54,8 @@ class Look:
     """How many requests had begun before."""
     listed: bool = False
     """Whether the orders have been asked for and answered since."""
-    read: bool = False
-    """Whether the order's messages have been."""
-
-    @property
-    def done(self) -> bool:
-        """Whether both."""
-        return self.listed and self.read
+    read_at: int | None = None
+    """The newest event's `seq` once the order's messages had been as well."""
 
 
 class Poller:
@@ -103,7 +98,7 @@ class Poller:
         self._eager_interval = eager_interval
         self._commit = anyio.Lock()
         self._woken = anyio.Event()
-        self._polling = self._reads_fail = False
+        self._begun = self._polling = self._reads_fail = False
         self._turn = 0
         self._reading: set[int] = set()
         self._refused = 0
@@ -116,6 +111,7 @@ class Poller:
 
     async def begin(self, state: State) -> None:
         """Go on from a state, and make the first poll; raise what makes a second one pointless."""
+        self._begun = True
         self._clock = ServerClock()
         self._began = self._ticked = anyio.current_time()
         self._phase = random.uniform(0, self._interval / 10)  # noqa: S311 - spreads load
@@ -156,6 +152,8 @@ class Poller:
     @contextlib.contextmanager
     def looking(self, order_id: int) -> Generator[Look]:
         """Have the orders asked for, and an order's messages read, by requests that begin from now on."""
+        if not self._begun:
+            raise WatcherClosed("the watcher is not entered yet: use it in `async with`")
         look = Look(order_id, self._requests)
         self._looks.append(look)
         self._woken.set()
@@ -172,13 +170,14 @@ class Poller:
             yield kept
 
     def _keep_active(self) -> None:
+        if self._calls is None:
+            return
         for order_id, kept in self._keeper.due(self.orders, anyio.current_time()):
-            if self._calls is not None:
-                self._calls.start_soon(self._activate, order_id, kept)
+            self._calls.start_soon(self._activate, order_id, kept)
 
     async def _activate(self, order_id: int, kept: Kept) -> None:
         try:
-            with asking(kept, anyio.current_time()):
+            with asking(kept):
                 await self._source.activate(order_id)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self.last_failure = str(error) or type(error).__name__
@@ -355,7 +354,8 @@ class Poller:
         asked_at = at - timedelta(seconds=anyio.current_time() - asked)
         await self._take_in(SmsListed(at=at, asked_at=asked_at, order_id=order_id, messages=rows, skipped=rows.skipped))
         for look in self._looks:
-            look.read = look.read or (look.order_id == order_id and number > look.since)
+            if look.read_at is None and look.order_id == order_id and number > look.since:
+                look.read_at = self.state.seq
         if self._looks:
             self._feed.wake()
 
@@ -383,7 +383,7 @@ class Poller:
             state, events = step(self.state, observation)
             if state is self.state:
                 return
-            places = self._cursors.new(_baseline(state))
+            places = await self._cursors.new(_baseline(state))
             await self._journal.append(events, state, places)
             self._cursors.note(places)
             self._take(state)

@@ -26,6 +26,7 @@ __all__ = ["Reader", "UnreadableError", "boolean", "integer", "is_object", "item
 T = TypeVar("T")
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_TOO_LARGE = 10**18  # what has more digits is an error, and few databases could hold it
 _PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
 _BOOLEANS = {1: True, "1": True, "true": True, 0: False, "0": False, "false": False, "": False}
 
@@ -36,11 +37,14 @@ class UnreadableError(ValueError):
 
 def integer(value: object, _: object = None) -> int:
     """Read a whole number; a text of digits is one, 40300.9 is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
-    if isinstance(value, float) and value.is_integer():
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value == value // 1
+        and abs(value) < _TOO_LARGE
+    ):
         return int(value)
     raise UnreadableError(f"{shortened(value)} is no whole number")
 

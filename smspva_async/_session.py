@@ -39,7 +39,9 @@ class ActiveNumber:
     @property
     def order(self) -> Order:
         """The order as last seen."""
-        return self._poller.orders.get(self._order.id, self._order)
+        known = self._poller.orders.get(self._order.id)
+        gone = self._poller.state.gone.get(self._order.id)
+        return known or (self._order if gone is None else gone.order)
 
     @property
     def phone(self) -> str:
@@ -74,9 +76,12 @@ class ActiveNumber:
             self._after = event.seq
             return found
 
+        def passed(place: int) -> None:
+            self._after = place
+
         async def wait() -> Sms:
             async with self._turn:
-                return await self._waits.first(order_id, self._after, wanted, self._kept)
+                return await self._waits.first(order_id, self._after, wanted, self._kept, passed)
 
         with self._poller.waiting(self._poller.message_waits, order_id):
             try:
@@ -95,18 +100,18 @@ async def activated(
 
         async def enter() -> ActiveNumber:
             with poller.waiting(poller.message_waits, order_id), poller.looking(order_id) as look:
-                while not look.done:
+                while not look.listed or look.read_at is None:
                     if look.listed:
                         waits.check(order_id)
                     await waits.change(order_id)
-            # What was there up to now is old, and so is not to be had inside.
-            place = poller.state.seq
+            # What was there when they were read is old, and so is not to be had inside.
+            place = look.read_at if after is None else after
             kept = kept_active.enter_context(poller.keeping_active(order_id))
-            order = poller.orders.get(order_id)
-            if order is None or order.state is not OrderState.ACTIVE:
-                with poller.waiting(poller.state_waits, order_id):
-                    order = await waits.first(order_id, place, in_state(OrderState.ACTIVE), kept)
-            return ActiveNumber(poller, waits, kept, order, place if after is None else after)
+            with poller.waiting(poller.state_waits, order_id):
+                while (order := poller.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
+                    waits.check(order_id, kept)
+                    await waits.change(order_id)
+            return ActiveNumber(poller, waits, kept, order, place)
 
         number = await waits.within(seconds, order_id, "become active", enter())
         yield number

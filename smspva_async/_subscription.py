@@ -37,7 +37,7 @@ class Subscription:
         self._order_id = order_id
         self._named = named
         self._auto_ack = auto_ack
-        self._given = 0
+        self._first = self._given = 0
         self._running = False
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Subscription:
         """
         if self._named is None:
             raise ValueError("only a subscription with a name has a place to keep: events(name)")
-        if event.seq > self._given:
+        if not self._first <= event.seq <= self._given:
             raise ValueError(f"event {event.seq} wasn't given by this subscription")
         self._named.check()
         await self._named.done(event.seq)
@@ -97,9 +97,9 @@ class Subscription:
             self._check()
             self._after = place
             if event is not None:
-                self._given = event.seq
-                if self._named is not None:
-                    self._named.given(event.seq)
+                if self._named is not None and not self._first:
+                    self._named.begin(event.seq - 1)
+                self._first, self._given = self._first or event.seq, event.seq
                 return event
             if self._feed.newest <= place and not await self._feed.change():
                 raise StopAsyncIteration

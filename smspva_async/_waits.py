@@ -48,7 +48,12 @@ class Waits:
         )
 
     async def first(
-        self, order_id: int, after: int, wanted: Callable[[Event], T | None], kept: Kept | None = None
+        self,
+        order_id: int,
+        after: int,
+        wanted: Callable[[Event], T | None],
+        kept: Kept | None = None,
+        passed: Callable[[int], None] | None = None,
     ) -> T:
         """Return what `wanted` makes of the first event of an order, after a place, that it wants.
 
@@ -56,7 +61,8 @@ class Waits:
             order_id: The order.
             after: The place.
             wanted: Returns None for an event that it doesn't want.
-            kept: The order's number as it is kept active; a refused activation is raised.
+            kept: The order's number as it is kept active; a refused activation is raised while the watch lasts.
+            passed: Told each place up to which there is nothing of the order.
 
         """
         while True:
@@ -65,23 +71,25 @@ class Waits:
                 found = wanted(event)
                 if found is not None:
                     return found
-            elif kept is not None and kept.failure is not None:
-                raise copy.copy(kept.failure)
-            else:
-                self.check(order_id)
-                if self._feed.newest <= after:
-                    await self.change(order_id)
+                continue
+            if passed is not None:
+                passed(after)
+            self.check(order_id, kept)
+            if self._feed.newest <= after:
+                await self.change(order_id)
 
     async def change(self, order_id: int) -> None:
         """Wait until there is anything new; raise what ended the watch."""
         if not await self._feed.change():
             raise WatcherClosed(f"the watcher was left while order {order_id} was waited on")
 
-    def check(self, order_id: int) -> None:
-        """Raise `OrderGone` if the order was seen and is gone."""
+    def check(self, order_id: int, kept: Kept | None = None) -> None:
+        """Raise `OrderGone` if the order was seen and is gone, or why its activation was refused."""
         gone = self._poller.state.gone.get(order_id)
         if gone is not None:
             order = gone.order
             raise OrderGone(
                 f"order {order_id} ({order.phone}, until {order.until:%Y-%m-%d %H:%M} UTC) is gone", order_id=order_id
             )
+        if kept is not None and kept.failure is not None and not self._feed.ended:
+            raise copy.copy(kept.failure)
