@@ -114,6 +114,8 @@ class Caller:
             try:
                 self._current()
                 await self.spending.open()
+                if method.kind is not Kind.SPEND:
+                    await self.spending.flush()
                 await self.pacer.wait()
                 sent = anyio.current_time()
                 if begun is not None:

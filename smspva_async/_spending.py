@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import anyio
+import anyio.lowlevel
 from attrs import define
 
 from smspva_async import _wire
@@ -83,15 +83,18 @@ class Spending:
     # -- the ledger --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read the ledger, once, and write what waits for it.
+        """Read the ledger, once.
 
         Raises:
             JournalError: It can't be used.
 
         """
+        if self._ledger is not None and not self._is_read:
+            self._take(await self._ledger.read_aside())
+
+    async def flush(self) -> None:
+        """Write what waits for the ledger; a call that spends does so by itself."""
         if self._ledger is not None:
-            if not self._is_read:
-                self._take(await self._ledger.read_aside())
             await self._ledger.flush()
 
     async def aclose(self) -> None:
@@ -232,6 +235,8 @@ class Spending:
             await self._ledger.begin(
                 Begun(call.call, str(call.method), call.params, call.started_at, call.known, call.listed)
             )
+            # Writing doesn't notice a cancellation, and sending would when it can't be told any more what was sent.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException:
             self._end(call, "not_sent")
             raise
