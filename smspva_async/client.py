@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -19,7 +20,7 @@ from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, OutcomeUnkn
 from smspva_async.models import Period, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -262,7 +263,7 @@ class SmspvaClient:
         params = {"skip": _params.number("skip", skip, 0), "take": _params.number("take", take, 1)}
         return await self._caller.call(_wire.HISTORY, params)
 
-    async def iter_history(self, *, page: int = 50) -> AsyncIterator[PastOrder]:
+    async def iter_history(self, *, page: int = 50) -> AsyncGenerator[PastOrder, None]:
         """Iterate over all past orders, each once (`get_rent_history`).
 
         Args:
@@ -368,9 +369,10 @@ class SmspvaClient:
         return False
 
     async def _past(self, order_id: int) -> PastOrder | None:
-        async for order in self.iter_history():
-            if order.order_id == order_id:
-                return order
+        async with aclosing(self.iter_history()) as orders:
+            async for order in orders:
+                if order.order_id == order_id:
+                    return order
         return None
 
     async def _is_restorable(self, order_id: int) -> bool:
