@@ -9,6 +9,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -331,27 +332,46 @@ async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, ed
                 scope.cancel()
                 await CREATE.make(client)
         with anyio.CancelScope() as scope:
-            cancel_while_writing(client, scope)
+            while_writing(client, scope.cancel)
             await CREATE.make(client)
         assert client.unsettled == ()
     assert edge.methods == ["orders"]
     assert at_next_start(path) == ()
 
 
-def cancel_while_writing(client: SmspvaClient, scope: anyio.CancelScope) -> None:
-    """Cancel as soon as the line is being written."""
+def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
+    """Do something as soon as the line is being written."""
     token = anyio.lowlevel.current_token()
     ledger: Any = client._caller.spending._ledger
     write = ledger._write
 
-    def cancel_and_write(*args: Any, **options: Any) -> None:
-        anyio.from_thread.run_sync(scope.cancel, token=token)
+    def do_and_write(*args: Any, **options: Any) -> None:
+        ledger._write = write
+        anyio.from_thread.run_sync(do, token=token)
         write(*args, **options)
 
-    ledger._write = cancel_and_write
+    ledger._write = do_and_write
 
 
 async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge: Edge) -> None:
+    async with edge.client(ledger=path) as client:
+        while_writing(client, lambda: setattr(client._caller, "_closed", True))
+        with pytest.raises(ClientClosed):
+            await CREATE.make(client)
+        assert client.unsettled == ()
+    assert edge.queries == []
+    assert at_next_start(path) == ()
+
+
+async def test_no_thread_is_left_behind(path: Path, edge: Edge) -> None:
+    edge.call(CREATE, CREATE.sample)
+    for _ in range(2):
+        async with edge.client(ledger=path) as client:
+            await CREATE.make(client)
+        assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+
+
+async def test_closed_while_it_waits_for_the_pace_nothing_is_sent(path: Path, edge: Edge) -> None:
     edge.call(CREATE, CREATE.sample)
     client = edge.client(ledger=path, pace=Pace(gap=10))
     edge.on("orders", NO_ORDERS)
@@ -400,6 +420,12 @@ async def test_a_header_torn_anywhere_begins_the_ledger_anew(path: Path, edge: E
         assert at_next_start(path) == ()
         await written_by(edge, path)
         assert len(at_next_start(path)) == 1
+
+
+async def test_so_does_one_that_was_torn_twice(path: Path, edge: Edge) -> None:
+    path.write_bytes(b'{"led\ttorn\n{"ledg')
+    await written_by(edge, path)
+    assert len(at_next_start(path)) == 1
 
 
 @pytest.mark.parametrize(

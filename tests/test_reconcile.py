@@ -143,6 +143,18 @@ async def test_a_country_that_cant_be_compared_rules_nothing_out(
     assert await verdict(client, error) == (("done", [41]) if fits else ("open", []))
 
 
+@pytest.mark.parametrize("country", ["UK", "GB"])
+async def test_the_united_kingdom_may_be_listed_under_either_code(
+    country: str, client: SmspvaClient, edge: Edge
+) -> None:
+    row = {**row_of("orders"), "id": 41, "scode": "opt6", "cname": country}
+    edge.on("orders", {"status": 1, "data": []}, {"status": 1, "data": [row]})
+    edge.on("create", httpx.ReadError("lost"), country="UK", service="opt6", dtype="week", dcount="1")
+    await client.orders()
+    error = await unknown(client.rent("GB", "opt6", WEEK))
+    assert await verdict(client, error) == ("done", [41])
+
+
 @pytest.mark.parametrize("before", ["never asked", "a row without a name"])
 async def test_where_known_may_lack_an_order_nothing_new_is_proof(before: str) -> None:
     sim = Simulator()
@@ -226,6 +238,17 @@ async def test_two_calls_and_one_new_order_leave_both_open() -> None:
             assert await verdict(client, error) == ("open", ids(sim))
         client.settle(errors[0])  # which doesn't say whose the order is
         assert await verdict(client, errors[1]) == ("open", ids(sim))
+
+
+async def test_an_order_listed_twice_is_one() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        sim.faults.next("create", "lost", done=False)
+        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
+        sim.faults.next("orders", "duplicate", count=2)
+        for error in errors:
+            assert await verdict(client, error) == ("open", ids(sim))
 
 
 async def test_two_calls_and_two_new_orders_are_both_done() -> None:
@@ -526,6 +549,18 @@ async def test_a_restored_order_may_be_taken_for_a_purchase() -> None:
         rented = await unknown(client.rent("RU", "opt7", WEEK))
         assert await verdict(client, rented) == ("open", ids(sim))
         assert await verdict(client, restored) == ("open", ids(sim))
+
+
+async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:
+    sim = Simulator(dialect="page")
+    past = expired(sim, service="opt7")
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        rented = await unknown(client.rent("RU", "opt7", WEEK))
+        bought = ids(sim)[-1]
+        assert await client.restore(past) is None
+        assert set(ids(sim)) == {past, bought}
+        assert await verdict(client, rented) == ("done", [bought])
 
 
 # -- whose error, and how it is asked ------------------------------------------------------------------------------
