@@ -194,16 +194,16 @@ async def test_an_order_that_the_answer_names_is_the_one() -> None:
         ('{"status": 1, "data": {"id": "41", "pnum', ("done", [41])),
         ('Notice: x <br>{"status": 1, "data": [{"id":41}]}', ("done", [41])),
         ('{"status": 1, "data": {"paid": [{"id": "41"}]}}', ("done", [41])),
-        ('{"status": 1, "data": {"id": 4', ("done", [41, 4])),  # half a number
-        ('{"status": 1, "data": {"id": 99, "pnum', ("done", [41, 4])),  # nobody's order
-        ('{"status": 1, "data": [{"id": 41}, {"id": 4}]}', ("done", [41, 4])),  # one was asked for
-        ('{"status": 1, "data": {"id": 40300}}', ("done", [41, 4])),  # known before
+        ('{"status": 1, "data": {"id": 4', ("done", [41, 4, 7])),  # half a number
+        ('{"status": 1, "data": {"id": 99, "pnum', ("done", [41, 4, 7])),  # nobody's order
+        ('{"status": 1, "data": [{"id": 41}, {"id": 4}]}', ("done", [41, 4, 7])),  # one was asked for
+        ('{"status": 1, "data": {"id": 40300}}', ("done", [41, 4, 7])),  # known before
     ],
 )
 async def test_what_counts_as_named(
     body: str, expected: tuple[str, list[int]], client: SmspvaClient, edge: Edge
 ) -> None:
-    rows = [{**row_of("orders"), "id": number, "scode": "opt6"} for number in (41, 4)]
+    rows = [{**row_of("orders"), "id": number, "scode": "opt6"} for number in (41, 4, 7)]
     sample = CALLS["orders"].sample
     edge.on("orders", sample, {"status": 1, "data": [*sample["data"], *rows]})
     edge.call(CALLS["create"], body)
@@ -514,6 +514,14 @@ async def test_an_order_that_was_known_is_restored_when_it_ends_later(dialect: D
         error = await unknown(client.restore(order.id))
         assert order.id in error.known
         assert await verdict(client, error) == ("done", ids(sim))
+
+
+async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaClient, edge: Edge) -> None:
+    edge.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": 517017}]})
+    edge.call(CALLS["restore_user"], httpx.ReadError("lost"))
+    await client.orders()
+    error = await unknown(CALLS["restore_user"].make(client))
+    assert await verdict(client, error) == ("open", [])
 
 
 async def test_a_restored_order_may_be_named() -> None:
