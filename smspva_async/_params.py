@@ -6,6 +6,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ __all__ = [
     "is_loopback",
     "number",
     "order_id",
+    "path",
     "period",
     "phone",
     "provider",
@@ -120,3 +122,10 @@ def seconds(what: str, value: float, *, zero: bool = False) -> float:
     if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and not zero):
         raise ValueError(f"{what} is in seconds, {'0 or more' if zero else 'more than 0'}: {value!r}")
     return value
+
+
+def path(what: str, value: Path | str) -> Path:
+    """Return a file's place."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError(f"{what} is a file, given by its path: {value!r}")
+    return Path(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
 
@@ -31,6 +31,7 @@ __all__ = [
     "RESTORE",
     "RESTORE_QUOTE",
     "SMS",
+    "SPENDING",
     "Kind",
     "Method",
     "Params",
@@ -239,3 +240,7 @@ DELETE = Method("delete", Kind.SPEND, _acknowledgement, stake="the number may be
 HISTORY = Method("get_rent_history", Kind.READ, _past_orders)
 RESTORE_QUOTE = Method("restore_user_precalc", Kind.READ, _quote)
 RESTORE = Method("restore_user", Kind.SPEND, _restored)
+
+SPENDING: Mapping[str, Method[Any]] = {
+    method.name: method for method in (CREATE, CREATE_MULTI, ADD_SERVICE, PROLONG, DELETE, RESTORE)
+}

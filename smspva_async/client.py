@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
+from smspva_async._ledger import Ledger
 from smspva_async._policy import Pace, Retry
+from smspva_async._reconcile import Evidence, decide
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
+from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, OutcomeUnknown, RateLimited
 from smspva_async.models import Period, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from smspva_async._transport import Transport
-    from smspva_async.errors import OutcomeUnknown
-    from smspva_async.models import Country, Offer, Order, PastOrder, Rental, RestoreQuote, Sms
+    from smspva_async.models import Country, Offer, Order, PastOrder, Reconciliation, Rental, RestoreQuote, Sms
 
 __all__ = ["SmspvaClient"]
 
@@ -46,10 +50,15 @@ class SmspvaClient:
         timeout: Seconds for one attempt as a whole; waiting for the pace is not counted.
         pace: How quickly requests may follow each other.
         retry: How often and when calls that may be repeated are tried again.
+        ledger: A file that remembers calls that spend when the program ends, also by force: each is on disk before it
+            is sent, and those without an outcome stand in `unsettled` at the next start. Made with the first such call,
+            readable by its owner only, without the key. Programs of one account may share it.
         transport: An httpx transport to send with instead of the network; closed with the client.
 
     Raises:
         ValueError: There is no key, or a setting can't be right.
+        JournalError: On entering, or else at the first call or look at `unsettled`: the ledger can't be used. From a
+            call that spends: it can't be written, so that nothing was sent.
 
     """
 
@@ -61,6 +70,7 @@ class SmspvaClient:
         timeout: float = 30.0,
         pace: Pace = Pace(),  # noqa: B008 - frozen
         retry: Retry = Retry(),  # noqa: B008 - frozen
+        ledger: Path | str | None = None,
         transport: Transport | None = None,
     ) -> None:
         given = os.environ.get("SMSPVA_API_KEY", "") if api_key is None else api_key
@@ -75,7 +85,11 @@ class SmspvaClient:
             raise ValueError(f"pace takes a Pace and retry a Retry: {pace!r}, {retry!r}")  # noqa: TRY004 - all input
         self._base_url = _params.base_url(base_url)
         self._caller = Caller(
-            lambda: Session(self._base_url, secret, transport), timeout=timeout, gap=pace.gap, retry=retry
+            lambda: Session(self._base_url, secret, transport),
+            timeout=timeout,
+            gap=pace.gap,
+            retry=retry,
+            ledger=None if ledger is None else Ledger(_params.path("the ledger", ledger), secret.fingerprint),
         )
         self._fingerprint = secret.fingerprint
 
@@ -84,7 +98,7 @@ class SmspvaClient:
         return f"<SmspvaClient {getattr(self, '_base_url', '')}>"
 
     async def __aenter__(self) -> Self:
-        self._caller.open()
+        await self._caller.open()
         return self
 
     async def __aexit__(
@@ -249,7 +263,7 @@ class SmspvaClient:
         params = {"skip": _params.number("skip", skip, 0), "take": _params.number("take", take, 1)}
         return await self._caller.call(_wire.HISTORY, params)
 
-    async def iter_history(self, *, page: int = 50) -> AsyncIterator[PastOrder]:
+    async def iter_history(self, *, page: int = 50) -> AsyncGenerator[PastOrder, None]:
         """Iterate over all past orders, each once (`get_rent_history`).
 
         Args:
@@ -295,10 +309,92 @@ class SmspvaClient:
         """
         return await self._caller.call(_wire.RESTORE, {"id": _params.order_id(order_id)})
 
+    # -- purchases whose outcome isn't known -------------------------------------------------------------------------
+
     @property
     def unsettled(self) -> Sequence[OutcomeUnknown]:
-        """Spending calls of this client whose outcome isn't known: failed after sending, or cancelled."""
-        return tuple(self._caller.unsettled)
+        """Spending calls whose outcome isn't known: failed after sending, or cancelled.
+
+        With a `ledger`, those of earlier runs as well: a program that ended before it had an outcome, and at times one
+        that ended before it had used it. A call that another program has under way shows too.
+
+        Raises:
+            JournalError: The ledger can't be used.
+
+        """
+        return self._caller.spending.unsettled
+
+    async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
+        """Compare the server with what was known before a call, and return what that shows of its outcome.
+
+        Spends nothing and settles nothing; it may be asked again. The verdict is what the evidence bears and no more:
+
+        - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if there are new orders of that service which no
+          other caller was given, and enough of them for every call that may have made them; all of them are candidates.
+          Otherwise ``"open"``, also if there is none: a purchase may be listed late. What somebody rents elsewhere
+          meanwhile, on the website say, can't be told from it.
+        - `prolong`: ``"done"`` if the order ends later than before, ``"not_done"`` if it doesn't. The list may lag, so
+          ask again after some minutes before you repeat the call.
+        - `delete`: ``"not_done"`` if the order is still listed, which may lag as well; ``"done"`` if it is neither
+          listed nor known to the server.
+        - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;
+          ``"not_done"`` if the server still quotes a price for it.
+
+        Args:
+            error: The call, from `unsettled`, as it was raised, or a copy of it.
+
+        Raises:
+            ValueError: It isn't an `OutcomeUnknown` of this client's calls.
+            JournalError: The ledger can't be used.
+
+        """
+        if not isinstance(error, OutcomeUnknown) or error.method not in _wire.SPENDING:
+            raise ValueError(f"reconcile takes the OutcomeUnknown of a call: {error!r}")
+        # The others are asked for last: an order that is given to somebody meanwhile must be known as theirs.
+        evidence = Evidence(await self.orders())
+        subject = int(error.params.get("id", 0))
+        if evidence.of(subject) is None and error.method == _wire.DELETE.name:
+            evidence = evolve(evidence, is_gone=await self._is_gone(subject))
+        if evidence.of(subject) is None and error.method == _wire.RESTORE.name:
+            evidence = evolve(
+                evidence, past=await self._past(subject), is_restorable=await self._is_restorable(subject)
+            )
+        return decide(error, evolve(evidence, others=await self._caller.spending.others(error)))
+
+    async def _is_gone(self, order_id: int) -> bool:
+        try:
+            await self.sms(order_id)
+        except OrderNotFound:
+            return True
+        return False
+
+    async def _past(self, order_id: int) -> PastOrder | None:
+        async with aclosing(self.iter_history()) as orders:
+            async for order in orders:
+                if order.order_id == order_id:
+                    return order
+        return None
+
+    async def _is_restorable(self, order_id: int) -> bool:
+        try:
+            await self.restore_quote(order_id)
+        except (RateLimited, InvalidKey):
+            raise
+        except ApiError:
+            return False
+        return True
+
+    def settle(self, error: OutcomeUnknown) -> None:
+        """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
+
+        Args:
+            error: The call, from `unsettled`, as it was raised, or a copy of it.
+
+        Raises:
+            JournalError: The ledger can't be written; the call stays in `unsettled`.
+
+        """
+        self._caller.spending.settle(error)
 
 
 def polling_view(client: SmspvaClient, deadline: float) -> PollingView:

@@ -27,6 +27,7 @@ Each names the API method and the elapsed time where there is one, can be pickle
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,12 +148,15 @@ class UnexpectedResponse(SmspvaError):
 class OutcomeUnknown(SmspvaError):
     """A call that spends or destroys was sent, and no readable answer came: it may have been done or not.
 
-    Don't repeat the call before you know. The error also stands in `SmspvaClient.unsettled`.
+    Don't repeat the call before you know: `SmspvaClient.reconcile` compares with the server. The error also stands in
+    `SmspvaClient.unsettled`, until `SmspvaClient.settle` takes it out.
 
     Attributes:
+        call: The call's id, the same in copies, pickles and the ledger.
         params: The call's parameters, without the key.
         started_at: Aware UTC time at which the call began, by the local clock.
         known: Order id -> `until` of the orders that the client knew of before, as last seen.
+        listed: Whether `known` holds every order of that time: the client had had a good answer to `orders`.
         data: What the server sent, as far as it could be read; a paid order's id may stand in it.
 
     """
@@ -165,13 +169,17 @@ class OutcomeUnknown(SmspvaError):
         params: Mapping[str, str],
         started_at: datetime,
         known: Mapping[int, datetime],
+        listed: bool = False,
+        call: str | None = None,
         data: object = None,
         elapsed: float | None = None,
     ) -> None:
         super().__init__(message, method=method, elapsed=elapsed)
+        self.call = uuid4().hex if call is None else call
         self.params = params
         self.started_at = started_at
         self.known = known
+        self.listed = listed
         self.data = data
 
 

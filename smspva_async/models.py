@@ -23,6 +23,7 @@ __all__ = [
     "OrderState",
     "PastOrder",
     "Period",
+    "Reconciliation",
     "Rental",
     "RestoreQuote",
     "Rows",
@@ -202,6 +203,16 @@ class RestoreQuote:
     overdue_days: int
     prolong_days: int
     extra: Mapping[str, object] = _extra()
+
+
+@frozen
+class Reconciliation:
+    """What a comparison with the server shows of a call whose outcome wasn't known (`SmspvaClient.reconcile`)."""
+
+    verdict: Literal["done", "not_done", "open"]
+    """Whether the call was done; ``"open"``: what there is to see doesn't tell, or not yet."""
+    candidates: tuple[Order, ...] = ()
+    """The orders that the call may have made, or the one that it was about."""
 
 
 @frozen

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     zip(
-        ["quick start", "events", "simulator"],
+        ["quick start", "events", "ledger", "simulator"],
         re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
         strict=True,
     )
@@ -82,6 +82,24 @@ def test_the_events_are_printed_as_they_come(
     assert [line.split(" ", 1)[1] for line in printed[:1]] == ["Instagram INACTIVE"]
     assert any("FB Code Instagram: 671 094." in line for line in printed)
     assert any(line.startswith("polling fails for now: orders: ") for line in printed)
+
+
+def test_a_purchase_is_found_again(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def world() -> None:
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})  # the program ends by itself
+
+    monkeypatch.chdir(tmp_path)
+    simulator.faults.next("create", "lost")
+    simulator.faults.next("create", "hang", done=False)
+    for _ in range(3):
+        run("ledger", world(), monkeypatch)
+    printed = capsys.readouterr().out.splitlines()
+    lost, rented = (order.phone for order in simulator.orders)
+    open_still = "create may have been done: ask again in some minutes, or decide and settle it"
+    assert printed == [f"create was done: {lost}", open_still, open_still, f"rented: {rented}"]
+    assert simulator.violations == []
 
 
 def test_the_simulator_runs_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:

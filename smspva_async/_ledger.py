@@ -1,0 +1,341 @@
+"""The ledger: a file of the calls that spend, which remembers them when the program is killed.
+
+JSON lines, only ever appended to. The first tells the version and whose account it is. Each call has a line of its
+beginning, on disk before the request is sent, and one of its outcome.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from io import FileIO
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from attrs import Factory, define, field, frozen
+
+from smspva_async._reader import is_object
+from smspva_async._wire import SPENDING
+from smspva_async._worker import Worker
+from smspva_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Begun", "Contents", "Ended", "Ledger"]
+
+_log = logging.getLogger("smspva_async")
+
+_VERSION = 1
+_HEAD = b'{"ledger": '
+_TORN = b"\ttorn"  # no line of JSON has a tab in it
+_LONGEST_DATA = 64 * 1024
+
+Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
+_OUTCOMES: Mapping[str, Outcome] = {outcome: outcome for outcome in get_args(Outcome)}
+
+
+@frozen
+class Begun:
+    """A call that was about to be sent."""
+
+    call: str
+    method: str
+    params: Mapping[str, str]
+    started_at: datetime
+    known: Mapping[int, datetime]
+    listed: bool
+
+    def line(self) -> bytes:
+        """Return it as the ledger has it."""
+        known = {order_id: until.isoformat() for order_id, until in self.known.items()}
+        return _line(
+            call=self.call,
+            method=self.method,
+            params=dict(self.params),
+            started_at=self.started_at.isoformat(),
+            known=known,
+            listed=self.listed,
+        )
+
+
+@frozen
+class Ended:
+    """What is known of a call's outcome."""
+
+    call: str
+    outcome: Outcome
+    at: datetime = field(factory=lambda: datetime.now(UTC))
+    orders: tuple[int, ...] = ()
+    """The orders that the caller was given."""
+    told: bool = True
+    """Whether those are all that the call made."""
+    reason: str = ""
+    """Why it isn't known."""
+    data: object = None
+    """What the server sent then."""
+
+    def line(self) -> bytes:
+        """Return it as the ledger has it."""
+        fields: dict[str, object] = {"call": self.call, "outcome": self.outcome, "at": self.at.isoformat()}
+        if self.outcome == "done":
+            fields |= {"orders": list(self.orders), "told": self.told}
+        if self.outcome == "unknown":
+            fields |= {"reason": self.reason, "data": _shortened(self.data)}
+        return _line(**fields)
+
+
+@define
+class Contents:
+    """What a ledger tells."""
+
+    begun: dict[str, Begun] = Factory(dict[str, Begun])
+    ended: dict[str, Ended] = Factory(dict[str, Ended])
+    """The last word on each call; one that settles it stands before any that doesn't."""
+
+    def add(self, entry: Begun | Ended) -> None:
+        """Take in a line."""
+        if isinstance(entry, Begun):
+            self.begun[entry.call] = entry
+        elif entry.outcome != "unknown" or entry.call not in self.ended:
+            self.ended[entry.call] = entry
+
+
+class Ledger:
+    """The ledger in a file, which several programs may share: each write is one of whole lines at its end.
+
+    Args:
+        path: The file; made at the first call that spends.
+        account: Returns what tells the account from others; it may take a while.
+
+    """
+
+    def __init__(self, path: Path, account: Callable[[], str]) -> None:
+        self.path = path
+        self._account_of = account
+        self._worker = Worker("smspva_async ledger")
+        self._queue: list[bytes] = []
+        self._warned = False
+
+    @cached_property
+    def _account(self) -> str:
+        return self._account_of()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def read_aside(self) -> Contents:
+        """Do as `read`, off the event loop."""
+        return await self._worker.run(self.read)
+
+    def read(self) -> Contents:
+        """Return what the file tells; nothing where there is none.
+
+        Raises:
+            JournalError: It can't be read, is no ledger, one of a newer version, or another account's.
+
+        """
+        contents = Contents()
+        try:
+            # Before it is opened, which a pipe would hold up.
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise self._unusable("it is no file")
+            with self.path.open("rb") as file:
+                *lines, torn = file.read().split(b"\n")
+        except FileNotFoundError:
+            return contents
+        except OSError as error:
+            raise self._unusable(f"it can't be read ({error.strerror})") from error
+        headed = False
+        for number, line in enumerate(lines, 1):
+            # What a full disk or a sudden end cut short was never sent.
+            if line == b"" or line.endswith(_TORN):
+                continue
+            entry = _object(line)
+            if entry is not None and "ledger" in entry:
+                self._check(entry)
+                headed = True
+            elif not headed:
+                raise self._unusable("it is no ledger")
+            elif (found := _entry(entry)) is not None:
+                contents.add(found)
+            else:
+                _log.warning("line %d of the ledger %s can't be read and is passed over", number, self._name)
+        if not headed and not (_HEAD.startswith(torn) or torn.startswith(_HEAD)):
+            raise self._unusable("it is no ledger")
+        return contents
+
+    def _check(self, header: Mapping[str, Any]) -> None:
+        if header["ledger"] != _VERSION:
+            raise self._unusable(f"it is of version {header['ledger']}, and this library reads {_VERSION}")
+        if header.get("account") != self._account:
+            raise self._unusable("it is another account's")
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def begin(self, call: Begun) -> None:
+        """Write down that a call is about to be sent, and return when that is on the disk.
+
+        Raises:
+            JournalError: It can't be written.
+
+        """
+        await self._worker.run(lambda: self._write_with_queue([call.line()], sync=True))
+
+    def end(self, outcome: Ended) -> None:
+        """Have an outcome written at the next opportunity.
+
+        Not at once, so that the caller gets to store what the call returned before the ledger forgets it: killed in
+        between, the program finds the call among the unsettled ones, which is once too often rather than not at all.
+        """
+        self._queue.append(outcome.line())
+
+    async def flush(self) -> None:
+        """Write the outcomes that wait for it; a failure is told in the log, and they wait on."""
+        if not self._queue:
+            return
+        try:
+            await self._worker.run(lambda: self._write_with_queue([], sync=False))
+        except JournalError as error:
+            if not self._warned:
+                self._warned = True
+                _log.warning("%s; calls with a known outcome may show as unsettled at the next start", error)
+
+    def settle(self, outcome: Ended) -> None:
+        """Write an outcome at once, on the event loop: it is one short line.
+
+        Raises:
+            JournalError: It can't be written.
+
+        """
+        try:
+            self._write([outcome.line()], sync=True)
+        except OSError as error:
+            raise self._unwritable("the call stays in client.unsettled", error) from error
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._worker.stop()
+
+    def _write_with_queue(self, lines: list[bytes], *, sync: bool) -> None:
+        queued, self._queue = self._queue, []
+        try:
+            self._write(queued + lines, sync=sync)
+        except OSError as error:
+            self._queue[:0] = queued
+            raise self._unwritable("nothing was sent" if lines else "no outcome was written", error) from error
+        self._warned = False
+
+    def _write(self, lines: list[bytes], *, sync: bool) -> None:
+        # Opened each time: nothing is left to be closed, and a file that was moved away is begun anew.
+        with self._open() as file:
+            repaired = [] if _is_whole(file) else [_TORN + b"\n"]
+            made = not _is_headed(file)
+            header = [_line(ledger=_VERSION, account=self._account)] if made else []
+            # One write, so that no other program's lines come in between.
+            whole = b"".join(repaired + header + lines)
+            if file.write(whole) != len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(file.fileno())
+        if made:
+            _sync_folder(self.path.parent)
+
+    def _open(self) -> FileIO:
+        flags = os.O_RDWR | os.O_APPEND
+        try:
+            descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return FileIO(os.open(self.path, flags), "r+")
+        os.fchmod(descriptor, 0o600)  # the umask may have taken more away
+        return FileIO(descriptor, "r+")
+
+    @property
+    def _name(self) -> str:
+        return repr(str(self.path))
+
+    def _unusable(self, reason: str) -> JournalError:
+        return JournalError(
+            f"the ledger {self._name} can't be used: {reason}; nothing was sent and nothing changed, give another path"
+        )
+
+    def _unwritable(self, consequence: str, error: OSError) -> JournalError:
+        return JournalError(
+            f"the ledger {self._name} can't be written ({error.strerror}): {consequence};"
+            " make room for it or give another path"
+        )
+
+
+def _is_whole(file: FileIO) -> bool:
+    """Tell whether the last line has its end."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _is_headed(file: FileIO) -> bool:
+    """Tell whether there is a header: the first line, torn ones aside."""
+    file.seek(0)
+    return any(line.endswith(b"\n") and not line.endswith(_TORN + b"\n") for line in file)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _line(**fields: object) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
+
+
+def _shortened(data: object) -> object:
+    """Return data that fits in a line: what is too large as the beginning of its text."""
+    text = json.dumps(data)
+    return data if len(text) <= _LONGEST_DATA else text[:_LONGEST_DATA]
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if is_object(value) else None
+
+
+def _entry(fields: dict[str, Any] | None) -> Begun | Ended | None:
+    """Return what a line tells, or None if it can't be read."""
+    try:
+        return None if fields is None else _ended(fields) if "outcome" in fields else _begun(fields)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _begun(fields: dict[str, Any]) -> Begun:
+    return Begun(
+        call=fields["call"],
+        method=SPENDING[fields["method"]].name,
+        params={str(name): str(value) for name, value in fields["params"].items()},
+        started_at=datetime.fromisoformat(fields["started_at"]),
+        known={int(order_id): datetime.fromisoformat(until) for order_id, until in fields["known"].items()},
+        listed=bool(fields["listed"]),
+    )
+
+
+def _ended(fields: dict[str, Any]) -> Ended:
+    return Ended(
+        call=fields["call"],
+        outcome=_OUTCOMES[fields["outcome"]],
+        at=datetime.fromisoformat(fields["at"]),
+        orders=tuple(int(order_id) for order_id in fields.get("orders", ())),
+        told=bool(fields.get("told", True)),
+        reason=str(fields.get("reason", "")),
+        data=fields.get("data"),
+    )

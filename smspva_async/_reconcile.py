@@ -1,0 +1,237 @@
+"""Whether a call whose outcome isn't known was done: what speaks for it, as pure functions.
+
+Evidence, never a guess. A new order that nobody was given speaks for a purchase; that there is none speaks for nothing,
+since nobody knows how late a purchase is listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence, Set as AbstractSet
+from typing import TYPE_CHECKING, cast
+
+from attrs import frozen
+
+from smspva_async import _wire
+from smspva_async._reader import UnreadableError, integer, is_object
+from smspva_async.errors import OutcomeUnknown
+from smspva_async.models import Order, PastOrder, Reconciliation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Evidence", "Others", "decide"]
+
+# Only with what follows it: a number at the end of half an answer may be half a number.
+_NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
+_WANTS_ONE = "*"
+
+
+@frozen
+class Others:
+    """What is known of the other calls that spend."""
+
+    given: AbstractSet[int] = frozenset()
+    """The orders that their callers were given."""
+    open: Sequence[OutcomeUnknown] = ()
+    """Those that may have been done: without an outcome, under way, or settled since."""
+    done: Sequence[OutcomeUnknown] = ()
+    """Those that were done without all their orders being told."""
+
+
+@frozen
+class Evidence:
+    """What the server shows now."""
+
+    orders: Collection[Order]
+    others: Others = Others()
+    is_gone: bool = False
+    """Whether the server says that there is no order which the call was about."""
+    past: PastOrder | None = None
+    """The archived order that was to be restored."""
+    is_restorable: bool = False
+    """Whether the server still quotes a price for restoring it."""
+
+    def of(self, order_id: int) -> Order | None:
+        """Return an order, if it is listed."""
+        return next((order for order in self.orders if order.id == order_id), None)
+
+
+def decide(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
+    """Return what the evidence shows of a call."""
+    match error.method:
+        case _wire.PROLONG.name:
+            return _prolonged(error, evidence)
+        case _wire.DELETE.name:
+            return _deleted(error, evidence)
+        case _wire.RESTORE.name:
+            return _restored(error, evidence)
+        case _:
+            return _bought(error, evidence)
+
+
+def _prolonged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
+    order_id = int(error.params["id"])
+    order, before = evidence.of(order_id), error.known.get(order_id)
+    if order is None or before is None:
+        return Reconciliation("open", () if order is None else (order,))
+    if order.until == before:
+        return Reconciliation("not_done", (order,))
+    is_done = order.until > before and not _is_contested(error, evidence)
+    return Reconciliation("done" if is_done else "open", (order,))
+
+
+def _deleted(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
+    order = evidence.of(int(error.params["id"]))
+    if order is not None:
+        return Reconciliation("not_done", (order,))
+    return Reconciliation("done" if evidence.is_gone else "open")
+
+
+def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
+    order_id = int(error.params["id"])
+    # The rental page's server gives the same order back, the live one a new one.
+    order, before = evidence.of(order_id), error.known.get(order_id)
+    if order is not None and (before is None or order.until > before):
+        return Reconciliation("open" if _is_contested(error, evidence) else "done", (order,))
+    new = _new(error, evidence)
+    named = [order for order in new if order.id in _named(error.data)]
+    if len(named) == 1:
+        return Reconciliation("done", tuple(named))
+    candidates = [order for order in new if order.id not in _claimed(error, evidence)]
+    if evidence.past is not None:
+        past = (evidence.past.service, _digits(evidence.past.phone))
+        candidates = [order for order in candidates if (order.service, _digits(order.phone)) == past]
+    if candidates and (evidence.past is not None or not evidence.is_restorable):
+        wanted = 1 + _wanted_by_others(error, evidence, candidates)
+        is_done = error.listed and evidence.past is not None and len(candidates) >= wanted
+        return Reconciliation("done" if is_done else "open", tuple(candidates))
+    return Reconciliation("not_done" if evidence.is_restorable else "open")
+
+
+def _is_contested(error: OutcomeUnknown, evidence: Evidence) -> bool:
+    """Tell whether another call may have lengthened the same order."""
+    lengthening = (_wire.PROLONG.name, _wire.RESTORE.name)
+    others = (*evidence.others.open, *evidence.others.done)
+    return any(call.method in lengthening and call.params["id"] == error.params["id"] for call in others)
+
+
+def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
+    found: dict[int, Order] = {}
+    is_done = True
+    claimed = _claimed(error, evidence)
+    for service, count in _wanted(error).items():
+        candidates = _named_orders(error, evidence, service)
+        if not candidates:
+            fitting = (order for order in _new(error, evidence) if _fits(error, order) and order.service == service)
+            candidates = [order for order in fitting if order.id not in claimed]
+            enough = count + _wanted_by_others(error, evidence, candidates)
+            is_done = is_done and error.listed and len(candidates) >= enough
+        found |= {order.id: order for order in candidates}
+    return Reconciliation("done" if is_done else "open", tuple(found.values()))
+
+
+# -- which order may be which call's ---------------------------------------------------------------------------------
+
+
+def _new(call: OutcomeUnknown, evidence: Evidence) -> list[Order]:
+    """Return the listed orders that there weren't before and nobody was given, each once."""
+    orders = {order.id: order for order in evidence.orders}
+    given = evidence.others.given
+    return [order for order in orders.values() if order.id not in call.known and order.id not in given]
+
+
+def _wanted(call: OutcomeUnknown) -> Mapping[str, int]:
+    """Return how many orders of which service a call makes."""
+    if call.method == _wire.RESTORE.name:
+        return {_WANTS_ONE: 1}
+    if call.method == _wire.CREATE_MULTI.name:
+        return Counter(call.params["services"].split(","))
+    is_purchase = call.method in (_wire.CREATE.name, _wire.ADD_SERVICE.name)
+    return {call.params["service"]: 1} if is_purchase else {}
+
+
+def _fits(call: OutcomeUnknown, order: Order) -> bool:
+    """Tell whether a call may have made an order."""
+    wanted = _wanted(call)
+    if order.service not in wanted and _WANTS_ONE not in wanted:
+        return False
+    if "pnumber" in call.params and _digits(order.phone) != call.params["pnumber"]:
+        return False
+    asked, listed = _country(call.params.get("country", "")), _country(order.country)
+    # Only two letters can be compared; a server may write a name as well.
+    return not (asked and listed) or asked == listed
+
+
+def _named_orders(call: OutcomeUnknown, evidence: Evidence, service: str) -> list[Order]:
+    """Return the orders of a service that the answer to a call names: all that the call makes, or none."""
+    named = _named(call.data)
+    orders = [
+        order
+        for order in _new(call, evidence)
+        if order.id in named and _fits(call, order) and service in (order.service, _WANTS_ONE)
+    ]
+    return orders if len(orders) == _wanted(call)[service] else []
+
+
+def _claimed(error: OutcomeUnknown, evidence: Evidence) -> AbstractSet[int]:
+    """Return the orders that are known to be another call's."""
+    named = {
+        order.id
+        for call in evidence.others.open
+        for service in _wanted(call)
+        for order in _named_orders(call, evidence, service)
+    }
+    if error.method in (_wire.CREATE.name, _wire.CREATE_MULTI.name):
+        # The rental page doesn't tell the order of an added service, but it is on the number that had been there.
+        added = [call for call in evidence.others.done if call.method == _wire.ADD_SERVICE.name]
+        named |= {order.id for order in evidence.orders for call in added if _fits(call, order)}
+    return named
+
+
+def _wanted_by_others(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order]) -> int:
+    """Return how many of a service's candidates the other calls may have made."""
+    total = 0
+    for call in (*evidence.others.open, *evidence.others.done):
+        if call.method == _wire.RESTORE.name and _is_accounted_for(int(call.params["id"]), error, evidence):
+            continue
+        fitting = {order.service for order in candidates if _fits(call, order)}
+        for service, count in _wanted(call).items():
+            told = _named_orders(call, evidence, service)
+            if not told and (service in fitting or (fitting and service == _WANTS_ONE)):
+                total += count
+    return total
+
+
+def _is_accounted_for(order_id: int, error: OutcomeUnknown, evidence: Evidence) -> bool:
+    """Tell whether a restored order is the old one, so that it is no new one."""
+    return order_id in error.known or evidence.of(order_id) is not None
+
+
+def _named(data: object) -> AbstractSet[int]:
+    """Return the ids that stand in what came of an answer."""
+    if isinstance(data, str):
+        return {int(number) for number in _NAMED.findall(data)}
+    found: set[int] = set()
+    values = [data]
+    while values:
+        value = values.pop()
+        if isinstance(value, list):
+            values += cast("list[object]", value)
+        elif is_object(value):
+            values += value.values()
+            with contextlib.suppress(UnreadableError):
+                found.add(integer(value.get("id")))
+    return found
+
+
+def _digits(phone: str) -> str:
+    return "".join(character for character in phone if character.isdigit())
+
+
+def _country(code: str) -> str:
+    """Return a country's code in one writing, or nothing where it is none."""
+    code = code.strip().upper()
+    return ("UK" if code == "GB" else code) if re.fullmatch("[A-Z]{2}", code) else ""

@@ -1,0 +1,309 @@
+"""Calls that spend or destroy: each is sent once, and none is lost sight of."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio.lowlevel
+from attrs import define
+
+from smspva_async import _wire
+from smspva_async._envelope import decode
+from smspva_async._ledger import Begun, Ended
+from smspva_async._reconcile import Others
+from smspva_async.errors import (
+    ApiError,
+    ClientClosed,
+    ConnectionFailed,
+    OutcomeUnknown,
+    RequestTimeout,
+    UnexpectedResponse,
+)
+from smspva_async.models import Order, Rental, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from smspva_async._envelope import Answer
+    from smspva_async._ledger import Contents, Ledger, Outcome
+    from smspva_async._wire import Method
+
+__all__ = ["Spending"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("smspva_async")
+
+_ADVICE = (
+    "Don't repeat it: await client.reconcile(error) compares with the server; it stays in client.unsettled until"
+    " client.settle(error)"
+)
+
+
+@define(eq=False)
+class _Past:
+    """A call that is over, though other calls may yet be taken for it."""
+
+    call: OutcomeUnknown
+    ended: datetime
+    done: bool
+    until: datetime | None = None
+    """Calls that began later can't; None: they can as well."""
+
+    @property
+    def order_id(self) -> int | None:
+        """The order that it lengthened or restored."""
+        return int(self.call.params["id"]) if self.call.method in (_wire.PROLONG.name, _wire.RESTORE.name) else None
+
+
+class Spending:
+    """Makes the calls that spend, and keeps the books of them.
+
+    Args:
+        ledger: Where they are remembered when the program ends; None: nowhere.
+
+    """
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self._ledger = ledger
+        self._is_read = ledger is None
+        self._unsettled: list[OutcomeUnknown] = []
+        self._under_way: dict[str, OutcomeUnknown] = {}
+        self._own: set[str] = set()
+        self._given: set[int] = set()
+        self._past: list[_Past] = []
+        # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
+        self._known: dict[int, datetime] = {}
+        self._first_listed: dict[int, tuple[datetime, datetime]] = {}  # when it was asked and answered
+        self._listed = False
+
+    # -- the ledger --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Read the ledger, once.
+
+        Raises:
+            JournalError: It can't be used.
+
+        """
+        if self._ledger is not None and not self._is_read:
+            self._take(await self._ledger.read_aside())
+
+    async def flush(self) -> None:
+        """Write what waits for the ledger; a call that spends does so by itself."""
+        if self._ledger is not None:
+            await self._ledger.flush()
+
+    async def aclose(self) -> None:
+        """Write what waits for the ledger, also if the caller is cancelled, and end its thread."""
+        if self._ledger is not None:
+            with anyio.CancelScope(shield=True):
+                await self._ledger.flush()
+            self._ledger.stop()
+
+    def _take(self, contents: Contents) -> None:
+        if not self._is_read:
+            self._is_read = True
+            self._unsettled[:0] = self._without_outcome(contents)
+
+    def _without_outcome(self, contents: Contents) -> list[OutcomeUnknown]:
+        return [
+            self._remembered(begun, contents.ended.get(call))
+            for call, begun in contents.begun.items()
+            if call not in self._own and (call not in contents.ended or contents.ended[call].outcome == "unknown")
+        ]
+
+    def _remembered(self, begun: Begun, ended: Ended | None) -> OutcomeUnknown:
+        where = f"the ledger {str(self._ledger.path)!r}" if self._ledger is not None else ""
+        reason = f"{where} has no outcome, since the program ended before it or another one has it under way"
+        if ended is not None and ended.reason:
+            reason = f"{ended.reason} (from {where})"
+        return OutcomeUnknown(
+            f"outcome unknown, {_wire.SPENDING[begun.method].stake}: {reason}. {_ADVICE}",
+            method=begun.method,
+            params=begun.params,
+            started_at=begun.started_at,
+            known=begun.known,
+            listed=begun.listed,
+            call=begun.call,
+            data=None if ended is None else ended.data,
+        )
+
+    # -- what isn't settled ------------------------------------------------------------------------------------------
+
+    @property
+    def unsettled(self) -> Sequence[OutcomeUnknown]:
+        """Calls whose outcome isn't known."""
+        if self._ledger is not None and not self._is_read:
+            self._take(self._ledger.read())
+        return tuple(self._unsettled)
+
+    def settle(self, error: OutcomeUnknown) -> None:
+        """Take a call out of `unsettled`.
+
+        Raises:
+            JournalError: The ledger can't be written.
+
+        """
+        now = datetime.now(UTC)
+        for call in self.unsettled:
+            if call.call == error.call:
+                if self._ledger is not None:
+                    self._ledger.settle(Ended(call.call, "settled", now))
+                self._unsettled.remove(call)
+                if call.call in self._own:  # others are found in the ledger
+                    self._past.append(_Past(call, now, done=False, until=now))
+
+    async def others(self, error: OutcomeUnknown) -> Others:
+        """Return what is known of the calls beside one, those of other programs with the same ledger included."""
+        mine = {call.call: call for call in (*self.unsettled, *self._under_way.values())}
+        given, past = set(self._given), list(self._past)
+        if self._ledger is not None:
+            contents = await self._ledger.read_aside()
+            mine = {call.call: call for call in self._without_outcome(contents)} | mine
+            for call, ended in contents.ended.items():
+                if call not in self._own and call in contents.begun:
+                    given.update(ended.orders)
+                    past += self._past_of(self._remembered(contents.begun[call], None), ended)
+        past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
+        mine |= {entry.call.call: entry.call for entry in past if not entry.done}
+        mine.pop(error.call, None)
+        return Others(given, tuple(mine.values()), tuple(entry.call for entry in past if entry.done))
+
+    def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
+        """Return what a call that is over still means for others."""
+        if ended.outcome == "settled":
+            return [_Past(call, ended.at, done=False, until=ended.at)]
+        if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
+            return []
+        past = _Past(call, ended.at, done=True)
+        asked, listed = self._first_listed.get(past.order_id or 0, (None, None))
+        past.until = listed if asked is not None and asked > ended.at else None
+        return [past]
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def take_note(self, method: Method[T], rows: Rows[object]) -> None:
+        """Remember which orders there are."""
+        orders = [row for row in rows if isinstance(row, Order | Rental)]
+        self._known |= {order.id: order.until for order in orders}
+        if method.name == _wire.ORDERS.name:
+            self._listed = not rows.skipped
+            now = datetime.now(UTC)
+            asked = now - timedelta(seconds=rows.took)
+            for order in orders:
+                self._first_listed.setdefault(order.id, (asked, now))
+            listed = {order.id for order in orders}
+            for past in self._past:
+                if past.done and past.until is None and past.order_id in listed and past.ended < asked:
+                    past.until = now
+
+    async def spend(
+        self, method: Method[T], params: Mapping[str, str], ask: Callable[[list[str]], Awaitable[Answer]]
+    ) -> T:
+        """Return what a call that is sent once answers, or leave an `OutcomeUnknown` behind.
+
+        Args:
+            method: Which.
+            params: Its parameters.
+            ask: Sends the request; its argument gets the text of the answer as it comes.
+
+        """
+        call = OutcomeUnknown(
+            "",
+            method=method.name,
+            params=dict(params),
+            started_at=datetime.now(UTC),
+            known=dict(self._known),
+            listed=self._listed,
+        )
+        self._own.add(call.call)
+        self._under_way[call.call] = call
+        try:
+            await self._write_down(call)
+            return await self._send(call, method, ask)
+        finally:
+            del self._under_way[call.call]
+
+    async def _write_down(self, call: OutcomeUnknown) -> None:
+        if self._ledger is None:
+            return
+        try:
+            await self._ledger.begin(
+                Begun(call.call, str(call.method), call.params, call.started_at, call.known, call.listed)
+            )
+            # Writing doesn't notice a cancellation, and sending would when it can't be told any more what was sent.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self._end(call, "not_sent")
+            raise
+
+    async def _send(self, call: OutcomeUnknown, method: Method[T], ask: Callable[[list[str]], Awaitable[Answer]]) -> T:
+        began = anyio.current_time()
+        arrived: list[str] = []
+
+        def leave(reason: str, data: object = None) -> OutcomeUnknown:
+            self._unsettled.append(call)
+            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
+                call.elapsed = anyio.current_time() - began
+            call.message = f"outcome unknown, {method.stake}: {reason}. {_ADVICE}"
+            # What can't be read may be half an answer, with a paid order's id.
+            call.data = data or "".join(arrived) or None
+            self._end(call, "unknown", reason=reason, data=call.data)
+            return call
+
+        try:
+            value = decode(method, call.params, await ask(arrived))
+        except ApiError as error:
+            self._end(call, "refused")
+            error.message += f"; {method.spared}"
+            raise
+        except ClientClosed:
+            self._end(call, "not_sent")
+            raise
+        except ConnectionFailed as error:
+            if not error.sent:
+                self._end(call, "not_sent")
+                raise
+            failure: ConnectionFailed | RequestTimeout | UnexpectedResponse = error
+        except (RequestTimeout, UnexpectedResponse) as error:
+            failure = error
+        except BaseException as error:
+            _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
+            raise
+        else:
+            # Nothing is awaited from here on, so that what was paid for reaches the caller.
+            self._done(call, value)
+            return value
+        raise leave(failure.message, getattr(failure, "data", None)) from failure
+
+    def _done(self, call: OutcomeUnknown, value: object) -> None:
+        orders, told = _told(call, value)
+        self._given.update(orders)
+        ended = self._end(call, "done", orders=orders, told=told)
+        self._past += self._past_of(call, ended)
+
+    def _end(self, call: OutcomeUnknown, outcome: Outcome, **details: Any) -> Ended:  # noqa: ANN401 - those of `Ended`
+        ended = Ended(call.call, outcome, datetime.now(UTC), **details)
+        if self._ledger is not None:
+            self._ledger.end(ended)
+        return ended
+
+
+def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:
+    """Return the orders that a call's caller was given, and whether they are all that it made."""
+    if isinstance(value, Rental):
+        return (value.id,), True
+    if isinstance(value, int):
+        return (value,), True
+    if isinstance(value, Rows):
+        rentals = cast("Rows[Rental]", value)
+        ids = [*(rental.id for rental in rentals), *(row.order_id for row in rentals.skipped)]
+        return tuple(order_id for order_id in ids if order_id is not None), None not in ids
+    # The order is the same one, or a new one that the server left untold.
+    if call.method == _wire.RESTORE.name:
+        return (int(call.params["id"]),), False
+    return (), call.method != _wire.ADD_SERVICE.name
