@@ -140,6 +140,7 @@ class Caller:
         async def ask(arrived: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()
+            self.pacer.begin()
             query = {"method": method.name, **params}
             return await session.get(query, keyed=method.needs_key, timeout=timeout, arrived=arrived)
 

@@ -31,5 +31,12 @@ class Pacer:
     async def wait(self) -> None:
         """Return when a request may begin; the caller then begins one. Who is cancelled leaves the queue."""
         async with self._turn:
-            await anyio.sleep_until(self._last + self.gap)
+            turn = -math.inf
+            while turn != self._last + self.gap:  # it moves on if the request before is late
+                turn = self._last + self.gap
+                await anyio.sleep_until(turn)
             self._last = anyio.current_time()
+
+    def begin(self) -> None:
+        """Take note that a request leaves now, which may be later than its turn: the next keeps the gap from it."""
+        self._last = max(self._last, anyio.current_time())

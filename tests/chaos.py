@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
+from random import Random
 from typing import TYPE_CHECKING, Any
 
-from smspva_async import Pace, Retry, SmspvaClient, SqliteJournal, Watcher, event_to_dict
+import anyio
+
+from smspva_async import (
+    Pace,
+    Period,
+    Retry,
+    SmspvaClient,
+    SmspvaError,
+    SqliteJournal,
+    Watcher,
+    event_to_dict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +30,7 @@ if TYPE_CHECKING:
 
 KEY = "key-of-the-chaos"
 INTERVAL = 0.05
+WEEK = Period.weeks(1)
 
 # Forked from a process that has this module already, so that a program runs at once.
 _processes = multiprocessing.get_context("forkserver")
@@ -38,7 +52,7 @@ def kill(process: BaseProcess) -> None:
 
 def impatient_client(url: str, ledger: Path | None = None) -> SmspvaClient:
     """Return a client for a world that doesn't last."""
-    return SmspvaClient(KEY, base_url=url, pace=Pace(gap=0.001), retry=Retry(attempts=1), timeout=0.2)
+    return SmspvaClient(KEY, base_url=url, pace=Pace(gap=0.001), retry=Retry(attempts=1), timeout=0.2, ledger=ledger)
 
 
 def watch(url: str, journal: Path, report: Path) -> None:
@@ -56,3 +70,30 @@ def watch(url: str, journal: Path, report: Path) -> None:
 
 def watcher(client: SmspvaClient, journal: Path) -> Watcher:
     return Watcher(client, interval=INTERVAL, eager_interval=INTERVAL, journal=SqliteJournal(journal))
+
+
+def rent(url: str, ledger: Path, report: Path) -> None:
+    """Rent, several at a time, and write down each number that is given."""
+
+    async def main() -> None:
+        with report.open("a") as reported:
+            async with impatient_client(url, ledger) as client:
+                await client.orders()  # so that new ones can be told from old ones
+                async with anyio.create_task_group() as renters:
+                    for number in range(3):
+                        renters.start_soon(rent_on, client, number, reported.fileno())
+
+    async def rent_on(client: SmspvaClient, number: int, reported: int) -> None:
+        chance = Random(f"{os.getpid()} {number}")
+        while True:
+            await anyio.sleep(chance.uniform(0, 0.02))
+            given: list[int] = []
+            with contextlib.suppress(SmspvaError):
+                match chance.randrange(3):
+                    case 0:
+                        given = [rental.id for rental in await client.rent_multi("RU", ["opt16", "opt20"], WEEK)]
+                    case _:
+                        given = [(await client.rent("RU", chance.choice(["opt16", "opt20"]), WEEK)).id]
+            os.write(reported, "".join(f"{order_id}\n" for order_id in given).encode())
+
+    asyncio.run(main())

@@ -38,7 +38,7 @@ class _Listener:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._conversations.add(task := asyncio.ensure_future(self._converse(reader, writer)))
-        await task
+        await asyncio.wait([task])
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -247,6 +247,15 @@ async def test_an_answer_that_was_asked_for_before_is_not_what_counts(kind: int 
             assert any(time >= before for time in account.times(1))
 
 
+async def test_entering_does_not_wait_for_the_next_poll_however_seldom_those_are() -> None:
+    account = Numbers(order(state=ACTIVE))
+    async with Watcher(account, interval=600, eager_interval=600) as watcher:
+        await anyio.sleep(300)
+        before = anyio.current_time()
+        async with watcher.activated(1):
+            assert anyio.current_time() - before < 10
+
+
 async def test_what_another_order_received_is_not_what_counts() -> None:
     account = Numbers(order(1), order(2, ACTIVE))
     async with Watcher(account) as watcher:
@@ -548,6 +557,28 @@ async def test_entering_that_is_cancelled_at_any_step_leaves_nothing_kept(
             assert account.times(ACTIVATE) == []
             assert len(account.times()) <= 5
     assert outcomes == expected
+
+
+@on_asyncio
+async def test_so_it_is_with_entering_in_a_task_of_asyncio() -> None:
+    outcomes = set[bool]()
+    for count in range(STEPS):
+        account = Numbers(order())
+        async with Watcher(account, journal=SlowReads()) as watcher:
+            await anyio.sleep(10)
+            task = asyncio.create_task(entered(watcher.activated(1)))
+            await account.call(ACTIVATE)
+            await account.call(ORDERS)
+            await steps(count)
+            outcomes.add(task.cancel())
+            await asyncio.wait([task])
+            account.change(1, state=INACTIVE)
+            await polls(1)
+            account.calls.clear()
+            await polls(5)
+            assert account.times(ACTIVATE) == []
+            assert len(account.times()) <= 5
+    assert outcomes == {False, True}
 
 
 async def test_a_session_that_is_cancelled_inside_leaves_nothing_kept(sim: Simulator) -> None:

@@ -1,5 +1,4 @@
 """`SqliteJournal`'s file: who may read it, who is kept out, what survives a kill, and what goes wrong with files."""
-# ruff: noqa: ASYNC240 - the files are at hand
 
 from __future__ import annotations
 

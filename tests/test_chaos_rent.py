@@ -1,0 +1,64 @@
+"""A program that rents and is killed again and again, while answers get lost: no purchase is unaccounted for."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async.simulator import Simulator
+from tests import chaos
+from tests.loopback import Served, on_a_real_loop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smspva_async import OutcomeUnknown
+
+KILLS = 50
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path: Path) -> None:
+    chance = Random(seed)
+    sim = Simulator(seed=seed, dialect="live" if seed % 2 else "page", balance=10**9)
+    for service in ("opt16", "opt20"):
+        sim.set_offer("RU", service, count=10**6)
+    sim.add_order()  # bought long ago, and by nobody here
+    ledger, report = tmp_path / "ledger", tmp_path / "report"
+    report.touch()
+    async with Served(sim) as server:
+        sim.faults.rate(0.3, methods=["create", "create_multi"])
+        for _ in range(KILLS):
+            program = chaos.start(chaos.rent, server.url, ledger, report)
+            await anyio.sleep(chance.uniform(0, 0.3))
+            chaos.kill(program)
+        sim.faults.clear()
+
+        bought = {order.id for order in sim.orders[1:]}
+        returned = [int(line) for line in report.read_text().splitlines()]
+        candidates: set[int] = set()
+        async with chaos.impatient_client(server.url, ledger) as client:
+            unsettled: list[OutcomeUnknown] = list(client.unsettled)
+            for error in unsettled:
+                found = await client.reconcile(error)
+                candidates.update(order.id for order in found.candidates)
+                client.settle(error)
+            assert client.unsettled == ()
+
+    assert len(bought) > KILLS
+    assert unsettled
+    assert len(set(returned)) == len(returned), "an order was given to two callers"
+    assert set(returned) <= bought
+    assert bought - set(returned) <= candidates
+    assert sim.orders[0].id not in candidates
+    # Sent once each: no more was bought than the ledger has calls for.
+    lines = [json.loads(line) for line in ledger.read_bytes().splitlines() if not line.endswith(b"\ttorn")]
+    begun = [line for line in lines if "params" in line]
+    assert len(bought) <= sum(line["params"].get("services", "").count(",") + 1 for line in begun)
+    assert sim.violations == []
