@@ -98,7 +98,7 @@ class Poller:
         self._eager_interval = eager_interval
         self._commit = anyio.Lock()
         self._woken = anyio.Event()
-        self._begun = self._polling = self._reads_fail = False
+        self._polling = self._reads_fail = False
         self._turn = 0
         self._reading: set[int] = set()
         self._refused = 0
@@ -111,7 +111,6 @@ class Poller:
 
     async def begin(self, state: State) -> None:
         """Go on from a state, and make the first poll; raise what makes a second one pointless."""
-        self._begun = True
         self._clock = ServerClock()
         self._began = self._ticked = anyio.current_time()
         self._phase = random.uniform(0, self._interval / 10)  # noqa: S311 - spreads load
@@ -152,8 +151,6 @@ class Poller:
     @contextlib.contextmanager
     def looking(self, order_id: int) -> Generator[Look]:
         """Have the orders asked for, and an order's messages read, by requests that begin from now on."""
-        if not self._begun:
-            raise WatcherClosed("the watcher is not entered yet: use it in `async with`")
         look = Look(order_id, self._requests)
         self._looks.append(look)
         self._woken.set()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smspva_async._keeper import Kept
     from smspva_async._poller import Poller
     from smspva_async._waits import Waits
+    from smspva_async.errors import SmspvaError
     from smspva_async.models import Order, Sms
 
 __all__ = ["ActiveNumber", "activated"]
@@ -31,6 +32,7 @@ class ActiveNumber:
         self._kept = kept
         self._order = order
         self._after = after
+        self._told: SmspvaError | None = None
         self._turn = anyio.Lock()
 
     def __repr__(self) -> str:
@@ -63,7 +65,8 @@ class ActiveNumber:
         Raises:
             WaitTimeout: None came in time. One that comes later is given to who asks next.
             OrderGone: The order has been removed or has expired.
-            ApiError: The number lapsed, and the provider refused to activate it again.
+            ApiError: The number lapsed, and the provider refused to activate it again. Raised once for each refusal;
+                it is asked again two minutes later.
             Lagged: The journal no longer keeps what came next; the call after this one goes on with what it has.
             WatcherClosed: The watcher was left.
 
@@ -81,7 +84,7 @@ class ActiveNumber:
 
         async def wait() -> Sms:
             async with self._turn:
-                return await self._waits.first(order_id, self._after, wanted, self._kept, passed)
+                return await self._waits.first(order_id, self._after, wanted, self._refusal, passed)
 
         with self._poller.waiting(self._poller.message_waits, order_id):
             try:
@@ -89,6 +92,12 @@ class ActiveNumber:
             except Lagged as lagged:
                 self._after = lagged.resume
                 raise
+
+    def _refusal(self) -> SmspvaError | None:
+        """Return why the number can't be activated, once."""
+        refusal = None if self._kept.failure is self._told else self._kept.failure
+        self._told = self._kept.failure
+        return refusal
 
 
 @asynccontextmanager
@@ -109,7 +118,7 @@ async def activated(
             kept = kept_active.enter_context(poller.keeping_active(order_id))
             with poller.waiting(poller.state_waits, order_id):
                 while (order := poller.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
-                    waits.check(order_id, kept)
+                    waits.check(order_id, lambda: kept.failure)
                     await waits.change(order_id)
             return ActiveNumber(poller, waits, kept, order, place)
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from smspva_async._feed import Feed
-    from smspva_async._keeper import Kept
     from smspva_async._poller import Poller
+    from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 
 __all__ = ["Waits"]
@@ -52,7 +52,7 @@ class Waits:
         order_id: int,
         after: int,
         wanted: Callable[[Event], T | None],
-        kept: Kept | None = None,
+        refusal: Callable[[], SmspvaError | None] = lambda: None,
         passed: Callable[[int], None] | None = None,
     ) -> T:
         """Return what `wanted` makes of the first event of an order, after a place, that it wants.
@@ -61,7 +61,7 @@ class Waits:
             order_id: The order.
             after: The place.
             wanted: Returns None for an event that it doesn't want.
-            kept: The order's number as it is kept active; a refused activation is raised while the watch lasts.
+            refusal: Returns why the number can't be activated, if that is to be raised.
             passed: Told each place up to which there is nothing of the order.
 
         """
@@ -74,7 +74,7 @@ class Waits:
                 continue
             if passed is not None:
                 passed(after)
-            self.check(order_id, kept)
+            self.check(order_id, refusal)
             if self._feed.newest <= after:
                 await self.change(order_id)
 
@@ -83,7 +83,7 @@ class Waits:
         if not await self._feed.change():
             raise WatcherClosed(f"the watcher was left while order {order_id} was waited on")
 
-    def check(self, order_id: int, kept: Kept | None = None) -> None:
+    def check(self, order_id: int, refusal: Callable[[], SmspvaError | None] = lambda: None) -> None:
         """Raise `OrderGone` if the order was seen and is gone, or why its activation was refused."""
         gone = self._poller.state.gone.get(order_id)
         if gone is not None:
@@ -91,5 +91,6 @@ class Waits:
             raise OrderGone(
                 f"order {order_id} ({order.phone}, until {order.until:%Y-%m-%d %H:%M} UTC) is gone", order_id=order_id
             )
-        if kept is not None and kept.failure is not None and not self._feed.ended:
-            raise copy.copy(kept.failure)
+        refused = None if self._feed.ended else refusal()
+        if refused is not None:
+            raise copy.copy(refused)

@@ -288,5 +288,6 @@ class Watcher:
 
         """
         _params.order_id(order_id)
-        place = None if after is None else self._place(after)
+        now = self._place(after)
+        place = None if after is None else now
         return activated(self._poller, self._waits, order_id, place, _params.seconds("the timeout", timeout))

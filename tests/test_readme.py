@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     zip(
-        ["quick start", "events", "ledger", "simulator"],
+        ["quick start", "hundred", "events", "journal", "ledger", "simulator"],
         re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
         strict=True,
     )
@@ -65,6 +67,55 @@ def test_the_quick_start_prints_the_code(
     run("quick start", world(), monkeypatch)
     assert capsys.readouterr().out == f"ready: {simulator.orders[0].phone}\ncode: 671094\n"
     assert simulator.violations == []
+
+
+def test_a_hundred_numbers_are_used_at_once(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(100):
+        simulator.add_order()
+    waiting = {order.id: order for order in simulator.orders}
+
+    async def world() -> None:
+        while waiting:
+            await asyncio.sleep(30)
+            for order in [order for order in waiting.values() if order.state == 1]:
+                assert simulator.deliver(order.id, "Welcome!", network=True)
+                assert simulator.deliver(order.id, f"Your code: {order.id}", network=True)
+                del waiting[order.id]
+        await asyncio.sleep(600)
+
+    run("hundred", world(), monkeypatch)
+    printed = capsys.readouterr().out.splitlines()
+    orders = simulator.orders
+    assert sorted(line for line in printed if "ready" in line) == sorted(f"ready: {order.phone}" for order in orders)
+    codes = sorted(f"code: {order.phone} {order.id}" for order in orders)
+    assert sorted(line for line in printed if "ready" not in line) == codes
+    assert [asked.method for asked in simulator.requests].count("activate") == 100
+    assert simulator.violations == []
+
+
+def test_what_is_not_acknowledged_is_printed_again(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    order = simulator.add_order()
+
+    async def world(text: str) -> None:
+        await asyncio.sleep(60)
+        simulator.deliver(order.id, text, sender="FB")
+        await asyncio.sleep(120)
+
+    texts: list[str] = []
+    for text in ("one", "two"):
+        run("journal", world(text), monkeypatch)
+        texts += [line.split(" ", 2)[2] for line in capsys.readouterr().out.splitlines()]
+    assert texts == ["one", "two"]
+    # Killed before the last `ack` was in the file:
+    with closing(sqlite3.connect("smspva.db", isolation_level=None)) as journal:
+        journal.execute("UPDATE cursors SET place = place - 1")
+    run("journal", asyncio.sleep(60), monkeypatch)
+    assert capsys.readouterr().out.splitlines()[0].endswith(" two")
 
 
 def test_the_events_are_printed_as_they_come(
