@@ -325,11 +325,11 @@ async def test_with_many_orders_the_longest_unread_comes_first_and_none_waits_fo
     account = Account(*map(order, range(1, 101)))
     async with Watcher(account):
         await polls(40)
-    turns = len(account.calls) - len(account.times()) - 100  # all of them were read at first
+    turns = len(account.calls) - len(account.times())
     share = 0.75 * INTERVAL / GAP  # polling's, of a tick
-    assert turns / (len(account.times()) - 1) == int(share) - 1
+    assert turns / (len(account.times()) - 1) == pytest.approx(share - 3, abs=0.2)  # a reserve for flags left aside
     longest = max(max(gaps(account.times(order_id))) for order_id in range(1, 101))
-    assert longest <= (100 / (share - 2) + 1) * INTERVAL
+    assert longest <= (100 / (share - 3) + 1) * INTERVAL
 
 
 async def test_a_flag_that_rose_comes_before_its_turn() -> None:
