@@ -30,7 +30,7 @@ class Cursors:
         self._feed = feed
         self._places: dict[str, int] = {}
         self._holders: dict[str, NamedCursor] = {}
-        # New names that the journal doesn't have yet, and where they begin; None: after the baseline.
+        # Names that the journal may not have, and where they begin; None: after the baseline.
         self._new: dict[str, int | None] = {}
 
     async def load(self) -> None:
@@ -49,8 +49,8 @@ class Cursors:
         place = self._places.get(name, self._new.get(name))
         if name not in self._places and name not in self._new:
             place = default if after is None else after
-            if place is None or place <= self._feed.newest:  # one in the future is refused, not kept
-                self._new[name] = place
+        if place is None or place <= self._feed.newest:  # one in the future is refused, not kept
+            self._new[name] = place  # also a known one, which may have been forgotten
         if place is None:
             place = self._feed.baseline
         if place is not None and after is not None:
@@ -63,8 +63,8 @@ class Cursors:
         """Tell whether nobody has taken the name over since."""
         return self._holders[cursor.name] is cursor
 
-    async def new(self, baseline: int | None) -> Mapping[str, int]:
-        """Return where the names begin that the journal doesn't have yet, as far as that is certain."""
+    async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
+        """Return the places that the journal has to be told, as far as they are certain."""
         begins: dict[str, int] = {}
         for name, start in list(self._new.items()):
             place = baseline if start is None else start
@@ -88,7 +88,7 @@ class Cursors:
 
     async def keep_new(self) -> None:
         """Have the journal keep new names, before anything is given under them."""
-        await self.keep(await self.new(self._feed.baseline))
+        await self.keep(await self.unwritten(self._feed.baseline))
 
 
 class NamedCursor:

@@ -55,15 +55,12 @@ class Keeper:
         """Keep a number active."""
         kept = self._kept.setdefault(order_id, Kept())
         kept.sessions += 1
-        if kept.failure is not None:
-            kept.failure = None  # who comes new has it tried anew
-            kept.asked_at = kept.asked_at if kept.asking else None
+        if kept.failure is not None and not kept.asking:
+            kept.asked_at = None  # who comes new has it tried anew
         try:
             yield kept
         finally:
             kept.sessions -= 1
-            if not kept.sessions:
-                del self._kept[order_id]
 
     def due(self, orders: Mapping[int, Order], now: float) -> list[tuple[int, Kept]]:
         """Return the numbers whose activation is to be asked for, as their orders are listed now.
@@ -71,13 +68,18 @@ class Keeper:
         They count as asked for from now on, before whoever asks gets round to it.
         """
         found: list[tuple[int, Kept]] = []
-        for order_id, kept in self._kept.items():
+        for order_id, kept in list(self._kept.items()):
             order = orders.get(order_id)
-            if order is None or kept.asking:
-                continue
-            if order.state in _UP:
+            if order is not None and order.state in _UP:
                 kept.asked_at = kept.failure = None
-            elif kept.asked_at is None or now - kept.asked_at >= _PATIENCE:
+            if kept.asking:
+                continue
+            long_ago = kept.asked_at is None or now - kept.asked_at >= _PATIENCE
+            if not kept.sessions:
+                # Until then a session that comes next knows that its activation was asked for.
+                if long_ago or order is None:
+                    del self._kept[order_id]
+            elif order is not None and order.state not in _UP and long_ago:
                 kept.asking, kept.asked_at = True, now
                 found.append((order_id, kept))
         return found

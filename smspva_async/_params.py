@@ -18,6 +18,7 @@ __all__ = [
     "country",
     "is_address",
     "is_loopback",
+    "name",
     "number",
     "order_id",
     "path",
@@ -121,6 +122,17 @@ def seconds(what: str, value: float, *, zero: bool = False) -> float:
     """Return a finite duration."""
     if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and not zero):
         raise ValueError(f"{what} is in seconds, {'0 or more' if zero else 'more than 0'}: {value!r}")
+    return value
+
+
+def name(value: str) -> str:
+    """Return a cursor's name."""
+    try:
+        usable = bool(value) and bool(value.encode())
+    except (AttributeError, UnicodeEncodeError):
+        usable = False
+    if not usable:
+        raise ValueError(f"a name is a text that can be written to a file: {value!r}")
     return value
 
 

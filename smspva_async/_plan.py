@@ -45,6 +45,9 @@ class Line:
         # Kind -> orders, in the order in which they were last asked for.
         self._kinds: dict[str, dict[int, None]] = {kind: {} for kind in ("flagged", "new", "up", "rest")}
         self._kind_of: dict[int, str] = {}
+        # In order of the attempts themselves: a server's clocks may differ, and its time go back.
+        self._attempts = itertools.count(1)
+        self._attempt_of: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -61,12 +64,15 @@ class Line:
             self._sort_in(order_id, before.get(order_id), tracks[order_id])
         if len(self._kind_of) != len(tracks):
             for order_id in self._kind_of.keys() - tracks.keys():
-                del self._kinds[self._kind_of.pop(order_id)][order_id]
+                del self._kinds[self._kind_of.pop(order_id)][order_id], self._attempt_of[order_id]
 
     def _sort_in(self, order_id: int, before: Track | None, track: Track) -> None:
         kind = _kind(track)
         known = self._kind_of.get(order_id)
-        if kind == known and before is not None and before.tried_at == track.tried_at:
+        tried = before is None or before.tried_at != track.tried_at
+        if tried:
+            self._attempt_of[order_id] = 0 if track.tried_at is None else next(self._attempts)
+        if kind == known and not tried:
             return
         if known is not None:
             del self._kinds[known][order_id]
@@ -88,11 +94,7 @@ class Line:
     def awaited(self, waits: Collection[int]) -> list[int]:
         """Return those that somebody waits for and whose flag didn't rise."""
         listed = [order_id for order_id in waits if self._kind_of.get(order_id, "flagged") != "flagged"]
-        return sorted(listed, key=self._last_tried)
-
-    def _last_tried(self, order_id: int) -> float:
-        tried_at = self._tracks[order_id].tried_at
-        return -math.inf if tried_at is None else tried_at.timestamp()
+        return sorted(listed, key=self._attempt_of.__getitem__)
 
 
 def _kind(track: Track) -> str:

@@ -16,16 +16,25 @@ import anyio
 import anyio.lowlevel
 from attrs import define
 
+from smspva_async._background import finish
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._keeper import Keeper, asking
 from smspva_async._plan import Budget, Line, plan
-from smspva_async.errors import ClientClosed, InvalidKey, OrderNotFound, SmspvaError, WatcherClosed
+from smspva_async.errors import (
+    ApiError,
+    ClientClosed,
+    InvalidKey,
+    OrderNotFound,
+    RateLimited,
+    SmspvaError,
+    WatcherClosed,
+)
 from smspva_async.events import Event, PollFailed, PollRecovered
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
     from datetime import datetime
 
     from anyio.abc import TaskGroup
@@ -89,6 +98,8 @@ class Poller:
         self.last_failure: str | None = None
         self.failure: SmspvaError | None = None
         """What ended the loop."""
+        self.leaving = False
+        """Whether the loop is to end."""
         self.message_waits: Counter[int] = Counter()
         self.state_waits: Counter[int] = Counter()
         """How many wait for each order."""
@@ -135,7 +146,7 @@ class Poller:
                         await self._read_lists(calls)
         finally:
             self._calls = None
-            if not self._feed.ended:
+            if not self.leaving:
                 # Not left, but broken, or cancelled by somebody else: everybody would wait on for ever.
                 self.failure = self.failure or WatcherClosed("the watch was cancelled from outside")
                 self._feed.end(self.failure)
@@ -389,6 +400,8 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self._reads_fail = True
             await self._take_failure(error, order_id)
+            if isinstance(error, ApiError) and not isinstance(error, RateLimited | OrderNotFound):
+                self._tell_lookers(order_id, number)  # a refusal is an answer, and may last until it is active
             return
         self._reads_fail = False
         if rows.date is not None:
@@ -396,6 +409,9 @@ class Poller:
         at = self._clock.now()
         asked_at = at - timedelta(seconds=anyio.current_time() - asked)
         await self._take_in(SmsListed(at=at, asked_at=asked_at, order_id=order_id, messages=rows, skipped=rows.skipped))
+        self._tell_lookers(order_id, number)
+
+    def _tell_lookers(self, order_id: int, number: int) -> None:
         for look in self._looks:
             if look.read_at is None and look.order_id == order_id and number > look.since:
                 look.read_at = self.state.seq
@@ -426,12 +442,16 @@ class Poller:
             state, events = step(self.state, observation)
             if state is self.state:
                 return
-            places = await self._cursors.new(_baseline(state))
-            await self._journal.append(events, state, places)
-            self._cursors.note(places)
-            self._take(state)
+            # What has been written is told, also if the watch is left meanwhile.
+            await finish(partial(self._write, events, state))
         for event in events:
             _tell(event)
+
+    async def _write(self, events: Sequence[Event], state: State) -> None:
+        places = await self._cursors.unwritten(_baseline(state))
+        await self._journal.append(events, state, places)
+        self._cursors.note(places)
+        self._take(state)
 
     def _take(self, state: State) -> None:
         if state.tracks is not self.state.tracks:

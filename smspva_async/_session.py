@@ -32,7 +32,7 @@ class ActiveNumber:
         self._kept = kept
         self._order = order
         self._after = after
-        self._told: SmspvaError | None = None
+        self._told: SmspvaError | None = kept.failure
         self._turn = anyio.Lock()
 
     def __repr__(self) -> str:
@@ -116,9 +116,10 @@ async def activated(
             # What was there when they were read is old, and so is not to be had inside.
             place = look.read_at if after is None else after
             kept = kept_active.enter_context(poller.keeping_active(order_id))
+            told = kept.failure  # to those who were here before
             with poller.waiting(poller.state_waits, order_id):
                 while (order := poller.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
-                    waits.check(order_id, lambda: kept.failure)
+                    waits.check(order_id, lambda: None if kept.failure is told else kept.failure)
                     await waits.change(order_id)
             return ActiveNumber(poller, waits, kept, order, place)
 

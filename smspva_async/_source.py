@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
 from smspva_async._policy import Pace
 from smspva_async.client import SmspvaClient, polling_view
+from smspva_async.errors import SmspvaError
+from smspva_async.models import Order, Sms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from smspva_async.models import Order, Sms
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["PolledSource", "Source", "polled"]
+
+T = TypeVar("T")
 
 _CALLS = ("orders", "sms", "activate")
 
@@ -76,17 +79,33 @@ class _PlainSource:
 
     async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
         begun()
-        with anyio.fail_after(self._deadline):
-            return await self._source.orders()
+        return _checked(await self._within_deadline(self._source.orders()), Order)
 
     async def sms(self, order_id: int, begun: Callable[[], None]) -> Sequence[Sms]:
         begun()
-        with anyio.fail_after(self._deadline):
-            return await self._source.sms(order_id)
+        return _checked(await self._within_deadline(self._source.sms(order_id)), Sms)
 
     async def activate(self, order_id: int) -> None:
-        with anyio.fail_after(self._deadline):
-            await self._source.activate(order_id)
+        await self._within_deadline(self._source.activate(order_id))
+
+    async def _within_deadline(self, call: Awaitable[T]) -> T:
+        try:
+            with anyio.fail_after(self._deadline):
+                return await call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has cancelled the watch: the source awaits something of its own that was cancelled.
+            raise SmspvaError("the source was cancelled by itself") from None
+
+
+def _checked(rows: Sequence[T], kind: type[T]) -> Sequence[T]:
+    """Return rows that are what they should be; anything else is a failed poll, rather than the end of the watch."""
+    for row in rows:
+        if not isinstance(row, kind):
+            raise TypeError(f"the source answers with {type(row).__name__} where {kind.__name__} is due")
+    return rows
 
 
 def polled(source: Source, deadline: float) -> PolledSource:

@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 _LEAST_DEADLINE = 60.0
 _LEAST_INTERVAL = 0.01
+_LONGEST_INTERVAL = 365 * 86_400.0
 
 
 class Watcher:
@@ -74,8 +75,8 @@ class Watcher:
         start: Literal["baseline", "replay"] = "baseline",
     ) -> None:
         for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
-            if _params.seconds(what, seconds) < _LEAST_INTERVAL:
-                raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} or more: {seconds!r}")
+            if not _LEAST_INTERVAL <= _params.seconds(what, seconds) <= _LONGEST_INTERVAL:
+                raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
@@ -125,11 +126,11 @@ class Watcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._feed.end(self._poller.failure)
+        self._poller.leaving = True
         try:
             await self._background.stop()
         finally:
-            self._feed.end(self._poller.failure)  # it may have failed while it was stopped
+            self._feed.end(self._poller.failure)
             await finish(self._close)
         if self._poller.failure is not None and error is None:
             raise copy.copy(self._poller.failure)
@@ -191,8 +192,7 @@ class Watcher:
             if not auto_ack:
                 raise ValueError("without a name there is no place to keep, and nothing to acknowledge: events(name)")
             return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"a name is a text: {name!r}")
+        _params.name(name)
         if order_id is not None:
             raise ValueError("a name keeps one place among all events, so it can't be combined with order_id")
         named = self._cursors.take(name, self._first_of_run, None if after is None else place)
@@ -283,7 +283,7 @@ class Watcher:
         Raises:
             WaitTimeout: It wasn't active in time.
             OrderGone: The order has been removed or has expired.
-            ApiError: The provider refused to activate it.
+            ApiError: The provider refused to activate it; of a source that isn't our client, `SmspvaError`.
             WatcherClosed: The watcher was left.
 
         """

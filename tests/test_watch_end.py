@@ -39,11 +39,13 @@ BAD_KEY = InvalidKey("refused", msg="API KEY NOT FOUND!")
 class Journal(MemoryJournal):
     """A journal whose disk may fill up."""
 
-    full = False
+    full = breaks = False
 
     async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
         if self.full:
             raise JournalError("the disk is full")
+        if self.breaks:
+            raise ZeroDivisionError
         await super().append(events, state, places)
 
 
@@ -63,8 +65,8 @@ def lose_the_journal(_: Account, journal: Journal) -> None:
     journal.full = True
 
 
-def break_a_promise_of_the_source(account: Account, _: Journal) -> None:
-    account.listed = ["no order"]  # type: ignore[list-item]
+def break_a_promise_of_the_journal(_: Account, journal: Journal) -> None:
+    journal.breaks = True
 
 
 CAUSES: list[tuple[Callable[[Account, Journal], None], type[SmspvaError]]] = [
@@ -72,7 +74,7 @@ CAUSES: list[tuple[Callable[[Account, Journal], None], type[SmspvaError]]] = [
     (close_the_client, ClientClosed),
     (close_it_between_the_calls, ClientClosed),
     (lose_the_journal, JournalError),
-    (break_a_promise_of_the_source, SmspvaError),
+    (break_a_promise_of_the_journal, SmspvaError),
 ]
 of_every_cause = pytest.mark.parametrize(("cause", "error"), CAUSES, ids=lambda of: getattr(of, "__name__", None))
 

@@ -19,7 +19,6 @@ from smspva_async import (
     Sms,
     SmspvaClient,
     Watcher,
-    WatcherClosed,
 )
 from smspva_async.simulator import Simulator
 from tests.watching import HANGS, INTERVAL, ORDERS, START, Account, kinds, order, polls, sms, so_far, texts, within
@@ -216,15 +215,34 @@ async def test_an_answer_that_is_no_list_is_a_failed_poll() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_source_that_is_cancelled_by_itself_ends_the_watch_and_says_so() -> None:
+async def test_a_source_that_is_cancelled_by_itself_is_a_failed_poll() -> None:
     class Cancelled(Account):
-        async def sms(self, order_id: int) -> Sequence[Sms]:
-            raise asyncio.CancelledError(order_id)
+        cancelled = True
 
-    with pytest.raises(WatcherClosed, match="cancelled from outside"):  # noqa: PT012 - raised in and around it
-        async with Watcher(Cancelled(order())) as watcher:
-            async for _ in watcher.events():
-                pass
+        async def sms(self, order_id: int) -> Sequence[Sms]:
+            if self.cancelled:
+                raise asyncio.CancelledError(order_id)
+            return await super().sms(order_id)
+
+    account = Cancelled(order())
+    async with Watcher(account) as watcher:
+        await polls(2)
+        account.cancelled = False
+        account.messages[1].append(sms("it goes on", 90))
+        await polls(2)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed", "PollRecovered", "SmsReceived"]
+
+
+async def test_rows_of_another_kind_are_a_failed_poll() -> None:
+    account: Any = Account(order())
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.listed, listed = ["no order"], account.listed
+        account.messages[1] = ["no message"]
+        await polls(2)
+        account.listed, account.messages[1] = listed, []
+        await polls(2)
+        assert kinds(await so_far(watcher))[:3] == ["OrderAdded", "PollFailed", "PollRecovered"]
 
 
 async def test_a_client_whose_calls_are_overridden_is_watched_as_it_answers() -> None:

@@ -82,6 +82,7 @@ class Database:
         # What stands in the file.
         self._state = State()
         self._saved = ""
+        self._dated = 0.0
 
     def open(self, account: Callable[[], str] | None, last: int) -> Opened:
         """Take the file for one watcher, make it if it isn't there, and return what stands in it.
@@ -127,7 +128,7 @@ class Database:
                 with _transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
-                        [(event.seq, event.at.timestamp(), _records.save_event(event)) for event in events],
+                        [(event.seq, _date(event), _records.save_event(event)) for event in events],
                     )
                     connection.execute("REPLACE INTO meta VALUES ('state', ?)", [saved])
                     connection.executemany("REPLACE INTO tracks VALUES (?, ?, ?)", changes.tracks)
@@ -183,13 +184,13 @@ class Database:
         if unread is not None and unread <= self.oldest:
             return self.oldest
         bound = 0 if self._most is None else newest.seq - self._most
-        # Before the first answer a failure is dated by the local clock, which may be wrong.
-        if self._age is not None and not isinstance(newest, PollFailed):
+        # By the earlier of two dates, so that one answer with a wrong clock drops nothing.
+        before, self._dated = self._dated, _date(newest)
+        if self._age is not None and before and self._dated:
             # Not as a date: there is none that long ago.
-            (young,) = connection.execute(
-                "SELECT min(seq) FROM events WHERE at >= ?", [newest.at.timestamp() - self._age.total_seconds()]
-            ).fetchone()
-            bound = max(bound, young - 1)
+            young = min(before, self._dated) - self._age.total_seconds()
+            (first,) = connection.execute("SELECT min(seq) FROM events WHERE at >= ?", [young]).fetchone()
+            bound = max(bound, (first or newest.seq) - 1)
         bound = bound if unread is None else min(bound, unread)
         if bound <= self.oldest:
             return self.oldest
@@ -202,8 +203,8 @@ class Database:
         """Raise for a file that isn't ours, before anything is changed or put beside it."""
         if not self._path.parent.is_dir():
             raise JournalError(f"the journal {self._path} can't be made: there is no such folder")
-        if self._path.is_dir():
-            raise JournalError(f"the journal {self._path} can't be used: it is a folder. Name a file in it")
+        if self._path.exists() and not self._path.is_file():
+            raise JournalError(f"the journal {self._path} can't be used: it is no file")
         if self._path.exists() and self._path.stat().st_size:
             # Reading a file in WAL mode would make -wal and -shm, and leave them there.
             how = "mode=ro" if Path(f"{self._path}-wal").exists() else "mode=ro&immutable=1"
@@ -291,8 +292,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "")
-            meaning = next((meaning for start, meaning in _MEANINGS.items() if name.startswith(start)), "it is damaged")
-            raise JournalError(f"the journal {self._path} {what}: {meaning} ({error}). {ending}") from error
+            meaning = next((f"{told} (" for start, told in _MEANINGS.items() if name.startswith(start)), "(")
+            raise JournalError(f"the journal {self._path} {what}: {meaning}{error}). {ending}") from error
         except OSError as error:
             raise JournalError(f"the journal {self._path} {what}: {error.strerror}. {ending}") from error
         except (ValueError, OverflowError) as error:
@@ -322,6 +323,12 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
         "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET place = max(place, excluded.place)",
         places.items(),
     )
+
+
+def _date(event: Event) -> float:
+    """Return a unix time to tell old events by; 0 where it may be wrong."""
+    # Before the first answer a failure is dated by the local clock.
+    return 0.0 if isinstance(event, PollFailed) else event.at.timestamp()
 
 
 def _make_private(path: Path | str) -> None:
