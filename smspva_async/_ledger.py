@@ -34,6 +34,7 @@ _log = logging.getLogger("smspva_async")
 _VERSION = 1
 _HEAD = b'{"ledger": '
 _TORN = b"\ttorn"  # no line of JSON has a tab in it
+_LONGEST_HEADER = 1024
 _LONGEST_DATA = 64 * 1024
 
 Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
@@ -96,13 +97,13 @@ class Contents:
 
     begun: dict[str, Begun] = Factory(dict[str, Begun])
     ended: dict[str, Ended] = Factory(dict[str, Ended])
-    """The last word on each call; one that settles it stands before any that doesn't."""
+    """The last word on each call: an outcome stands before its being settled, and that before its being unknown."""
 
     def add(self, entry: Begun | Ended) -> None:
         """Take in a line."""
         if isinstance(entry, Begun):
             self.begun[entry.call] = entry
-        elif entry.outcome != "unknown" or entry.call not in self.ended:
+        elif entry.call not in self.ended or _weight(entry) >= _weight(self.ended[entry.call]):
             self.ended[entry.call] = entry
 
 
@@ -156,20 +157,20 @@ class Ledger:
             if line == b"" or line.endswith(_TORN):
                 continue
             entry = _object(line)
-            if entry is not None and "ledger" in entry:
+            if not headed or (entry is not None and "ledger" in entry):
                 self._check(entry)
                 headed = True
-            elif not headed:
-                raise self._unusable("it is no ledger")
             elif (found := _entry(entry)) is not None:
                 contents.add(found)
             else:
                 _log.warning("line %d of the ledger %s can't be read and is passed over", number, self._name)
-        if not headed and not (_HEAD.startswith(torn) or torn.startswith(_HEAD)):
+        if not headed and not _may_be_torn_header(torn):
             raise self._unusable("it is no ledger")
         return contents
 
-    def _check(self, header: Mapping[str, Any]) -> None:
+    def _check(self, header: Mapping[str, Any] | None) -> None:
+        if header is None or "ledger" not in header:
+            raise self._unusable("it is no ledger")
         if header["ledger"] != _VERSION:
             raise self._unusable(f"it is of version {header['ledger']}, and this library reads {_VERSION}")
         if header.get("account") != self._account:
@@ -225,8 +226,10 @@ class Ledger:
         queued, self._queue = self._queue, []
         try:
             self._write(queued + lines, sync=sync)
-        except OSError as error:
+        except (OSError, JournalError) as error:
             self._queue[:0] = queued
+            if isinstance(error, JournalError):
+                raise
             raise self._unwritable("nothing was sent" if lines else "no outcome was written", error) from error
         self._warned = False
 
@@ -234,7 +237,7 @@ class Ledger:
         # Opened each time: nothing is left to be closed, and a file that was moved away is begun anew.
         with self._open() as file:
             repaired = [] if _is_whole(file) else [_TORN + b"\n"]
-            made = not _is_headed(file)
+            made = not self._is_headed(file)
             header = [_line(ledger=_VERSION, account=self._account)] if made else []
             # One write, so that no other program's lines come in between.
             whole = b"".join(repaired + header + lines)
@@ -244,6 +247,23 @@ class Ledger:
                 os.fsync(file.fileno())
         if made:
             _sync_folder(self.path.parent)
+
+    def _is_headed(self, file: FileIO) -> bool:
+        """Tell whether there is a header: the first line, torn ones aside.
+
+        Raises:
+            JournalError: Something else stands there, or another account's header: the file was put there since.
+
+        """
+        file.seek(0)
+        while (line := file.readline(_LONGEST_HEADER)).endswith(_TORN + b"\n") or line == b"\n":
+            pass
+        if line.endswith(b"\n"):
+            self._check(_object(line))
+            return True
+        if not _may_be_torn_header(line):
+            raise self._unusable("it is no ledger")
+        return False
 
     def _open(self) -> FileIO:
         flags = os.O_RDWR | os.O_APPEND
@@ -278,10 +298,13 @@ def _is_whole(file: FileIO) -> bool:
     return file.read(1) == b"\n"
 
 
-def _is_headed(file: FileIO) -> bool:
-    """Tell whether there is a header: the first line, torn ones aside."""
-    file.seek(0)
-    return any(line.endswith(b"\n") and not line.endswith(_TORN + b"\n") for line in file)
+def _may_be_torn_header(line: bytes) -> bool:
+    return _HEAD.startswith(line) or line.startswith(_HEAD)
+
+
+def _weight(entry: Ended) -> int:
+    """Return how much an outcome tells."""
+    return {"unknown": 0, "settled": 1}.get(entry.outcome, 2)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from smspva_async import Pace, SmspvaClient
+from smspva_async._ledger import Contents, Ended
 from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown
 from tests.edge import KEY, Edge, nothing_ever
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
@@ -24,6 +25,8 @@ from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from smspva_async._ledger import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -476,6 +479,23 @@ async def test_a_file_that_is_no_ledger_of_this_account_is_left_alone(
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(("content", "reason"), NO_LEDGERS.values(), ids=NO_LEDGERS)
+async def test_so_is_one_that_is_put_there_later(content: bytes, reason: str, path: Path, edge: Edge) -> None:
+    edge.call(CREATE, httpx.ReadError("lost"))
+    client = edge.client(ledger=path)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await CREATE.make(client)
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=reason):
+        await CREATE.make(client)
+    with pytest.raises(JournalError, match=reason):
+        client.settle(failed.value)
+    assert client.unsettled == (failed.value,)
+    await client.aclose()
+    assert edge.methods == ["create"]
+    assert path.read_bytes() == content
+
+
 async def test_another_accounts_ledger_is_told_by_its_fingerprint(path: Path, edge: Edge) -> None:
     await written_by(edge, path)
     with pytest.raises(JournalError, match="another account's"):
@@ -604,6 +624,16 @@ async def test_a_ledger_that_was_moved_away_is_begun_anew(path: Path, edge: Edge
         with pytest.raises(OutcomeUnknown) as failed:
             await CREATE.make(client)
     assert [error.call for error in at_next_start(path)] == [failed.value.call]
+
+
+@pytest.mark.parametrize("later", ["unknown", "settled"])
+@pytest.mark.parametrize("outcome", ["done", "refused", "not_sent"])
+def test_an_outcome_is_replaced_by_no_lesser_word(outcome: Outcome, later: Outcome) -> None:
+    for order in ((outcome, later), (later, outcome)):
+        contents = Contents()
+        for word in order:
+            contents.add(Ended("1", word, orders=(5,) if word == "done" else ()))
+        assert contents.ended["1"].outcome == outcome
 
 
 # -- several programs ----------------------------------------------------------------------------------------------
