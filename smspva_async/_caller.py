@@ -65,7 +65,7 @@ class Caller:
             raise RuntimeError("the client is open already")
         self._entered = True
         try:
-            await self.spending.open()
+            await self.spending.enter()
             self._closed = False
             self._current()
         except BaseException:

@@ -197,24 +197,36 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write the outcomes that wait for it; a failure is told in the log, and they wait on."""
+        if self._queue:
+            await self._worker.run(self.flush_now)
+
+    async def finish(self) -> None:
+        """Do as `flush`, and return when the thread has nothing left to do."""
+        if self._queue or self._worker.is_started:
+            await self._worker.run(self.flush_now)
+
+    def flush_now(self) -> None:
+        """Do as `flush`, at once."""
         if not self._queue:
             return
         try:
-            await self._worker.run(lambda: self._write_with_queue([], sync=False))
+            self._write_with_queue([], sync=False)
         except JournalError as error:
             if not self._warned:
                 self._warned = True
                 _log.warning("%s; calls with a known outcome may show as unsettled at the next start", error)
 
     def settle(self, outcome: Ended) -> None:
-        """Write an outcome at once, on the event loop: it is one short line.
+        """Write that a call is settled at once, on the event loop: it is one short line.
+
+        Without waiting for the disk: a line that is lost by a power cut leaves the call unsettled, which does no harm.
 
         Raises:
             JournalError: It can't be written.
 
         """
         try:
-            self._write([outcome.line()], sync=True)
+            self._write([outcome.line()], sync=False)
         except OSError as error:
             raise self._unwritable("the call stays in client.unsettled", error) from error
 

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence, Set as AbstractSet
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from attrs import frozen
 
@@ -39,6 +39,10 @@ class Others:
     """Those that may have been done: without an outcome, under way, or settled since."""
     done: Sequence[OutcomeUnknown] = ()
     """Those that were done without all their orders being told."""
+    outcome: Literal["done", "not_done"] | None = None
+    """What the ledger tells of the call itself by now: another program had it under way."""
+    orders: AbstractSet[int] | None = None
+    """The orders that its caller was then given, if they were all told."""
 
 
 @frozen
@@ -61,6 +65,21 @@ class Evidence:
 
 def decide(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     """Return what the evidence shows of a call."""
+    if evidence.others.outcome is not None:
+        return _ended(error, evidence, evidence.others.outcome)
+    return _judged(error, evidence)
+
+
+def _ended(error: OutcomeUnknown, evidence: Evidence, outcome: Literal["done", "not_done"]) -> Reconciliation:
+    ids = evidence.others.orders
+    if outcome == "done" and ids is None:
+        return Reconciliation(outcome, _judged(error, evidence).candidates)
+    if error.method in (_wire.PROLONG.name, _wire.DELETE.name):
+        ids = {int(error.params["id"])}
+    return Reconciliation(outcome, tuple(order for order in evidence.orders if order.id in (ids or ())))
+
+
+def _judged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     match error.method:
         case _wire.PROLONG.name:
             return _prolonged(error, evidence)
@@ -95,7 +114,9 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     # The rental page's server gives the same order back, the live one a new one.
     order, before = evidence.of(order_id), error.known.get(order_id)
     if order is not None and (before is None or order.until > before):
-        return Reconciliation("open" if _is_contested(error, evidence) else "done", (order,))
+        # Where the list wasn't known, it may have been on it before.
+        was_known = before is not None or error.listed
+        return Reconciliation("done" if was_known and not _is_contested(error, evidence) else "open", (order,))
     new = _new(error, evidence)
     named = [order for order in new if order.id in _named(error.data)]
     if len(named) == 1:

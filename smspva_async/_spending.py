@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import anyio.lowlevel
 from attrs import define
@@ -43,6 +43,13 @@ _ADVICE = (
 )
 
 
+_VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
+    "done": "done",
+    "refused": "not_done",
+    "not_sent": "not_done",
+}
+
+
 @define(eq=False)
 class _Past:
     """A call that is over, though other calls may yet be taken for it."""
@@ -70,6 +77,7 @@ class Spending:
     def __init__(self, ledger: Ledger | None) -> None:
         self._ledger = ledger
         self._is_read = ledger is None
+        self._is_closed = False
         self._unsettled: list[OutcomeUnknown] = []
         self._under_way: dict[str, OutcomeUnknown] = {}
         self._own: set[str] = set()
@@ -81,6 +89,17 @@ class Spending:
         self._listed = False
 
     # -- the ledger --------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        """Read the ledger, once more where it was read: other programs may have written to it.
+
+        Raises:
+            JournalError: It can't be used.
+
+        """
+        self._is_read = self._ledger is None
+        await self.open()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Read the ledger, once.
@@ -98,16 +117,25 @@ class Spending:
             await self._ledger.flush()
 
     async def aclose(self) -> None:
-        """Write what waits for the ledger, also if the caller is cancelled, and end its thread."""
+        """Write what waits for the ledger, also if the caller is cancelled, and end its thread.
+
+        Calls under way may end later: their outcomes are then written at once, since nothing comes that would do it.
+        """
+        self._is_closed = True
         if self._ledger is not None:
             with anyio.CancelScope(shield=True):
-                await self._ledger.flush()
+                await self._ledger.finish()
             self._ledger.stop()
 
     def _take(self, contents: Contents) -> None:
-        if not self._is_read:
-            self._is_read = True
-            self._unsettled[:0] = self._without_outcome(contents)
+        if self._is_read:
+            return
+        self._is_read = True
+        had = {call.call: call for call in self._unsettled}
+        found = [had.get(call.call, call) for call in self._without_outcome(contents)]
+        # What the ledger doesn't tell of is kept: it was moved away, or couldn't be written.
+        kept = [call for call in self._unsettled if call.call in self._own or call.call not in contents.begun]
+        self._unsettled[:] = found + kept
 
     def _without_outcome(self, contents: Contents) -> list[OutcomeUnknown]:
         return [
@@ -149,29 +177,40 @@ class Spending:
 
         """
         now = datetime.now(UTC)
-        for call in self.unsettled:
-            if call.call == error.call:
-                if self._ledger is not None:
-                    self._ledger.settle(Ended(call.call, "settled", now))
-                self._unsettled.remove(call)
-                if call.call in self._own:  # others are found in the ledger
-                    self._past.append(_Past(call, now, done=False, until=now))
+        mine = [call for call in self.unsettled if call.call == error.call]
+        if self._ledger is not None and (mine or self._is_open_in(self._ledger, error.call)):
+            self._ledger.settle(Ended(error.call, "settled", now))
+        for call in mine:
+            self._unsettled.remove(call)
+            if call.call in self._own:  # others are found in the ledger
+                self._past.append(_Past(call, now, done=False, until=now))
+
+    def _is_open_in(self, ledger: Ledger, call: str) -> bool:
+        return any(begun.call == call for begun in self._without_outcome(ledger.read()))
 
     async def others(self, error: OutcomeUnknown) -> Others:
         """Return what is known of the calls beside one, those of other programs with the same ledger included."""
         mine = {call.call: call for call in (*self.unsettled, *self._under_way.values())}
         given, past = set(self._given), list(self._past)
+        ended: Ended | None = None
         if self._ledger is not None:
             contents = await self._ledger.read_aside()
             mine = {call.call: call for call in self._without_outcome(contents)} | mine
-            for call, ended in contents.ended.items():
+            for call, end in contents.ended.items():
                 if call not in self._own and call in contents.begun:
-                    given.update(ended.orders)
-                    past += self._past_of(self._remembered(contents.begun[call], None), ended)
+                    given.update(end.orders)
+                    past += self._past_of(self._remembered(contents.begun[call], None), end)
+            ended = contents.ended.get(error.call)
         past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
         mine |= {entry.call.call: entry.call for entry in past if not entry.done}
         mine.pop(error.call, None)
-        return Others(given, tuple(mine.values()), tuple(entry.call for entry in past if entry.done))
+        return Others(
+            given,
+            tuple(mine.values()),
+            tuple(entry.call for entry in past if entry.done and entry.call.call != error.call),
+            outcome=None if ended is None else _VERDICTS.get(ended.outcome),
+            orders=None if ended is None or not ended.told else frozenset(ended.orders),
+        )
 
     def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
         """Return what a call that is over still means for others."""
@@ -290,6 +329,8 @@ class Spending:
         ended = Ended(call.call, outcome, datetime.now(UTC), **details)
         if self._ledger is not None:
             self._ledger.end(ended)
+            if self._is_closed:
+                self._ledger.flush_now()
         return ended
 
 

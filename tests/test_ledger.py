@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import pytest
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async._ledger import Contents, Ended
-from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown
+from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
 from tests.edge import KEY, Edge, nothing_ever
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
 
@@ -257,6 +258,37 @@ async def test_what_was_settled_stays_settled(call: Call, path: Path, edge: Edge
 
 
 @every_spending_call
+async def test_another_clients_call_may_be_settled(call: Call, path: Path, edge: Edge) -> None:
+    async with edge.client(ledger=path) as client:
+        await written_by(edge, path, call)
+        (error,) = at_next_start(path)
+        assert client.unsettled == ()
+        for _ in range(2):
+            client.settle(error)
+        client.settle(OutcomeUnknown("", method="create", params={}, started_at=error.started_at, known={}))
+    assert outcomes(path) == ["unknown", "settled"]
+    assert at_next_start(path) == ()
+
+
+async def test_on_entering_again_it_is_read_again(path: Path, edge: Edge) -> None:
+    edge.call(CREATE, httpx.ReadError("lost"))
+    client = edge.client(ledger=path)
+    async with client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+    await written_by(edge, path)
+    async with client:
+        mine, others = sorted(client.unsettled, key=lambda error: error is not failed.value)
+        assert mine is failed.value
+    SmspvaClient(KEY, ledger=path).settle(others)
+    async with client:
+        assert client.unsettled == (mine,)
+    path.unlink()
+    async with client:
+        assert client.unsettled == (mine,)
+
+
+@every_spending_call
 async def test_what_is_settled_at_once_stays_settled(call: Call, path: Path, edge: Edge) -> None:
     edge.call(call, httpx.ReadError("lost"))
     async with edge.client(ledger=path) as client:
@@ -364,6 +396,51 @@ async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge:
         assert client.unsettled == ()
     assert edge.queries == []
     assert at_next_start(path) == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (CREATE.sample, "done"),
+        ('{"status": 1, "data": {"id": 40370, "pnum', "unknown"),
+        ({"status": 0, "msg": "closed for lunch"}, "refused"),
+    ],
+)
+async def test_closed_under_way_its_outcome_is_written_when_it_comes(
+    answer: Any, outcome: str, path: Path, edge: Edge
+) -> None:
+    asked, closed = anyio.Event(), anyio.Event()
+
+    async def answer_when_closed() -> Any:
+        asked.set()
+        await closed.wait()
+        return answer
+
+    async def make() -> None:
+        with contextlib.suppress(SmspvaError):
+            await CREATE.make(client)
+
+    edge.call(CREATE, answer_when_closed)
+    client = edge.client(ledger=path)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(make)
+        await asked.wait()
+        await client.aclose()
+        closed.set()
+    (written,) = (line for line in lines(path) if "outcome" in line)
+    assert written["outcome"] == outcome
+    assert "40370" in str(written) or outcome == "refused"
+    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+
+
+async def test_closed_while_it_is_written_down_it_is_written_that_nothing_was_sent(path: Path, edge: Edge) -> None:
+    client = edge.client(ledger=path)
+    async with anyio.create_task_group() as tasks:
+        while_writing(client, lambda: tasks.start_soon(client.aclose))
+        with pytest.raises(ClientClosed):
+            await CREATE.make(client)
+    assert edge.queries == []
+    assert outcomes(path) == ["not_sent"]
 
 
 async def test_no_thread_is_left_behind(path: Path, edge: Edge) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -524,6 +524,16 @@ async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaCl
     assert await verdict(client, error) == ("open", [])
 
 
+async def test_an_order_that_may_have_been_listed_before_proves_no_restoring() -> None:
+    sim = Simulator()
+    order = sim.add_order()
+    for listed, expected in ((False, "open"), (True, "open")):
+        async with client_of(sim, listed=listed) as client:
+            sim.faults.next("restore_user", "http_500", done=False)
+            error = await unknown(client.restore(order.id))
+            assert await verdict(client, error) == (expected, [order.id] if not listed else [])
+
+
 async def test_a_restored_order_may_be_named() -> None:
     sim = Simulator(dialect="live")
     past = expired(sim)
@@ -650,6 +660,46 @@ async def test_what_another_program_does_with_the_same_ledger_counts(tmp_path: P
         await other.rent("RU", "opt16", WEEK)
         assert await verdict(client, error) == ("open", ids(sim))  # it isn't known yet whose it is
         await other.orders()
+        assert await verdict(client, error) == ("open", [])
+
+
+@both_dialects
+@pytest.mark.parametrize("answer", ["done", "refused", "not sent"])
+@pytest.mark.parametrize("method", ["create", "create_multi", "prolong", "delete"])
+async def test_a_call_that_ended_in_another_program_is_judged_by_that(
+    method: Any, answer: str, dialect: Dialect, tmp_path: Path
+) -> None:
+    sim = Simulator(dialect=dialect)
+    old = sim.add_order(days=3)
+    calls: dict[str, Callable[[SmspvaClient], Awaitable[Any]]] = {
+        "create": lambda client: client.rent("RU", "opt16", WEEK),
+        "create_multi": lambda client: client.rent_multi("RU", ["opt16", "opt7"], WEEK),
+        "prolong": lambda client: client.prolong(old.id, WEEK),
+        "delete": lambda client: client.delete(old.id),
+    }
+    path = tmp_path / "ledger"
+    async with client_of(sim, ledger=path) as client:
+        faults: dict[str, dict[str, Any]] = {
+            "done": {"fault": "latency"},
+            "refused": {"fault": "refusal", "msg": "closed for lunch"},
+            "not sent": {"fault": "refused", "count": 4},
+        }
+        sim.faults.next(method, **faults[answer])
+        with suppress(SmspvaError):
+            await calls[method](client)
+        async with client_of(sim, ledger=path, listed=False) as other:  # the outcome isn't written yet
+            (error,) = other.unsettled
+            await client.orders()
+            found = await verdict(other, error)
+            other.settle(error)
+    bought = ids(sim)[1:] if method.startswith("create") else []
+    about = [old.id] if method == "prolong" or (method == "delete" and answer != "done") else []
+    assert found == ("done" if answer == "done" else "not_done", bought or about)
+    assert '"settled"' in path.read_text()
+    async with client_of(sim, ledger=path) as client:
+        assert client.unsettled == ()
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
         assert await verdict(client, error) == ("open", [])
 
 
