@@ -421,7 +421,7 @@ async def test_closed_under_way_its_outcome_is_written_when_it_comes(
             await CREATE.make(client)
 
     edge.call(CREATE, answer_when_closed)
-    client = edge.client(ledger=path)
+    client = edge.client(ledger=path, timeout=1e6)  # virtual time runs on while a thread works
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(make)
         await asked.wait()
