@@ -13,7 +13,7 @@ from attrs import define
 from smspva_async import _wire
 from smspva_async._envelope import decode
 from smspva_async._ledger import Begun, Ended
-from smspva_async._reconcile import Others
+from smspva_async._reconcile import Others, is_longer
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -85,7 +85,9 @@ class Spending:
         self._past: list[_Past] = []
         # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
         self._known: dict[int, datetime] = {}
-        self._first_listed: dict[int, tuple[datetime, datetime]] = {}  # when it was asked and answered
+        # When it was asked, when it was answered, and the end that was new then.
+        self._growth: dict[int, list[tuple[datetime, datetime, datetime]]] = {}
+        self._ahead: timedelta | None = None
         self._listed = False
 
     # -- the ledger --------------------------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ class Spending:
         for call in mine:
             self._unsettled.remove(call)
             if call.call in self._own:  # others are found in the ledger
-                self._past.append(_Past(call, now, done=False, until=now))
+                self._past += self._past_of(call, Ended(call.call, "settled", now))
 
     def _is_open_in(self, ledger: Ledger, call: str) -> bool:
         return any(begun.call == call for begun in self._without_outcome(ledger.read()))
@@ -202,12 +204,15 @@ class Spending:
                     past += self._past_of(self._remembered(contents.begun[call], None), end)
             ended = contents.ended.get(error.call)
         past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
-        mine |= {entry.call.call: entry.call for entry in past if not entry.done}
+        past = [entry for entry in past if entry.call.call != error.call]
+        mine |= {entry.call.call: entry.call for entry in past if not entry.done and not _is_purchase(entry.call)}
         mine.pop(error.call, None)
         return Others(
             given,
             tuple(mine.values()),
-            tuple(entry.call for entry in past if entry.done and entry.call.call != error.call),
+            tuple(entry.call for entry in past if entry.done),
+            settled=tuple(entry.call for entry in past if not entry.done and _is_purchase(entry.call)),
+            ahead=self._ahead,
             outcome=None if ended is None else _VERDICTS.get(ended.outcome),
             orders=None if ended is None or not ended.told else frozenset(ended.orders),
         )
@@ -215,12 +220,15 @@ class Spending:
     def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
         """Return what a call that is over still means for others."""
         if ended.outcome == "settled":
-            return [_Past(call, ended.at, done=False, until=ended.at)]
+            # A purchase may be listed late, whatever is thought of it.
+            return [_Past(call, ended.at, done=False, until=None if _is_purchase(call) else ended.at)]
         if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
             return []
         past = _Past(call, ended.at, done=True)
-        asked, listed = self._first_listed.get(past.order_id or 0, (None, None))
-        past.until = listed if asked is not None and asked > ended.at else None
+        before = call.known.get(past.order_id or 0)
+        for asked, listed, until in self._growth.get(past.order_id or 0, ()):
+            if past.until is None and asked > ended.at and before is not None and is_longer(until, before):
+                past.until = listed
         return [past]
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -233,12 +241,18 @@ class Spending:
             self._listed = not rows.skipped
             now = datetime.now(UTC)
             asked = now - timedelta(seconds=rows.took)
+            self._ahead = None if rows.date is None else rows.date - now
             for order in orders:
-                self._first_listed.setdefault(order.id, (asked, now))
-            listed = {order.id for order in orders}
+                growth = self._growth.setdefault(order.id, [])
+                if not growth or is_longer(order.until, growth[-1][2]):
+                    growth.append((asked, now, order.until))
+            listed = {order.id: order.until for order in orders}
             for past in self._past:
                 if past.done and past.until is None and past.order_id in listed and past.ended < asked:
-                    past.until = now
+                    # A list that lags shows the end of before.
+                    before = past.call.known.get(past.order_id)
+                    if before is not None and is_longer(listed[past.order_id], before):
+                        past.until = now
 
     async def spend(
         self, method: Method[T], params: Mapping[str, str], ask: Callable[[list[str]], Awaitable[Answer]]
@@ -332,6 +346,10 @@ class Spending:
             if self._is_closed:
                 self._ledger.flush_now()
         return ended
+
+
+def _is_purchase(call: OutcomeUnknown) -> bool:
+    return call.method in (_wire.CREATE.name, _wire.CREATE_MULTI.name, _wire.ADD_SERVICE.name)
 
 
 def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:

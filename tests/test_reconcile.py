@@ -271,14 +271,85 @@ async def test_calls_of_another_service_dont_compete() -> None:
         assert await verdict(client, other) == ("open", [])
 
 
-async def test_a_call_settled_before_doesnt_compete() -> None:
+async def test_a_purchase_that_was_settled_may_be_listed_late() -> None:
     sim = Simulator()
+    sim.switches.listing_delay = 300
     async with client_of(sim) as client:
-        sim.faults.next("create", "lost", done=False)
+        sim.faults.next("create", "lost")
         client.settle(await unknown(client.rent("RU", "opt16", WEEK)))
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        other = await unknown_prolongation(sim, client)
+        await anyio.sleep(301)
+        assert await verdict(client, error) == ("open", ids(sim)[:1])
+        assert await verdict(client, other) == ("not_done", ids(sim)[1:])
+
+
+async def unknown_prolongation(sim: Simulator, client: SmspvaClient) -> OutcomeUnknown:
+    order = sim.add_order(service="opt7")
+    await anyio.sleep(301)
+    await client.orders()
+    sim.faults.next("prolong", "lost", done=False)
+    return await unknown(client.prolong(order.id, WEEK))
+
+
+@pytest.mark.parametrize("again", ["at once", "next start"])
+async def test_a_purchase_that_was_settled_and_listed_competes_no_more(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    path = tmp_path / "ledger"
+    async with client_of(sim, ledger=path) as client:
         sim.faults.next("create", "lost")
         error = await unknown(client.rent("RU", "opt16", WEEK))
         assert await verdict(client, error) == ("done", ids(sim))
+        client.settle(error)
+        if again == "at once":
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+    if again == "next start":
+        async with client_of(sim, ledger=path) as client:
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+
+
+async def test_a_purchase_that_was_settled_competes_for_what_ends_as_it_would() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost", done=False)
+        client.settle(await unknown(client.rent("RU", "opt16", Period.months(1))))
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+
+
+@pytest.mark.parametrize("bought", ["create", "create_multi", "add_service_to_order"])
+async def test_an_order_that_ends_otherwise_proves_no_purchase(bought: Any) -> None:
+    sim = Simulator()
+    old = sim.add_order(service="opt7", days=10)
+    hidden = sim.add_order(service="opt16", days=20)
+    async with client_of(sim, listed=False) as client:
+        sim.faults.next("orders", "empty")  # which makes the old order look new
+        await client.orders()
+        sim.faults.next(bought, "hang", done=False)
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "create": lambda: client.rent("RU", "opt16", WEEK),
+            "create_multi": lambda: client.rent_multi("RU", ["opt16"], Period.months(1)),
+            "add_service_to_order": lambda: client.add_service(old.id, "opt16", phone=hidden.phone, rent_days=7),
+        }
+        error = await unknown(calls[bought]())
+        assert await verdict(client, error) == ("open", [hidden.id])
+        hidden.until = sim.now + timedelta(days=30 if bought == "create_multi" else 7)
+        assert await verdict(client, error) == ("done", [hidden.id])
+
+
+async def test_where_no_period_is_known_the_end_is_no_matter() -> None:
+    sim = Simulator()
+    order = sim.add_order(days=40)
+    async with client_of(sim) as client:
+        sim.faults.next("add_service_to_order", "lost")
+        error = await unknown(client.add_service(order.id, "opt7", phone=order.phone))
+        assert await verdict(client, error) == ("done", ids(sim)[1:])
 
 
 async def test_a_call_under_way_competes_until_its_caller_is_given_the_order() -> None:
@@ -402,6 +473,40 @@ async def test_an_end_before_the_known_one_is_open() -> None:
         error = await unknown(client.prolong(order.id, WEEK))
         order.until -= timedelta(days=1)
         assert await verdict(client, error) == ("open", [order.id])
+
+
+@pytest.mark.parametrize(("growth", "expected"), [(1, "open"), (11 * 3600, "open"), (86400, "done")])
+async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: int, expected: str) -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        order.until += timedelta(seconds=growth)
+        assert await verdict(client, error) == (expected, [order.id])
+
+
+@pytest.mark.parametrize("again", ["at once", "next start"])
+async def test_a_list_that_lags_ends_no_contest(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    path = tmp_path / "ledger"
+
+    async def second(client: SmspvaClient) -> None:
+        await client.orders()
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        order.until += timedelta(days=7)
+        assert await verdict(client, error) == ("open", [order.id])
+
+    async with client_of(sim, ledger=path) as client:
+        await client.prolong(order.id, WEEK)
+        order.until -= timedelta(days=7)  # as the list shows it
+        if again == "at once":
+            await second(client)
+    if again == "next start":
+        async with client_of(sim, ledger=path) as client:
+            await second(client)
 
 
 async def test_what_another_call_prolonged_proves_nothing() -> None:
@@ -566,7 +671,7 @@ async def test_a_restored_order_may_be_taken_for_a_purchase() -> None:
         sim.faults.next("create", "lost", done=False)
         rented = await unknown(client.rent("RU", "opt7", WEEK))
         assert await verdict(client, rented) == ("open", ids(sim))
-        assert await verdict(client, restored) == ("open", ids(sim))
+        assert await verdict(client, restored) == ("done", ids(sim))  # it doesn't end as a week's purchase would
 
 
 async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:
