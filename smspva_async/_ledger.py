@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from datetime import UTC, datetime
 from functools import cached_property
 from io import FileIO
@@ -35,6 +35,16 @@ _VERSION = 1
 _HEAD = b'{"ledger": '
 _TORN = b"\ttorn"  # no line of JSON has a tab in it
 _LONGEST_HEADER = 1024
+_NUMBERS = {"id", "dcount", "rent_days"}
+# What each call can't be judged without.
+_NEEDED: Mapping[str, AbstractSet[str]] = {
+    "create": {"service"},
+    "create_multi": {"services"},
+    "add_service_to_order": {"service", "id"},
+    "prolong": {"id"},
+    "delete": {"id"},
+    "restore_user": {"id"},
+}
 _LONGEST_DATA = 64 * 1024
 
 Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
@@ -117,7 +127,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
-        self.path = path
+        self.path = path.absolute()  # the program may go elsewhere
         self._account_of = account
         self._worker = Worker("smspva_async ledger")
         self._queue: list[bytes] = []
@@ -333,7 +343,10 @@ def _line(**fields: object) -> bytes:
 
 def _shortened(data: object) -> object:
     """Return data that fits in a line: what is too large as the beginning of its text."""
-    text = json.dumps(data)
+    try:
+        text = json.dumps(data)
+    except RecursionError:
+        return "nested too deeply to be written down"
     return data if len(text) <= _LONGEST_DATA else text[:_LONGEST_DATA]
 
 
@@ -354,23 +367,43 @@ def _entry(fields: dict[str, Any] | None) -> Begun | Ended | None:
 
 
 def _begun(fields: dict[str, Any]) -> Begun:
+    method = SPENDING[fields["method"]].name
+    params = {name: _text(value) for name, value in fields["params"].items()}
+    if not params.keys() >= _NEEDED[method]:
+        raise KeyError
+    for name in _NUMBERS & params.keys():
+        int(params[name])
     return Begun(
-        call=fields["call"],
-        method=SPENDING[fields["method"]].name,
-        params={str(name): str(value) for name, value in fields["params"].items()},
-        started_at=datetime.fromisoformat(fields["started_at"]),
-        known={int(order_id): datetime.fromisoformat(until) for order_id, until in fields["known"].items()},
+        call=_text(fields["call"]),
+        method=method,
+        params=params,
+        started_at=_time(fields["started_at"]),
+        known={int(order_id): _time(until) for order_id, until in fields["known"].items()},
         listed=bool(fields["listed"]),
     )
 
 
 def _ended(fields: dict[str, Any]) -> Ended:
     return Ended(
-        call=fields["call"],
+        call=_text(fields["call"]),
         outcome=_OUTCOMES[fields["outcome"]],
-        at=datetime.fromisoformat(fields["at"]),
+        at=_time(fields["at"]),
         orders=tuple(int(order_id) for order_id in fields.get("orders", ())),
         told=bool(fields.get("told", True)),
         reason=str(fields.get("reason", "")),
         data=fields.get("data"),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _time(value: object) -> datetime:
+    """Read a time, which has to have its zone."""
+    time = datetime.fromisoformat(_text(value))
+    if time.tzinfo is None:
+        raise ValueError
+    return time

@@ -361,7 +361,14 @@ def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:
     if isinstance(value, Rows):
         rentals = cast("Rows[Rental]", value)
         ids = [*(rental.id for rental in rentals), *(row.order_id for row in rentals.skipped)]
-        return tuple(order_id for order_id in ids if order_id is not None), None not in ids
+        missing = len(call.params["services"].split(",")) - len(ids)
+        if missing > 0:
+            _log.warning(
+                "%s: %d of its rentals are missing from the answer, though they may be paid: look at orders()",
+                call.method,
+                missing,
+            )
+        return tuple(order_id for order_id in ids if order_id is not None), None not in ids and missing <= 0
     # The order is the same one, or a new one that the server left untold.
     if call.method == _wire.RESTORE.name:
         return (int(call.params["id"]),), False

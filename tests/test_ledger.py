@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -521,6 +523,96 @@ async def test_a_line_that_cant_be_read_is_passed_over_with_a_warning(
     assert len(at_next_start(path)) == 1
     (told,) = warnings(caplog)
     assert told.startswith(f"line 2 of the ledger '{path}' ")
+
+
+WELL_FORMED = {
+    "call": "1",
+    "method": "prolong",
+    "params": {"id": "5"},
+    "started_at": "2026-01-01T00:00:00+00:00",
+    "known": {},
+    "listed": True,
+}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"call": ["1"]},
+        {"params": {}},
+        {"params": {"id": "five"}},
+        {"params": {"id": 5}},
+        {"method": "create"},
+        {"method": "orders"},
+        {"started_at": "2026-01-01T00:00:00"},
+        {"known": {"5": "2026-01-01T00:00:00"}},
+        {"outcome": "done", "at": "2026-01-01T00:00:00"},
+        {"call": None, "outcome": "done", "at": "2026-01-01T00:00:00+00:00"},
+    ],
+    ids=str,
+)
+async def test_so_is_one_that_is_well_formed(
+    damage: dict[str, Any], path: Path, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    await written_by(edge, path)
+    with path.open("a") as file:
+        file.write(json.dumps({**WELL_FORMED, **damage}) + "\n")
+    assert len(at_next_start(path)) == 1
+    assert len(warnings(caplog)) == 1
+    with path.open("a") as file:
+        file.write(json.dumps(WELL_FORMED) + "\n")
+    assert len(at_next_start(path)) == 2
+
+
+async def test_data_nested_too_deeply_is_left_out(path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    dumps = json.dumps
+
+    def shallow(value: Any, **options: Any) -> str:
+        if value == [[[]]]:
+            raise RecursionError
+        return dumps(value, **options)
+
+    monkeypatch.setattr("smspva_async._ledger.json.dumps", shallow)
+    edge.call(CREATE, {"status": 1, "data": [[[]]]})
+    async with edge.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown):
+            await CREATE.make(client)
+    assert outcomes(path) == ["unknown"]
+
+
+async def test_the_program_may_go_elsewhere(
+    path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with edge.client(ledger=path.name) as client:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        edge.call(CREATE, CREATE.sample)
+        await CREATE.make(client)
+    assert outcomes(path) == ["done"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_slow_disk_brings_no_two_requests_together(
+    path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+
+    def slowly(descriptor: int) -> None:
+        time.sleep(0.15)
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    edge.on("orders", NO_ORDERS)
+    edge.call(CREATE, CREATE.sample)
+    async with (
+        edge.client(ledger=path, pace=Pace(gap=0.1)) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        for make in (client.orders, lambda: CREATE.make(client), client.orders, client.orders, client.orders):
+            tasks.start_soon(make)
+    assert len(edge.times) == 5
+    assert min(later - earlier for earlier, later in itertools.pairwise(edge.times)) >= 0.0999
 
 
 NO_LEDGERS = {

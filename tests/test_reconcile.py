@@ -393,6 +393,24 @@ async def test_several_services_are_done_when_there_is_one_of_each(dialect: Dial
         assert await verdict(client, error) == ("open", ids(sim))
 
 
+async def test_what_is_missing_from_an_answer_still_competes(
+    client: SmspvaClient, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
+    edge.on("orders", {"status": 1, "data": []}, {"status": 1, "data": rows})
+    rental = {"id": 5, "pnumber": "79096037108", "service": "opt6", "until": 1900000000}
+    period = {"country": "RU", "dtype": "week", "dcount": "1"}
+    edge.on("create_multi", {"status": 1, "data": rental}, services="opt6,opt20", **period)
+    edge.on("create", httpx.ReadError("lost"), service="opt20", **period)
+    await client.orders()
+    assert [rental.id for rental in await client.rent_multi("RU", ["opt6", "opt20"], WEEK)] == [5]
+    (told,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert told.startswith("create_multi: 1 of its rentals ")
+    assert "orders()" in told
+    error = await unknown(client.rent("RU", "opt20", WEEK))
+    assert await verdict(client, error) == ("open", [6])
+
+
 async def test_a_half_answer_names_some_of_several() -> None:
     sim = Simulator()
     async with client_of(sim) as client:
