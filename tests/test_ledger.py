@@ -604,13 +604,17 @@ async def test_a_slow_disk_brings_no_two_requests_together(
 
     monkeypatch.setattr(os, "fsync", slowly)
     edge.on("orders", NO_ORDERS)
+
+    async def rent() -> None:
+        await CREATE.make(client)
+
     edge.call(CREATE, CREATE.sample)
     async with (
         edge.client(ledger=path, pace=Pace(gap=0.1)) as client,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(client.orders)
-        tasks.start_soon(CREATE.make, client)
+        tasks.start_soon(rent)
         for _ in range(3):
             tasks.start_soon(client.orders)
     assert len(edge.times) == 5
