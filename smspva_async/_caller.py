@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from smspva_async._envelope import Answer
     from smspva_async._ledger import Ledger
+    from smspva_async._pacer import Turn
     from smspva_async._transport import Session
 
 __all__ = ["Caller"]
@@ -65,7 +66,7 @@ class Caller:
             raise RuntimeError("the client is open already")
         self._entered = True
         try:
-            await self.spending.open()
+            await self.spending.enter()
             self._closed = False
             self._current()
         except BaseException:
@@ -116,12 +117,15 @@ class Caller:
                 await self.spending.open()
                 if method.kind is not Kind.SPEND:
                     await self.spending.flush()
-                await self.pacer.wait()
-                sent = anyio.current_time()
-                if begun is not None:
-                    begun()
-                self._current()
-                return await self._attempt(method, params, min(self._timeout, left))
+                turn = await self.pacer.wait()
+                try:
+                    sent = anyio.current_time()
+                    if begun is not None:
+                        begun()
+                    self._current()
+                    return await self._attempt(method, params, min(self._timeout, left), turn)
+                finally:
+                    turn.end()
             except SmspvaError as error:
                 now = anyio.current_time()
                 error.method, error.elapsed = method.name, now - began
@@ -136,11 +140,11 @@ class Caller:
             await anyio.sleep(delay)
         raise AssertionError("the loop ends by returning or raising")
 
-    async def _attempt(self, method: Method[T], params: Mapping[str, str], timeout: float) -> T:
+    async def _attempt(self, method: Method[T], params: Mapping[str, str], timeout: float, turn: Turn) -> T:
         async def ask(arrived: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()
-            self.pacer.begin()
+            turn.begin()
             query = {"method": method.name, **params}
             return await session.get(query, keyed=method.needs_key, timeout=timeout, arrived=arrived)
 

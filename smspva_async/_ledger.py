@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from datetime import UTC, datetime
 from functools import cached_property
 from io import FileIO
@@ -34,6 +34,17 @@ _log = logging.getLogger("smspva_async")
 _VERSION = 1
 _HEAD = b'{"ledger": '
 _TORN = b"\ttorn"  # no line of JSON has a tab in it
+_LONGEST_HEADER = 1024
+_NUMBERS = {"id", "dcount", "rent_days"}
+# What each call can't be judged without.
+_NEEDED: Mapping[str, AbstractSet[str]] = {
+    "create": {"service"},
+    "create_multi": {"services"},
+    "add_service_to_order": {"service", "id"},
+    "prolong": {"id"},
+    "delete": {"id"},
+    "restore_user": {"id"},
+}
 _LONGEST_DATA = 64 * 1024
 
 Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
@@ -96,13 +107,13 @@ class Contents:
 
     begun: dict[str, Begun] = Factory(dict[str, Begun])
     ended: dict[str, Ended] = Factory(dict[str, Ended])
-    """The last word on each call; one that settles it stands before any that doesn't."""
+    """The last word on each call: an outcome stands before its being settled, and that before its being unknown."""
 
     def add(self, entry: Begun | Ended) -> None:
         """Take in a line."""
         if isinstance(entry, Begun):
             self.begun[entry.call] = entry
-        elif entry.outcome != "unknown" or entry.call not in self.ended:
+        elif entry.call not in self.ended or _weight(entry) >= _weight(self.ended[entry.call]):
             self.ended[entry.call] = entry
 
 
@@ -116,7 +127,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
-        self.path = path
+        self.path = path.absolute()  # the program may go elsewhere
         self._account_of = account
         self._worker = Worker("smspva_async ledger")
         self._queue: list[bytes] = []
@@ -156,20 +167,20 @@ class Ledger:
             if line == b"" or line.endswith(_TORN):
                 continue
             entry = _object(line)
-            if entry is not None and "ledger" in entry:
+            if not headed or (entry is not None and "ledger" in entry):
                 self._check(entry)
                 headed = True
-            elif not headed:
-                raise self._unusable("it is no ledger")
             elif (found := _entry(entry)) is not None:
                 contents.add(found)
             else:
                 _log.warning("line %d of the ledger %s can't be read and is passed over", number, self._name)
-        if not headed and not (_HEAD.startswith(torn) or torn.startswith(_HEAD)):
+        if not headed and not _may_be_torn_header(torn):
             raise self._unusable("it is no ledger")
         return contents
 
-    def _check(self, header: Mapping[str, Any]) -> None:
+    def _check(self, header: Mapping[str, Any] | None) -> None:
+        if header is None or "ledger" not in header:
+            raise self._unusable("it is no ledger")
         if header["ledger"] != _VERSION:
             raise self._unusable(f"it is of version {header['ledger']}, and this library reads {_VERSION}")
         if header.get("account") != self._account:
@@ -196,24 +207,36 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write the outcomes that wait for it; a failure is told in the log, and they wait on."""
+        if self._queue:
+            await self._worker.run(self.flush_now)
+
+    async def finish(self) -> None:
+        """Do as `flush`, and return when the thread has nothing left to do."""
+        if self._queue or self._worker.is_started:
+            await self._worker.run(self.flush_now)
+
+    def flush_now(self) -> None:
+        """Do as `flush`, at once."""
         if not self._queue:
             return
         try:
-            await self._worker.run(lambda: self._write_with_queue([], sync=False))
+            self._write_with_queue([], sync=False)
         except JournalError as error:
             if not self._warned:
                 self._warned = True
                 _log.warning("%s; calls with a known outcome may show as unsettled at the next start", error)
 
     def settle(self, outcome: Ended) -> None:
-        """Write an outcome at once, on the event loop: it is one short line.
+        """Write that a call is settled at once, on the event loop: it is one short line.
+
+        Without waiting for the disk: a line that is lost by a power cut leaves the call unsettled, which does no harm.
 
         Raises:
             JournalError: It can't be written.
 
         """
         try:
-            self._write([outcome.line()], sync=True)
+            self._write([outcome.line()], sync=False)
         except OSError as error:
             raise self._unwritable("the call stays in client.unsettled", error) from error
 
@@ -225,8 +248,10 @@ class Ledger:
         queued, self._queue = self._queue, []
         try:
             self._write(queued + lines, sync=sync)
-        except OSError as error:
+        except (OSError, JournalError) as error:
             self._queue[:0] = queued
+            if isinstance(error, JournalError):
+                raise
             raise self._unwritable("nothing was sent" if lines else "no outcome was written", error) from error
         self._warned = False
 
@@ -234,7 +259,7 @@ class Ledger:
         # Opened each time: nothing is left to be closed, and a file that was moved away is begun anew.
         with self._open() as file:
             repaired = [] if _is_whole(file) else [_TORN + b"\n"]
-            made = not _is_headed(file)
+            made = not self._is_headed(file)
             header = [_line(ledger=_VERSION, account=self._account)] if made else []
             # One write, so that no other program's lines come in between.
             whole = b"".join(repaired + header + lines)
@@ -244,6 +269,23 @@ class Ledger:
                 os.fsync(file.fileno())
         if made:
             _sync_folder(self.path.parent)
+
+    def _is_headed(self, file: FileIO) -> bool:
+        """Tell whether there is a header: the first line, torn ones aside.
+
+        Raises:
+            JournalError: Something else stands there, or another account's header: the file was put there since.
+
+        """
+        file.seek(0)
+        while (line := file.readline(_LONGEST_HEADER)).endswith(_TORN + b"\n") or line == b"\n":
+            pass
+        if line.endswith(b"\n"):
+            self._check(_object(line))
+            return True
+        if not _may_be_torn_header(line):
+            raise self._unusable("it is no ledger")
+        return False
 
     def _open(self) -> FileIO:
         flags = os.O_RDWR | os.O_APPEND
@@ -278,10 +320,13 @@ def _is_whole(file: FileIO) -> bool:
     return file.read(1) == b"\n"
 
 
-def _is_headed(file: FileIO) -> bool:
-    """Tell whether there is a header: the first line, torn ones aside."""
-    file.seek(0)
-    return any(line.endswith(b"\n") and not line.endswith(_TORN + b"\n") for line in file)
+def _may_be_torn_header(line: bytes) -> bool:
+    return _HEAD.startswith(line) or line.startswith(_HEAD)
+
+
+def _weight(entry: Ended) -> int:
+    """Return how much an outcome tells."""
+    return {"unknown": 0, "settled": 1}.get(entry.outcome, 2)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -298,7 +343,10 @@ def _line(**fields: object) -> bytes:
 
 def _shortened(data: object) -> object:
     """Return data that fits in a line: what is too large as the beginning of its text."""
-    text = json.dumps(data)
+    try:
+        text = json.dumps(data)
+    except RecursionError:
+        return "nested too deeply to be written down"
     return data if len(text) <= _LONGEST_DATA else text[:_LONGEST_DATA]
 
 
@@ -319,23 +367,43 @@ def _entry(fields: dict[str, Any] | None) -> Begun | Ended | None:
 
 
 def _begun(fields: dict[str, Any]) -> Begun:
+    method = SPENDING[fields["method"]].name
+    params = {name: _text(value) for name, value in fields["params"].items()}
+    if not params.keys() >= _NEEDED[method]:
+        raise KeyError
+    for name in _NUMBERS & params.keys():
+        int(params[name])
     return Begun(
-        call=fields["call"],
-        method=SPENDING[fields["method"]].name,
-        params={str(name): str(value) for name, value in fields["params"].items()},
-        started_at=datetime.fromisoformat(fields["started_at"]),
-        known={int(order_id): datetime.fromisoformat(until) for order_id, until in fields["known"].items()},
+        call=_text(fields["call"]),
+        method=method,
+        params=params,
+        started_at=_time(fields["started_at"]),
+        known={int(order_id): _time(until) for order_id, until in fields["known"].items()},
         listed=bool(fields["listed"]),
     )
 
 
 def _ended(fields: dict[str, Any]) -> Ended:
     return Ended(
-        call=fields["call"],
+        call=_text(fields["call"]),
         outcome=_OUTCOMES[fields["outcome"]],
-        at=datetime.fromisoformat(fields["at"]),
+        at=_time(fields["at"]),
         orders=tuple(int(order_id) for order_id in fields.get("orders", ())),
         told=bool(fields.get("told", True)),
         reason=str(fields.get("reason", "")),
         data=fields.get("data"),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _time(value: object) -> datetime:
+    """Read a time, which has to have its zone."""
+    time = datetime.fromisoformat(_text(value))
+    if time.tzinfo is None:
+        raise ValueError
+    return time

@@ -10,7 +10,8 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence, Set as AbstractSet
-from typing import TYPE_CHECKING, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, cast
 
 from attrs import frozen
 
@@ -22,11 +23,14 @@ from smspva_async.models import Order, PastOrder, Reconciliation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Evidence", "Others", "decide"]
+__all__ = ["Evidence", "Others", "decide", "is_longer"]
 
 # Only with what follows it: a number at the end of half an answer may be half a number.
 _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
 _WANTS_ONE = "*"
+_LEAST_GROWTH = timedelta(hours=12)  # the shortest period is a day
+_INACCURACY = timedelta(days=2)  # of a purchase's end: time zones, a day begun, a slow answer
+_DAYS = {"week": (7, 7), "month": (28, 31)}
 
 
 @frozen
@@ -39,6 +43,14 @@ class Others:
     """Those that may have been done: without an outcome, under way, or settled since."""
     done: Sequence[OutcomeUnknown] = ()
     """Those that were done without all their orders being told."""
+    settled: Sequence[OutcomeUnknown] = ()
+    """Purchases that were settled without their orders being told; they may yet be listed."""
+    ahead: timedelta | None = None
+    """How far the server's clock is ahead of this machine's; None: it isn't known."""
+    outcome: Literal["done", "not_done"] | None = None
+    """What the ledger tells of the call itself by now: another program had it under way."""
+    orders: AbstractSet[int] | None = None
+    """The orders that its caller was then given, if they were all told."""
 
 
 @frozen
@@ -61,6 +73,21 @@ class Evidence:
 
 def decide(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     """Return what the evidence shows of a call."""
+    if evidence.others.outcome is not None:
+        return _ended(error, evidence, evidence.others.outcome)
+    return _judged(error, evidence)
+
+
+def _ended(error: OutcomeUnknown, evidence: Evidence, outcome: Literal["done", "not_done"]) -> Reconciliation:
+    ids = evidence.others.orders
+    if outcome == "done" and ids is None:
+        return Reconciliation(outcome, _judged(error, evidence).candidates)
+    if error.method in (_wire.PROLONG.name, _wire.DELETE.name):
+        ids = {int(error.params["id"])}
+    return Reconciliation(outcome, tuple(order for order in evidence.orders if order.id in (ids or ())))
+
+
+def _judged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     match error.method:
         case _wire.PROLONG.name:
             return _prolonged(error, evidence)
@@ -79,8 +106,13 @@ def _prolonged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
         return Reconciliation("open", () if order is None else (order,))
     if order.until == before:
         return Reconciliation("not_done", (order,))
-    is_done = order.until > before and not _is_contested(error, evidence)
+    is_done = is_longer(order.until, before) and not _is_contested(error, evidence)
     return Reconciliation("done" if is_done else "open", (order,))
+
+
+def is_longer(until: datetime, before: datetime) -> bool:
+    """Tell whether an order was prolonged; an end may be written a little differently each time."""
+    return until - before >= _LEAST_GROWTH
 
 
 def _deleted(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
@@ -95,7 +127,9 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     # The rental page's server gives the same order back, the live one a new one.
     order, before = evidence.of(order_id), error.known.get(order_id)
     if order is not None and (before is None or order.until > before):
-        return Reconciliation("open" if _is_contested(error, evidence) else "done", (order,))
+        # Where the list wasn't known, it may have been on it before.
+        was_known = before is not None or error.listed
+        return Reconciliation("done" if was_known and not _is_contested(error, evidence) else "open", (order,))
     new = _new(error, evidence)
     named = [order for order in new if order.id in _named(error.data)]
     if len(named) == 1:
@@ -127,8 +161,10 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
         if not candidates:
             fitting = (order for order in _new(error, evidence) if _fits(error, order) and order.service == service)
             candidates = [order for order in fitting if order.id not in claimed]
-            enough = count + _wanted_by_others(error, evidence, candidates)
-            is_done = is_done and error.listed and len(candidates) >= enough
+            # Any of them may be it, though only those that end as they must speak for it.
+            ending = [order for order in candidates if _ends_accordingly(error, order, evidence)]
+            enough = count + _wanted_by_others(error, evidence, ending)
+            is_done = is_done and error.listed and len(ending) >= enough
         found |= {order.id: order for order in candidates}
     return Reconciliation("done" if is_done else "open", tuple(found.values()))
 
@@ -165,6 +201,21 @@ def _fits(call: OutcomeUnknown, order: Order) -> bool:
     return not (asked and listed) or asked == listed
 
 
+def _ends_accordingly(call: OutcomeUnknown, order: Order, evidence: Evidence) -> bool:
+    """Tell whether an order ends when one that a call made would; True where that isn't known."""
+    ahead = evidence.others.ahead
+    if ahead is None or call.method == _wire.RESTORE.name:
+        return True
+    if "rent_days" in call.params:
+        least = most = int(call.params["rent_days"])
+    elif call.params.get("dtype") in _DAYS:
+        least, most = (days * int(call.params["dcount"]) for days in _DAYS[call.params["dtype"]])
+    else:
+        return True
+    lasts = order.until - (call.started_at + ahead)
+    return timedelta(days=least) - _INACCURACY <= lasts <= timedelta(days=most) + _INACCURACY
+
+
 def _named_orders(call: OutcomeUnknown, evidence: Evidence, service: str) -> list[Order]:
     """Return the orders of a service that the answer to a call names: all that the call makes, or none."""
     named = _named(call.data)
@@ -193,16 +244,40 @@ def _claimed(error: OutcomeUnknown, evidence: Evidence) -> AbstractSet[int]:
 
 def _wanted_by_others(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order]) -> int:
     """Return how many of a service's candidates the other calls may have made."""
-    total = 0
+    total = _wanted_by_settled(error, evidence, candidates)
     for call in (*evidence.others.open, *evidence.others.done):
         if call.method == _wire.RESTORE.name and _is_accounted_for(int(call.params["id"]), error, evidence):
             continue
-        fitting = {order.service for order in candidates if _fits(call, order)}
+        fitting = _services_of(call, candidates, evidence)
         for service, count in _wanted(call).items():
             told = _named_orders(call, evidence, service)
             if not told and (service in fitting or (fitting and service == _WANTS_ONE)):
                 total += count
     return total
+
+
+def _wanted_by_settled(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order]) -> int:
+    """Return how many of a service's candidates purchases that were settled may have made.
+
+    They leave what was listed before the call: an order that was new to them and that nobody was given is theirs.
+    """
+    total = 0
+    listed = {order.id: order for order in evidence.orders if order.id in error.known}
+    for call in evidence.others.settled:
+        fitting = _services_of(call, candidates, evidence)
+        new = [order for order in _new(call, evidence) if order.id in listed and _fits(call, order)]
+        for service, count in _wanted(call).items():
+            mine = [order for order in new if order.service == service and _ends_accordingly(call, order, evidence)]
+            taken = mine[:count] if call.listed else []
+            for order in taken:
+                del listed[order.id]
+            total += count - len(taken) if service in fitting else 0
+    return total
+
+
+def _services_of(call: OutcomeUnknown, candidates: Collection[Order], evidence: Evidence) -> AbstractSet[str]:
+    """Return the services of the candidates that a call may have made."""
+    return {order.service for order in candidates if _fits(call, order) and _ends_accordingly(call, order, evidence)}
 
 
 def _is_accounted_for(order_id: int, error: OutcomeUnknown, evidence: Evidence) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import anyio.lowlevel
 from attrs import define
@@ -13,7 +13,7 @@ from attrs import define
 from smspva_async import _wire
 from smspva_async._envelope import decode
 from smspva_async._ledger import Begun, Ended
-from smspva_async._reconcile import Others
+from smspva_async._reconcile import Others, is_longer
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -43,6 +43,13 @@ _ADVICE = (
 )
 
 
+_VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
+    "done": "done",
+    "refused": "not_done",
+    "not_sent": "not_done",
+}
+
+
 @define(eq=False)
 class _Past:
     """A call that is over, though other calls may yet be taken for it."""
@@ -70,6 +77,7 @@ class Spending:
     def __init__(self, ledger: Ledger | None) -> None:
         self._ledger = ledger
         self._is_read = ledger is None
+        self._is_closed = False
         self._unsettled: list[OutcomeUnknown] = []
         self._under_way: dict[str, OutcomeUnknown] = {}
         self._own: set[str] = set()
@@ -77,10 +85,23 @@ class Spending:
         self._past: list[_Past] = []
         # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
         self._known: dict[int, datetime] = {}
-        self._first_listed: dict[int, tuple[datetime, datetime]] = {}  # when it was asked and answered
+        # When it was asked, when it was answered, and the end that was new then.
+        self._growth: dict[int, list[tuple[datetime, datetime, datetime]]] = {}
+        self._ahead: timedelta | None = None
         self._listed = False
 
     # -- the ledger --------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        """Read the ledger, once more where it was read: other programs may have written to it.
+
+        Raises:
+            JournalError: It can't be used.
+
+        """
+        self._is_read = self._ledger is None
+        await self.open()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Read the ledger, once.
@@ -98,16 +119,25 @@ class Spending:
             await self._ledger.flush()
 
     async def aclose(self) -> None:
-        """Write what waits for the ledger, also if the caller is cancelled, and end its thread."""
+        """Write what waits for the ledger, also if the caller is cancelled, and end its thread.
+
+        Calls under way may end later: their outcomes are then written at once, since nothing comes that would do it.
+        """
+        self._is_closed = True
         if self._ledger is not None:
             with anyio.CancelScope(shield=True):
-                await self._ledger.flush()
+                await self._ledger.finish()
             self._ledger.stop()
 
     def _take(self, contents: Contents) -> None:
-        if not self._is_read:
-            self._is_read = True
-            self._unsettled[:0] = self._without_outcome(contents)
+        if self._is_read:
+            return
+        self._is_read = True
+        had = {call.call: call for call in self._unsettled}
+        found = [had.get(call.call, call) for call in self._without_outcome(contents)]
+        # What the ledger doesn't tell of is kept: it was moved away, or couldn't be written.
+        kept = [call for call in self._unsettled if call.call in self._own or call.call not in contents.begun]
+        self._unsettled[:] = found + kept
 
     def _without_outcome(self, contents: Contents) -> list[OutcomeUnknown]:
         return [
@@ -149,39 +179,56 @@ class Spending:
 
         """
         now = datetime.now(UTC)
-        for call in self.unsettled:
-            if call.call == error.call:
-                if self._ledger is not None:
-                    self._ledger.settle(Ended(call.call, "settled", now))
-                self._unsettled.remove(call)
-                if call.call in self._own:  # others are found in the ledger
-                    self._past.append(_Past(call, now, done=False, until=now))
+        mine = [call for call in self.unsettled if call.call == error.call]
+        if self._ledger is not None and (mine or self._is_open_in(self._ledger, error.call)):
+            self._ledger.settle(Ended(error.call, "settled", now))
+        for call in mine:
+            self._unsettled.remove(call)
+            if call.call in self._own:  # others are found in the ledger
+                self._past += self._past_of(call, Ended(call.call, "settled", now))
+
+    def _is_open_in(self, ledger: Ledger, call: str) -> bool:
+        return any(begun.call == call for begun in self._without_outcome(ledger.read()))
 
     async def others(self, error: OutcomeUnknown) -> Others:
         """Return what is known of the calls beside one, those of other programs with the same ledger included."""
         mine = {call.call: call for call in (*self.unsettled, *self._under_way.values())}
         given, past = set(self._given), list(self._past)
+        ended: Ended | None = None
         if self._ledger is not None:
             contents = await self._ledger.read_aside()
             mine = {call.call: call for call in self._without_outcome(contents)} | mine
-            for call, ended in contents.ended.items():
+            for call, end in contents.ended.items():
                 if call not in self._own and call in contents.begun:
-                    given.update(ended.orders)
-                    past += self._past_of(self._remembered(contents.begun[call], None), ended)
+                    given.update(end.orders)
+                    past += self._past_of(self._remembered(contents.begun[call], None), end)
+            ended = contents.ended.get(error.call)
         past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
-        mine |= {entry.call.call: entry.call for entry in past if not entry.done}
+        past = [entry for entry in past if entry.call.call != error.call]
+        mine |= {entry.call.call: entry.call for entry in past if not entry.done and not _is_purchase(entry.call)}
         mine.pop(error.call, None)
-        return Others(given, tuple(mine.values()), tuple(entry.call for entry in past if entry.done))
+        return Others(
+            given,
+            tuple(mine.values()),
+            tuple(entry.call for entry in past if entry.done),
+            settled=tuple(entry.call for entry in past if not entry.done and _is_purchase(entry.call)),
+            ahead=self._ahead,
+            outcome=None if ended is None else _VERDICTS.get(ended.outcome),
+            orders=None if ended is None or not ended.told else frozenset(ended.orders),
+        )
 
     def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
         """Return what a call that is over still means for others."""
         if ended.outcome == "settled":
-            return [_Past(call, ended.at, done=False, until=ended.at)]
+            # A purchase may be listed late, whatever is thought of it.
+            return [_Past(call, ended.at, done=False, until=None if _is_purchase(call) else ended.at)]
         if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
             return []
         past = _Past(call, ended.at, done=True)
-        asked, listed = self._first_listed.get(past.order_id or 0, (None, None))
-        past.until = listed if asked is not None and asked > ended.at else None
+        before = call.known.get(past.order_id or 0)
+        for asked, listed, until in self._growth.get(past.order_id or 0, ()):
+            if past.until is None and asked > ended.at and before is not None and is_longer(until, before):
+                past.until = listed
         return [past]
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -194,12 +241,18 @@ class Spending:
             self._listed = not rows.skipped
             now = datetime.now(UTC)
             asked = now - timedelta(seconds=rows.took)
+            self._ahead = None if rows.date is None else rows.date - now
             for order in orders:
-                self._first_listed.setdefault(order.id, (asked, now))
-            listed = {order.id for order in orders}
+                growth = self._growth.setdefault(order.id, [])
+                if not growth or is_longer(order.until, growth[-1][2]):
+                    growth.append((asked, now, order.until))
+            listed = {order.id: order.until for order in orders}
             for past in self._past:
                 if past.done and past.until is None and past.order_id in listed and past.ended < asked:
-                    past.until = now
+                    # A list that lags shows the end of before.
+                    before = past.call.known.get(past.order_id)
+                    if before is not None and is_longer(listed[past.order_id], before):
+                        past.until = now
 
     async def spend(
         self, method: Method[T], params: Mapping[str, str], ask: Callable[[list[str]], Awaitable[Answer]]
@@ -290,7 +343,13 @@ class Spending:
         ended = Ended(call.call, outcome, datetime.now(UTC), **details)
         if self._ledger is not None:
             self._ledger.end(ended)
+            if self._is_closed:
+                self._ledger.flush_now()
         return ended
+
+
+def _is_purchase(call: OutcomeUnknown) -> bool:
+    return call.method in (_wire.CREATE.name, _wire.CREATE_MULTI.name, _wire.ADD_SERVICE.name)
 
 
 def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:
@@ -302,7 +361,14 @@ def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:
     if isinstance(value, Rows):
         rentals = cast("Rows[Rental]", value)
         ids = [*(rental.id for rental in rentals), *(row.order_id for row in rentals.skipped)]
-        return tuple(order_id for order_id in ids if order_id is not None), None not in ids
+        missing = len(call.params["services"].split(",")) - len(ids)
+        if missing > 0:
+            _log.warning(
+                "%s: %d of its rentals are missing from the answer, though they may be paid: look at orders()",
+                call.method,
+                missing,
+            )
+        return tuple(order_id for order_id in ids if order_id is not None), None not in ids and missing <= 0
     # The order is the same one, or a new one that the server left untold.
     if call.method == _wire.RESTORE.name:
         return (int(call.params["id"]),), False

@@ -30,6 +30,11 @@ class Worker:
         self._executor: ThreadPoolExecutor | None = None
         self._limiter: anyio.CapacityLimiter | None = None
 
+    @property
+    def is_started(self) -> bool:
+        """Whether there may be work under way."""
+        return self._executor is not None or self._limiter is not None
+
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in the thread and return what it returns."""
         if on_asyncio():

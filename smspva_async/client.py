@@ -330,15 +330,19 @@ class SmspvaClient:
         Spends nothing and settles nothing; it may be asked again. The verdict is what the evidence bears and no more:
 
         - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if there are new orders of that service which no
-          other caller was given, and enough of them for every call that may have made them; all of them are candidates.
+          other caller was given, and enough of them end as they must, to within two days, for every call that may have
+          made them (where the server tells no time, or the call no period, the end is no matter). All new ones are
+          candidates: a list that lacked an order when the call began makes it look new.
           Otherwise ``"open"``, also if there is none: a purchase may be listed late. What somebody rents elsewhere
           meanwhile, on the website say, can't be told from it.
-        - `prolong`: ``"done"`` if the order ends later than before, ``"not_done"`` if it doesn't. The list may lag, so
-          ask again after some minutes before you repeat the call.
+        - `prolong`: ``"done"`` if the order ends later than before, by half a day or more; ``"not_done"`` if it ends
+          as before. The list may lag, so ask again after some minutes before you repeat the call.
         - `delete`: ``"not_done"`` if the order is still listed, which may lag as well; ``"done"`` if it is neither
           listed nor known to the server.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;
           ``"not_done"`` if the server still quotes a price for it.
+
+        A call that ended since, in another program with the same ledger, is judged by the outcome that stands there.
 
         Args:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
@@ -387,11 +391,15 @@ class SmspvaClient:
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
 
+        With a `ledger` that is a short write to the file, at once and on the event loop, which doesn't wait for the
+        disk; a call that only the ledger knows of, another client's, is settled as well. A settled purchase may yet be
+        listed, and so goes on competing for new orders that end as its own would.
+
         Args:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
 
         Raises:
-            JournalError: The ledger can't be written; the call stays in `unsettled`.
+            JournalError: The ledger can't be read or written; the call stays in `unsettled`.
 
         """
         self._caller.spending.settle(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 import os
@@ -10,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,13 +20,16 @@ import httpx
 import pytest
 
 from smspva_async import Pace, SmspvaClient
-from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown
+from smspva_async._ledger import Contents, Ended
+from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
 from tests.edge import KEY, Edge, nothing_ever
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from smspva_async._ledger import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -254,6 +260,37 @@ async def test_what_was_settled_stays_settled(call: Call, path: Path, edge: Edge
 
 
 @every_spending_call
+async def test_another_clients_call_may_be_settled(call: Call, path: Path, edge: Edge) -> None:
+    async with edge.client(ledger=path) as client:
+        await written_by(edge, path, call)
+        (error,) = at_next_start(path)
+        assert client.unsettled == ()
+        for _ in range(2):
+            client.settle(error)
+        client.settle(OutcomeUnknown("", method="create", params={}, started_at=error.started_at, known={}))
+    assert outcomes(path) == ["unknown", "settled"]
+    assert at_next_start(path) == ()
+
+
+async def test_on_entering_again_it_is_read_again(path: Path, edge: Edge) -> None:
+    edge.call(CREATE, httpx.ReadError("lost"))
+    client = edge.client(ledger=path)
+    async with client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+    await written_by(edge, path)
+    async with client:
+        mine, others = sorted(client.unsettled, key=lambda error: error is not failed.value)
+        assert mine is failed.value
+    SmspvaClient(KEY, ledger=path).settle(others)
+    async with client:
+        assert client.unsettled == (mine,)
+    path.unlink()
+    async with client:
+        assert client.unsettled == (mine,)
+
+
+@every_spending_call
 async def test_what_is_settled_at_once_stays_settled(call: Call, path: Path, edge: Edge) -> None:
     edge.call(call, httpx.ReadError("lost"))
     async with edge.client(ledger=path) as client:
@@ -363,6 +400,51 @@ async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge:
     assert at_next_start(path) == ()
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (CREATE.sample, "done"),
+        ('{"status": 1, "data": {"id": 40370, "pnum', "unknown"),
+        ({"status": 0, "msg": "closed for lunch"}, "refused"),
+    ],
+)
+async def test_closed_under_way_its_outcome_is_written_when_it_comes(
+    answer: Any, outcome: str, path: Path, edge: Edge
+) -> None:
+    asked, closed = anyio.Event(), anyio.Event()
+
+    async def answer_when_closed() -> Any:
+        asked.set()
+        await closed.wait()
+        return answer
+
+    async def make() -> None:
+        with contextlib.suppress(SmspvaError):
+            await CREATE.make(client)
+
+    edge.call(CREATE, answer_when_closed)
+    client = edge.client(ledger=path)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(make)
+        await asked.wait()
+        await client.aclose()
+        closed.set()
+    (written,) = (line for line in lines(path) if "outcome" in line)
+    assert written["outcome"] == outcome
+    assert "40370" in str(written) or outcome == "refused"
+    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+
+
+async def test_closed_while_it_is_written_down_it_is_written_that_nothing_was_sent(path: Path, edge: Edge) -> None:
+    client = edge.client(ledger=path)
+    async with anyio.create_task_group() as tasks:
+        while_writing(client, lambda: tasks.start_soon(client.aclose))
+        with pytest.raises(ClientClosed):
+            await CREATE.make(client)
+    assert edge.queries == []
+    assert outcomes(path) == ["not_sent"]
+
+
 async def test_no_thread_is_left_behind(path: Path, edge: Edge) -> None:
     edge.call(CREATE, CREATE.sample)
     for _ in range(2):
@@ -443,6 +525,102 @@ async def test_a_line_that_cant_be_read_is_passed_over_with_a_warning(
     assert told.startswith(f"line 2 of the ledger '{path}' ")
 
 
+WELL_FORMED = {
+    "call": "1",
+    "method": "prolong",
+    "params": {"id": "5"},
+    "started_at": "2026-01-01T00:00:00+00:00",
+    "known": {},
+    "listed": True,
+}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"call": ["1"]},
+        {"params": {}},
+        {"params": {"id": "five"}},
+        {"params": {"id": 5}},
+        {"method": "create"},
+        {"method": "orders"},
+        {"started_at": "2026-01-01T00:00:00"},
+        {"known": {"5": "2026-01-01T00:00:00"}},
+        {"outcome": "done", "at": "2026-01-01T00:00:00"},
+        {"call": None, "outcome": "done", "at": "2026-01-01T00:00:00+00:00"},
+    ],
+    ids=str,
+)
+async def test_so_is_one_that_is_well_formed(
+    damage: dict[str, Any], path: Path, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    await written_by(edge, path)
+    with path.open("a") as file:
+        file.write(json.dumps({**WELL_FORMED, **damage}) + "\n")
+    assert len(at_next_start(path)) == 1
+    assert len(warnings(caplog)) == 1
+    with path.open("a") as file:
+        file.write(json.dumps(WELL_FORMED) + "\n")
+    assert len(at_next_start(path)) == 2
+
+
+async def test_data_nested_too_deeply_is_left_out(path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    dumps = json.dumps
+
+    def shallow(value: Any, **options: Any) -> str:
+        if value == [[[]]]:
+            raise RecursionError
+        return dumps(value, **options)
+
+    monkeypatch.setattr("smspva_async._ledger.json.dumps", shallow)
+    edge.call(CREATE, {"status": 1, "data": [[[]]]})
+    async with edge.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown):
+            await CREATE.make(client)
+    assert outcomes(path) == ["unknown"]
+
+
+async def test_the_program_may_go_elsewhere(
+    path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with edge.client(ledger=path.name) as client:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        edge.call(CREATE, CREATE.sample)
+        await CREATE.make(client)
+    assert outcomes(path) == ["done"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_slow_disk_brings_no_two_requests_together(
+    path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+
+    def slowly(descriptor: int) -> None:
+        time.sleep(0.15)
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    edge.on("orders", NO_ORDERS)
+
+    async def rent() -> None:
+        await CREATE.make(client)
+
+    edge.call(CREATE, CREATE.sample)
+    async with (
+        edge.client(ledger=path, pace=Pace(gap=0.1)) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(client.orders)
+        tasks.start_soon(rent)
+        for _ in range(3):
+            tasks.start_soon(client.orders)
+    assert len(edge.times) == 5
+    assert min(later - earlier for earlier, later in itertools.pairwise(edge.times)) >= 0.0999
+
+
 NO_LEDGERS = {
     "a text": (b"Dear diary\n", "no ledger"),
     "a text without an end": (b"Dear diary", "no ledger"),
@@ -473,6 +651,23 @@ async def test_a_file_that_is_no_ledger_of_this_account_is_left_alone(
         _ = client.unsettled
     await client.aclose()
     assert edge.queries == []
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("content", "reason"), NO_LEDGERS.values(), ids=NO_LEDGERS)
+async def test_so_is_one_that_is_put_there_later(content: bytes, reason: str, path: Path, edge: Edge) -> None:
+    edge.call(CREATE, httpx.ReadError("lost"))
+    client = edge.client(ledger=path)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await CREATE.make(client)
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=reason):
+        await CREATE.make(client)
+    with pytest.raises(JournalError, match=reason):
+        client.settle(failed.value)
+    assert client.unsettled == (failed.value,)
+    await client.aclose()
+    assert edge.methods == ["create"]
     assert path.read_bytes() == content
 
 
@@ -604,6 +799,16 @@ async def test_a_ledger_that_was_moved_away_is_begun_anew(path: Path, edge: Edge
         with pytest.raises(OutcomeUnknown) as failed:
             await CREATE.make(client)
     assert [error.call for error in at_next_start(path)] == [failed.value.call]
+
+
+@pytest.mark.parametrize("later", ["unknown", "settled"])
+@pytest.mark.parametrize("outcome", ["done", "refused", "not_sent"])
+def test_an_outcome_is_replaced_by_no_lesser_word(outcome: Outcome, later: Outcome) -> None:
+    for order in ((outcome, later), (later, outcome)):
+        contents = Contents()
+        for word in order:
+            contents.add(Ended("1", word, orders=(5,) if word == "done" else ()))
+        assert contents.ended["1"].outcome == outcome
 
 
 # -- several programs ----------------------------------------------------------------------------------------------

@@ -143,13 +143,16 @@ def test_a_purchase_is_found_again(
 
     monkeypatch.chdir(tmp_path)
     simulator.faults.next("create", "lost")
+    for _ in range(2):
+        run("ledger", world(), monkeypatch)
     simulator.faults.next("create", "hang", done=False)
     for _ in range(3):
         run("ledger", world(), monkeypatch)
     printed = capsys.readouterr().out.splitlines()
     lost, rented = (order.phone for order in simulator.orders)
     open_still = "create may have been done: ask again in some minutes, or decide and settle it"
-    assert printed == [f"create was done: {lost}", open_still, open_still, f"rented: {rented}"]
+    assert printed == [f"create was done: {lost}", f"rented: {rented}", *[open_still] * 3]
+    assert [asked.method for asked in simulator.requests].count("create") == 3
     assert simulator.violations == []
 
 

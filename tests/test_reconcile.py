@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -271,14 +271,85 @@ async def test_calls_of_another_service_dont_compete() -> None:
         assert await verdict(client, other) == ("open", [])
 
 
-async def test_a_call_settled_before_doesnt_compete() -> None:
+async def test_a_purchase_that_was_settled_may_be_listed_late() -> None:
     sim = Simulator()
+    sim.switches.listing_delay = 300
     async with client_of(sim) as client:
-        sim.faults.next("create", "lost", done=False)
+        sim.faults.next("create", "lost")
         client.settle(await unknown(client.rent("RU", "opt16", WEEK)))
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        other = await unknown_prolongation(sim, client)
+        await anyio.sleep(301)
+        assert await verdict(client, error) == ("open", ids(sim)[:1])
+        assert await verdict(client, other) == ("not_done", ids(sim)[1:])
+
+
+async def unknown_prolongation(sim: Simulator, client: SmspvaClient) -> OutcomeUnknown:
+    order = sim.add_order(service="opt7")
+    await anyio.sleep(301)
+    await client.orders()
+    sim.faults.next("prolong", "lost", done=False)
+    return await unknown(client.prolong(order.id, WEEK))
+
+
+@pytest.mark.parametrize("again", ["at once", "next start"])
+async def test_a_purchase_that_was_settled_and_listed_competes_no_more(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    path = tmp_path / "ledger"
+    async with client_of(sim, ledger=path) as client:
         sim.faults.next("create", "lost")
         error = await unknown(client.rent("RU", "opt16", WEEK))
         assert await verdict(client, error) == ("done", ids(sim))
+        client.settle(error)
+        if again == "at once":
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+    if again == "next start":
+        async with client_of(sim, ledger=path) as client:
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+
+
+async def test_a_purchase_that_was_settled_competes_for_what_ends_as_it_would() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost", done=False)
+        client.settle(await unknown(client.rent("RU", "opt16", Period.months(1))))
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+
+
+@pytest.mark.parametrize("bought", ["create", "create_multi", "add_service_to_order"])
+async def test_an_order_that_ends_otherwise_proves_no_purchase(bought: Any) -> None:
+    sim = Simulator()
+    old = sim.add_order(service="opt7", days=10)
+    hidden = sim.add_order(service="opt16", days=20)
+    async with client_of(sim, listed=False) as client:
+        sim.faults.next("orders", "empty")  # which makes the old order look new
+        await client.orders()
+        sim.faults.next(bought, "hang", done=False)
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "create": lambda: client.rent("RU", "opt16", WEEK),
+            "create_multi": lambda: client.rent_multi("RU", ["opt16"], Period.months(1)),
+            "add_service_to_order": lambda: client.add_service(old.id, "opt16", phone=hidden.phone, rent_days=7),
+        }
+        error = await unknown(calls[bought]())
+        assert await verdict(client, error) == ("open", [hidden.id])
+        hidden.until = sim.now + timedelta(days=30 if bought == "create_multi" else 7)
+        assert await verdict(client, error) == ("done", [hidden.id])
+
+
+async def test_where_no_period_is_known_the_end_is_no_matter() -> None:
+    sim = Simulator()
+    order = sim.add_order(days=40)
+    async with client_of(sim) as client:
+        sim.faults.next("add_service_to_order", "lost")
+        error = await unknown(client.add_service(order.id, "opt7", phone=order.phone))
+        assert await verdict(client, error) == ("done", ids(sim)[1:])
 
 
 async def test_a_call_under_way_competes_until_its_caller_is_given_the_order() -> None:
@@ -320,6 +391,24 @@ async def test_several_services_are_done_when_there_is_one_of_each(dialect: Dial
         sim.remove_order(ids(sim)[0])
         sim.add_order(service="opt7")
         assert await verdict(client, error) == ("open", ids(sim))
+
+
+async def test_what_is_missing_from_an_answer_still_competes(
+    client: SmspvaClient, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
+    edge.on("orders", {"status": 1, "data": []}, {"status": 1, "data": rows})
+    rental = {"id": 5, "pnumber": "79096037108", "service": "opt6", "until": 1900000000}
+    period = {"country": "RU", "dtype": "week", "dcount": "1"}
+    edge.on("create_multi", {"status": 1, "data": rental}, services="opt6,opt20", **period)
+    edge.on("create", httpx.ReadError("lost"), service="opt20", **period)
+    await client.orders()
+    assert [rental.id for rental in await client.rent_multi("RU", ["opt6", "opt20"], WEEK)] == [5]
+    (told,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert told.startswith("create_multi: 1 of its rentals ")
+    assert "orders()" in told
+    error = await unknown(client.rent("RU", "opt20", WEEK))
+    assert await verdict(client, error) == ("open", [6])
 
 
 async def test_a_half_answer_names_some_of_several() -> None:
@@ -402,6 +491,40 @@ async def test_an_end_before_the_known_one_is_open() -> None:
         error = await unknown(client.prolong(order.id, WEEK))
         order.until -= timedelta(days=1)
         assert await verdict(client, error) == ("open", [order.id])
+
+
+@pytest.mark.parametrize(("growth", "expected"), [(1, "open"), (11 * 3600, "open"), (86400, "done")])
+async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: int, expected: str) -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        order.until += timedelta(seconds=growth)
+        assert await verdict(client, error) == (expected, [order.id])
+
+
+@pytest.mark.parametrize("again", ["at once", "next start"])
+async def test_a_list_that_lags_ends_no_contest(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    path = tmp_path / "ledger"
+
+    async def second(client: SmspvaClient) -> None:
+        await client.orders()
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        order.until += timedelta(days=7)
+        assert await verdict(client, error) == ("open", [order.id])
+
+    async with client_of(sim, ledger=path) as client:
+        await client.prolong(order.id, WEEK)
+        order.until -= timedelta(days=7)  # as the list shows it
+        if again == "at once":
+            await second(client)
+    if again == "next start":
+        async with client_of(sim, ledger=path) as client:
+            await second(client)
 
 
 async def test_what_another_call_prolonged_proves_nothing() -> None:
@@ -524,6 +647,16 @@ async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaCl
     assert await verdict(client, error) == ("open", [])
 
 
+async def test_an_order_that_may_have_been_listed_before_proves_no_restoring() -> None:
+    sim = Simulator()
+    order = sim.add_order()
+    for listed, expected in ((False, "open"), (True, "open")):
+        async with client_of(sim, listed=listed) as client:
+            sim.faults.next("restore_user", "http_500", done=False)
+            error = await unknown(client.restore(order.id))
+            assert await verdict(client, error) == (expected, [order.id] if not listed else [])
+
+
 async def test_a_restored_order_may_be_named() -> None:
     sim = Simulator(dialect="live")
     past = expired(sim)
@@ -556,7 +689,7 @@ async def test_a_restored_order_may_be_taken_for_a_purchase() -> None:
         sim.faults.next("create", "lost", done=False)
         rented = await unknown(client.rent("RU", "opt7", WEEK))
         assert await verdict(client, rented) == ("open", ids(sim))
-        assert await verdict(client, restored) == ("open", ids(sim))
+        assert await verdict(client, restored) == ("done", ids(sim))  # it doesn't end as a week's purchase would
 
 
 async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:
@@ -650,6 +783,46 @@ async def test_what_another_program_does_with_the_same_ledger_counts(tmp_path: P
         await other.rent("RU", "opt16", WEEK)
         assert await verdict(client, error) == ("open", ids(sim))  # it isn't known yet whose it is
         await other.orders()
+        assert await verdict(client, error) == ("open", [])
+
+
+@both_dialects
+@pytest.mark.parametrize("answer", ["done", "refused", "not sent"])
+@pytest.mark.parametrize("method", ["create", "create_multi", "prolong", "delete"])
+async def test_a_call_that_ended_in_another_program_is_judged_by_that(
+    method: Any, answer: str, dialect: Dialect, tmp_path: Path
+) -> None:
+    sim = Simulator(dialect=dialect)
+    old = sim.add_order(days=3)
+    calls: dict[str, Callable[[SmspvaClient], Awaitable[Any]]] = {
+        "create": lambda client: client.rent("RU", "opt16", WEEK),
+        "create_multi": lambda client: client.rent_multi("RU", ["opt16", "opt7"], WEEK),
+        "prolong": lambda client: client.prolong(old.id, WEEK),
+        "delete": lambda client: client.delete(old.id),
+    }
+    path = tmp_path / "ledger"
+    async with client_of(sim, ledger=path) as client:
+        faults: dict[str, dict[str, Any]] = {
+            "done": {"fault": "latency"},
+            "refused": {"fault": "refusal", "msg": "closed for lunch"},
+            "not sent": {"fault": "refused", "count": 4},
+        }
+        sim.faults.next(method, **faults[answer])
+        with suppress(SmspvaError):
+            await calls[method](client)
+        async with client_of(sim, ledger=path, listed=False) as other:  # the outcome isn't written yet
+            (error,) = other.unsettled
+            await client.orders()
+            found = await verdict(other, error)
+            other.settle(error)
+    bought = ids(sim)[1:] if method.startswith("create") else []
+    about = [old.id] if method == "prolong" or (method == "delete" and answer != "done") else []
+    assert found == ("done" if answer == "done" else "not_done", bought or about)
+    assert '"settled"' in path.read_text()
+    async with client_of(sim, ledger=path) as client:
+        assert client.unsettled == ()
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
         assert await verdict(client, error) == ("open", [])
 
 
