@@ -42,6 +42,8 @@ class Kept:
     """Whether it is being asked for."""
     failure: SmspvaError | None = None
     """Why that was refused."""
+    refusals: int = 0
+    """How often it was."""
 
 
 class Keeper:
@@ -94,11 +96,9 @@ def asking(kept: Kept) -> Generator[None]:
     except _PASSING:
         kept.asked_at = None
         raise
-    except SmspvaError as error:
-        kept.failure = error
-        raise
     except Exception as error:
-        kept.failure = SmspvaError(f"the activation failed: {error!r}")
+        told = error if isinstance(error, SmspvaError) else SmspvaError(f"the activation failed: {error!r}")
+        kept.failure, kept.refusals = told, kept.refusals + 1
         raise
     finally:
         kept.asking = False

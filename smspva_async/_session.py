@@ -32,7 +32,7 @@ class ActiveNumber:
         self._kept = kept
         self._order = order
         self._after = after
-        self._told: SmspvaError | None = kept.failure
+        self._told = kept.refusals
         self._turn = anyio.Lock()
 
     def __repr__(self) -> str:
@@ -95,8 +95,8 @@ class ActiveNumber:
 
     def _refusal(self) -> SmspvaError | None:
         """Return why the number can't be activated, once."""
-        refusal = None if self._kept.failure is self._told else self._kept.failure
-        self._told = self._kept.failure
+        refusal = self._kept.failure if self._kept.refusals > self._told else None
+        self._told = self._kept.refusals
         return refusal
 
 
@@ -116,10 +116,10 @@ async def activated(
             # What was there when they were read is old, and so is not to be had inside.
             place = look.read_at if after is None else after
             kept = kept_active.enter_context(poller.keeping_active(order_id))
-            told = kept.failure  # to those who were here before
+            told = kept.refusals  # to those who were here before
             with poller.waiting(poller.state_waits, order_id):
                 while (order := poller.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
-                    waits.check(order_id, lambda: None if kept.failure is told else kept.failure)
+                    waits.check(order_id, lambda: kept.failure if kept.refusals > told else None)
                     await waits.change(order_id)
             return ActiveNumber(poller, waits, kept, order, place)
 

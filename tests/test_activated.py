@@ -1320,8 +1320,8 @@ async def test_many_that_enter_together_cost_few_requests(sim: Simulator) -> Non
                 tasks.start_soon(entered, watcher.activated(order_id))
         assert sorted(int(request.params["id"]) for request in sim.requests if request.method == "activate") == orders
         last = max(asked(sim, "activate"))
-        assert last - before < 300
-        assert len([time for time in asked(sim, "orders") if time <= last]) < 100
+        assert last - before < 500
+        assert len([time for time in asked(sim, "orders") if time <= last]) < 150
         await assert_nothing_is_kept(sim)
 
 

@@ -22,6 +22,7 @@ import pytest
 from smspva_async import Pace, SmspvaClient
 from smspva_async._ledger import Contents, Ended
 from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
+from smspva_async.simulator import VirtualTimeLoop
 from tests.edge import KEY, Edge, nothing_ever
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
 
@@ -408,6 +409,8 @@ async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge:
         ({"status": 0, "msg": "closed for lunch"}, "refused"),
     ],
 )
+# On trio's clock the call would time out while the thread works.
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"])
 async def test_closed_under_way_its_outcome_is_written_when_it_comes(
     answer: Any, outcome: str, path: Path, edge: Edge
 ) -> None:

@@ -38,6 +38,7 @@ _UPGRADES = [
     ),
 ]
 _PATIENCE = 5.0
+_LARGEST_STEP = 86_400.0
 # SQLite's name of an error, or its beginning -> what it means here.
 _MEANINGS = {
     "SQLITE_FULL": "the disk is full",
@@ -82,7 +83,7 @@ class Database:
         # What stands in the file.
         self._state = State()
         self._saved = ""
-        self._dated = 0.0
+        self._now_before: float | None = None
 
     def open(self, account: Callable[[], str] | None, last: int) -> Opened:
         """Take the file for one watcher, make it if it isn't there, and return what stands in it.
@@ -184,11 +185,9 @@ class Database:
         if unread is not None and unread <= self.oldest:
             return self.oldest
         bound = 0 if self._most is None else newest.seq - self._most
-        # By the earlier of two dates, so that one answer with a wrong clock drops nothing.
-        before, self._dated = self._dated, _date(newest)
-        if self._age is not None and before and self._dated:
+        if self._age is not None and (now := self._now(newest)) is not None:
             # Not as a date: there is none that long ago.
-            young = min(before, self._dated) - self._age.total_seconds()
+            young = now - self._age.total_seconds()
             (first,) = connection.execute("SELECT min(seq) FROM events WHERE at >= ?", [young]).fetchone()
             bound = max(bound, (first or newest.seq) - 1)
         bound = bound if unread is None else min(bound, unread)
@@ -197,12 +196,23 @@ class Database:
         connection.execute("DELETE FROM events WHERE seq <= ?", [bound])
         return bound
 
+    def _now(self, newest: Event) -> float | None:
+        """Return the unix time by which events are old, or None while it isn't certain."""
+        before, dated = self._now_before, _date(newest)
+        if not dated:
+            return None
+        # One answer with a wrong clock must not drop everything.
+        self._now_before = dated if before is None else min(dated, before + _LARGEST_STEP)
+        return None if before is None else self._now_before
+
     # -- the file ----------------------------------------------------------------------------------------------------
 
     def _inspect(self) -> None:
         """Raise for a file that isn't ours, before anything is changed or put beside it."""
         if not self._path.parent.is_dir():
             raise JournalError(f"the journal {self._path} can't be made: there is no such folder")
+        if self._path.is_dir():
+            raise JournalError(f"the journal {self._path} can't be used: it is a folder. Name a file in it")
         if self._path.exists() and not self._path.is_file():
             raise JournalError(f"the journal {self._path} can't be used: it is no file")
         if self._path.exists() and self._path.stat().st_size:
