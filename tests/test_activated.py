@@ -1353,3 +1353,41 @@ async def test_the_pace_is_kept(sim: Simulator) -> None:
             tasks.start_soon(held, watcher.activated(order_id), None, 100)
     assert min(gaps([request.time for request in sim.requests])) >= 1.5
     assert {request.fault for request in sim.requests} == {None}
+
+
+async def test_who_comes_after_a_session_that_was_cancelled_does_not_have_it_asked_for_again() -> None:
+    account = Numbers(order(), becomes=INACTIVE)  # listed as inactive for a while, whatever was asked for
+    async with Watcher(account) as watcher:
+        for _ in range(3):
+            with anyio.move_on_after(20):
+                await entered(watcher.activated(1))
+        assert len(account.times(ACTIVATE)) == 1
+        with anyio.move_on_after(TWO_MINUTES):
+            await entered(watcher.activated(1))
+        assert len(account.times(ACTIVATE)) == 2
+        account.calls.clear()
+        await anyio.sleep(3 * TWO_MINUTES)
+        assert account.times(ACTIVATE) == []
+
+
+async def test_a_number_whose_messages_are_refused_is_activated_all_the_same(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    sim.faults.always("sms", "refusal", msg="Number is not active")
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(entered, watcher.activated(order_id))
+        await anyio.sleep(30)
+        assert len(asked(sim, "activate")) == 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_each_session_is_told_of_each_refusal_once() -> None:
+    account = Numbers(order(state=ACTIVE))
+    account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
+    async with Watcher(account) as watcher, watcher.activated(1) as number:
+        account.change(1, state=INACTIVE)
+        await account.call(ACTIVATE)
+        await polls(1)
+        with pytest.raises(ApiError, match="blocked"):
+            await entered(watcher.activated(1))
+        with pytest.raises(ApiError, match="blocked"):  # the first one, which nobody took from it
+            await number.next_sms()

@@ -1123,3 +1123,23 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
         account.messages[1].append(sms("the last", 600))
         await polls(1)  # by which the name is kept, before its first step
         assert await watcher._journal.places() == {"name": oldest}
+
+
+@pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
+async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
+    async with Watcher(Account(order())) as watcher:
+        with pytest.raises(ValueError, match="a name is a text"):
+            watcher.events(name)
+
+
+async def test_a_name_that_was_forgotten_meanwhile_is_kept_again_with_its_next_consumer() -> None:
+    account, journal = Account(order()), MemoryJournal()
+    async with Watcher(account, journal=journal) as watcher:
+        watcher.events("name")
+        await polls(1)
+        await journal.forget("name")
+        watcher.events("name")
+        account.messages[1].append(sms("one", None))
+        account.change(1, has_new_sms=True)
+        await polls(2)
+        assert "name" in await journal.places()

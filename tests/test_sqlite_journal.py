@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -34,6 +34,7 @@ from smspva_async import (
     Lagged,
     OrderAdded,
     PollFailed,
+    PollRecovered,
     SmspvaClient,
     SmsReceived,
     SqliteJournal,
@@ -1016,3 +1017,22 @@ async def test_it_leaves_no_thread_and_no_file_open(path: Path) -> None:
         await journal.move({"a": 1})
         assert threads() == []
     assert descriptors() == before
+
+
+async def test_one_wrong_date_drops_nothing_and_keeps_nothing_for_ever(path: Path) -> None:
+    journal = await opened(path, keep=timedelta(days=2))
+    year = timedelta(days=365)
+
+    async def append(seq: int, at: datetime, *, failed: bool = False) -> None:
+        fields: dict[str, Any] = {"seq": seq, "id": str(seq), "at": at}
+        event = PollFailed("kind", "message", **fields) if failed else PollRecovered(0.0, **fields)
+        await journal.append([event], State(seq=seq), {})
+
+    await append(1, START + year, failed=True)  # by the local clock
+    for day in range(2):
+        await append(2 + day, START + timedelta(days=day))
+    await append(4, START + year)
+    assert len(await journal.read(0, 100)) == 4
+    for day in range(2, 9):
+        await append(3 + day, START + timedelta(days=day))
+    assert await oldest_in(journal) == 8

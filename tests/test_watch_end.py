@@ -19,6 +19,7 @@ from smspva_async import (
     OrderState,
     SmspvaClient,
     SmspvaError,
+    SmsReceived,
     Subscription,
     Watcher,
     WatcherClosed,
@@ -264,3 +265,34 @@ async def test_a_key_that_orders_refuses_twice_ends_it_although_messages_can_be_
             await watcher.wait_for_sms(1, timeout=1000)
     assert len(account.times(ORDERS)) == 3
     assert account.times(1)
+
+
+async def test_what_is_being_written_while_it_is_left_is_told_before_the_end() -> None:
+    class Slow(MemoryJournal):
+        async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+            if any(isinstance(event, SmsReceived) for event in events):
+                writing.set()
+                await may_write.wait()
+            await super().append(events, state, places)
+
+    async def consume(watcher: Watcher) -> None:
+        given.extend([event async for event in watcher.events()])
+
+    account, given = Account(order()), list[Event]()
+    writing, may_write = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        async with Watcher(account, journal=Slow()) as watcher:
+            await anyio.sleep(10)
+            tasks.start_soon(consume, watcher)
+            account.messages[1].append(sms("the last", None))
+            account.change(1, has_new_sms=True)
+            await writing.wait()
+            tasks.start_soon(_set_later, may_write)
+        assert watcher.cursor == 2
+    assert kinds(given) == ["SmsReceived"]
+
+
+async def _set_later(event: anyio.Event) -> None:
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+    event.set()

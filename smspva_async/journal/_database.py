@@ -28,6 +28,7 @@ _OURS = 0x534D5356  # "SMSV"
 _UPGRADES = [
     (
         "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, event TEXT NOT NULL)",
+        "CREATE INDEX events_by_date ON events (at)",
         "CREATE TABLE cursors (name TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE tracks (order_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, track TEXT NOT NULL)",
         (
@@ -188,8 +189,8 @@ class Database:
         if self._age is not None and (now := self._now(newest)) is not None:
             # Not as a date: there is none that long ago.
             young = now - self._age.total_seconds()
-            (first,) = connection.execute("SELECT min(seq) FROM events WHERE at >= ?", [young]).fetchone()
-            bound = max(bound, (first or newest.seq) - 1)
+            (old,) = connection.execute("SELECT max(seq) FROM events WHERE at > 0 AND at < ?", [young]).fetchone()
+            bound = max(bound, old or 0)
         bound = bound if unread is None else min(bound, unread)
         if bound <= self.oldest:
             return self.oldest
