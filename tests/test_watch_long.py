@@ -49,7 +49,7 @@ async def consume(subscription: Subscription, events: list[Event]) -> None:
 
 @pytest.mark.parametrize(
     ("orders", "days", "interval", "gap", "pause"),
-    [(3, 30, 900, 1.5, 7200), (200, 1, 120, 6, 120)],
+    [(3, 30, 900, 1.5, 7200), (200, 1, 300, 6, 120)],
     ids=["30 days", "200 orders"],
 )
 async def test_it_reports_everything_once(orders: int, days: float, interval: float, gap: float, pause: float) -> None:
