@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +38,15 @@ ORDER = Order(
     until=datetime(2030, 1, 8, 12, tzinfo=UTC),
 )
 WEEK_BEFORE = ORDER.until - timedelta(days=7)
-BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime.now(UTC), "order_id": 40300}
+BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime(2026, 1, 1, 12, tzinfo=UTC), "order_id": 40300}
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be the day of the events, also if the tests run past midnight."""
+    monkeypatch.setattr("smspva_async._lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
+
+
 NOW = f"{BASE['at'].astimezone():%H:%M:%S}"
 
 
