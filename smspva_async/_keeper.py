@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper", "Kept", "asking"]
 
-_PATIENCE = 120.0
+_ASK_AGAIN_AFTER = 120.0
 _UP = (OrderState.ACTIVE, OrderState.ACTIVATING)
 # What may be over by the next poll. An order that was just bought may not be found at first.
 _PASSING = (ConnectionFailed, RequestTimeout, UnexpectedResponse, RateLimited, OrderNotFound, TimeoutError, OSError)
@@ -76,7 +76,7 @@ class Keeper:
                 kept.asked_at = kept.failure = None
             if kept.asking:
                 continue
-            long_ago = kept.asked_at is None or now - kept.asked_at >= _PATIENCE
+            long_ago = kept.asked_at is None or now - kept.asked_at >= _ASK_AGAIN_AFTER
             if not kept.sessions:
                 # Until then a session that comes next knows that its activation was asked for.
                 if long_ago or order is None:

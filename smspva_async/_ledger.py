@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from attrs import Factory, define, field, frozen
 
+from smspva_async import _wire
 from smspva_async._reader import is_object
-from smspva_async._wire import SPENDING
 from smspva_async._worker import Worker
 from smspva_async.errors import JournalError
 
@@ -38,12 +38,12 @@ _LONGEST_HEADER = 1024
 _NUMBERS = {"id", "dcount", "rent_days"}
 # What each call can't be judged without.
 _NEEDED: Mapping[str, AbstractSet[str]] = {
-    "create": {"service"},
-    "create_multi": {"services"},
-    "add_service_to_order": {"service", "id"},
-    "prolong": {"id"},
-    "delete": {"id"},
-    "restore_user": {"id"},
+    _wire.CREATE.name: {"service"},
+    _wire.CREATE_MULTI.name: {"services"},
+    _wire.ADD_SERVICE.name: {"service", "id"},
+    _wire.PROLONG.name: {"id"},
+    _wire.DELETE.name: {"id"},
+    _wire.RESTORE.name: {"id"},
 }
 _LONGEST_DATA = 64 * 1024
 
@@ -367,7 +367,7 @@ def _entry(fields: dict[str, Any] | None) -> Begun | Ended | None:
 
 
 def _begun(fields: dict[str, Any]) -> Begun:
-    method = SPENDING[fields["method"]].name
+    method = _wire.SPENDING[fields["method"]].name
     params = {name: _text(value) for name, value in fields["params"].items()}
     if not params.keys() >= _NEEDED[method]:
         raise KeyError

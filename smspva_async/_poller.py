@@ -51,7 +51,7 @@ __all__ = ["Poller"]
 
 _log = logging.getLogger("smspva_async")
 
-_PATIENCE = 1.5
+_SLOW_ANSWER = 1.5
 _REFUSALS_TO_END = 2
 _HAIR = 1e-6  # of what rounding does to times
 
@@ -215,10 +215,11 @@ class Poller:
     def _due(self) -> float:
         """Return when the orders are to be polled next: on the grid, or sooner if somebody waits."""
         gap = self._source.gap
-        if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
-            return self._ticked + 2 * gap
         period = self._period()
-        due = self._due_on_grid() if period == self._interval else self._ticked + period
+        if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
+            due = self._ticked + 2 * gap
+        else:
+            due = self._due_on_grid() if period == self._interval else self._ticked + period
         return max(due, self._budget.orders_from(anyio.current_time(), gap))
 
     def _due_on_grid(self) -> float:
@@ -238,7 +239,7 @@ class Poller:
         calls.start_soon(self._call, calls, self._poll_orders, begun, done)
         await begun.wait()
         self._ticked = anyio.current_time()
-        with anyio.move_on_after(max(_PATIENCE, self._period() / 2)):
+        with anyio.move_on_after(max(_SLOW_ANSWER, self._period() / 2)):
             await done.wait()
 
     async def _read_lists(self, calls: TaskGroup) -> None:
@@ -301,7 +302,7 @@ class Poller:
         await begun.wait()
         began = anyio.current_time()
         # A list that doesn't come delays the others by no more than this, and the next poll not at all.
-        with anyio.move_on_after(max(min(_PATIENCE, due() - began), self._source.gap)):
+        with anyio.move_on_after(max(min(_SLOW_ANSWER, due() - began), self._source.gap)):
             await done.wait()
         return began
 

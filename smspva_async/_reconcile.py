@@ -23,7 +23,11 @@ from smspva_async.models import Order, PastOrder, Reconciliation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Evidence", "Others", "decide", "is_longer"]
+__all__ = ["LENGTHENING", "PURCHASES", "Evidence", "Others", "decide", "is_longer"]
+
+PURCHASES = frozenset({_wire.CREATE.name, _wire.CREATE_MULTI.name, _wire.ADD_SERVICE.name})
+LENGTHENING = frozenset({_wire.PROLONG.name, _wire.RESTORE.name})
+"""Calls that give an order that there was a later end."""
 
 # Only with what follows it: a number at the end of half an answer may be half a number.
 _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
@@ -130,11 +134,10 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
         # Where the list wasn't known, it may have been on it before.
         was_known = before is not None or error.listed
         return Reconciliation("done" if was_known and not _is_contested(error, evidence) else "open", (order,))
-    new = _new(error, evidence)
-    named = [order for order in new if order.id in _named(error.data)]
-    if len(named) == 1:
+    named = _named_orders(error, evidence, _WANTS_ONE)
+    if named:
         return Reconciliation("done", tuple(named))
-    candidates = [order for order in new if order.id not in _claimed(error, evidence)]
+    candidates = [order for order in _new(error, evidence) if order.id not in _claimed(error, evidence)]
     if evidence.past is not None:
         past = (evidence.past.service, _digits(evidence.past.phone))
         candidates = [order for order in candidates if (order.service, _digits(order.phone)) == past]
@@ -147,9 +150,8 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
 
 def _is_contested(error: OutcomeUnknown, evidence: Evidence) -> bool:
     """Tell whether another call may have lengthened the same order."""
-    lengthening = (_wire.PROLONG.name, _wire.RESTORE.name)
     others = (*evidence.others.open, *evidence.others.done)
-    return any(call.method in lengthening and call.params["id"] == error.params["id"] for call in others)
+    return any(call.method in LENGTHENING and call.params["id"] == error.params["id"] for call in others)
 
 
 def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
@@ -185,8 +187,7 @@ def _wanted(call: OutcomeUnknown) -> Mapping[str, int]:
         return {_WANTS_ONE: 1}
     if call.method == _wire.CREATE_MULTI.name:
         return Counter(call.params["services"].split(","))
-    is_purchase = call.method in (_wire.CREATE.name, _wire.ADD_SERVICE.name)
-    return {call.params["service"]: 1} if is_purchase else {}
+    return {call.params["service"]: 1} if call.method in PURCHASES else {}
 
 
 def _fits(call: OutcomeUnknown, order: Order) -> bool:

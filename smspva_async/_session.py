@@ -125,13 +125,3 @@ async def activated(
 
         number = await waits.within(seconds, order_id, "become active", enter())
         yield number
-
-
-def in_state(state: OrderState) -> Callable[[Event], Order | None]:
-    """Return what picks the order from an event that shows it in a state."""
-
-    def pick(event: Event) -> Order | None:
-        order: Order | None = getattr(event, "order", None)
-        return order if order is not None and order.state is state else None
-
-    return pick

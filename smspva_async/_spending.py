@@ -13,7 +13,7 @@ from attrs import define
 from smspva_async import _wire
 from smspva_async._envelope import decode
 from smspva_async._ledger import Begun, Ended
-from smspva_async._reconcile import Others, is_longer
+from smspva_async._reconcile import LENGTHENING, PURCHASES, Others, is_longer
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -41,8 +41,6 @@ _ADVICE = (
     "Don't repeat it: await client.reconcile(error) compares with the server; it stays in client.unsettled until"
     " client.settle(error)"
 )
-
-
 _VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
     "done": "done",
     "refused": "not_done",
@@ -63,7 +61,7 @@ class _Past:
     @property
     def order_id(self) -> int | None:
         """The order that it lengthened or restored."""
-        return int(self.call.params["id"]) if self.call.method in (_wire.PROLONG.name, _wire.RESTORE.name) else None
+        return int(self.call.params["id"]) if self.call.method in LENGTHENING else None
 
 
 class Spending:
@@ -205,13 +203,13 @@ class Spending:
             ended = contents.ended.get(error.call)
         past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
         past = [entry for entry in past if entry.call.call != error.call]
-        mine |= {entry.call.call: entry.call for entry in past if not entry.done and not _is_purchase(entry.call)}
+        mine |= {entry.call.call: entry.call for entry in past if not entry.done and entry.call.method not in PURCHASES}
         mine.pop(error.call, None)
         return Others(
             given,
             tuple(mine.values()),
             tuple(entry.call for entry in past if entry.done),
-            settled=tuple(entry.call for entry in past if not entry.done and _is_purchase(entry.call)),
+            settled=tuple(entry.call for entry in past if not entry.done and entry.call.method in PURCHASES),
             ahead=self._ahead,
             outcome=None if ended is None else _VERDICTS.get(ended.outcome),
             orders=None if ended is None or not ended.told else frozenset(ended.orders),
@@ -221,7 +219,7 @@ class Spending:
         """Return what a call that is over still means for others."""
         if ended.outcome == "settled":
             # A purchase may be listed late, whatever is thought of it.
-            return [_Past(call, ended.at, done=False, until=None if _is_purchase(call) else ended.at)]
+            return [_Past(call, ended.at, done=False, until=None if call.method in PURCHASES else ended.at)]
         if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
             return []
         past = _Past(call, ended.at, done=True)
@@ -346,10 +344,6 @@ class Spending:
             if self._is_closed:
                 self._ledger.flush_now()
         return ended
-
-
-def _is_purchase(call: OutcomeUnknown) -> bool:
-    return call.method in (_wire.CREATE.name, _wire.CREATE_MULTI.name, _wire.ADD_SERVICE.name)
 
 
 def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:

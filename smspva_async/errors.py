@@ -248,7 +248,7 @@ class WaitTimeout(SmspvaError, TimeoutError):
         order_id: The order that was waited on.
         state: Its state as last seen, None if the order was never listed.
         last_success: Aware UTC time of the last good `orders` poll, or None.
-        last_failure: What the last failed poll said, or None.
+        last_failure: What the last failed poll or activation said, or None.
 
     """
 

@@ -17,7 +17,7 @@ from smspva_async._cursors import Cursors
 from smspva_async._diff import State
 from smspva_async._feed import EVERYTHING, Feed
 from smspva_async._poller import Poller
-from smspva_async._session import activated, in_state
+from smspva_async._session import activated
 from smspva_async._source import polled
 from smspva_async._subscription import Subscription
 from smspva_async._waits import Waits
@@ -232,7 +232,7 @@ class Watcher:
         if known is not None and known.state is wanted and not self._feed.ended:
             return known
         with self._poller.waiting(self._poller.state_waits, order_id):
-            wait = self._waits.first(order_id, after, in_state(wanted))
+            wait = self._waits.first(order_id, after, _in_state(wanted))
             return await self._waits.within(timeout, order_id, f"be {wanted.name}", wait)
 
     async def wait_for_sms(
@@ -291,3 +291,13 @@ class Watcher:
         now = self._place(after)
         place = None if after is None else now
         return activated(self._poller, self._waits, order_id, place, _params.seconds("the timeout", timeout))
+
+
+def _in_state(state: OrderState) -> Callable[[Event], Order | None]:
+    """Return what picks the order from an event that shows it in a state."""
+
+    def pick(event: Event) -> Order | None:
+        order: Order | None = getattr(event, "order", None)
+        return order if order is not None and order.state is state else None
+
+    return pick

@@ -411,6 +411,19 @@ async def test_what_is_missing_from_an_answer_still_competes(
     assert await verdict(client, error) == ("open", [6])
 
 
+async def test_an_order_whose_row_could_not_be_read_was_given_as_well(client: SmspvaClient, edge: Edge) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
+    edge.on("orders", {"status": 1, "data": []}, {"status": 1, "data": rows})
+    good = {"id": 5, "pnumber": "79096037108", "service": "opt6", "until": 1900000000}
+    period = {"country": "RU", "dtype": "week", "dcount": "1"}
+    edge.on("create_multi", {"status": 1, "data": [good, {"id": 6, "paid": True}]}, services="opt6,opt20", **period)
+    edge.on("create", httpx.ReadError("lost"), service="opt20", **period)
+    await client.orders()
+    assert [row.order_id for row in (await client.rent_multi("RU", ["opt6", "opt20"], WEEK)).skipped] == [6]
+    error = await unknown(client.rent("RU", "opt20", WEEK))
+    assert await verdict(client, error) == ("open", [])
+
+
 async def test_a_half_answer_names_some_of_several() -> None:
     sim = Simulator()
     async with client_of(sim) as client:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -252,3 +254,26 @@ def test_outside_of_a_loop_the_clock_stands_and_a_second_loop_goes_on() -> None:
         start = sim.now
         anyio.run(wait, backend_options={"loop_factory": VirtualTimeLoop})
     assert sim.now == datetime(2026, 1, 1, 0, 3, 20, tzinfo=UTC)
+
+
+def test_virtual_time_stands_still_while_an_executor_works() -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        ticking = asyncio.ensure_future(tick())
+        may_end = threading.Event()
+        loop.call_soon(may_end.set)
+        assert await asyncio.to_thread(may_end.wait, 10)
+        assert loop.time() < 60
+        # What a later timer brings is waited for all the same.
+        may_end.clear()
+        loop.call_later(0.01, may_end.set)
+        assert await asyncio.to_thread(may_end.wait, 10)
+        await ticking
+        assert loop.time() >= 60_000
+
+    async def tick() -> None:
+        for _ in range(1000):
+            await asyncio.sleep(60)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(work())

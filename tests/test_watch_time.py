@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -330,6 +332,32 @@ async def test_with_many_orders_the_longest_unread_comes_first_and_none_waits_fo
     assert turns / (len(account.times()) - 1) == pytest.approx(share - 3, abs=0.2)  # a reserve for flags left aside
     longest = max(max(gaps(account.times(order_id))) for order_id in range(1, 101))
     assert longest <= (100 / (share - 3) + 1) * INTERVAL
+
+
+@pytest.mark.parametrize("waits", ["nobody", "somebody", "sessions"])
+async def test_polling_takes_three_quarters_of_the_pace_over_any_two_intervals(waits: str) -> None:
+    sim = Simulator()
+    orders = [sim.add_order(always_active=True).id for _ in range(60)]
+
+    async def use(watcher: Watcher, order_id: int) -> None:
+        async with watcher.activated(order_id):
+            await anyio.sleep(20)
+
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        for minute in range(20):
+            for order_id in orders[minute::7]:
+                sim.deliver(order_id, f"message {minute}")
+            if waits == "somebody" and minute == 3:
+                tasks.start_soon(partial(watcher.wait_for_sms, orders[0], match=lambda _: False, timeout=1e5))
+            for order_id in orders[minute : minute + 20] if waits == "sessions" else ():
+                await anyio.sleep(3)
+                tasks.start_soon(use, watcher, order_id)
+            await anyio.sleep(60)
+        tasks.cancel_scope.cancel()
+    times = [asked.time for asked in sim.requests]
+    most = max(bisect_left(times, time + 2 * INTERVAL - 1e-3) - place for place, time in enumerate(times))
+    assert {asked.method for asked in sim.requests} == {"orders", "sms"}
+    assert 20 <= most <= 0.75 * 2 * INTERVAL / GAP
 
 
 async def test_a_flag_that_rose_comes_before_its_turn() -> None:

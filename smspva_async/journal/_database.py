@@ -38,7 +38,7 @@ _UPGRADES = [
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
 ]
-_PATIENCE = 5.0
+_BUSY_TIMEOUT = 5.0
 _LARGEST_STEP = 86_400.0
 # SQLite's name of an error, or its beginning -> what it means here.
 _MEANINGS = {
@@ -121,9 +121,10 @@ class Database:
 
     def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move cursors, in one transaction."""
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             raise JournalError(f"the journal {self._path} isn't open; nothing was written")
-        with self._telling("can't be written", _NOTHING_LOST), self._connected() as connection:
+        with self._telling("can't be written", _NOTHING_LOST):
             saved, changes = _records.save_state(state), _records.changes(self._state, state)
             if events or places or saved != self._saved or changes.any:
                 # What brought no event is found again if a power failure takes it, so it needn't be waited for.
@@ -250,7 +251,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         _make_private(self._path)
-        return sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
     def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
         """Bring the file up to this version, and make sure that it is of this account."""
@@ -292,7 +293,7 @@ class Database:
             yield self._connection
             return
         with closing(
-            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
+            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None)
         ) as connection:
             yield connection
 

@@ -83,7 +83,7 @@ class SqliteJournal:
         try:
             opened = await self._worker.run(partial(self._database.open, account, _IN_MEMORY))
         except BaseException:
-            await finish(self.aclose)
+            await self.aclose()
             raise
         self._ring = Ring(_IN_MEMORY, opened.newest - len(opened.last))
         self._ring.extend(opened.last)
