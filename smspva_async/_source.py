@@ -43,7 +43,7 @@ class PolledSource(Protocol):
 
     @property
     def gap(self) -> float:
-        """Least seconds between two requests."""
+        """Least seconds between two requests now."""
         ...
 
     @property
