@@ -1064,7 +1064,7 @@ async def test_a_failure_that_passes_is_not_raised_inside(sim: Simulator, fault:
         sim.faults.next("activate", fault, count=count)
         sim.set_state(order_id, 0)
         with pytest.raises(WaitTimeout):
-            await number.next_sms(timeout=ACTIVATION)
+            await number.next_sms(timeout=2 * ACTIVATION)
         assert sim.faults.pending == 0
         assert number.order.state is not INACTIVE
 
