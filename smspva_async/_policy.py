@@ -1,12 +1,10 @@
-"""Decisions as pure functions: whose request comes next and how long after, when to try again, what a tick reads.
+"""Decisions as pure functions: whose request comes next and how long after, and when to try again.
 
 `Pace` and `Retry` are the settings that a user gives a client.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -17,10 +15,7 @@ from smspva_async._wire import Kind
 from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from datetime import datetime
-
-    from smspva_async._diff import Track
+    from collections.abc import Mapping
 
 __all__ = [
     "Pace",
@@ -30,7 +25,6 @@ __all__ = [
     "is_worth_retrying",
     "next_rank",
     "passed_over",
-    "plan_reads",
     "retry_delay",
     "sensible_wait",
     "shrunk",
@@ -43,7 +37,6 @@ _MOST_GROWTH = 16
 _LONGEST_GROWN_GAP = 60.0
 _SHRINKING = 0.95
 _NEARLY_BACK = 0.05
-_SHARE_OF_POLLING = 0.75
 
 
 @frozen
@@ -177,54 +170,3 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -
         return None
     backoff = min(retry.cap, retry.first * 2.0 ** min(attempt - 1, 60))
     return max(asked, backoff * (1 + chance) / 2)
-
-
-def plan_reads(
-    tracks: Mapping[int, Track], awaited: Collection[int], *, turn: int, now: datetime, period: float, gap: float
-) -> list[int]:
-    """Return the orders whose messages a tick reads, in this order.
-
-    Of every four readings the first is for an order whose flag rose since it was read, the second for one never read,
-    the third for one that somebody waits for and the fourth for any other, flags that stay up among them; where there
-    is none of a kind its turn goes to the first kind that there is. Within a kind the longest unread comes first. So
-    nothing keeps any order from its turn for ever. The fourth kind fills up polling's share of the pace, one at least.
-
-    Args:
-        tracks: What is known of each order.
-        awaited: The orders that somebody waits for.
-        turn: How many readings there were before, so that few in each tick take turns as well.
-        now: The time.
-        period: Seconds that the tick lasts.
-        gap: The least seconds between two requests.
-
-    """
-
-    def last_tried(order_id: int) -> tuple[bool, datetime | None]:
-        tried_at = tracks[order_id].tried_at
-        # In the future: the server's clock was set back since, and nobody knows when it was.
-        known = tried_at is not None and tried_at <= now
-        return (known, tried_at if known else None)
-
-    flagged: list[int] = []
-    new: list[int] = []
-    waited: list[int] = []
-    others: list[int] = []
-    for order_id, track in tracks.items():
-        failed = track.tried_at != track.read_at
-        if track.flag_rose and not failed:
-            flagged.append(order_id)
-        elif order_id in awaited:
-            waited.append(order_id)
-        elif track.tried_at is None:
-            new.append(order_id)
-        else:
-            others.append(order_id)
-    urgent = len(flagged) + len(new) + len(waited)
-    share = len(others) if gap == 0 else int(_SHARE_OF_POLLING * period / gap) - 1 - urgent
-    others = heapq.nsmallest(max(1, share), others, key=last_tried)
-    kinds = [deque(sorted(kind, key=last_tried)) for kind in (flagged, new, waited, others)]
-    plan: list[int] = []
-    while any(kinds):
-        due = kinds[(turn + len(plan)) % len(kinds)]
-        plan.append((due or next(kind for kind in kinds if kind)).popleft())
-    return plan

@@ -19,7 +19,7 @@ from attrs import define
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._keeper import Keeper, asking
-from smspva_async._policy import plan_reads
+from smspva_async._plan import Budget, Line, plan
 from smspva_async.errors import ClientClosed, InvalidKey, OrderNotFound, SmspvaError, WatcherClosed
 from smspva_async.events import Event, PollFailed, PollRecovered
 from smspva_async.models import Rows
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from smspva_async._cursors import Cursors
     from smspva_async._feed import Feed
     from smspva_async._keeper import Kept
+    from smspva_async._plan import Read
     from smspva_async._source import PolledSource
     from smspva_async.journal import Journal
     from smspva_async.models import Order
@@ -43,6 +44,7 @@ _log = logging.getLogger("smspva_async")
 
 _PATIENCE = 1.5
 _REFUSALS_TO_END = 2
+_HAIR = 1e-6  # of what rounding does to times
 
 
 @define(eq=False)
@@ -99,7 +101,9 @@ class Poller:
         self._commit = anyio.Lock()
         self._woken = anyio.Event()
         self._polling = self._reads_fail = False
-        self._turn = 0
+        self._line = Line()
+        self._budget = Budget(interval)
+        self._turn = self._in_a_row = 0
         self._reading: set[int] = set()
         self._refused = 0
         self._keeper = Keeper()
@@ -191,21 +195,25 @@ class Poller:
 
     def _period(self) -> float:
         """Return the seconds between two polls as things stand."""
-        eager = max(self._eager_interval, 2 * self._source.gap)
+        gap = self._source.gap
+        eager = max(self._eager_interval, 2 * gap)
         if not self.message_waits:
             eager = 3 * eager if self.state_waits else math.inf
-        return min(self._interval, eager)
+        return self._budget.period(min(self._interval, eager), gap)
 
     def _due(self) -> float:
         """Return when the orders are to be polled next: on the grid, or sooner if somebody waits."""
+        gap = self._source.gap
         if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
-            return self._ticked + 2 * self._source.gap
+            return self._ticked + 2 * gap
         period = self._period()
-        if period < self._interval:
-            return self._ticked + period
+        due = self._due_on_grid() if period == self._interval else self._ticked + period
+        return max(due, self._budget.orders_from(anyio.current_time(), gap))
+
+    def _due_on_grid(self) -> float:
         # Never two for ticks missed, by a suspended machine for instance: the next point of the grid is meant.
         # The hair's breadth is for a poll on a point, which rounding may put before it.
-        passed = math.floor((self._ticked - self._began + self._phase) / self._interval + 1e-6)
+        passed = math.floor((self._ticked - self._began + self._phase) / self._interval + _HAIR)
         return self._began + (passed + 1) * self._interval - self._phase
 
     # -- what --------------------------------------------------------------------------------------------------------
@@ -223,33 +231,68 @@ class Poller:
             await done.wait()
 
     async def _read_lists(self, calls: TaskGroup) -> None:
-        """Read messages until the next poll is due; what isn't begun by then is planned anew. One is read at least."""
-        plan = plan_reads(
-            self.state.tracks,
-            self.message_waits.keys(),
-            turn=self._turn,
-            now=self._clock.now(),
-            period=self._period(),
-            gap=self._source.gap,
-        )
+        """Read messages until the next poll is due; what isn't begun by then is planned anew."""
+        self._line.take_in(self.state.tracks)
+        planned = self._plan()
+        urgent = max((place for place, read in enumerate(planned) if read.flagged), default=-1)
         self._reads_fail = False
         last = -math.inf
-        for order_id in plan:
-            if order_id in self._reading:
+        for place, read in enumerate(planned):
+            if read.order_id in self._reading:
                 continue
-            # What would begin no sooner than the next poll would take its place.
-            if last + self._source.gap >= self._due():
+            # Risen flags are read before somebody who waits has the orders asked for again.
+            due = self._due_on_grid if place <= urgent else self._due
+            if not await self._may_read(last, read, due):
                 return
-            self._turn += 1
-            begun, done = anyio.Event(), anyio.Event()
-            calls.start_soon(self._call, calls, partial(self._read_list, order_id), begun, done)
-            await begun.wait()
-            last = anyio.current_time()
-            # A list that doesn't come delays the others by no more than this, and the next poll not at all.
-            with anyio.move_on_after(max(min(_PATIENCE, self._due() - last), self._source.gap)):
-                await done.wait()
+            last = await self._begin_read(calls, read, due)
             if self._reads_fail and self.state.failing_since is not None:
                 return  # the server as a whole is down
+
+    def _plan(self) -> list[Read]:
+        now, gap = anyio.current_time(), self._source.gap
+
+        def fitting(due: float) -> int:
+            return len(self._line) if gap == 0 else max(1, int((due - now) / gap))
+
+        return plan(
+            self._line,
+            self.message_waits.keys(),
+            fits=fitting(self._due()),
+            flagged_fit=fitting(self._due_on_grid()),
+            turn=self._turn,
+            in_a_row=self._in_a_row,
+        )
+
+    async def _may_read(self, last: float, read: Read, due: Callable[[], float]) -> bool:
+        """Wait until polling's share of the pace allows a reading; return False if the next poll is due sooner."""
+        while True:
+            now, gap = anyio.current_time(), self._source.gap
+            allowed = self._budget.read_from(now, gap, self._period(), flagged=read.flagged)
+            # A reading that would still hold up the next poll has time after it.
+            if max(now, last + gap, allowed) + gap > due() + _HAIR:
+                return False
+            if allowed <= now:
+                return True
+            with anyio.move_on_after(allowed - now):
+                await self._woken.wait()
+                self._woken = anyio.Event()
+
+    async def _begin_read(self, calls: TaskGroup, read: Read, due: Callable[[], float]) -> float:
+        """Read a list, or leave it to itself if it is long in coming; return when the reading began."""
+        if read.flagged:
+            self._in_a_row += 1
+        else:
+            self._turn += 1
+            self._in_a_row = 0
+            self._budget.note_in_turn(anyio.current_time())
+        begun, done = anyio.Event(), anyio.Event()
+        calls.start_soon(self._call, calls, partial(self._read_list, read.order_id), begun, done)
+        await begun.wait()
+        began = anyio.current_time()
+        # A list that doesn't come delays the others by no more than this, and the next poll not at all.
+        with anyio.move_on_after(max(min(_PATIENCE, due() - began), self._source.gap)):
+            await done.wait()
+        return began
 
     async def _call(
         self,
@@ -302,6 +345,8 @@ class Poller:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
         self.last_success = self._clock.now()
+        if not self._budget.flags_work:
+            self._budget.flags_work = any(order.has_new_sms for order in rows)
         await self._take_in(
             OrdersListed(
                 at=self.last_success,
@@ -318,6 +363,7 @@ class Poller:
             self._feed.wake()
 
     def _begin_request(self) -> int:
+        self._budget.note(anyio.current_time())
         self._requests += 1
         return self._requests
 

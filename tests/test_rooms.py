@@ -20,7 +20,7 @@ FLOORS = [
     ["_wire", "_diff"],
     ["_envelope"],
     ["_policy", "_transport"],
-    ["_pacer", "_background", "_clock", "_keeper"],
+    ["_pacer", "_background", "_clock", "_keeper", "_plan"],
     ["_worker", "_reconcile"],
     ["journal", "_ledger"],
     ["_spending", "_feed"],

@@ -67,7 +67,7 @@ async def test_a_shorter_absence_is_nothing(absences: int) -> None:
 
 
 async def test_eager_polls_make_no_absence_longer() -> None:
-    account = Account(order(1), order(2))
+    account = Account(order(1), order(2, has_new_sms=True))
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
 
         async def wait_for_ever() -> None:
