@@ -14,7 +14,7 @@ PACKAGE = Path(smspva_async.__file__).parent
 # From the ground up: a room may import what stands before it in this list, and nothing else of the package.
 FLOORS = [
     ["errors", "_codes", "_secret"],
-    ["models"],
+    ["models", "_statistics"],
     ["_params", "_reader", "_json"],
     ["events"],
     ["_wire", "_diff"],
