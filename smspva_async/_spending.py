@@ -79,6 +79,8 @@ class Spending:
         self._known: dict[int, datetime] = {}
         self._first_listed: dict[int, tuple[datetime, datetime]] = {}  # when it was asked and answered
         self._listed = False
+        self._noted: list[object] = []
+        """The orders that were noted last."""
 
     # -- the ledger --------------------------------------------------------------------------------------------------
 
@@ -188,17 +190,23 @@ class Spending:
 
     def take_note(self, method: Method[T], rows: Rows[object]) -> None:
         """Remember which orders there are."""
-        orders = [row for row in rows if isinstance(row, Order | Rental)]
-        self._known |= {order.id: order.until for order in orders}
-        if method.name == _wire.ORDERS.name:
+        is_listing = method.name == _wire.ORDERS.name
+        now = datetime.now(UTC)
+        asked = now - timedelta(seconds=rows.took)
+        # A watch is told the same again and again.
+        if not (is_listing and rows == self._noted):
+            orders = {row.id: row.until for row in rows if isinstance(row, (Order, Rental))}
+            self._known |= orders
+            if is_listing:
+                self._first_listed |= dict.fromkeys(orders.keys() - self._first_listed.keys(), (asked, now))
+            if is_listing or orders:
+                self._noted = [*rows] if is_listing else []
+        if is_listing:
             self._listed = not rows.skipped
-            now = datetime.now(UTC)
-            asked = now - timedelta(seconds=rows.took)
-            for order in orders:
-                self._first_listed.setdefault(order.id, (asked, now))
-            listed = {order.id for order in orders}
-            for past in self._past:
-                if past.done and past.until is None and past.order_id in listed and past.ended < asked:
+            awaited = [past for past in self._past if past.done and past.until is None and past.ended < asked]
+            listed = {row.id for row in rows if isinstance(row, Order)} if awaited else set[int]()
+            for past in awaited:
+                if past.order_id in listed:
                     past.until = now
 
     async def spend(
