@@ -97,6 +97,7 @@ class Caller:
         *,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
         """Call a method: wait for the pace, send, read the answer, and try again where that is safe.
 
@@ -105,6 +106,7 @@ class Caller:
             params: Its parameters.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
+            decode: Reads the answer, where the call doesn't spend.
 
         """
         began = anyio.current_time()
@@ -121,7 +123,7 @@ class Caller:
                 if begun is not None:
                     begun()
                 self._current()
-                return await self._attempt(method, params, min(self._timeout, left))
+                return await self._attempt(method, params, min(self._timeout, left), decode)
             except SmspvaError as error:
                 now = anyio.current_time()
                 error.method, error.elapsed = method.name, now - began
@@ -136,7 +138,13 @@ class Caller:
             await anyio.sleep(delay)
         raise AssertionError("the loop ends by returning or raising")
 
-    async def _attempt(self, method: Method[T], params: Mapping[str, str], timeout: float) -> T:
+    async def _attempt(
+        self,
+        method: Method[T],
+        params: Mapping[str, str],
+        timeout: float,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T],
+    ) -> T:
         async def ask(arrived: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()
