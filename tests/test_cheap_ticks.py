@@ -206,6 +206,48 @@ def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer]
         assert repr(cheap) == repr(anew)
 
 
+_FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6}}'),
+        (f'{{"lastonline":5,{_FIELDS}}}', f'{{"lastonline":6,{_FIELDS}}}'),
+        (f'{{"a":1,"lastonline": 5 ,{_FIELDS}}}', f'{{"a":1,"lastonline": 6 ,{_FIELDS}}}'),
+        *(
+            (f'{{{_FIELDS},"lastonline":5{more}}}', f'{{{_FIELDS},"lastonline":{number}{more}}}')
+            for more in (
+                "",
+                ',"lastonline":"5"',
+                ',"lastonline" :5',
+                ',"lastonlin\\u0065":5',
+                ',"x":"a,\\"lastonline\\":5"',
+                ',"lastonline":5,"y":1',
+            )
+            for number in ("6", "06", "-6", "6.5", "6e1", "999999999999", "9999999999999", "null", "[6]", "+6", " 6")
+        ),
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6,}}'),
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6x}}'),
+        (f'{{{_FIELDS},"x":"a,b","lastonline":5,"y":1}}', f'{{{_FIELDS},"x":"a,"lastonline":5,b","y":1}}'),
+        (f'{{{_FIELDS},"x":"a,\\"lastonline\\":5,"}}', f'{{{_FIELDS},"x":"a,\\"lastonline\\":6,"}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS},"x":"}},{{"}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"a":1}},5,{{"id":"x"}},{{"b":2}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"x":"}},{{","y":2}},5,{{"id":6,"a":1'),
+        (f'{{{_FIELDS},"a\\"lastonline":5}}', f'{{{_FIELDS},"a\\"lastonline":6}}'),
+        (f'{{{_FIELDS}}},{{"x":"}},{{"}} , {{"id":6}}', f'{{{_FIELDS}}},{{"x":"}},{{"b":2}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"x":[{{"id":2}},{{"id":3}}]}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"a":"}},{{"b":2}},{{"c":3}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"id":4,"x":"a}},{{b"}},7,{{"id":5}}'),
+    ],
+)
+def test_a_text_much_like_the_one_before_is_read_as_what_it_is(before: str, after: str) -> None:
+    latest = LatestOrders()
+    for text in (before, after, before, f"{before},{after}", f"{after},{before}"):
+        answer = Answer(200, "", b'{"status":1,"data":[%b]}' % text.encode())
+        assert outcome(latest, answer)[1] == outcome(None, answer)[1]
+
+
 def body(*rows: dict[str, Any]) -> Answer:
     return Answer(200, "", json.dumps({"status": 1, "data": rows}).encode())
 
