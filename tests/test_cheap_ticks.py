@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -313,7 +315,7 @@ def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news(
 # -- the reader's shortcut -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(rows_())
 def test_the_shortcut_reads_what_the_careful_way_reads(row: dict[str, Any]) -> None:
     short = read_order.shortcut(row)
@@ -374,10 +376,11 @@ _json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@pytest.mark.skipif(find_spec("orjson") is None, reason="needs the extra `fast`")
+@settings(max_examples=300, deadline=None)
 @given(_json_values, st.booleans(), st.binary(max_size=2), st.integers(0, 40))
 def test_orjson_reads_whatever_comes_as_json_does(value: Any, ascii_only: bool, slip: bytes, place: int) -> None:  # noqa: FBT001
-    quick, before = pytest.importorskip("orjson").loads, _parse.quick
+    quick, before = importlib.import_module("orjson").loads, _parse.quick
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     _parse.quick = quick
     try:
