@@ -101,6 +101,7 @@ class Caller:
         rank: Rank = Rank.FOREGROUND,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
         """Call a method: wait for the pace, send, read the answer, and try again where that is safe.
 
@@ -110,6 +111,7 @@ class Caller:
             rank: How urgent it is; a call that spends has a rank of its own.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
+            decode: Reads the answer, where the call doesn't spend.
 
         """
         if method.kind is Kind.SPEND:
@@ -129,7 +131,7 @@ class Caller:
                     if begun is not None:
                         begun()
                     self._current()
-                    return await self._attempt(method, params, turn, min(self._timeout, left))
+                    return await self._attempt(method, params, turn, min(self._timeout, left), decode)
                 finally:
                     self.pacer.leave(turn)
             except SmspvaError as error:
@@ -146,7 +148,14 @@ class Caller:
             await anyio.sleep(delay)
         raise AssertionError("the loop ends by returning or raising")
 
-    async def _attempt(self, method: Method[T], params: Mapping[str, str], turn: Turn, timeout: float) -> T:
+    async def _attempt(
+        self,
+        method: Method[T],
+        params: Mapping[str, str],
+        turn: Turn,
+        timeout: float,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T],
+    ) -> T:
         async def ask(arrived: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
+from smspva_async._latest import LatestOrders
 from smspva_async._ledger import Ledger
 from smspva_async._policy import Pace, Rank, Retry
 from smspva_async._reconcile import Evidence, decide
@@ -427,6 +428,7 @@ class PollingView:
     account: Callable[[], str]
     """Makes a fingerprint of the account, which takes a while."""
     _deadline: float
+    _latest: LatestOrders = field(factory=LatestOrders, init=False)
 
     @property
     def gap(self) -> float:
@@ -434,7 +436,9 @@ class PollingView:
         return self._caller.pacer.gap
 
     async def orders(self, begun: Callable[[], None]) -> Rows[Order]:
-        return await self._caller.call(_wire.ORDERS, {}, rank=Rank.POLLS, deadline=self._deadline, begun=begun)
+        return await self._caller.call(
+            _wire.ORDERS, {}, rank=Rank.POLLS, deadline=self._deadline, begun=begun, decode=self._latest.decode
+        )
 
     async def sms(self, order_id: int, begun: Callable[[], None]) -> Rows[Sms]:
         params = {"id": _params.order_id(order_id)}
