@@ -1,0 +1,160 @@
+"""How long a message takes from its arrival at the server to its event, in virtual time.
+
+One message a minute arrives, at random moments and for orders drawn at random, from the moment of entering, when the watch
+has yet to read each list for the first time. Nothing else is asked of the client, and an answer takes no time. Where
+somebody waits, one task waits for the message that comes next, on its order.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING
+
+import anyio
+from attrs import frozen
+
+from benchmarks.measuring import SEED, in_virtual_time, percentile, until
+from benchmarks.results import Row, at_most
+from benchmarks.server import Server
+from smspva_async import SmspvaClient, SmsReceived, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.results import Form
+    from smspva_async import Sms, Subscription
+
+__all__ = ["GAP", "Arrival", "arrivals", "rows"]
+
+GAP = 1.5
+"""The pace's default: seconds between two requests."""
+_BASELINE = "one `sms` call per order in turn, same gap, same messages"
+_SIZES = (1, 100, 1_000, 10_000)
+_FEW = 12
+_CPU_SECONDS = 80.0
+_LONG = 30 * 86_400.0
+
+
+@frozen
+class Arrival:
+    """A message to come."""
+
+    text: str
+    at: float
+    """Seconds from the beginning."""
+    place: int
+    """Which of the orders gets it."""
+
+
+def arrivals(orders: int, count: int) -> list[Arrival]:
+    """Return messages that arrive at random, one a minute, for orders drawn at random."""
+    dice = random.Random(f"{SEED} {orders}")
+    at, found = 0.0, list[Arrival]()
+    for number in range(count):
+        at += dice.expovariate(1 / 60)
+        found.append(Arrival(str(number), at, dice.randrange(orders)))
+    return found
+
+
+def rows(form: Form) -> Iterator[Row]:
+    """Measure: somebody waits, nobody waits, and a flag that fails."""
+    fewest: Mapping[int, int] = {1: 200, 100: 100, 1_000: 20, 10_000: 2}
+    for orders in _SIZES:
+        count = form.pick(full=1_000, short=fewest[orders])
+        yield from _measure(form, orders, count, awaited=True, goals={"median": 4, "99 %": 8})
+    for orders in _SIZES:
+        count = form.pick(full=1_000, short=fewest[orders])
+        yield from _measure(form, orders, count, awaited=False, goals={"99 %": 35})
+    for awaited in (False, True):
+        count = form.pick(full=1_000, short=200)
+        yield from _measure(form, _FEW, count, awaited=awaited, flags=False, goals={"99 %": 33})
+
+
+def _measure(
+    form: Form, orders: int, count: int, *, awaited: bool, flags: bool = True, goals: Mapping[str, float]
+) -> Iterator[Row]:
+    coming = arrivals(orders, count)
+    watch = _Watch(Server(orders, flags=flags), coming, form.pick(full=_CPU_SECONDS, short=math.inf))
+    took = in_virtual_time(watch.run(awaited=awaited))
+    theirs = _in_turn(orders, coming[: len(took)])
+    who = "somebody waits" if awaited else "nobody waits"
+    flag = "" if flags else ", `hasnewsms` never up"
+    for share, goal in goals.items():
+        pick = median if share == "median" else _most
+        yield Row(
+            group="From a message's arrival at the server to its event",
+            name=f"{who}, {orders:,} order{'s' if orders > 1 else ''}{flag}: {share}",
+            unit="s",
+            measured=pick(took),
+            against=pick(theirs),
+            baseline=_BASELINE,
+            goal=at_most(goal, of="measured"),
+            deterministic=True,
+            note="" if len(took) == count else f"{len(took)} messages, then time was up",
+        )
+
+
+def _most(values: Sequence[float]) -> float:
+    return percentile(values, 0.99)
+
+
+class _Watch:
+    """A watch of some messages; no more come once so many seconds of CPU are used up."""
+
+    def __init__(self, server: Server, coming: Sequence[Arrival], cpu: float) -> None:
+        self.took: dict[str, float] = {}
+        """How long each message took, by its text."""
+        self._server = server
+        self._coming = coming
+        self._used_up = time.process_time() + cpu
+
+    async def run(self, *, awaited: bool) -> list[float]:
+        """Return how long each message took, in the order of their events."""
+        async with (
+            SmspvaClient("key", transport=self._server) as client,
+            Watcher(client) as watcher,
+            anyio.create_task_group() as tasks,
+        ):
+            began = anyio.current_time()
+            events = watcher.events(after=watcher.cursor)
+            tasks.start_soon(self._listen, events, began)
+            if awaited:
+                tasks.start_soon(self._wait, watcher, events)
+            sent = await self._deliver(began)
+            await until(lambda: len(self.took) == sent)
+            tasks.cancel_scope.cancel()
+        return list(self.took.values())
+
+    async def _deliver(self, began: float) -> int:
+        for sent, arrival in enumerate(self._coming):
+            await anyio.sleep_until(began + arrival.at)
+            if time.process_time() > self._used_up:
+                return sent
+            self._server.deliver(self._server.ids[arrival.place], arrival.text)
+        return len(self._coming)
+
+    async def _listen(self, events: Subscription, began: float) -> None:
+        arrived = {arrival.text: began + arrival.at for arrival in self._coming}
+        async for event in events:
+            if isinstance(event, SmsReceived):
+                self.took[event.sms.text] = anyio.current_time() - arrived[event.sms.text]
+
+    async def _wait(self, watcher: Watcher, events: Subscription) -> None:
+        for arrival in self._coming:
+            if arrival.text not in self.took:
+                is_it = partial(_says, arrival.text)
+                order_id = self._server.ids[arrival.place]
+                await watcher.wait_for_sms(order_id, after=events.cursor, match=is_it, timeout=_LONG)
+
+
+def _says(text: str, sms: Sms) -> bool:
+    return sms.text == text
+
+
+def _in_turn(orders: int, coming: Sequence[Arrival]) -> list[float]:
+    """Return how long each message takes where the orders are read in turn, order 0 first."""
+    return [(arrival.place * GAP - arrival.at) % (orders * GAP) for arrival in coming]
