@@ -128,6 +128,7 @@ def _call(form: Form) -> Row:
         baseline="a bare `httpx` call on the same transport, for a call",
         spread=compared.spread,
         goal=at_most(1.5),
+        note="all of it, what `httpx` does for it included",
     )
 
 

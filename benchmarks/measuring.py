@@ -39,7 +39,7 @@ def in_real_time(main: Coroutine[Any, Any, T]) -> T:
 async def until(condition: Callable[[], bool]) -> None:
     """Let virtual time pass until something is the case, a day at most."""
     with anyio.fail_after(86_400):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - looking costs next to nothing
             await anyio.sleep(1)
 
 
