@@ -16,12 +16,12 @@ from benchmarks.tables import in_readme, text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["GROUPS", "README", "RESULTS", "main"]
 
 _HERE = Path(__file__).parent
-_RESULTS = _HERE / "results.json"
-_README = _HERE.parent / "README.md"
-_GROUPS = (latency, load, cpu, deliveries, memory, journal, imports)
+RESULTS = _HERE / "results.json"
+README = _HERE.parent / "README.md"
+GROUPS = (latency, load, cpu, deliveries, memory, journal, imports)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     choice.add_argument("--readme", action="store_true", help="measure nothing; show results.json in the README")
     chosen = parser.parse_args(arguments)
     if chosen.readme:
-        results = Results.from_json(json.loads(_RESULTS.read_text(encoding="utf-8")))
-        _README.write_text(in_readme(_README.read_text(encoding="utf-8"), results), encoding="utf-8")
+        results = Results.from_json(json.loads(RESULTS.read_text(encoding="utf-8")))
+        README.write_text(in_readme(README.read_text(encoding="utf-8"), results), encoding="utf-8")
         return
     results = _run(Form.SHORT if chosen.short else Form.FULL)
     print(text(results))
@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if missed:
             sys.exit(f"not reached, on any machine: {'; '.join(missed)}")
         return
-    _RESULTS.write_text(json.dumps(results.to_json(), indent=2) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(results.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _run(form: Form) -> Results:
     began = time.monotonic()
     rows = []
-    for group in _GROUPS:
+    for group in GROUPS:
         for row in group.rows(form):
             print(f"{time.monotonic() - began:6.0f} s  {row.name}", file=sys.stderr)
             rows.append(row)
