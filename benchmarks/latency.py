@@ -62,7 +62,7 @@ def arrivals(orders: int, count: int) -> list[Arrival]:
 
 def rows(form: Form) -> Iterator[Row]:
     """Measure: somebody waits, nobody waits, and a flag that fails."""
-    fewest: Mapping[int, int] = {1: 200, 100: 100, 1_000: 10, 10_000: 1}
+    fewest: Mapping[int, int] = {1: 100, 100: 40, 1_000: 10, 10_000: 1}
     for orders in _SIZES:
         count = form.pick(full=1_000, short=fewest[orders])
         yield from _measure(form, orders, count, awaited=True, goals={"median": 4, "99 %": 8})
@@ -70,7 +70,7 @@ def rows(form: Form) -> Iterator[Row]:
         count = form.pick(full=1_000, short=fewest[orders])
         yield from _measure(form, orders, count, awaited=False, goals={"99 %": 35})
     for awaited in (False, True):
-        count = form.pick(full=1_000, short=200)
+        count = form.pick(full=1_000, short=100)
         yield from _measure(form, _FEW, count, awaited=awaited, flags=False, goals={"99 %": 33})
 
 
