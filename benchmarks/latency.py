@@ -2,7 +2,8 @@
 
 One message a minute arrives, at random moments and for orders drawn at random, from the moment of entering, when the
 watch has yet to read each list for the first time. Nothing else is asked of the client, and an answer takes no time.
-Where somebody waits, one task waits for the message that comes next, on its order.
+Where somebody waits, one task waits for the message that comes next, on its order; or, for another order, for one that
+never comes, on the first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from enum import Enum
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ GAP = 1.5
 _BASELINE = "one `sms` call per order in turn, same gap, same messages"
 _SIZES = (1, 100, 1_000, 10_000)
 _FEW = 12
+_MANY = 100
 _CPU_SECONDS = 90.0
 _LONG = 30 * 86_400.0
 
@@ -60,34 +63,43 @@ def arrivals(orders: int, count: int) -> list[Arrival]:
     return found
 
 
+class _Waiting(Enum):
+    """Who waits for a message meanwhile."""
+
+    NOBODY = "nobody waits"
+    FOR_IT = "somebody waits"
+    ELSEWHERE = "somebody waits for another order"
+
+
 def rows(form: Form) -> Iterator[Row]:
     """Measure: somebody waits, nobody waits, and a flag that fails."""
     fewest: Mapping[int, int] = {1: 100, 100: 40, 1_000: 10, 10_000: 1}
     for orders in _SIZES:
         count = form.pick(full=1_000, short=fewest[orders])
-        yield from _measure(form, orders, count, awaited=True, goals={"median": 4, "99 %": 8})
+        yield from _measure(form, orders, count, _Waiting.FOR_IT, goals={"median": 4, "99 %": 8})
+    count = form.pick(full=1_000, short=fewest[_MANY])
+    yield from _measure(form, _MANY, count, _Waiting.ELSEWHERE, goals={"median": 4, "99 %": 8})
     for orders in _SIZES:
         count = form.pick(full=1_000, short=fewest[orders])
-        yield from _measure(form, orders, count, awaited=False, goals={"99 %": 35})
-    for awaited in (False, True):
+        yield from _measure(form, orders, count, _Waiting.NOBODY, goals={"99 %": 35})
+    for waiting in _Waiting:
         count = form.pick(full=1_000, short=100)
-        yield from _measure(form, _FEW, count, awaited=awaited, flags=False, goals={"99 %": 33})
+        yield from _measure(form, _FEW, count, waiting, flags=False, goals={"99 %": 33})
 
 
 def _measure(
-    form: Form, orders: int, count: int, *, awaited: bool, flags: bool = True, goals: Mapping[str, float]
+    form: Form, orders: int, count: int, waiting: _Waiting, *, flags: bool = True, goals: Mapping[str, float]
 ) -> Iterator[Row]:
     coming = arrivals(orders, count)
     watch = _Watch(Server(orders, flags=flags), coming, form.pick(full=_CPU_SECONDS, short=math.inf))
-    took = in_virtual_time(watch.run(awaited=awaited))
+    took = in_virtual_time(watch.run(waiting))
     theirs = in_turn(orders, coming[: len(took)])
-    who = "somebody waits" if awaited else "nobody waits"
     flag = "" if flags else ", `hasnewsms` never up"
     for share, goal in goals.items():
         pick = median if share == "median" else _most
         yield Row(
             group="From a message's arrival at the server to its event",
-            name=f"{who}, {orders:,} order{'s' if orders > 1 else ''}{flag}: {share}",
+            name=f"{waiting.value}, {orders:,} order{'s' if orders > 1 else ''}{flag}: {share}",
             unit="s",
             measured=pick(took),
             against=pick(theirs),
@@ -112,7 +124,7 @@ class _Watch:
         self._coming = coming
         self._used_up = time.process_time() + cpu
 
-    async def run(self, *, awaited: bool) -> list[float]:
+    async def run(self, waiting: _Waiting) -> list[float]:
         """Return how long each message took, in the order of their events."""
         async with (
             SmspvaClient("key", transport=self._server) as client,
@@ -122,8 +134,10 @@ class _Watch:
             began = anyio.current_time()
             events = watcher.events(after=watcher.cursor)
             tasks.start_soon(self._listen, events, began)
-            if awaited:
+            if waiting is _Waiting.FOR_IT:
                 tasks.start_soon(self._wait, watcher, events)
+            elif waiting is _Waiting.ELSEWHERE:
+                tasks.start_soon(self._wait_elsewhere, watcher)
             sent = await self._deliver(began)
             await until(lambda: len(self.took) == sent)
             tasks.cancel_scope.cancel()
@@ -149,6 +163,9 @@ class _Watch:
                 is_it = partial(_says, arrival.text)
                 order_id = self._server.ids[arrival.place]
                 await watcher.wait_for_sms(order_id, after=events.cursor, match=is_it, timeout=_LONG)
+
+    async def _wait_elsewhere(self, watcher: Watcher) -> None:
+        await watcher.wait_for_sms(self._server.ids[0], match=partial(_says, "never sent"), timeout=_LONG)
 
 
 def _says(text: str, sms: Sms) -> bool:
