@@ -115,7 +115,7 @@ def _most(values: Sequence[float]) -> float:
 
 
 class _Watch:
-    """A watch of some messages; no more come once so many seconds of CPU are used up."""
+    """A watch of some messages; once so many seconds of CPU are used up, no more than the first comes."""
 
     def __init__(self, server: Server, coming: Sequence[Arrival], cpu: float) -> None:
         self.took: dict[str, float] = {}
@@ -146,7 +146,7 @@ class _Watch:
     async def _deliver(self, began: float) -> int:
         for sent, arrival in enumerate(self._coming):
             await anyio.sleep_until(began + arrival.at)
-            if time.process_time() > self._used_up:
+            if sent and time.process_time() > self._used_up:
                 return sent
             self._server.deliver(self._server.ids[arrival.place], arrival.text)
         return len(self._coming)
