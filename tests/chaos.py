@@ -7,6 +7,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 KEY = "key-of-the-chaos"
 INTERVAL = 0.05
 WEEK = Period.weeks(1)
+_BEGIN, _END = "\x02", "\x03"
 
 # Forked from a process that has this module already, so that a program runs at once.
 _processes = multiprocessing.get_context("forkserver")
@@ -55,6 +57,17 @@ def impatient_client(url: str, ledger: Path | None = None) -> SmspvaClient:
     return SmspvaClient(KEY, base_url=url, pace=Pace(gap=0.001), retry=Retry(attempts=1), timeout=0.2, ledger=ledger)
 
 
+def tell(report: int, *told: str) -> None:
+    """Write something down, where a kill may cut it short: a record without an end doesn't count."""
+    os.write(report, "".join(f"{_BEGIN}{text}{_END}" for text in told).encode())
+
+
+def told(report: Path) -> list[str]:
+    """Return what was written down whole."""
+    text = report.read_text(errors="replace") if report.exists() else ""
+    return re.findall(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}", text)
+
+
 def watch(url: str, journal: Path, report: Path) -> None:
     """Watch, and write down each event that is given."""
 
@@ -62,8 +75,7 @@ def watch(url: str, journal: Path, report: Path) -> None:
         with report.open("a") as reported:
             async with impatient_client(url) as client, watcher(client, journal) as watch:
                 async for event in watch.events("the consumer"):
-                    # One write, so that a kill leaves a line whole or not at all.
-                    os.write(reported.fileno(), f"{json.dumps(event_to_dict(event))}\n".encode())
+                    tell(reported.fileno(), json.dumps(event_to_dict(event)))
 
     asyncio.run(main())
 
@@ -94,6 +106,6 @@ def rent(url: str, ledger: Path, report: Path) -> None:
                         given = [rental.id for rental in await client.rent_multi("RU", ["opt16", "opt20"], WEEK)]
                     case _:
                         given = [(await client.rent("RU", chance.choice(["opt16", "opt20"]), WEEK)).id]
-            os.write(reported, "".join(f"{order_id}\n" for order_id in given).encode())
+            tell(reported, *map(str, given))
 
     asyncio.run(main())

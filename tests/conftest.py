@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import pytest
 from trio.testing import MockClock
 
@@ -13,17 +15,36 @@ from tests.edge import Edge
 from tests.watching import START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from smspva_async import SmspvaClient
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    """Run each `anyio` test on both event loops, whose clocks jump instead of waiting."""
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, object]]:
+    """Run each `anyio` test on both event loops, whose clocks jump instead of waiting, but not over a thread's work."""
     if request.param == "asyncio":
         return "asyncio", {"loop_factory": VirtualTimeLoop}
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
+    clock = MockClock(autojump_threshold=0)
+    monkeypatch.setattr("anyio.to_thread.run_sync", _stopping(clock, anyio.to_thread.run_sync))
+    return "trio", {"clock": clock}
+
+
+def _stopping(clock: MockClock, run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return the same, with the clock standing still meanwhile, as asyncio's virtual one does by itself."""
+    under_way = 0
+
+    async def stopping(*arguments: Any, **options: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        clock.autojump_threshold = math.inf
+        try:
+            return await run(*arguments, **options)
+        finally:
+            under_way -= 1
+            clock.autojump_threshold = math.inf if under_way else 0
+
+    return stopping
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], VirtualTimeLoop]]:

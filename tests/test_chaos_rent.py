@@ -36,7 +36,6 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path
         sim.set_offer("RU", service, count=10**6)
     sim.add_order()  # bought long ago, and by nobody here
     ledger, report = tmp_path / "ledger", tmp_path / "report"
-    report.touch()
     async with Served(sim) as server:
         sim.faults.rate(0.3, kinds=KINDS, methods=["create", "create_multi"])
         for _ in range(KILLS):
@@ -46,7 +45,7 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path
         sim.faults.clear()
 
         bought = {order.id for order in sim.orders[1:]}
-        returned = [int(line) for line in report.read_text().splitlines()]
+        returned = [int(order_id) for order_id in chaos.told(report)]
         candidates: set[int] = set()
         async with chaos.impatient_client(server.url, ledger) as client:
             unsettled: list[OutcomeUnknown] = list(client.unsettled)

@@ -67,7 +67,7 @@ class World:
 
 
 def reported(report: Path) -> list[Event]:
-    return [event_from_dict(json.loads(line)) for line in report.read_text().splitlines()]
+    return [event_from_dict(json.loads(event)) for event in chaos.told(report)]
 
 
 async def until(condition: Callable[[], bool]) -> None:
