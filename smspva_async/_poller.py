@@ -455,8 +455,7 @@ class Poller:
         self._take(state)
 
     def _take(self, state: State) -> None:
-        if state.tracks is not self.state.tracks:
-            self.orders = MappingProxyType({order_id: track.order for order_id, track in state.tracks.items()})
+        self.orders = MappingProxyType(state.orders)
         self.state = state
         baseline = _baseline(state)
         if (state.seq, baseline) != (self._feed.newest, self._feed.baseline):

@@ -234,7 +234,8 @@ class Spending:
     def take_note(self, method: Method[T], rows: Rows[object]) -> None:
         """Remember which orders there are."""
         # A watch is told the same again and again: the very same objects.
-        new = [row for row in rows if isinstance(row, (Order, Rental)) and self._known.get(row.id) is not row.until]
+        orders = cast("Sequence[Order | Rental]", rows) if rows and isinstance(rows[0], (Order, Rental)) else ()
+        new = [order for order in orders if self._known.get(order.id) is not order.until]
         self._known |= {order.id: order.until for order in new}
         if method.name == _wire.ORDERS.name:
             self._listed = not rows.skipped

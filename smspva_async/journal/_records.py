@@ -41,7 +41,7 @@ def load_event(text: str) -> Event:
 
 
 def save_state(state: State) -> str:
-    """Return a state without its tracks as JSON."""
+    """Return a state without its orders as JSON."""
     _register()
     return json.dumps(_json.write(state, State))
 
@@ -57,7 +57,8 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
         track = cast("Track", _json.read(json.loads(text), Track))
         loaded[bool(gone)][order_id] = evolve(track, counts=counts.get(order_id, {}))
     state = cast("State", _json.read(json.loads(saved), State))
-    return evolve(state, tracks=loaded[False], gone=loaded[True])
+    orders = {order_id: track.order for order_id, track in loaded[False].items()}
+    return evolve(state, tracks=loaded[False], gone=loaded[True], orders=orders)
 
 
 @frozen
@@ -115,7 +116,7 @@ def _load_key(saved: str) -> MessageKey:
 @cache
 def _register() -> None:
     converter = _json.converter()
-    for kind, apart in ((State, ("tracks", "gone")), (Track, ("counts",))):
+    for kind, apart in ((State, ("tracks", "gone", "orders")), (Track, ("counts",))):
         omitted: dict[str, Any] = dict.fromkeys(apart, override(omit=True))
         converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **omitted))
         converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **omitted))
