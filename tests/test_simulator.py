@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -275,5 +277,19 @@ def test_virtual_time_stands_still_while_an_executor_works() -> None:
         for _ in range(1000):
             await asyncio.sleep(60)
 
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(work())
+
+
+def test_virtual_time_stands_still_while_threads_end() -> None:
+    class Slow(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+            time.sleep(0.03)
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_default_executor(Slow())
+
+    # asyncio gives them five minutes, and warns.
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(work())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
@@ -67,6 +68,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _finish_work(self, _: object) -> None:
         self._jumping.at_work -= 1
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """End the default executor's threads, as asyncio does, while the virtual clock stands still."""
+        self._jumping.at_work += 1
+        try:
+            if sys.version_info < (3, 12):
+                await super().shutdown_default_executor()
+            else:
+                await super().shutdown_default_executor(timeout)
+        finally:
+            self._jumping.at_work -= 1
 
     def time(self) -> float:
         """Return the virtual clock's seconds; it starts at 0."""
