@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LatestOrders"]
 
-_Frame: TypeAlias = tuple[bytes, ...]
 _Row: TypeAlias = Order | SkippedRow
 
 _HOLE = b'"the rows"'
 # What follows it holds no backslash, so no name in escapes.
-_ONLINE = re.compile(rb'(.*, ?"lastonline": ?)([1-9][0-9]{0,11})(,[^\\]*)?', re.DOTALL)
+_ONLINE = re.compile(rb'.*, ?"lastonline": ?([1-9][0-9]{0,11})(?:,[^\\]*)?', re.DOTALL)
 _names = [attribute.name for attribute in fields(Order)]
 _before_last_online = attrgetter(*_names[: _names.index("last_online")])
 
@@ -42,8 +41,8 @@ class LatestOrders:
     def __init__(self) -> None:
         self._body: bytes | None = None
         self._value = Rows[Order]()
-        self._known: dict[_Frame, tuple[bytes, _Row]] = {}
-        """What stands around a row's `lastonline` -> its digits, and what was read."""
+        self._known: dict[bytes, _Row] = {}
+        """A row's text -> what was read, in the answer's order."""
 
     def decode(self, method: Method[Rows[Order]], params: Params, answer: Answer) -> Rows[Order]:
         """Return what the answer says; raises what `decode` raises."""
@@ -51,7 +50,8 @@ class LatestOrders:
             return decode(method, params, answer)
         if answer.body == self._body:
             known = self._value
-            return Rows(known, skipped=known.skipped, date=answer.date, took=answer.took, extra=known.extra)
+            date, took = answer.date, answer.took
+            return Rows(known, skipped=known.skipped, date=date, took=took, extra=known.extra, repeated=True)
         value = self._by_rows(method, params, answer)
         if value is None:
             value, self._known = decode(method, params, answer), {}
@@ -68,45 +68,50 @@ class LatestOrders:
             return None
         around = body[: begin - 1], body[end + 1 :]
         rows = body[begin + 1 : end - 1].split(between)
-        frames = [_frame(row) for row in rows]
-        read = [self._recall(frame, digits) for frame, digits in frames]
-        new = [number for number, known in enumerate(read) if known is None]
+        read = self._recall(rows)
+        new = [place for place, row in enumerate(read) if row is None]
         try:
             # Parsed by itself each part must be right, and stand where the whole has it.
             if parse(_HOLE.join(around)).get("data") != parse(_HOLE):
                 return None
             value = decode(method, params, evolve(answer, body=b"[]".join(around)))
-            for number, item in zip(new, _flat(between, [rows[number] for number in new]), strict=True):
-                read[number] = read_row(item, _wire.read_order, "id")
+            for place, item in zip(new, _flat(between, [rows[place] for place in new]), strict=True):
+                read[place] = read_row(item, _wire.read_order, "id")
             good, skipped = gather(row for row in read if row is not None)
         except (ValueError, AttributeError, RecursionError, SmspvaError):
             return None  # whatever is wrong is told by `decode` itself
-        self._known = {frame: (digits, row) for (frame, digits), row in zip(frames, read, strict=True) if row}
+        self._known = {text: row for text, row in zip(rows, read, strict=True) if row is not None}
         value[:], value.skipped = good, tuple(skipped)
         return value
 
-    def _recall(self, frame: _Frame, digits: bytes) -> _Row | None:
-        """Return what a row is if it was there before, except for its `lastonline` perhaps, which changes most."""
-        before, row = self._known.get(frame, (b"", None))
-        if before == digits or row is None:
-            return row
-        try:
-            return _seen_online(row, utc(int(digits))) if isinstance(row, Order) else None
-        except (OverflowError, ValueError, OSError):
-            return None
+    def _recall(self, rows: list[bytes]) -> list[_Row | None]:
+        """Return what the rows are that were there before, but perhaps for `lastonline`, which changes most."""
+        read = [*map(self._known.get, rows)]
+        if len(rows) == len(self._known):
+            for place, (before, known) in enumerate(self._known.items()):
+                if read[place] is None and isinstance(known, Order):
+                    read[place] = _seen_since(known, before, rows[place])
+        return read
 
 
-def _frame(row: bytes) -> tuple[_Frame, bytes]:
-    """Return what stands around a row's `lastonline`, and its digits; without them if it isn't a field like that.
+def _seen_since(order: Order, before: bytes, row: bytes) -> Order | None:
+    """Return an order whose row differs from the one before in its `lastonline` alone; None if it may differ in more.
 
     Where a comma and a quotation mark stand before a field's name, in a row that is right, they do begin a field: in a
     string the mark would have a backslash. The last field of that name counts, so that none may follow.
     """
     found = _ONLINE.fullmatch(row)
     if found is None:
-        return (row,), b""
-    head, digits, tail = found.groups(b"")
-    return ((row,), b"") if b'"lastonline"' in tail else ((head, tail), digits)
+        return None
+    begin, end = found.span(1)
+    tail = row[end:]
+    same = before.startswith(row[:begin]) and before.endswith(tail) and b'"lastonline"' not in tail
+    if not (same and before[begin : len(before) - len(tail)].isdigit()):
+        return None
+    try:
+        return _seen_online(order, utc(int(found[1])))
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _seen_online(order: Order, at: datetime) -> Order:

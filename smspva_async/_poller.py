@@ -357,7 +357,7 @@ class Poller:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
         self.last_success = self._clock.now()
-        if not self._budget.flags_work:
+        if not (self._budget.flags_work or rows.repeated):
             self._budget.flags_work = any(order.has_new_sms for order in rows)
         await self._take_in(
             OrdersListed(

@@ -233,8 +233,9 @@ class Spending:
 
     def take_note(self, method: Method[T], rows: Rows[object]) -> None:
         """Remember which orders there are."""
-        # A watch is told the same again and again: the very same objects.
-        orders = cast("Sequence[Order | Rental]", rows) if rows and isinstance(rows[0], (Order, Rental)) else ()
+        has_new = rows and not rows.repeated and isinstance(rows[0], (Order, Rental))
+        orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
+        # A watch is told of the same orders again and again.
         new = [order for order in orders if self._known.get(order.id) is not order.until]
         self._known |= {order.id: order.until for order in new}
         if method.name == _wire.ORDERS.name:
