@@ -20,7 +20,8 @@ from smspva_async._background import finish
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._keeper import Keeper, asking
-from smspva_async._plan import Budget, Line, plan
+from smspva_async._plan import Budget, Line, plan, turns_of_all
+from smspva_async._statistics import WatchStatistics
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -120,6 +121,7 @@ class Poller:
         self._keeper = Keeper()
         self._looks: list[Look] = []
         self._requests = self._orders_begun = 0
+        self._polls = self._reads = self._failures = 0
         self._calls: TaskGroup | None = None
 
     # -- what others do to it ----------------------------------------------------------------------------------------
@@ -195,6 +197,22 @@ class Poller:
             self.last_failure = str(error) or type(error).__name__
             self._feed.wake()
 
+    def statistics(self) -> WatchStatistics:
+        """Return how things stand."""
+        period, gap = self._period(), self._source.gap
+        self._line.take_in(self.state.tracks)
+        turns = turns_of_all(self._line.sizes(self.message_waits.keys()))
+        return WatchStatistics(
+            orders=len(self.state.tracks),
+            waiting={"message": self.message_waits.total(), "state": self.state_waits.total()},
+            polls=self._polls,
+            reads=self._reads,
+            failures=self._failures,
+            period=period,
+            turn=self._budget.seconds(turns, period, gap, flags_rise=False),
+            worst_case=self._budget.seconds(turns, period, gap, flags_rise=True),
+        )
+
     # -- when --------------------------------------------------------------------------------------------------------
 
     async def _sleep(self) -> None:
@@ -252,6 +270,8 @@ class Poller:
         for place, read in enumerate(planned):
             if read.order_id in self._reading:
                 continue
+            if place < urgent and not read.flagged and self._budget.next_in_turn > anyio.current_time():
+                continue  # flags don't wait for it
             # Risen flags are read before somebody who waits has the orders asked for again.
             due = self._due_on_grid if place <= urgent else self._due
             if not await self._may_read(last, read, due):
@@ -296,7 +316,7 @@ class Poller:
         else:
             self._turn += 1
             self._in_a_row = 0
-            self._budget.note_in_turn(anyio.current_time())
+            self._budget.note_in_turn(anyio.current_time(), self._source.gap, self._period())
         begun, done = anyio.Event(), anyio.Event()
         calls.start_soon(self._call, calls, partial(self._read_list, read.order_id), begun, done)
         await begun.wait()
@@ -353,6 +373,7 @@ class Poller:
             await self._take_failure(error, None)
             return
         self._refused = 0
+        self._polls += 1
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
@@ -405,6 +426,7 @@ class Poller:
                 self._tell_lookers(order_id, number)  # a refusal is an answer, and may last until it is active
             return
         self._reads_fail = False
+        self._reads += 1
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
         at = self._clock.now()
@@ -425,6 +447,7 @@ class Poller:
         """Take in a failed poll; raise what ends the watch."""
         if isinstance(error, ClientClosed):
             raise error
+        self._failures += 1
         told = str(error) or type(error).__name__
         self.last_failure = told
         at, kind = self._clock.now(), type(error).__name__
