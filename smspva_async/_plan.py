@@ -199,7 +199,7 @@ class Budget:
         """Take note that a list is read in turn from now on."""
         spread = self._spread(gap, period)
         # By plan rather than from the last, so that one which had to wait for its tick doesn't delay all others.
-        self.next_in_turn = max(self.next_in_turn, now - spread) + spread
+        self.next_in_turn = (self.next_in_turn if now < self.next_in_turn + spread else now) + spread
 
     def _spread(self, gap: float, period: float) -> float:
         """Return the seconds between readings in turn; 0 where they needn't be spread out.
@@ -233,7 +233,8 @@ class Budget:
             reads = min(reads, self.reads(self._interval, gap) / (_FLAGGED_IN_A_ROW + 1))
         polls = math.ceil(turns / (reads * period / self.window(gap)))
         # What is read first after one poll may be last after the next, and others may come in between.
-        return polls * period + (_GRID_POLLS + _RESERVE) * gap + (self._interval if flags_rise else 0.0)
+        slack = (_GRID_POLLS + _RESERVE) * gap + self._spread(gap, period)
+        return polls * period + slack + (self._interval if flags_rise else 0.0)
 
     def orders_from(self, now: float, gap: float) -> float:
         """Return when the orders may be asked for."""

@@ -270,11 +270,12 @@ class Poller:
         for place, read in enumerate(planned):
             if read.order_id in self._reading:
                 continue
-            if place < urgent and not read.flagged and self._budget.next_in_turn > anyio.current_time():
-                continue  # flags don't wait for it
+            among_flagged = place <= urgent
+            if among_flagged and not read.flagged and self._budget.next_in_turn > anyio.current_time():
+                continue  # it isn't due yet
             # Risen flags are read before somebody who waits has the orders asked for again.
-            due = self._due_on_grid if place <= urgent else self._due
-            if not await self._may_read(last, read, due):
+            due = self._due_on_grid if among_flagged else self._due
+            if not await self._may_read(last, due, among_flagged=among_flagged):
                 return
             last = await self._begin_read(calls, read, due)
             if self._reads_fail and self.state.failing_since is not None:
@@ -295,11 +296,11 @@ class Poller:
             in_a_row=self._in_a_row,
         )
 
-    async def _may_read(self, last: float, read: Read, due: Callable[[], float]) -> bool:
+    async def _may_read(self, last: float, due: Callable[[], float], *, among_flagged: bool) -> bool:
         """Wait until polling's share of the pace allows a reading; return False if the next poll is due sooner."""
         while True:
             now, gap = anyio.current_time(), self._source.gap
-            allowed = self._budget.read_from(now, gap, self._period(), flagged=read.flagged)
+            allowed = self._budget.read_from(now, gap, self._period(), flagged=among_flagged)
             # A reading that would still hold up the next poll has time after it.
             if max(now, last + gap, allowed) + gap > due() + _HAIR:
                 return False
