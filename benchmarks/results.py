@@ -14,6 +14,8 @@ from typing import Literal, TypeVar
 from attrs import frozen
 from cattrs import Converter
 
+from smspva_async._parse import quick
+
 __all__ = ["Form", "Goal", "Machine", "Results", "Row", "at_least", "at_most"]
 
 T = TypeVar("T")
@@ -97,7 +99,7 @@ class Machine:
             cpu=_cpu(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             system=platform.system(),
-            python=f"{platform.python_implementation()} {platform.python_version()}",
+            python=f"{platform.python_implementation()} {platform.python_version()}{' and orjson' if quick else ''}",
         )
 
 

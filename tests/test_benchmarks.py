@@ -80,7 +80,7 @@ def test_a_full_run_is_written_down_and_shown_in_the_readme(
     runner.main([])
     plain = json.loads((tmp_path / "results.json").read_text())
     assert (plain["rows"][0]["ratio"], plain["rows"][0]["reached"]) == (0.25, True)
-    assert plain["machine"]["python"].endswith(sys.version.split()[0])
+    assert sys.version.split()[0] in plain["machine"]["python"]
     runner.main(["--readme"])
     runner.main(["--readme"])
     assert (tmp_path / "README.md").read_text().count("| a row | 1 s | 4 s | 0.25x | <= 2x | yes |") == 1
