@@ -7,6 +7,7 @@ from smspva_async._codes import extract_code
 from smspva_async._policy import Pace, Retry
 from smspva_async._session import ActiveNumber
 from smspva_async._source import Source
+from smspva_async._statistics import ClientStatistics, WatchStatistics
 from smspva_async._subscription import Subscription
 from smspva_async.client import SmspvaClient
 from smspva_async.errors import (
@@ -65,6 +66,7 @@ __all__ = [
     "ActiveNumber",
     "ApiError",
     "ClientClosed",
+    "ClientStatistics",
     "ConnectionFailed",
     "Country",
     "CursorTaken",
@@ -111,6 +113,7 @@ __all__ = [
     "Subscription",
     "UnexpectedResponse",
     "WaitTimeout",
+    "WatchStatistics",
     "Watcher",
     "WatcherClosed",
     "event_from_dict",

@@ -6,17 +6,18 @@ import itertools
 import logging
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
 from smspva_async._envelope import decode
 from smspva_async._pacer import Pacer
-from smspva_async._policy import Retry, is_worth_retrying, retry_delay
+from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
 from smspva_async._spending import Spending
+from smspva_async._statistics import ClientStatistics
 from smspva_async._wire import Kind, Method
-from smspva_async.errors import ClientClosed, SmspvaError
+from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Caller:
         self._session: Session | None = None
         self._entered = self._closed = False
         self._warned: deque[str] = deque(maxlen=_ROWS_REMEMBERED)
+        self._requests: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
 
     async def open(self) -> None:
         """Open for one context; a call outside of any opens by itself."""
@@ -87,7 +90,6 @@ class Caller:
         if self._closed:
             raise ClientClosed("the client is closed; nothing was sent")
         if self._session is None:
-            self.pacer.renew()
             self._session = self._connect()
         return self._session
 
@@ -96,18 +98,24 @@ class Caller:
         method: Method[T],
         params: Mapping[str, str],
         *,
+        rank: Rank = Rank.FOREGROUND,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
         """Call a method: wait for the pace, send, read the answer, and try again where that is safe.
 
         Args:
             method: Which.
             params: Its parameters.
+            rank: How urgent it is; a call that spends has a rank of its own.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
+            decode: Reads the answer, where the call doesn't spend.
 
         """
+        if method.kind is Kind.SPEND:
+            rank = Rank.SPENDING
         began = anyio.current_time()
         left = deadline
         for attempt in itertools.count(1):
@@ -117,15 +125,15 @@ class Caller:
                 await self.spending.open()
                 if method.kind is not Kind.SPEND:
                     await self.spending.flush()
-                turn = await self.pacer.wait()
+                turn = await self.pacer.wait(rank)
                 try:
                     sent = anyio.current_time()
                     if begun is not None:
                         begun()
                     self._current()
-                    return await self._attempt(method, params, min(self._timeout, left), turn)
+                    return await self._attempt(method, params, turn, min(self._timeout, left), decode)
                 finally:
-                    turn.end()
+                    self.pacer.leave(turn)
             except SmspvaError as error:
                 now = anyio.current_time()
                 error.method, error.elapsed = method.name, now - began
@@ -140,20 +148,53 @@ class Caller:
             await anyio.sleep(delay)
         raise AssertionError("the loop ends by returning or raising")
 
-    async def _attempt(self, method: Method[T], params: Mapping[str, str], timeout: float, turn: Turn) -> T:
+    async def _attempt(
+        self,
+        method: Method[T],
+        params: Mapping[str, str],
+        turn: Turn,
+        timeout: float,
+        decode: Callable[[Method[T], Mapping[str, str], Answer], T],
+    ) -> T:
         async def ask(arrived: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()
-            turn.begin()
+            self.pacer.begin(turn)
+            self._requests[method.name] += 1
             query = {"method": method.name, **params}
             return await session.get(query, keyed=method.needs_key, timeout=timeout, arrived=arrived)
 
-        if method.kind is Kind.SPEND:
-            value = await self.spending.spend(method, params, ask)
-        else:
-            value = decode(method, params, await ask(None))
+        try:
+            if method.kind is Kind.SPEND:
+                value = await self.spending.spend(method, params, ask)
+            else:
+                value = decode(method, params, await ask(None))
+        except SmspvaError as error:
+            if turn.number:
+                self._take_failure(turn, error)
+            raise
+        self.pacer.answered(turn)
         self._take_note(method, value)
         return value
+
+    def _take_failure(self, turn: Turn, error: SmspvaError) -> None:
+        """Count the failure of a request, and do as the server asks in it."""
+        self._errors[type(error).__name__] += 1
+        if isinstance(error, RateLimited):
+            self.pacer.refused(turn)
+        elif isinstance(error, ApiError):
+            self.pacer.answered(turn)
+        failure = error.__cause__ if isinstance(error, OutcomeUnknown) else error
+        self.pacer.hold(sensible_wait(failure))
+
+    def statistics(self) -> ClientStatistics:
+        """Return how things stand."""
+        return ClientStatistics(
+            requests=dict(self._requests),
+            waiting=self.pacer.waiting(),
+            gap=self.pacer.gap,
+            errors=dict(self._errors),
+        )
 
     def _take_note(self, method: Method[T], value: T) -> None:
         """Remember which orders there are, and warn of rows that can't be read, once for each."""

@@ -11,9 +11,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter, is_
 from typing import Any, TypeAlias
 
-from attrs import Factory, evolve, field, frozen
+from attrs import Factory, evolve, field, fields, frozen
 
 from smspva_async.events import (
     Event,
@@ -32,7 +33,10 @@ __all__ = ["Failed", "NoSuchOrder", "Observation", "OrdersListed", "SmsListed", 
 
 _ROWS_REMEMBERED = 1024
 _POLLS_TO_BE_GONE = 3
-_UPDATED = ("service", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
+_PASSING = ("last_online", "extra")
+_state = attrgetter("state", "raw_state")
+_updated = attrgetter("service", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
+_all_but_passing = attrgetter(*(attribute.name for attribute in fields(Order) if attribute.name not in _PASSING))
 
 MessageKey: TypeAlias = tuple[str, str | None, datetime | None]
 
@@ -42,6 +46,7 @@ class Track:
     """What is remembered of an order."""
 
     order: Order
+    """As it was when more than `last_online` or `extra` last changed, so that nothing is written for those alone."""
     seen_at: datetime
     """When it was first seen."""
     counts: Mapping[MessageKey, int] = field(factory=dict[MessageKey, int])
@@ -85,6 +90,14 @@ class State:
     """When `orders` began to fail."""
     skipped: tuple[str, ...] = ()
     """Fingerprints of the rows last reported as unreadable."""
+    orders: Mapping[int, Order] = field(
+        default=Factory(
+            lambda state: {order_id: track.order for order_id, track in state.tracks.items()}, takes_self=True
+        ),
+        eq=False,
+        repr=False,
+    )
+    """The tracked orders as last seen."""
 
 
 @frozen(kw_only=True)
@@ -164,9 +177,9 @@ def step(state: State, observation: Observation) -> tuple[State, Sequence[Event]
             return _sms_listed(state, observation)
         case NoSuchOrder(order_id=order_id) if order_id in state.tracks and state.tracks[order_id].missing_polls:
             events = _Events(state, observation.at)
-            tracks, gone = dict(state.tracks), dict(state.gone)
-            _remove(order_id, observation.at, events, tracks, gone)
-            return events.into(state, tracks=tracks, gone=gone)
+            tracks, gone, orders = dict(state.tracks), dict(state.gone), dict(state.orders)
+            _remove(orders.pop(order_id), observation.at, events, tracks, gone)
+            return events.into(state, tracks=tracks, gone=gone, orders=orders)
         case NoSuchOrder() | Failed():
             return _failed(state, observation)
 
@@ -182,39 +195,69 @@ def _orders_listed(state: State, seen: OrdersListed) -> tuple[State, Sequence[Ev
     first = state.since is None
     since = seen.asked_at.replace(microsecond=0) if state.since is None else state.since
     tracks, gone = dict(state.tracks), dict(state.gone)
-    listed = {order.id: order for order in seen.orders}
-    for order_id, order in listed.items():
-        track = tracks.get(order_id)
-        if track is None:
-            returned = gone.pop(order_id, None)
-            tracks[order_id] = (
-                _new_track(order, seen.at, since, first=first, replay=state.replay)
-                if returned is None
-                else _seen_again(returned, order, seen.at)
-            )
-            events.add(OrderAdded, order, order_id=order_id)
-        else:
-            tracks[order_id] = _followed(track, order, seen.at, events)
-    # A row that can't be read is the order's that its id names, or else may be any order's.
-    unread = {row.order_id for row in seen.skipped}
-    for order_id in state.tracks.keys() & unread - listed.keys():
-        tracks[order_id] = evolve(tracks[order_id], missing_since=None, missing_polls=0)
-    for order_id in state.tracks.keys() - listed.keys() - unread if None not in unread else ():
-        track = tracks[order_id]
-        missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
-        tracks[order_id] = evolve(track, missing_since=missing_since, missing_polls=polls)
-        long_gone = polls >= _POLLS_TO_BE_GONE and seen.at - missing_since >= 2 * seen.interval
-        if long_gone or seen.at >= track.order.until:
-            _remove(order_id, seen.at, events, tracks, gone)
+    orders = _by_id(seen.orders, state.orders)
+    for order_id, order in orders.items() if orders is not state.orders else ():
+        before = state.orders.get(order_id)
+        if before is order:
+            continue
+        if before is not None:
+            tracks[order_id] = _followed(tracks[order_id], before, order, seen.at, events)
+            continue
+        returned = gone.pop(order_id, None)
+        tracks[order_id] = (
+            _new_track(order, seen.at, since, first=first, replay=state.replay)
+            if returned is None
+            else _seen_again(returned, order, seen.at)
+        )
+        events.add(OrderAdded, order, order_id=order_id)
+    # To the others nothing happened but that they are there, and that a flag which a reading reset is up.
+    for order_id, track in state.tracks.items():
+        if (track.brought or track.missing_polls) and order_id in orders and tracks[order_id] is track:
+            tracks[order_id] = _seen_again(track, orders[order_id], seen.at)
+    if len(tracks) > len(orders):
+        absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}
+        _count_absence(absent.values(), seen, events, tracks, gone)
+        orders = {order_id: order for order_id, order in {**absent, **orders}.items() if order_id in tracks}
     return events.into(
         state,
         since=since,
         baseline=events.newest if first else state.baseline,
-        tracks=tracks,
-        gone=gone,
+        tracks=_if_changed(tracks, state.tracks),
+        gone=_if_changed(gone, state.gone),
         failing_since=None,
         skipped=skipped,
+        orders=orders,
     )
+
+
+def _by_id(orders: Sequence[Order], before: Mapping[int, Order]) -> Mapping[int, Order]:
+    """Return the orders by id, as the same mapping as before if they are the very same ones."""
+    same = len(orders) == len(before) and all(map(is_, orders, before.values()))
+    return before if same else {order.id: order for order in orders}
+
+
+def _count_absence(
+    absent: Iterable[Order], seen: OrdersListed, events: _Events, tracks: dict[int, Track], gone: dict[int, Track]
+) -> None:
+    """Count one more poll without some orders, and remove those that have been missing for long."""
+    # A row that can't be read is the order's that its id names, or else may be any order's.
+    unread = {row.order_id for row in seen.skipped}
+    for order in absent:
+        track = tracks[order.id]
+        if order.id in unread:
+            tracks[order.id] = evolve(track, missing_since=None, missing_polls=0) if track.missing_polls else track
+        elif None not in unread:
+            missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
+            tracks[order.id] = evolve(track, missing_since=missing_since, missing_polls=polls)
+            long_gone = polls >= _POLLS_TO_BE_GONE and seen.at - missing_since >= 2 * seen.interval
+            if long_gone or seen.at >= order.until:
+                _remove(order, seen.at, events, tracks, gone)
+
+
+def _if_changed(tracks: dict[int, Track], before: Mapping[int, Track]) -> Mapping[int, Track]:
+    """Return the tracks, as the same object if they are: they needn't be written again."""
+    same = len(tracks) == len(before) and all(map(is_, tracks.values(), before.values()))
+    return before if same else tracks
 
 
 def _new_track(order: Order, at: datetime, since: datetime, *, first: bool, replay: bool) -> Track:
@@ -226,15 +269,15 @@ def _new_track(order: Order, at: datetime, since: datetime, *, first: bool, repl
     return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms, rose_at=at)
 
 
-def _followed(track: Track, order: Order, at: datetime, events: _Events) -> Track:
+def _followed(track: Track, before: Order, order: Order, at: datetime, events: _Events) -> Track:
     """Report what changed about an order, and return its track."""
-    before = track.order
-    if order == before and order.extra == before.extra and not (track.missing_polls or track.brought):
+    if _all_but_passing(order) != _all_but_passing(before):
+        if _state(order) != _state(before):
+            events.add(StateChanged, order, before.state, order.state, order_id=order.id)
+        if _updated(order) != _updated(before):
+            events.add(OrderUpdated, order, before, order_id=order.id)
+    elif not (track.missing_polls or track.brought):
         return track
-    if (order.state, order.raw_state) != (before.state, before.raw_state):
-        events.add(StateChanged, order, before.state, order.state, order_id=order.id)
-    if any(getattr(order, name) != getattr(before, name) for name in _UPDATED):
-        events.add(OrderUpdated, order, before, order_id=order.id)
     return _seen_again(track, order, at)
 
 
@@ -252,9 +295,9 @@ def _seen_again(track: Track, order: Order, at: datetime) -> Track:
     )
 
 
-def _remove(order_id: int, at: datetime, events: _Events, tracks: dict[int, Track], gone: dict[int, Track]) -> None:
-    track = gone[order_id] = tracks.pop(order_id)
-    events.add(OrderRemoved, track.order, at >= track.order.until, order_id=order_id)
+def _remove(order: Order, at: datetime, events: _Events, tracks: dict[int, Track], gone: dict[int, Track]) -> None:
+    gone[order.id] = evolve(tracks.pop(order.id), order=order)
+    events.add(OrderRemoved, order, at >= order.until, order_id=order.id)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------
@@ -266,6 +309,7 @@ def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
     track: Track | None = getattr(state, place).get(seen.order_id)
     if track is None:
         return state, []
+    order = state.orders.get(seen.order_id, track.order)
     events = _Events(state, seen.at)
     if track.failing_since is not None:
         events.add(PollRecovered, _seconds(track.failing_since, seen.at), order_id=seen.order_id)
@@ -285,7 +329,7 @@ def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
             counts[key] = listed[key]
             if key not in old:
                 identity = [sms.text, sms.sender, sms.received and sms.received.timestamp(), listed[key]]
-                events.add(SmsReceived, track.order, sms, order_id=seen.order_id, identity=identity)
+                events.add(SmsReceived, order, sms, order_id=seen.order_id, identity=identity)
     after = evolve(
         track,
         counts=counts if counts != track.counts else track.counts,  # the same object: it needn't be written again

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import frozen
 
+from smspva_async._parse import parse
 from smspva_async._reader import UnreadableError, boolean, is_object
 from smspva_async._wire import MISSING, Kind, Method, Params
 from smspva_async.errors import (
@@ -151,7 +152,7 @@ def _stamp(value: object, answer: Answer, payload: dict[str, Any]) -> None:
 def _json(answer: Answer) -> object:
     """Return the body as JSON, or as the text that it is."""
     try:
-        return json.loads(answer.body.decode("utf-8-sig"))
+        return parse(answer.body)
     except (ValueError, RecursionError):
         return answer.text
 

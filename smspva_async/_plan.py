@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smspva_async._diff import Track
 
-__all__ = ["Budget", "Line", "Read", "plan"]
+__all__ = ["Budget", "Line", "Read", "plan", "turns_of_all"]
 
 _SHARE = 0.75
 _SHORTEST_WINDOW = 16  # gaps
@@ -23,6 +23,7 @@ _GRID_POLLS = 2  # in a window
 _RESERVE = 2
 _FLAGGED_IN_A_ROW = 3
 _TURNS = ("awaited", "awaited", "rest", "awaited", "awaited", "up")
+_KINDS = ("rest", "up", "awaited")  # in the order in which they get the turns of a kind that has no orders
 
 
 @frozen
@@ -96,6 +97,12 @@ class Line:
         listed = [order_id for order_id in waits if self._kind_of.get(order_id, "flagged") != "flagged"]
         return sorted(listed, key=self._attempt_of.__getitem__)
 
+    def sizes(self, waits: Collection[int]) -> dict[str, int]:
+        """Return how many orders there are of each kind that has turns; a flag that rose is down again once read."""
+        awaited = [order_id for order_id in waits if order_id in self._kind_of]
+        up = len(self._kinds["up"]) - sum(order_id in self._kinds["up"] for order_id in awaited)
+        return {"rest": len(self) - len(awaited) - up, "up": up, "awaited": len(awaited)}
+
 
 def _kind(track: Track) -> str:
     failed = track.tried_at != track.read_at
@@ -133,7 +140,7 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
     def in_turn() -> Iterator[Read]:
         for place in itertools.count(turn):
             due = _TURNS[place % len(_TURNS)]
-            for kind in (due, *kinds):
+            for kind in (due, *_KINDS):
                 order_id = next(kinds[kind], None)
                 if order_id is not None:
                     yield Read(order_id, flagged=False)
@@ -153,6 +160,19 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
     return planned
 
 
+def turns_of_all(sizes: Mapping[str, int]) -> int:
+    """Return how many readings in turn it takes until every order has had one.
+
+    Args:
+        sizes: How many orders there are of each kind.
+
+    """
+    if not any(sizes.values()):
+        return 0
+    shares = Counter(next(kind for kind in (due, *_KINDS) if sizes[kind]) for due in _TURNS)
+    return max(math.ceil(sizes[kind] / share) * len(_TURNS) for kind, share in shares.items())
+
+
 class Budget:
     """How many requests polling may make: three quarters of the pace, over any two intervals.
 
@@ -168,15 +188,25 @@ class Budget:
         """Whether a flag was ever seen up. If not, messages are found by reading in turn alone."""
         self._interval = interval
         self._begun: deque[float] = deque()
-        self._last_in_turn = -math.inf
+        self.next_in_turn = -math.inf
+        """When a list may be read in turn again, as far as these are spread out."""
 
     def note(self, now: float) -> None:
         """Take note of a request of polling that begins now."""
         self._begun.append(now)
 
-    def note_in_turn(self, now: float) -> None:
-        """Take note that it is one in turn."""
-        self._last_in_turn = now
+    def note_in_turn(self, now: float, gap: float, period: float) -> None:
+        """Take note that a list is read in turn from now on."""
+        spread = self._spread(gap, period)
+        # By plan rather than from the last, so that one which had to wait for its tick doesn't delay all others.
+        self.next_in_turn = (self.next_in_turn if now < self.next_in_turn + spread else now) + spread
+
+    def _spread(self, gap: float, period: float) -> float:
+        """Return the seconds between readings in turn; 0 where they needn't be spread out.
+
+        Where the orders are asked for often they are, so that neither has to pause.
+        """
+        return 0.0 if period >= self._interval else self.window(gap) / self.reads(period, gap)
 
     def window(self, gap: float) -> float:
         """Return the seconds over which requests are counted."""
@@ -194,6 +224,18 @@ class Budget:
         """Return how many readings in turn a window may have beside the polls of the orders."""
         return max(1.0, self.share(gap) - self.window(gap) / period - _GRID_POLLS - _RESERVE)
 
+    def seconds(self, turns: int, period: float, gap: float, *, flags_rise: bool) -> float:
+        """Return how long so many readings in turn take."""
+        if turns == 0 or gap == 0:
+            return period if turns else 0.0
+        reads = self.reads(period, gap)
+        if flags_rise:  # they are read until the orders are due by the interval, every fourth time a list in turn
+            reads = min(reads, self.reads(self._interval, gap) / (_FLAGGED_IN_A_ROW + 1))
+        polls = math.ceil(turns / (reads * period / self.window(gap)))
+        # What is read first after one poll may be last after the next, and others may come in between.
+        slack = (_GRID_POLLS + _RESERVE) * gap + self._spread(gap, period)
+        return polls * period + slack + (self._interval if flags_rise else 0.0)
+
     def orders_from(self, now: float, gap: float) -> float:
         """Return when the orders may be asked for."""
         return self._free(self.share(gap), now, gap)
@@ -202,10 +244,8 @@ class Budget:
         """Return when a list may be read."""
         if flagged:
             return self._free(self.share(gap) - _GRID_POLLS, now, gap)
-        reads = self.reads(period, gap)
-        # Where the orders are asked for often they are spread out, so that neither has to pause.
-        spread = 0.0 if period >= self._interval else self.window(gap) / reads
-        return max(self._free(self.window(gap) / period + reads, now, gap), self._last_in_turn + spread)
+        share = self.window(gap) / period + self.reads(period, gap)
+        return max(self._free(share, now, gap), self.next_in_turn)
 
     def _free(self, share: float, now: float, gap: float) -> float:
         """Return from when on there are fewer than `share` requests within a window."""

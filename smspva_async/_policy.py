@@ -1,9 +1,12 @@
-"""Decisions as pure functions: whether to try again and when.
+"""Decisions as pure functions: whose request comes next and how long after, and when to try again.
 
 `Pace` and `Retry` are the settings that a user gives a client.
 """
 
 from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -11,9 +14,29 @@ from smspva_async._params import number, seconds
 from smspva_async._wire import Kind
 from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
 
-__all__ = ["Pace", "Retry", "is_worth_retrying", "retry_delay"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Pace",
+    "Rank",
+    "Retry",
+    "grown",
+    "is_worth_retrying",
+    "next_rank",
+    "passed_over",
+    "retry_delay",
+    "sensible_wait",
+    "shrunk",
+]
 
 _LONGEST_RETRY_AFTER = 120.0
+_SLOTS_PER_SHARE = 4
+_LEAST_GROWTH = 0.5
+_MOST_GROWTH = 16
+_LONGEST_GROWN_GAP = 60.0
+_SHRINKING = 0.95
+_NEARLY_BACK = 0.05
 
 
 @frozen
@@ -21,6 +44,10 @@ class Pace:
     """How quickly a client may ask.
 
     The default is 40 requests a minute, which the provider states for its other API; for rentals it states nothing.
+
+    When the server says that there were too many requests, the gap doubles, to sixteen times the setting or a minute at
+    most, and each answer after that takes a twentieth of the growth away again. A wait that the server asks for
+    (``Retry-After``, up to two minutes) is kept by every request of the client.
     """
 
     gap: float = 1.5
@@ -47,6 +74,75 @@ class Retry:
         seconds("the longest wait", self.cap, zero=True)
 
 
+class Rank(Enum):
+    """The classes of requests, the most urgent first."""
+
+    SPENDING = "spending"
+    """Spends or destroys."""
+    FOREGROUND = "foreground"
+    """Somebody waits for the answer."""
+    POLLS = "polls"
+    """The watch goes on by itself."""
+
+
+def next_rank(passed: Mapping[Rank, int]) -> Rank:
+    """Return the class that the next slot goes to.
+
+    It is the most urgent one, unless another class that waits would then miss its share, one slot in four.
+
+    Args:
+        passed: The classes that wait, one at least, and how many slots each has seen go to others meanwhile.
+
+    """
+
+    def latest(rank: Rank) -> int:
+        """Return how many slots some class will need for one of its own, if the next goes to `rank`."""
+        others = sorted((count for other, count in passed.items() if other is not rank), reverse=True)
+        return max([_SLOTS_PER_SHARE, *(count + place for place, count in enumerate(others, 2))])
+
+    return min((rank for rank in Rank if rank in passed), key=latest)
+
+
+def passed_over(passed: Mapping[Rank, int], rank: Rank) -> dict[Rank, int]:
+    """Return how many slots each class that waits has seen go to others, once one has gone to `rank`."""
+    return {other: 0 if other is rank else count + 1 for other, count in passed.items()}
+
+
+def grown(gap: float, setting: float) -> float:
+    """Return the gap after the server has said that there were too many requests.
+
+    Args:
+        gap: Seconds until now.
+        setting: Seconds that the user asked for, which may be more than a gap grows to.
+
+    """
+    unit = max(setting, _LEAST_GROWTH)
+    return max(gap, min(max(2 * gap, unit), _MOST_GROWTH * unit, _LONGEST_GROWN_GAP))
+
+
+def shrunk(gap: float, setting: float) -> float:
+    """Return the gap after an answer to a request that came no sooner than this gap allows.
+
+    Args:
+        gap: Seconds until now.
+        setting: Seconds that the user asked for.
+
+    """
+    growth = _SHRINKING * (gap - setting)
+    return setting if growth < _NEARLY_BACK * max(setting, _LEAST_GROWTH) else setting + growth
+
+
+def sensible_wait(error: BaseException | None) -> float:
+    """Return the seconds that the server asks to wait before any other request; 0 if it asks for none or too many."""
+    asked = _asked_wait(error)
+    return asked if asked <= _LONGEST_RETRY_AFTER else 0.0
+
+
+def _asked_wait(error: BaseException | None) -> float:
+    asked: float | None = getattr(error, "retry_after", None)
+    return asked or 0.0
+
+
 def is_worth_retrying(kind: Kind, error: SmspvaError) -> bool:
     """Tell whether a call that failed like this may be sent again, and whether that may help."""
     if kind is Kind.SPEND:
@@ -69,7 +165,7 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, chance: float) -
     """
     if attempt >= retry.attempts:
         return None
-    asked = getattr(error, "retry_after", None) or 0.0
+    asked = _asked_wait(error)
     if asked > _LONGEST_RETRY_AFTER:
         return None
     backoff = min(retry.cap, retry.first * 2.0 ** min(attempt - 1, 60))

@@ -20,7 +20,8 @@ from smspva_async._background import finish
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._keeper import Keeper, asking
-from smspva_async._plan import Budget, Line, plan
+from smspva_async._plan import Budget, Line, plan, turns_of_all
+from smspva_async._statistics import WatchStatistics
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -120,6 +121,7 @@ class Poller:
         self._keeper = Keeper()
         self._looks: list[Look] = []
         self._requests = self._orders_begun = 0
+        self._polls = self._reads = self._failures = 0
         self._calls: TaskGroup | None = None
 
     # -- what others do to it ----------------------------------------------------------------------------------------
@@ -195,6 +197,22 @@ class Poller:
             self.last_failure = str(error) or type(error).__name__
             self._feed.wake()
 
+    def statistics(self) -> WatchStatistics:
+        """Return how things stand."""
+        period, gap = self._period(), self._source.gap
+        self._line.take_in(self.state.tracks)
+        turns = turns_of_all(self._line.sizes(self.message_waits.keys()))
+        return WatchStatistics(
+            orders=len(self.state.tracks),
+            waiting={"message": self.message_waits.total(), "state": self.state_waits.total()},
+            polls=self._polls,
+            reads=self._reads,
+            failures=self._failures,
+            period=period,
+            turn=self._budget.seconds(turns, period, gap, flags_rise=False),
+            worst_case=self._budget.seconds(turns, period, gap, flags_rise=True),
+        )
+
     # -- when --------------------------------------------------------------------------------------------------------
 
     async def _sleep(self) -> None:
@@ -252,9 +270,12 @@ class Poller:
         for place, read in enumerate(planned):
             if read.order_id in self._reading:
                 continue
+            among_flagged = place <= urgent
+            if among_flagged and not read.flagged and self._budget.next_in_turn > anyio.current_time():
+                continue  # it isn't due yet
             # Risen flags are read before somebody who waits has the orders asked for again.
-            due = self._due_on_grid if place <= urgent else self._due
-            if not await self._may_read(last, read, due):
+            due = self._due_on_grid if among_flagged else self._due
+            if not await self._may_read(last, due, among_flagged=among_flagged):
                 return
             last = await self._begin_read(calls, read, due)
             if self._reads_fail and self.state.failing_since is not None:
@@ -275,11 +296,11 @@ class Poller:
             in_a_row=self._in_a_row,
         )
 
-    async def _may_read(self, last: float, read: Read, due: Callable[[], float]) -> bool:
+    async def _may_read(self, last: float, due: Callable[[], float], *, among_flagged: bool) -> bool:
         """Wait until polling's share of the pace allows a reading; return False if the next poll is due sooner."""
         while True:
             now, gap = anyio.current_time(), self._source.gap
-            allowed = self._budget.read_from(now, gap, self._period(), flagged=read.flagged)
+            allowed = self._budget.read_from(now, gap, self._period(), flagged=among_flagged)
             # A reading that would still hold up the next poll has time after it.
             if max(now, last + gap, allowed) + gap > due() + _HAIR:
                 return False
@@ -296,7 +317,7 @@ class Poller:
         else:
             self._turn += 1
             self._in_a_row = 0
-            self._budget.note_in_turn(anyio.current_time())
+            self._budget.note_in_turn(anyio.current_time(), self._source.gap, self._period())
         begun, done = anyio.Event(), anyio.Event()
         calls.start_soon(self._call, calls, partial(self._read_list, read.order_id), begun, done)
         await begun.wait()
@@ -353,11 +374,12 @@ class Poller:
             await self._take_failure(error, None)
             return
         self._refused = 0
+        self._polls += 1
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
         self.last_success = self._clock.now()
-        if not self._budget.flags_work:
+        if not (self._budget.flags_work or rows.repeated):
             self._budget.flags_work = any(order.has_new_sms for order in rows)
         await self._take_in(
             OrdersListed(
@@ -405,6 +427,7 @@ class Poller:
                 self._tell_lookers(order_id, number)  # a refusal is an answer, and may last until it is active
             return
         self._reads_fail = False
+        self._reads += 1
         if rows.date is not None:
             self._clock.hear(rows.date, rows.took)
         at = self._clock.now()
@@ -425,6 +448,7 @@ class Poller:
         """Take in a failed poll; raise what ends the watch."""
         if isinstance(error, ClientClosed):
             raise error
+        self._failures += 1
         told = str(error) or type(error).__name__
         self.last_failure = told
         at, kind = self._clock.now(), type(error).__name__
@@ -455,8 +479,7 @@ class Poller:
         self._take(state)
 
     def _take(self, state: State) -> None:
-        if state.tracks is not self.state.tracks:
-            self.orders = MappingProxyType({order_id: track.order for order_id, track in state.tracks.items()})
+        self.orders = MappingProxyType(state.orders)
         self.state = state
         baseline = _baseline(state)
         if (state.seq, baseline) != (self._feed.newest, self._feed.baseline):

@@ -21,12 +21,25 @@ from cattrs import BaseValidationError, Converter, transform_error
 
 from smspva_async.models import OrderState, Rows, SkippedRow, utc
 
-__all__ = ["Reader", "UnreadableError", "boolean", "integer", "is_object", "items", "one", "read_rows", "row"]
+__all__ = [
+    "TOO_LARGE",
+    "Reader",
+    "UnreadableError",
+    "boolean",
+    "gather",
+    "integer",
+    "is_object",
+    "items",
+    "one",
+    "read_row",
+    "read_rows",
+    "row",
+]
 
 T = TypeVar("T")
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
-_TOO_LARGE = 10**18  # what has more digits is an error, and few databases could hold it
+TOO_LARGE = 10**18  # what has more digits is an error, and few databases could hold it
 _PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
 _BOOLEANS = {1: True, "1": True, "true": True, 0: False, "0": False, "false": False, "": False}
 
@@ -43,7 +56,7 @@ def integer(value: object, _: object = None) -> int:
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and value == value // 1
-        and abs(value) < _TOO_LARGE
+        and abs(value) < TOO_LARGE
     ):
         return int(value)
     raise UnreadableError(f"{shortened(value)} is no whole number")
@@ -166,6 +179,10 @@ def one(value: object) -> object:
     return rows[0] if len(rows) == 1 else value
 
 
+def _none(_: dict[str, Any]) -> None:
+    return None
+
+
 @frozen
 class Reader(Generic[T]):
     """Reads a row into a model whose fields the server calls by other names; what is left over goes to `extra`."""
@@ -177,6 +194,8 @@ class Reader(Generic[T]):
     """What a field is where the server leaves it out."""
     phone: tuple[str | None, str] | None = None
     """The server's fields of the dial code and the number, where the model has a phone."""
+    shortcut: Callable[[dict[str, Any]], T | None] = _none
+    """Reads a row in the form that the rental page shows, sooner; None for a row in any other."""
 
     def __call__(self, item: object) -> T:
         """Return the model.
@@ -186,6 +205,11 @@ class Reader(Generic[T]):
 
         """
         fields = row(item)
+        model = self.shortcut(fields)
+        return self.carefully(fields) if model is None else model
+
+    def carefully(self, fields: dict[str, Any]) -> T:
+        """Return the model of a row in whatever form."""
         used = set(self.names.values())
         # A field left out and a null are the same to PHP.
         found = {ours: fields[theirs] for ours, theirs in self.names.items() if fields.get(theirs) is not None}
@@ -228,26 +252,52 @@ def _digits(value: object) -> str:
     raise UnreadableError(f"{shortened(value)} is no phone number")
 
 
+def read_row(item: object, read: Callable[[object], T], order_id: str | None = None) -> T | SkippedRow:
+    """Return the row that was read, or why it can't be.
+
+    Args:
+        item: The row.
+        read: What reads it.
+        order_id: The server's name of the field that holds an order's id, where the rows are orders.
+
+    """
+    try:
+        return read(item)
+    except UnreadableError as error:
+        return SkippedRow(str(error), item, _id_of(item, order_id))
+
+
+def gather(rows: Iterable[T | SkippedRow]) -> tuple[list[T], list[SkippedRow]]:
+    """Return the rows that could be read and, apart, those that couldn't.
+
+    Raises:
+        UnreadableError: There are rows, and none could be read.
+
+    """
+    good: list[T] = []
+    skipped: list[SkippedRow] = []
+    for row in rows:
+        if isinstance(row, SkippedRow):
+            skipped.append(row)
+        else:
+            good.append(row)
+    if skipped and not good:
+        raise UnreadableError(f"no row can be read, the first because {skipped[0].reason}")
+    return good, skipped
+
+
 def read_rows(rows: Iterable[tuple[object, Callable[[object], T]]], order_id: str | None = None) -> Rows[T]:
     """Return the rows that can be read and, apart, those that can't.
 
     Args:
         rows: Each row with what reads it.
-        order_id: The server's name of the field that holds an order's id, where the rows are orders.
+        order_id: As for `read_row`.
 
     Raises:
         UnreadableError: There are rows, and none can be read.
 
     """
-    good: list[T] = []
-    skipped: list[SkippedRow] = []
-    for item, read in rows:
-        try:
-            good.append(read(item))
-        except UnreadableError as error:
-            skipped.append(SkippedRow(str(error), item, _id_of(item, order_id)))
-    if skipped and not good:
-        raise UnreadableError(f"no row can be read, the first because {skipped[0].reason}")
+    good, skipped = gather(read_row(item, read, order_id) for item, read in rows)
     return Rows(good, skipped=skipped)
 
 

@@ -67,7 +67,8 @@ class Secret:
         Numbers are left alone, in texts as well: a key of a few digits stands in a phone number by chance.
         """
         # The second: JSON may write any letter as an escape, though hardly ever one of ASCII.
-        if not any(form in body for form in self._encoded) and rb"\u00" not in body:
+        is_escaped = b"\\" in body and rb"\u00" in body
+        if not is_escaped and not any(form in body for form in self._encoded):
             return body
         try:
             hidden = json.dumps(self._hide_in_json(json.loads(body)))

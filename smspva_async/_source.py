@@ -46,7 +46,7 @@ class PolledSource(Protocol):
 
     @property
     def gap(self) -> float:
-        """Least seconds between two requests."""
+        """Least seconds between two requests now."""
         ...
 
     @property

@@ -233,24 +233,31 @@ class Spending:
 
     def take_note(self, method: Method[T], rows: Rows[object]) -> None:
         """Remember which orders there are."""
-        orders = [row for row in rows if isinstance(row, Order | Rental)]
-        self._known |= {order.id: order.until for order in orders}
+        has_new = rows and not rows.repeated and isinstance(rows[0], (Order, Rental))
+        orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
+        # A watch is told of the same orders again and again.
+        new = [order for order in orders if self._known.get(order.id) is not order.until]
+        self._known |= {order.id: order.until for order in new}
         if method.name == _wire.ORDERS.name:
             self._listed = not rows.skipped
             now = datetime.now(UTC)
             asked = now - timedelta(seconds=rows.took)
             self._ahead = None if rows.date is None else rows.date - now
-            for order in orders:
+            for order in new:
                 growth = self._growth.setdefault(order.id, [])
                 if not growth or is_longer(order.until, growth[-1][2]):
                     growth.append((asked, now, order.until))
-            listed = {order.id: order.until for order in orders}
-            for past in self._past:
-                if past.done and past.until is None and past.order_id in listed and past.ended < asked:
-                    # A list that lags shows the end of before.
-                    before = past.call.known.get(past.order_id)
-                    if before is not None and is_longer(listed[past.order_id], before):
-                        past.until = now
+            self._see_lengthened(cast("Rows[Order]", rows), asked, now)
+
+    def _see_lengthened(self, orders: Rows[Order], asked: datetime, now: datetime) -> None:
+        """Look in a new list for what calls that are over did."""
+        awaited = [past for past in self._past if past.done and past.until is None and past.ended < asked]
+        listed = {order.id: order.until for order in orders} if awaited else {}
+        for past in awaited:
+            # A list that lags shows the end of before.
+            before, until = past.call.known.get(past.order_id or 0), listed.get(past.order_id or 0)
+            if before is not None and until is not None and is_longer(until, before):
+                past.until = now
 
     async def spend(
         self, method: Method[T], params: Mapping[str, str], ask: Callable[[list[str]], Awaitable[Answer]]

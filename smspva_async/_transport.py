@@ -139,6 +139,8 @@ class _KeyTransport(Transport):
         self._make = make
         self._below = make()
         self._connected = 0
+        self._clean = b""
+        """The longest body without the key in it, most likely a list of orders, which often comes again."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         below = self._below
@@ -172,11 +174,11 @@ class _KeyTransport(Transport):
         keyed = httpx.Request(
             request.method, url, headers=request.headers, extensions={**request.extensions, "trace": trace}
         )
-        body = bytearray()
+        chunks: list[bytes] = []
         try:
             response = await below.handle_async_request(keyed)
             try:
-                return await self._read(response, body)
+                return await self._read(response, chunks)
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
@@ -190,13 +192,15 @@ class _KeyTransport(Transport):
                 self._connected -= 1
             arrived: list[str] | None = request.extensions[_ARRIVED]
             if arrived is not None:
-                text = self._secret.hide_in(bytes(body)).decode("utf-8", "replace")[:_KEPT]
+                text = self._secret.hide_in(b"".join(chunks)).decode("utf-8", "replace")[:_KEPT]
                 arrived.append(self._secret.hide_end(text))
 
-    async def _read(self, response: httpx.Response, body: bytearray) -> httpx.Response | SmspvaError:
+    async def _read(self, response: httpx.Response, chunks: list[bytes]) -> httpx.Response | SmspvaError:
+        size = 0
         async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > _LARGEST_ANSWER:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LARGEST_ANSWER:
                 return UnexpectedResponse(
                     f"the answer is larger than {_LARGEST_ANSWER // 2**20} MiB",
                     status=response.status_code,
@@ -209,13 +213,21 @@ class _KeyTransport(Transport):
         }
         # Not as a header: httpx refuses an answer with an address that it can't read, whether followed or not.
         location = self._secret.hide(response.headers.get("location", ""))
-        content = self._secret.hide_in(bytes(body))
+        content = self._hidden(b"".join(chunks))
         return httpx.Response(
             response.status_code,
             headers=httpx.Headers(headers, encoding="utf-8"),
             content=content,
             extensions={_LOCATION: location},
         )
+
+    def _hidden(self, body: bytes) -> bytes:
+        if body == self._clean:
+            return self._clean
+        hidden = self._secret.hide_in(body)
+        if hidden is body and len(body) >= len(self._clean):
+            self._clean = body
+        return hidden
 
     def _failure(self, error: Exception) -> ConnectionFailed:
         reason = " ".join(self._secret.hide(_text_of(error)).split())

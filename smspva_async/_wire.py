@@ -8,13 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from operator import itemgetter
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from smspva_async._reader import Reader, UnreadableError, boolean, integer, is_object, items, one, read_rows, row
+from smspva_async._reader import (
+    TOO_LARGE,
+    Reader,
+    UnreadableError,
+    boolean,
+    integer,
+    is_object,
+    items,
+    one,
+    read_rows,
+    row,
+)
 from smspva_async.errors import RestoreRefused
-from smspva_async.models import Country, Offer, Order, PastOrder, Rental, RestoreQuote, Rows, Sms
+from smspva_async.models import (
+    Country,
+    Offer,
+    Order,
+    OrderState,
+    PastOrder,
+    Rental,
+    RestoreQuote,
+    Rows,
+    Sms,
+    utc,
+)
 
 __all__ = [
     "ACTIVATE",
@@ -35,6 +58,7 @@ __all__ = [
     "Kind",
     "Method",
     "Params",
+    "read_order",
 ]
 
 T = TypeVar("T")
@@ -76,7 +100,65 @@ _read_country = Reader(Country, {"name": "name", "code": "code", "switch_type": 
 _read_offer = Reader(Offer, {"name": "name", "service": "service", "price_day": "price_day", "count": "count"})
 _read_rental = Reader(Rental, {"id": "id", "service": "service", "until": "until"}, phone=("ccode", "pnumber"))
 _read_sms = Reader(Sms, {"text": "text", "sender": "sender", "received": "date"})
-_read_order = Reader(
+
+_ORDER_ON_THE_PAGE: Mapping[str, type] = {
+    "id": int,
+    "scode": str,
+    "sname": str,
+    "state": int,
+    "pnumber": str,
+    "ccode": str,
+    "cname": str,
+    "hasnewsms": bool,
+    "until": int,
+    "canprolong": bool,
+    "canprolongmax": int,
+    "canprolonguntil": int,
+    "lastonline": int,
+}
+_values_on_the_page = itemgetter(*_ORDER_ON_THE_PAGE)
+_types_on_the_page = tuple(_ORDER_ON_THE_PAGE.values())
+_states = {int(state): state for state in OrderState}
+
+
+def _order_on_the_page(fields: dict[str, Any]) -> Order | None:
+    """Read a row that has every field of the rental page's, in the page's form, whatever else it has.
+
+    An account may have thousands of orders: this takes a tenth of the time that a row in any form takes.
+    """
+    try:
+        values = _values_on_the_page(fields)
+        if (*map(type, values),) != _types_on_the_page:
+            return None
+        key, service, name, state, number, dial_code, country, new, until, can, days, can_until, online = values
+        dial = dial_code.removeprefix("+")
+        digits = dial + number
+        are_digits = dial and number and digits.isdecimal() and digits.isascii()
+        if not (are_digits and max(key, state, days) < TOO_LARGE and min(key, state, days) > -TOO_LARGE):
+            return None
+        return Order(
+            key,
+            service,
+            name,
+            _states.get(state, OrderState.UNKNOWN),
+            f"+{digits}",
+            country,
+            new,
+            utc(until),
+            can,
+            days,
+            utc(can_until) if can_until else None,
+            utc(online) if online else None,
+            state,
+            extra={}
+            if len(fields) == len(values)
+            else {name: value for name, value in fields.items() if name not in _ORDER_ON_THE_PAGE},
+        )
+    except (KeyError, OverflowError, ValueError, OSError):  # a field is missing, or no time that there is
+        return None
+
+
+read_order = Reader(
     Order,
     {
         "id": "id",
@@ -94,6 +176,7 @@ _read_order = Reader(
     },
     absent={"service_name": "", "country": "", "has_new_sms": False},
     phone=("ccode", "pnumber"),
+    shortcut=_order_on_the_page,
 )
 _read_past_order = Reader(
     PastOrder,
@@ -173,7 +256,7 @@ def _added_service(data: object, params: Params) -> Rental | None:
 
 
 def _orders(data: object, _: Params) -> Rows[Order]:
-    return read_rows(((item, _read_order) for item in items(data)), "id")
+    return read_rows(((item, read_order) for item in items(data)), "id")
 
 
 def _messages(data: object, _: Params) -> Rows[Sms]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
+from smspva_async._latest import LatestOrders
 from smspva_async._ledger import Ledger
-from smspva_async._policy import Pace, Retry
+from smspva_async._policy import Pace, Rank, Retry
 from smspva_async._reconcile import Evidence, decide
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from smspva_async._statistics import ClientStatistics
     from smspva_async._transport import Transport
     from smspva_async.models import Country, Offer, Order, PastOrder, Reconciliation, Rental, RestoreQuote, Sms
 
@@ -37,8 +39,9 @@ class SmspvaClient:
     """A client of SMSPVA's number rental API, for asyncio and trio.
 
     Use it as an async context manager, or call `aclose` when done. One client serves any number of tasks; they share
-    its pace. Calls that only read, and `activate`, are tried again when the network or the server fails; calls that
-    spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
+    its pace: calls that spend go first, a watcher's polls last, and each of the three kinds gets one request in four at
+    least while it waits. Calls that only read, and `activate`, are tried again when the network or the server fails;
+    calls that spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
 
     Every call may raise `ApiError` and its kinds (the provider refused: nothing was done), `ConnectionFailed`,
     `RequestTimeout`, `UnexpectedResponse` and `ClientClosed`; calls that spend raise `OutcomeUnknown` where the others
@@ -404,6 +407,12 @@ class SmspvaClient:
         """
         self._caller.spending.settle(error)
 
+    # -- how things stand --------------------------------------------------------------------------------------------
+
+    def statistics(self) -> ClientStatistics:
+        """Return what was asked so far, what failed, and what waits for the pace: a snapshot, at a constant cost."""
+        return self._caller.statistics()
+
 
 def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
     """Return what a watcher asks instead of the client itself."""
@@ -419,18 +428,22 @@ class PollingView:
     account: Callable[[], str]
     """Makes a fingerprint of the account, which takes a while."""
     _deadline: float
+    _latest: LatestOrders = field(factory=LatestOrders, init=False)
 
     @property
     def gap(self) -> float:
-        """The least seconds between two requests."""
+        """The least seconds between two requests now."""
         return self._caller.pacer.gap
 
     async def orders(self, begun: Callable[[], None]) -> Rows[Order]:
-        return await self._caller.call(_wire.ORDERS, {}, deadline=self._deadline, begun=begun)
+        return await self._caller.call(
+            _wire.ORDERS, {}, rank=Rank.POLLS, deadline=self._deadline, begun=begun, decode=self._latest.decode
+        )
 
     async def sms(self, order_id: int, begun: Callable[[], None]) -> Rows[Sms]:
         params = {"id": _params.order_id(order_id)}
-        return await self._caller.call(_wire.SMS, params, deadline=self._deadline, begun=begun)
+        return await self._caller.call(_wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun)
 
     async def activate(self, order_id: int) -> None:
+        # Not a poll: somebody waits for the number.
         await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)}, deadline=self._deadline)

@@ -236,6 +236,8 @@ class Rows(list[T]):
     """Seconds from sending the request to its answer."""
     extra: Mapping[str, object]
     """What the server sent beside the rows."""
+    repeated: bool
+    """Whether it is, byte for byte, the answer before; told only to a watcher."""
 
     def __init__(
         self,
@@ -245,12 +247,14 @@ class Rows(list[T]):
         date: datetime | None = None,
         took: float = 0.0,
         extra: Mapping[str, object] | None = None,
+        repeated: bool = False,
     ) -> None:
         super().__init__(rows)
         self.skipped = tuple(skipped)
         self.date = date
         self.took = took
         self.extra = {} if extra is None else extra
+        self.repeated = repeated
 
 
 def utc(seconds: float) -> datetime:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from smspva_async._session import ActiveNumber
     from smspva_async._source import Source
+    from smspva_async._statistics import WatchStatistics
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
 
@@ -159,6 +160,16 @@ class Watcher:
     def last_success(self) -> datetime | None:
         """Aware UTC time of the last good poll of the orders, by the server's clock; None before the first."""
         return self._poller.last_success
+
+    def statistics(self) -> WatchStatistics:
+        """Return what was asked so far, what failed, and how long messages may take as things stand: a snapshot.
+
+        Raises:
+            WatcherClosed: The watcher was not entered yet.
+
+        """
+        self._place(None)
+        return self._poller.statistics()
 
     def events(
         self,

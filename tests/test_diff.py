@@ -368,7 +368,7 @@ def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
 def test_an_order_is_known_as_it_was_last_seen_also_where_nothing_is_to_be_told_of_it() -> None:
     seen = evolve(order(1), extra={"provider": "B"}, last_online=at(7))
     state, events = play([listed(0, order(1)), listed(30, seen)], State())
-    assert state.tracks[1].order is seen
+    assert state.orders[1] is seen
     assert len(events) == 1
 
 

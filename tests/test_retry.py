@@ -1,4 +1,4 @@
-"""When a call is made: tried again, at the pace, within its time."""
+"""When a call is made: tried again, within its time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import anyio
 import httpx
 import pytest
 
-from smspva_async import Pace, Retry
+from smspva_async import Retry
 from smspva_async.errors import ApiError, ConnectionFailed, RateLimited, RequestTimeout, UnexpectedResponse
 from tests.edge import nothing_ever
-from tests.samples import CALLS, REPEATABLE, Call, name_of
+from tests.samples import REPEATABLE, Call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -190,86 +190,3 @@ async def test_each_attempt_has_the_time_of_its_own(edge: Edge) -> None:
     async with edge.client(timeout=5, retry=Retry(first=0)) as client:
         assert await client.orders() == []
     assert waits(edge) == pytest.approx([5, 5])
-
-
-# -- at the pace ---------------------------------------------------------------------------------------------------
-
-
-async def test_requests_keep_the_gap_in_the_order_of_their_calls(edge: Edge) -> None:
-    for order_id in range(1, 6):
-        edge.on("sms", NOTHING, id=str(order_id))
-    async with edge.client(pace=Pace(gap=1.5)) as client, anyio.create_task_group() as tasks:
-        for order_id in range(1, 6):
-            tasks.start_soon(client.sms, order_id)
-            await anyio.sleep(0.01)
-    assert [query["id"] for query in edge.queries] == ["1", "2", "3", "4", "5"]
-    assert waits(edge) == pytest.approx([1.5] * 4)
-
-
-async def test_the_default_pace_is_forty_a_minute(edge: Edge) -> None:
-    edge.on("orders", NOTHING)
-    async with edge.client(pace=Pace()) as client:
-        for _ in range(41):
-            await client.orders()
-    assert edge.times[-1] - edge.times[0] == pytest.approx(60)
-
-
-async def test_no_wait_is_due_after_a_pause(edge: Edge) -> None:
-    edge.on("orders", NOTHING)
-    async with edge.client(pace=Pace(gap=10)) as client:
-        await client.orders()
-        await anyio.sleep(11)
-        asked = anyio.current_time()
-        await client.orders()
-    assert edge.times[1] == pytest.approx(asked)
-
-
-async def test_who_is_cancelled_leaves_the_queue(edge: Edge) -> None:
-    edge.on("orders", NOTHING)
-    edge.on("sms", NOTHING, id="7")
-    async with edge.client(pace=Pace(gap=10)) as client, anyio.create_task_group() as tasks:
-        await client.orders()
-
-        async def impatient() -> None:
-            with anyio.move_on_after(1):
-                await client.orders()
-
-        for _ in range(5):
-            tasks.start_soon(impatient)
-        await anyio.sleep(0.5)
-        tasks.start_soon(client.sms, 7)
-    assert edge.methods == ["orders", "sms"]
-    assert waits(edge) == [pytest.approx(10)]
-
-
-async def test_another_attempt_keeps_the_gap_too(edge: Edge) -> None:
-    edge.on("orders", httpx.Response(500), httpx.Response(500), NOTHING)
-    async with edge.client(pace=Pace(gap=20), retry=Retry(first=0)) as client:
-        await client.orders()
-    assert waits(edge) == pytest.approx([20, 20])
-
-
-async def test_waiting_for_the_pace_doesnt_count_as_time(edge: Edge) -> None:
-    edge.on("orders", NOTHING)
-    async with edge.client(pace=Pace(gap=60), timeout=1) as client:
-        assert await client.orders() == await client.orders() == []
-
-
-async def test_a_slow_answer_holds_nobody_up(edge: Edge) -> None:
-    edge.call(CALLS["sms"], nothing_ever)
-    edge.on("orders", NOTHING)
-    async with edge.client(pace=Pace(gap=1), timeout=100) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(client.sms, 123)
-        await anyio.sleep(0.01)
-        await client.orders()
-        assert edge.times[-1] - edge.times[0] == pytest.approx(1)
-        tasks.cancel_scope.cancel()
-
-
-async def test_the_pace_is_kept_from_one_opening_to_the_next(edge: Edge) -> None:
-    edge.on("orders", NOTHING)
-    client = edge.client(pace=Pace(gap=1.5))
-    for _ in range(3):
-        async with client:
-            await client.orders()
-    assert waits(edge) == pytest.approx([1.5, 1.5])

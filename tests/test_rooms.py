@@ -13,13 +13,13 @@ PACKAGE = Path(smspva_async.__file__).parent
 
 # From the ground up: a room may import what stands before it in this list, and nothing else of the package.
 FLOORS = [
-    ["errors", "_codes", "_secret"],
-    ["models"],
+    ["errors", "_codes", "_secret", "_parse"],
+    ["models", "_statistics"],
     ["_params", "_reader", "_json"],
     ["events"],
     ["_wire", "_diff"],
     ["_envelope"],
-    ["_policy", "_transport"],
+    ["_policy", "_transport", "_latest"],
     ["_pacer", "_background", "_clock", "_keeper", "_plan"],
     ["_worker", "_reconcile"],
     ["journal", "_ledger"],

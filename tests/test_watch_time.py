@@ -190,13 +190,11 @@ async def test_a_call_of_the_client_has_one_deadline_for_all_its_attempts() -> N
 async def test_waiting_for_the_pace_is_outside_of_the_deadline() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
-    async with SmspvaClient("key", transport=sim.transport()) as client, anyio.create_task_group() as tasks:
-        for _ in range(100):  # in the queue before the watcher: 150 seconds
-            tasks.start_soon(client.countries)
-        await anyio.sleep(1)
+    async with SmspvaClient("key", transport=sim.transport(), pace=Pace(gap=150)) as client:
+        await client.countries()
         async with Watcher(client) as watcher:
-            assert len(sim.requests) > 100
-            await polls(2)
+            assert gaps([request.time for request in sim.requests]) == pytest.approx([150])
+            await anyio.sleep(500)
             assert watcher.orders.keys() == {order_id}
             assert kinds(await so_far(watcher)) == ["OrderAdded"]
 

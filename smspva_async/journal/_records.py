@@ -18,7 +18,7 @@ from smspva_async._diff import MessageKey, State, Track
 from smspva_async.events import event_from_dict, event_to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from smspva_async.events import Event
 
@@ -41,7 +41,7 @@ def load_event(text: str) -> Event:
 
 
 def save_state(state: State) -> str:
-    """Return a state without its tracks as JSON."""
+    """Return a state without its orders as JSON."""
     _register()
     return json.dumps(_json.write(state, State))
 
@@ -57,7 +57,8 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
         track = cast("Track", _json.read(json.loads(text), Track))
         loaded[bool(gone)][order_id] = evolve(track, counts=counts.get(order_id, {}))
     state = cast("State", _json.read(json.loads(saved), State))
-    return evolve(state, tracks=loaded[False], gone=loaded[True])
+    orders = {order_id: track.order for order_id, track in loaded[False].items()}
+    return evolve(state, tracks=loaded[False], gone=loaded[True], orders=orders)
 
 
 @frozen
@@ -78,29 +79,28 @@ class Changes:
 def changes(old: State, new: State) -> Changes:
     """Return what differs. A track that is the same object has not changed."""
     found = Changes()
-    if old.tracks is new.tracks and old.gone is new.gone:
-        return found
-    before = dict(_tracks(old))
-    for order_id, (gone, track) in _tracks(new):
-        was = before.pop(order_id, None)
-        if was is not None and was[1] is track and was[0] == gone:
+    for gone, before, after in ((False, old.tracks, new.tracks), (True, old.gone, new.gone)):
+        if before is after:
             continue
-        _register()
-        found.tracks.append((order_id, gone, json.dumps(_json.write(track, Track))))
-        known: Mapping[MessageKey, int] = {} if was is None else was[1].counts
-        if known is track.counts:
-            continue
-        found.messages.extend(
-            (order_id, _save_key(key), count) for key, count in track.counts.items() if known.get(key) != count
-        )
-        found.lost_messages.extend((order_id, _save_key(key)) for key in known if key not in track.counts)
-    found.lost_tracks.extend((order_id,) for order_id in before)
+        for order_id, track in after.items():
+            if before.get(order_id) is not track:
+                was = old.tracks.get(order_id) or old.gone.get(order_id)
+                _add(found, order_id, was, track, gone=gone)
+        lost = (order_id for order_id in before if order_id not in new.tracks and order_id not in new.gone)
+        found.lost_tracks.extend((order_id,) for order_id in lost)
     return found
 
 
-def _tracks(state: State) -> Iterator[tuple[int, tuple[bool, Track]]]:
-    yield from ((order_id, (False, track)) for order_id, track in state.tracks.items())
-    yield from ((order_id, (True, track)) for order_id, track in state.gone.items())
+def _add(found: Changes, order_id: int, was: Track | None, track: Track, *, gone: bool) -> None:
+    _register()
+    found.tracks.append((order_id, gone, json.dumps(_json.write(track, Track))))
+    known: Mapping[MessageKey, int] = {} if was is None else was.counts
+    if known is track.counts:
+        return
+    found.messages.extend(
+        (order_id, _save_key(key), count) for key, count in track.counts.items() if known.get(key) != count
+    )
+    found.lost_messages.extend((order_id, _save_key(key)) for key in known if key not in track.counts)
 
 
 def _save_key(key: MessageKey) -> str:
@@ -115,7 +115,7 @@ def _load_key(saved: str) -> MessageKey:
 @cache
 def _register() -> None:
     converter = _json.converter()
-    for kind, apart in ((State, ("tracks", "gone")), (Track, ("counts",))):
+    for kind, apart in ((State, ("tracks", "gone", "orders")), (Track, ("counts",))):
         omitted: dict[str, Any] = dict.fromkeys(apart, override(omit=True))
         converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **omitted))
         converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **omitted))

@@ -1,0 +1,154 @@
+"""The CPU time of a tick of the watch, and of a call of the client."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from benchmarks.measuring import compare, in_real_time, in_virtual_time, until
+from benchmarks.results import Row, at_most
+from benchmarks.server import EPOCH, Server
+from smspva_async import MemoryJournal, Pace, SmspvaClient, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.results import Form
+
+__all__ = ["rows"]
+
+_ORDERS = 10_000
+_ADDRESS = "https://smspva.com/api/rent.php"
+
+
+def rows(form: Form) -> Iterator[Row]:
+    """Measure ticks, then calls."""
+    yield from _ticks(form)
+    yield _call(form)
+
+
+# -- a tick ------------------------------------------------------------------------------------------------------
+
+
+class _TimedServer(Server):
+    """Takes the time from an answer to `orders` until the next request comes, and that of `json.loads` beside it.
+
+    In between lies all that a tick does: the answer is read, compared and kept, whoever waits is told, and what to read
+    next is planned.
+    """
+
+    def __init__(self, orders: int) -> None:
+        super().__init__(orders)
+        self.ticks: list[float] = []
+        self.loads: list[float] = []
+        self._loading = 0.0
+        self._answered: float | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._answered is not None:
+            self.ticks.append(time.process_time() - self._answered)
+            self.loads.append(self._loading)
+            self._answered = None
+        response = await super().handle_async_request(request)
+        if request.url.params["method"] == "orders":
+            began = time.process_time()
+            json.loads(self.body)
+            self._loading = time.process_time() - began
+            self._answered = time.process_time()
+        return response
+
+
+def _ticks(form: Form) -> Iterator[Row]:
+    server = _TimedServer(form.pick(full=_ORDERS, short=1_000))
+    changes: list[tuple[str, float, Callable[[int], None]]] = [
+        ("every `lastonline` changed", 4, lambda turn: _all_online(server, turn)),
+        ("nothing changed", 0.15, lambda _: None),
+        ("1 % changed state", 2, lambda turn: _some_change(server, turn)),
+    ]
+    repetitions = form.pick(full=15, short=2)
+    in_virtual_time(_tick(server, [change for _, _, change in changes], repetitions))
+    for place, (name, goal, _) in enumerate(changes):
+        kept = slice(place, None, len(changes))
+        compared = compare(server.ticks[kept], server.loads[kept])
+        yield Row(
+            group="CPU time",
+            name=f"a tick, {len(server.ids):,} orders, {name}",
+            unit="ms",
+            measured=compared.ours * 1e3,
+            against=compared.theirs * 1e3,
+            baseline="`json.loads` of the same body, for a tick",
+            spread=compared.spread,
+            goal=at_most(goal),
+        )
+
+
+async def _tick(server: _TimedServer, changes: list[Callable[[int], None]], repetitions: int) -> None:
+    journal = MemoryJournal()
+    # Every list is read once before, without a pace, so that the ticks are those of a watch that has lasted a while.
+    async with SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client, Watcher(client, journal=journal):
+        await until(lambda: server.requests["sms"] >= len(server.ids))
+    before = len(server.ticks)
+    async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
+        await until(lambda: len(server.ticks) > before + 1)
+        server.ticks.clear()
+        server.loads.clear()
+        for turn in range(repetitions):
+            for change in changes:
+                change(turn)
+                seen = len(server.ticks)
+                await until(lambda: len(server.ticks) > seen)  # noqa: B023 - awaited here
+
+
+def _all_online(server: Server, turn: int) -> None:
+    online = int(EPOCH.timestamp()) + turn + 1
+    for order_id in server.ids:
+        server.change(order_id, lastonline=online)
+
+
+def _some_change(server: Server, turn: int) -> None:
+    for order_id in server.ids[turn % 100 :: 100]:
+        server.change(order_id, state=turn // 100 % 2)
+
+
+# -- a call ------------------------------------------------------------------------------------------------------
+
+
+def _call(form: Form) -> Row:
+    ours, theirs = in_real_time(_calls(form.pick(full=60, short=5), form.pick(full=100, short=20)))
+    compared = compare([our - their for our, their in zip(ours, theirs, strict=True)], theirs)
+    return Row(
+        group="CPU time",
+        name="a call of the client, `sms`, above a bare `httpx` call",
+        unit="ms",
+        measured=compared.ours * 1e3,
+        against=compared.theirs * 1e3,
+        baseline="a bare `httpx` call on the same transport, for a call",
+        spread=compared.spread,
+        goal=at_most(1.5),
+        note=f"with what `httpx` does for it, a call takes {1 + compared.ours / compared.theirs:.2f}x",
+    )
+
+
+async def _calls(repetitions: int, calls: int) -> tuple[list[float], list[float]]:
+    ours, theirs = list[float](), list[float]()
+    server = Server(1)
+    order_id = server.ids[0]
+    server.deliver(order_id, "Your code: 671 094")
+    query = {"method": "sms", "id": str(order_id), "apikey": "key"}
+    async with (
+        SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client,
+        httpx.AsyncClient(transport=server) as bare,
+    ):
+        for _ in range(repetitions):
+            began = time.process_time()
+            for _ in range(calls):
+                await client.sms(order_id)
+            between = time.process_time()
+            for _ in range(calls):
+                (await bare.get(_ADDRESS, params=query)).json()
+            ours.append((between - began) / calls)
+            theirs.append((time.process_time() - between) / calls)
+    return ours, theirs

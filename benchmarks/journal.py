@@ -1,0 +1,119 @@
+"""How quickly polls are kept in a file, so that a power failure takes none."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from attrs import frozen
+
+from benchmarks.measuring import compare, in_real_time, in_virtual_time
+from benchmarks.results import Row, at_least
+from benchmarks.server import Server
+from smspva_async import Event, MemoryJournal, SmspvaClient, SqliteJournal, Watcher, event_to_dict
+from smspva_async._diff import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from benchmarks.results import Form
+
+__all__ = ["rows"]
+
+_ORDERS = 100
+_INTERVAL = 30.0
+
+
+def rows(form: Form) -> Iterator[Row]:
+    """Measure polls of which each brings an event, one transaction each."""
+    polls = form.pick(full=1_000, short=40)
+    kept = in_virtual_time(_record(polls))
+    ours, theirs = in_real_time(_measure(kept))
+    compared = compare(ours, theirs)
+    yield Row(
+        group="SQLite journal",
+        name=f"polls of {_ORDERS} orders with an event each, durable",
+        unit="per s",
+        measured=compared.ours,
+        against=compared.theirs,
+        baseline="one bare `INSERT` transaction per poll, durable as well (WAL, `synchronous = FULL`)",
+        spread=compared.spread,
+        goal=at_least(0.5),
+    )
+
+
+@frozen
+class _Kept:
+    """What a watcher gives its journal after a poll."""
+
+    events: Sequence[Event]
+    state: State
+
+
+class _Recorder(MemoryJournal):
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[_Kept] = []
+
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        await super().append(events, state, places)
+        self.kept.append(_Kept(list(events), state))
+
+
+async def _record(polls: int) -> list[_Kept]:
+    """Return what a real watch kept of its first poll and of some more, in each of which one order changed state."""
+    server, journal = Server(_ORDERS), _Recorder()
+    async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
+        for poll in range(polls):
+            server.change(server.ids[poll % _ORDERS], state=poll // _ORDERS % 2)
+            await anyio.sleep(_INTERVAL)
+    return journal.kept
+
+
+async def _measure(kept: Sequence[_Kept]) -> tuple[list[float], list[float]]:
+    """Return for each poll with an event how many such polls, and how many bare transactions, a second has."""
+    ours, theirs = list[float](), list[float]()
+    with tempfile.TemporaryDirectory() as folder, closing(_bare(Path(folder) / "bare.db")) as bare:
+        journal = SqliteJournal(Path(folder) / "journal.db")
+        await journal.open(None)
+        try:
+            first, *rest = kept
+            await journal.append(first.events, first.state, {})
+            for poll in rest:
+                began = time.perf_counter()
+                await journal.append(poll.events, poll.state, {})
+                between = time.perf_counter()
+                if poll.events:  # the disk isn't waited for without one
+                    _insert(bare, poll.events[0])
+                    ours.append(1 / (between - began))
+                    theirs.append(1 / (time.perf_counter() - between))
+        finally:
+            await journal.aclose()
+    return ours, theirs
+
+
+def _bare(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, event TEXT NOT NULL)")
+    return connection
+
+
+def _insert(connection: sqlite3.Connection, event: Event) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO events VALUES (?, ?, ?)", [event.seq, event.at.timestamp(), _json(event)])
+    connection.execute("COMMIT")
+
+
+def _json(event: Event) -> str:
+    return json.dumps(event_to_dict(event))

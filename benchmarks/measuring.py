@@ -1,0 +1,65 @@
+"""How it is measured: side by side, again and again; in virtual time where the figure is one of the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from attrs import frozen
+
+from smspva_async.simulator import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+__all__ = ["SEED", "Compared", "compare", "in_real_time", "in_virtual_time", "percentile", "until"]
+
+T = TypeVar("T")
+
+SEED = 20_260_101
+
+
+def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
+    """Run something by a clock that jumps, with the same dice every time."""
+    random.seed(SEED)
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main)
+
+
+def in_real_time(main: Coroutine[Any, Any, T]) -> T:
+    """Run something by the machine's clock."""
+    with asyncio.Runner() as runner:
+        return runner.run(main)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let virtual time pass until something is the case, a day at most."""
+    with anyio.fail_after(86_400):
+        while not condition():  # noqa: ASYNC110 - looking costs next to nothing
+            await anyio.sleep(1)
+
+
+@frozen
+class Compared:
+    """Two things, measured by turns."""
+
+    ours: float
+    theirs: float
+    spread: tuple[float, float]
+    """The quartiles of the ratio."""
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> Compared:
+    """Return the medians of two series, whose members were measured side by side, and how their ratio varies."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    least, _, most = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return Compared(median(ours), median(theirs), (least, most))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that such a share of all doesn't exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]

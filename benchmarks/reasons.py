@@ -1,0 +1,17 @@
+"""Why a row isn't reached, by its name; shown beside its figure as long as it isn't."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["REASONS"]
+
+REASONS: Mapping[str, str] = {
+    "`import smspva_async`": (
+        "beside `httpx` it needs attrs, cattrs and asyncio, and it defines some fifty attrs classes; to load parts "
+        "of it at their first use would put the time off, not save it"
+    ),
+}

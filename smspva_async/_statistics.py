@@ -1,0 +1,49 @@
+"""What there is to measure, as snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+__all__ = ["ClientStatistics", "WatchStatistics"]
+
+
+@frozen
+class ClientStatistics:
+    """What a client has done since it was made, and how things stand (`SmspvaClient.statistics`)."""
+
+    requests: Mapping[str, int] = field(hash=False)
+    """Requests that were begun, by the provider's method, such as ``"orders"``; each attempt counts."""
+    waiting: Mapping[str, int] = field(hash=False)
+    """Calls that wait for the pace now, by class: ``"spending"``, ``"foreground"`` and ``"polls"``."""
+    gap: float
+    """Seconds between the beginnings of two requests now: the setting, or more after too many requests."""
+    errors: Mapping[str, int] = field(hash=False)
+    """Requests that failed, by the error's class, such as ``"RequestTimeout"``; those tried again are among them."""
+
+
+@frozen
+class WatchStatistics:
+    """What a watch has done since it was entered, and how quick it is as things stand (`Watcher.statistics`)."""
+
+    orders: int
+    """Orders that are watched."""
+    waiting: Mapping[str, int] = field(hash=False)
+    """Waits that are open now: ``"message"`` and ``"state"``."""
+    polls: int
+    """Answers to `orders`."""
+    reads: int
+    """Answers to `sms`."""
+    failures: int
+    """Polls and readings that failed."""
+    period: float
+    """Seconds between two polls of the orders now."""
+    turn: float
+    """Seconds within which each order's messages are read, whatever its flag says, while no flag rises."""
+    worst_case: float
+    """The same while flags rise all the time: the longest that a message without a flag takes to be found.
+
+    It holds while the server answers and nothing else asks the client; calls of others go first (see `SmspvaClient`)
+    and leave polling a quarter of the pace at least, so that it may take four times as long.
+    """
