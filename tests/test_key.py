@@ -248,6 +248,19 @@ async def test_an_echo_is_masked_where_it_stands() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_echo_is_masked_each_time_it_comes() -> None:
+    names = iter(["nobody", KEY, KEY, "nobody", "nobody"])
+    row = CALLS["orders"].sample["data"][0]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"status": 1, "data": [{**row, "sname": next(names)}]})
+
+    async with client_of(answer) as client:
+        told = [(await client.orders())[0].service_name for _ in range(5)]
+    assert told == ["nobody", "[key]", "[key]", "nobody", "nobody"]
+
+
+@pytest.mark.anyio
 async def test_an_unknown_outcome_has_the_parameters_without_it() -> None:
     async with client_of(lambda request: httpx.Response(500, text=str(request.url))) as client:
         with pytest.raises(OutcomeUnknown, match=r"apikey=\[key\]") as failed:

@@ -358,6 +358,24 @@ async def test_polling_takes_three_quarters_of_the_pace_over_any_two_intervals(w
     assert 20 <= most <= 0.75 * 2 * INTERVAL / GAP
 
 
+async def test_a_flag_that_rises_while_somebody_waits_is_read_at_once_though_the_share_is_used_up() -> None:
+    sim = Simulator()
+    ids = [sim.add_order(always_active=True).id for _ in range(40)]
+    took: list[float] = []
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(watcher.wait_for_sms, ids[0], match=lambda _: False, timeout=1e5))
+        await polls(4)
+        for number, order_id in enumerate(ids[1:21]):
+            events = watcher.events(after=watcher.cursor)
+            sim.deliver(order_id, f"message {number}")
+            delivered = anyio.current_time()
+            assert texts([await anext(events)]) == [f"message {number}"]
+            took.append(anyio.current_time() - delivered)
+            await anyio.sleep(37)
+        tasks.cancel_scope.cancel()
+    assert max(took) <= 3 + 2 * GAP + 0.5
+
+
 async def test_a_flag_that_rose_comes_before_its_turn() -> None:
     account = Account(*map(order, range(1, 301)))
     account.messages[1] = [sms("old", -10)]
