@@ -33,6 +33,7 @@ from smspva_async import (
     JournalLocked,
     Lagged,
     OrderAdded,
+    OrderRemoved,
     PollFailed,
     PollRecovered,
     SmspvaClient,
@@ -1017,6 +1018,21 @@ async def test_it_leaves_no_thread_and_no_file_open(path: Path) -> None:
         await journal.move({"a": 1})
         assert threads() == []
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_what_may_be_dated_by_the_local_clock_drops_nothing(path: Path, reopened: bool) -> None:  # noqa: FBT001
+    year = START + timedelta(days=365)
+    journal = await opened(path, keep=timedelta(days=2))
+    await journal.append([PollRecovered(0.0, seq=1, id="1", at=START)], State(seq=1), {})
+    if reopened:
+        await journal.aclose()
+        journal = await opened(path, keep=timedelta(days=2))
+    for seq in (2, 4):
+        failed = PollFailed("kind", "message", seq=seq, id=f"{seq}", at=year)
+        removed = OrderRemoved(order(1), False, seq=seq + 1, id=f"{seq + 1}", at=year, order_id=1)  # noqa: FBT003
+        await journal.append([failed, removed], State(seq=seq + 1), {})
+    assert len(await journal.read(0, 100)) == 5
 
 
 async def test_one_wrong_date_drops_nothing_and_keeps_nothing_for_ever(path: Path) -> None:

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from smspva_async._diff import State
 from smspva_async.errors import JournalError, JournalLocked
-from smspva_async.events import Event, PollFailed
+from smspva_async.events import Event, OrderRemoved, PollFailed
 from smspva_async.journal import _records
 
 if TYPE_CHECKING:
@@ -339,8 +339,8 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
 
 def _date(event: Event) -> float:
     """Return a unix time to tell old events by; 0 where it may be wrong."""
-    # Before the first answer a failure is dated by the local clock.
-    return 0.0 if isinstance(event, PollFailed) else event.at.timestamp()
+    # Before the first good answer there is only the local clock, as for an order that is said not to exist.
+    return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()
 
 
 def _make_private(path: Path | str) -> None:
