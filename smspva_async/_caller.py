@@ -21,7 +21,7 @@ from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimi
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from smspva_async._envelope import Answer
     from smspva_async._ledger import Ledger
@@ -101,6 +101,7 @@ class Caller:
         rank: Rank = Rank.FOREGROUND,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
+        again: Callable[[], Awaitable[None]] | None = None,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
         """Call a method: wait for the pace, send, read the answer, and try again where that is safe.
@@ -111,6 +112,7 @@ class Caller:
             rank: How urgent it is; a call that spends has a rank of its own.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
+            again: Awaited before each further attempt; like the pace's, its time is not counted.
             decode: Reads the answer, where the call doesn't spend.
 
         """
@@ -146,6 +148,8 @@ class Caller:
                     raise
                 left -= delay
             await anyio.sleep(delay)
+            if again is not None:
+                await again()
         raise AssertionError("the loop ends by returning or raising")
 
     async def _attempt(

@@ -188,8 +188,7 @@ class Budget:
         """Whether a flag was ever seen up. If not, messages are found by reading in turn alone."""
         self._interval = interval
         self._begun: deque[float] = deque()
-        self.next_in_turn = -math.inf
-        """When a list may be read in turn again, as far as these are spread out."""
+        self._next_in_turn = -math.inf
 
     def note(self, now: float) -> None:
         """Take note of a request of polling that begins now."""
@@ -199,7 +198,7 @@ class Budget:
         """Take note that a list is read in turn from now on."""
         spread = self._spread(gap, period)
         # By plan rather than from the last, so that one which had to wait for its tick doesn't delay all others.
-        self.next_in_turn = (self.next_in_turn if now < self.next_in_turn + spread else now) + spread
+        self._next_in_turn = (self._next_in_turn if now < self._next_in_turn + spread else now) + spread
 
     def _spread(self, gap: float, period: float) -> float:
         """Return the seconds between readings in turn; 0 where they needn't be spread out.
@@ -224,17 +223,27 @@ class Budget:
         """Return how many readings in turn a window may have beside the polls of the orders."""
         return max(1.0, self.share(gap) - self.window(gap) / period - _GRID_POLLS - _RESERVE)
 
+    def turns_per_poll(self, period: float, gap: float) -> float:
+        """Return how many readings in turn there are between two polls of the orders, on average."""
+        return math.inf if gap == 0 else self.reads(period, gap) * period / self.window(gap)
+
     def seconds(self, turns: int, period: float, gap: float, *, flags_rise: bool) -> float:
-        """Return how long so many readings in turn take."""
+        """Return how long so many readings in turn take at most."""
         if turns == 0 or gap == 0:
             return period if turns else 0.0
-        reads = self.reads(period, gap)
+        window, reads = self.window(gap), self._sure_reads(period, gap)
+        if not flags_rise and period == window / _GRID_POLLS:
+            # Others may come in between.
+            return math.ceil(turns * _GRID_POLLS / reads) * period + (_GRID_POLLS + _RESERVE) * gap
         if flags_rise:  # they are read until the orders are due by the interval, every fourth time a list in turn
-            reads = min(reads, self.reads(self._interval, gap) / (_FLAGGED_IN_A_ROW + 1))
-        polls = math.ceil(turns / (reads * period / self.window(gap)))
-        # What is read first after one poll may be last after the next, and others may come in between.
-        slack = (_GRID_POLLS + _RESERVE) * gap + self._spread(gap, period)
-        return polls * period + slack + (self._interval if flags_rise else 0.0)
+            reads = min(reads, self._sure_reads(self._interval, gap) / (_FLAGGED_IN_A_ROW + 1))
+        # What is read first in a window may be last in the next.
+        return turns * (window / reads + 2 * gap * flags_rise) + window
+
+    def _sure_reads(self, period: float, gap: float) -> float:
+        """Return how many readings in turn a window has at least, however it lies."""
+        polls = self.window(gap) / period
+        return max(1, math.floor(polls + self.reads(period, gap) + _HAIR) - math.ceil(polls - _HAIR))
 
     def orders_from(self, now: float, gap: float) -> float:
         """Return when the orders may be asked for."""
@@ -243,15 +252,24 @@ class Budget:
     def read_from(self, now: float, gap: float, period: float, *, flagged: bool) -> float:
         """Return when a list may be read."""
         if flagged:
-            return self._free(self.share(gap) - _GRID_POLLS, now, gap)
+            return self.again_from(now, gap)
         share = self.window(gap) / period + self.reads(period, gap)
-        return max(self._free(share, now, gap), self.next_in_turn)
+        return max(self._free(share, now, gap), self.in_turn_from(now, gap, period))
+
+    def again_from(self, now: float, gap: float) -> float:
+        """Return when a request may be made again that failed."""
+        return self._free(self.share(gap) - _GRID_POLLS, now, gap)
+
+    def in_turn_from(self, now: float, gap: float, period: float) -> float:
+        """Return when a list may be read in turn again, as far as these are spread out."""
+        return min(self._next_in_turn, now + self._spread(gap, period))  # the pace may have become quicker
 
     def _free(self, share: float, now: float, gap: float) -> float:
         """Return from when on there are fewer than `share` requests within a window."""
         window = self.window(gap)
         while self._begun and self._begun[0] <= now - window + _HAIR:
             self._begun.popleft()
-        if len(self._begun) < share:
+        if share == math.inf:
             return now
-        return self._begun[len(self._begun) - int(share)] + window
+        count = math.floor(share + _HAIR)
+        return now if len(self._begun) < count else self._begun[len(self._begun) - count] + window

@@ -45,9 +45,9 @@ class Pace:
 
     The default is 40 requests a minute, which the provider states for its other API; for rentals it states nothing.
 
-    When the server says that there were too many requests, the gap doubles, to sixteen times the setting or a minute at
-    most, and each answer after that takes a twentieth of the growth away again. A wait that the server asks for
-    (``Retry-After``, up to two minutes) is kept by every request of the client.
+    When the server says that there were too many requests, the gap doubles, to half a second at least, and to sixteen
+    times the setting or a minute at most; each answer after that takes a twentieth of the growth away again. A wait
+    that the server asks for (``Retry-After``, up to two minutes) is kept by every request of the client.
     """
 
     gap: float = 1.5

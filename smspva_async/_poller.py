@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import random
-from collections import Counter
+from collections import Counter, deque
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -35,7 +35,7 @@ from smspva_async.events import Event, PollFailed, PollRecovered
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from anyio.abc import TaskGroup
@@ -53,6 +53,7 @@ __all__ = ["Poller"]
 _log = logging.getLogger("smspva_async")
 
 _SLOW_ANSWER = 1.5
+_NEARLY = 0.9
 _REFUSALS_TO_END = 2
 _HAIR = 1e-6  # of what rounding does to times
 
@@ -237,8 +238,12 @@ class Poller:
         if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
             due = self._ticked + 2 * gap
         else:
-            due = self._due_on_grid() if period == self._interval else self._ticked + period
+            due = self._due_by_interval() if period >= self._interval else self._ticked + period
         return max(due, self._budget.orders_from(anyio.current_time(), gap))
+
+    def _due_by_interval(self) -> float:
+        """Return the same if nobody waits: by the interval, which the pace may draw out."""
+        return self._due_on_grid() if self._period() <= self._interval else self._ticked + self._period()
 
     def _due_on_grid(self) -> float:
         # Never two for ticks missed, by a suspended machine for instance: the next point of the grid is meant.
@@ -257,24 +262,22 @@ class Poller:
         calls.start_soon(self._call, calls, self._poll_orders, begun, done)
         await begun.wait()
         self._ticked = anyio.current_time()
-        with anyio.move_on_after(max(_SLOW_ANSWER, self._period() / 2)):
+        # Whatever the answer takes, there is time for a reading before the next.
+        period = self._period()
+        with anyio.move_on_after(min(max(_SLOW_ANSWER, period / 2), _NEARLY * (period - self._source.gap))):
             await done.wait()
 
     async def _read_lists(self, calls: TaskGroup) -> None:
         """Read messages until the next poll is due; what isn't begun by then is planned anew."""
         self._line.take_in(self.state.tracks)
         planned = self._plan()
-        urgent = max((place for place, read in enumerate(planned) if read.flagged), default=-1)
         self._reads_fail = False
         last = -math.inf
-        for place, read in enumerate(planned):
+        for read, among_flagged in self._as_due(planned):
             if read.order_id in self._reading:
                 continue
-            among_flagged = place <= urgent
-            if among_flagged and not read.flagged and self._budget.next_in_turn > anyio.current_time():
-                continue  # it isn't due yet
             # Risen flags are read before somebody who waits has the orders asked for again.
-            due = self._due_on_grid if among_flagged else self._due
+            due = self._due_by_interval if among_flagged else self._due
             if not await self._may_read(last, due, among_flagged=among_flagged):
                 return
             last = await self._begin_read(calls, read, due)
@@ -287,14 +290,33 @@ class Poller:
         def fitting(due: float) -> int:
             return len(self._line) if gap == 0 else max(1, int((due - now) / gap))
 
+        turns = min(len(self._line), self._budget.turns_per_poll(self._period(), gap))
         return plan(
             self._line,
             self.message_waits.keys(),
-            fits=fitting(self._due()),
-            flagged_fit=fitting(self._due_on_grid()),
+            fits=min(fitting(self._due()), math.ceil(turns)),
+            flagged_fit=fitting(self._due_by_interval()),
             turn=self._turn,
             in_a_row=self._in_a_row,
         )
+
+    def _as_due(self, planned: Sequence[Read]) -> Iterator[tuple[Read, bool]]:
+        """Yield the readings, and whether each is among flagged ones, where one in turn waits until it is due."""
+        flagged = sum(read.flagged for read in planned)
+        put_off: deque[Read] = deque()
+        for read in planned:
+            if not read.flagged:
+                put_off.append(read)
+            while put_off and (not flagged or self._is_turn_due()):
+                yield put_off.popleft(), flagged > 0
+            if read.flagged:
+                flagged -= 1
+                yield read, True
+        yield from ((read, False) for read in put_off)
+
+    def _is_turn_due(self) -> bool:
+        now = anyio.current_time()
+        return self._budget.in_turn_from(now, self._source.gap, self._period()) <= now
 
     async def _may_read(self, last: float, due: Callable[[], float], *, among_flagged: bool) -> bool:
         """Wait until polling's share of the pace allows a reading; return False if the next poll is due sooner."""
@@ -368,7 +390,7 @@ class Poller:
             begun()
 
         try:
-            orders = await self._source.orders(begins)
+            orders = await self._source.orders(begins, self._may_ask_again)
             rows = orders if isinstance(orders, Rows) else Rows(orders)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             await self._take_failure(error, None)
@@ -401,6 +423,17 @@ class Poller:
         self._requests += 1
         return self._requests
 
+    async def _may_ask_again(self) -> None:
+        """Wait until polling's share of the pace allows another attempt."""
+        while True:
+            now = anyio.current_time()
+            free = self._budget.again_from(now, self._source.gap)
+            if free <= now:
+                break
+            await anyio.sleep_until(free)
+        # At once, as others may wait as well; it is counted once more as it leaves, which does no harm.
+        self._budget.note(anyio.current_time())
+
     async def _read_list(self, order_id: int, begun: Callable[[], None]) -> None:
         self._reading.add(order_id)
         try:
@@ -418,7 +451,7 @@ class Poller:
             begun()
 
         try:
-            messages = await self._source.sms(order_id, begins)
+            messages = await self._source.sms(order_id, begins, self._may_ask_again)
             rows = messages if isinstance(messages, Rows) else Rows(messages)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self._reads_fail = True

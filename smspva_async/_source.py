@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 class PolledSource(Protocol):
-    """A source made ready for polling: each call has a deadline and tells when its request begins."""
+    """A source made ready for polling: each call has a deadline, tells when a request begins, and asks for more."""
 
     @property
     def gap(self) -> float:
@@ -54,12 +54,14 @@ class PolledSource(Protocol):
         """What makes a fingerprint of the account, which takes a while; None if it is unknown."""
         ...
 
-    async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
-        """Return all orders; calls `begun` when the request leaves."""
+    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]], /) -> Sequence[Order]:
+        """Return all orders; calls `begun` when a request leaves, and awaits `again` before each after the first."""
         ...
 
-    async def sms(self, order_id: int, begun: Callable[[], None]) -> Sequence[Sms]:
-        """Return all messages of an order; calls `begun` when the request leaves."""
+    async def sms(
+        self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]], /
+    ) -> Sequence[Sms]:
+        """Return all messages of an order; calls `begun` and awaits `again` as `orders` does."""
         ...
 
     async def activate(self, order_id: int) -> None:
@@ -68,7 +70,7 @@ class PolledSource(Protocol):
 
 
 class _PlainSource:
-    """A source that isn't our client: it has no pace of its own, and its calls begin when they are made."""
+    """A source that isn't our client: it has no pace of its own, and its calls are made once, at once."""
 
     gap = Pace().gap
     account = None
@@ -77,11 +79,11 @@ class _PlainSource:
         self._source = source
         self._deadline = deadline
 
-    async def orders(self, begun: Callable[[], None]) -> Sequence[Order]:
+    async def orders(self, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Order]:
         begun()
         return _checked(await self._within_deadline(self._source.orders()), Order)
 
-    async def sms(self, order_id: int, begun: Callable[[], None]) -> Sequence[Sms]:
+    async def sms(self, order_id: int, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Sms]:
         begun()
         return _checked(await self._within_deadline(self._source.sms(order_id)), Sms)
 

@@ -233,7 +233,7 @@ class Spending:
 
     def take_note(self, method: Method[T], rows: Rows[object]) -> None:
         """Remember which orders there are."""
-        has_new = rows and not rows.repeated and isinstance(rows[0], (Order, Rental))
+        has_new = bool(rows) and not rows.repeated and isinstance(rows[0], (Order, Rental))
         orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
         # A watch is told of the same orders again and again.
         new = [order for order in orders if self._known.get(order.id) is not order.until]

@@ -44,6 +44,6 @@ class WatchStatistics:
     worst_case: float
     """The same while flags rise all the time: the longest that a message without a flag takes to be found.
 
-    It holds while the server answers and nothing else asks the client; calls of others go first (see `SmspvaClient`)
-    and leave polling a quarter of the pace at least, so that it may take four times as long.
+    Both hold while the server answers, within the gap, and nothing else asks the client; calls of others go first (see
+    `SmspvaClient`) and leave polling a quarter of the pace at least, so that it may take four times as long.
     """

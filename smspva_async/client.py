@@ -21,7 +21,7 @@ from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, OutcomeUnkn
 from smspva_async.models import Period, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -435,14 +435,22 @@ class PollingView:
         """The least seconds between two requests now."""
         return self._caller.pacer.gap
 
-    async def orders(self, begun: Callable[[], None]) -> Rows[Order]:
+    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
         return await self._caller.call(
-            _wire.ORDERS, {}, rank=Rank.POLLS, deadline=self._deadline, begun=begun, decode=self._latest.decode
+            _wire.ORDERS,
+            {},
+            rank=Rank.POLLS,
+            deadline=self._deadline,
+            begun=begun,
+            again=again,
+            decode=self._latest.decode,
         )
 
-    async def sms(self, order_id: int, begun: Callable[[], None]) -> Rows[Sms]:
+    async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
         params = {"id": _params.order_id(order_id)}
-        return await self._caller.call(_wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun)
+        return await self._caller.call(
+            _wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
+        )
 
     async def activate(self, order_id: int) -> None:
         # Not a poll: somebody waits for the number.

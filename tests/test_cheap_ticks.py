@@ -11,9 +11,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings, strategies as st
 
-from smspva_async import Event, Order, PollRecovered, Sms, _parse
+from smspva_async import Event, Order, PollRecovered, Sms, _latest, _parse
 from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._envelope import Answer, decode
 from smspva_async._latest import LatestOrders
@@ -262,6 +263,17 @@ def test_what_is_the_same_is_the_same_object() -> None:
     second = latest.decode(ORDERS, {}, body({**ROW, "id": 3}, {**ROW, "id": 2, "state": 1}, ROW))
     assert second[2] is first[0]
     assert [order.id for order in second] == [3, 2, ROW["id"]]
+
+
+def test_the_same_answer_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    latest, answer = LatestOrders(), body(ROW, {**ROW, "id": 2})
+    first = latest.decode(ORDERS, {}, answer)
+    for name in ("parse", "parse_flat", "decode", "read_row"):
+        monkeypatch.setattr(_latest, name, None)
+    again = latest.decode(ORDERS, {}, evolve(answer, took=0.5))
+    assert (first.repeated, again.repeated) == (False, True)
+    assert [*map(id, again)] == [*map(id, first)]
+    assert again.took == 0.5
 
 
 def listed(seconds: int, rows: Rows[Order]) -> OrdersListed:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import pytest
@@ -15,13 +17,28 @@ from smspva_async import (
     MemoryJournal,
     Order,
     OrderState,
+    Pace,
     Rows,
     Sms,
     SmspvaClient,
     Watcher,
 )
-from smspva_async.simulator import Simulator
-from tests.watching import HANGS, INTERVAL, ORDERS, START, Account, kinds, order, polls, sms, so_far, texts, within
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.watching import (
+    HANGS,
+    INTERVAL,
+    ORDERS,
+    START,
+    Account,
+    kinds,
+    order,
+    polls,
+    sms,
+    so_far,
+    texts,
+    watching,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +101,59 @@ async def test_an_interval_shorter_than_the_pace_leaves_room_for_messages() -> N
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client, interval=1) as watcher:
         sim.deliver(order_id, "found")
         assert texts(await within(20, watcher.events())) == ["found"]
+
+
+@pytest.mark.parametrize(("interval", "gap"), [(1, 1.5), (5, 5), (5, 10), (30, 28), (30, 45)])
+async def test_a_flag_is_read_also_where_the_pace_draws_the_interval_out(interval: float, gap: float) -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with (
+        SmspvaClient("key", transport=sim.transport(), pace=Pace(gap=gap)) as client,
+        Watcher(client, interval=interval) as watcher,
+    ):
+        await anyio.sleep(20 * gap)
+        sim.deliver(order_id, "found")
+        assert texts(await within(5 * gap, watcher.events())) == ["found"]
+
+
+class Drifting(VirtualTimeLoop):
+    """Virtual time in which computing takes some as well, so that nothing comes exactly when it is due."""
+
+    def _run_once(self) -> None:
+        self._jumping.elapsed += 5e-5
+        super()._run_once()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": Drifting})], ids=["asyncio"])
+@pytest.mark.parametrize("latency", [0.2, 1.5, 2.0, 2.9])
+async def test_lists_are_read_while_somebody_waits_however_long_the_orders_take(latency: float) -> None:
+    account = Account(order(1, has_new_sms=True), order(2), order(3))
+    account.seconds = {ORDERS: latency}
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(watcher.wait_for_sms, 1, match=lambda _: False, timeout=1e5))
+        await anyio.sleep(600)
+        tasks.cancel_scope.cancel()
+    assert all(len(account.times(order_id)) > 8 for order_id in (1, 2, 3))
+
+
+@pytest.mark.parametrize(("method", "fault"), [("sms", "hang"), ("sms", "http_503"), ("orders", "http_503")])
+@pytest.mark.parametrize("flags", ["up", "down"])
+async def test_attempts_that_fail_count_as_polling(
+    method: Literal["orders", "sms"], fault: FaultName, flags: str
+) -> None:
+    sim = Simulator()
+    ids = [sim.add_order(always_active=True).id for _ in range(60)]
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(watcher.wait_for_state, ids[0], OrderState.INACTIVE, timeout=1e5))
+        await polls(4)
+        for order_id in ids if flags == "up" else ():
+            sim.deliver(order_id, "message")
+        sim.faults.always(method, fault)
+        await polls(20)
+        tasks.cancel_scope.cancel()
+    times = [asked.time for asked in sim.requests]
+    most = max(bisect_left(times, time + 2 * INTERVAL - 1e-3) - place for place, time in enumerate(times))
+    assert 20 <= most <= 30
 
 
 # -- orders that would take each other's turns -----------------------------------------------------------------------
