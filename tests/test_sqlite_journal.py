@@ -1033,6 +1033,7 @@ async def test_what_may_be_dated_by_the_local_clock_drops_nothing(path: Path, re
         removed = OrderRemoved(order(1), False, seq=seq + 1, id=f"{seq + 1}", at=year, order_id=1)  # noqa: FBT003
         await journal.append([failed, removed], State(seq=seq + 1), {})
     assert len(await journal.read(0, 100)) == 5
+    await journal.aclose()
 
 
 async def test_one_wrong_date_drops_nothing_and_keeps_nothing_for_ever(path: Path) -> None:
