@@ -21,7 +21,7 @@ import pytest
 from smspva_async import (
     cli,
 )
-from smspva_async._lines import Lines
+from smspva_async.cli._lines import Lines
 from smspva_async.simulator import Simulator
 from tests.terminal import KEY, columns
 

@@ -16,8 +16,8 @@ from smspva_async import (
     Watcher,
     cli,
 )
-from smspva_async._demo import demo
-from smspva_async._lines import Lines
+from smspva_async.cli._demo import demo
+from smspva_async.cli._lines import Lines
 from smspva_async.simulator import Simulator
 from tests.terminal import ESCAPE, KEY, columns, console, in_virtual_time, plain, printed
 

@@ -24,7 +24,7 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async._lines import Lines
+from smspva_async.cli._lines import Lines
 from tests.terminal import ESCAPE, console, plain, printed
 
 ORDER = Order(

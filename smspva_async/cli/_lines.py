@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,19 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
+from smspva_async.cli._words import clean, date, minute, service, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import date
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
-__all__ = ["Lines", "clean"]
+__all__ = ["Lines"]
 
 _TIME = len("19:04:12  ")
 _TAG = len("0 -> -1")
 _CODE = len("671094")
 _WIDEST = 16  # a number has 15 digits at most
-_LONGEST_TEXT = 600
 _LEAST_ROOM = 24
 
 _STATE = {
@@ -54,12 +52,14 @@ class Lines:
 
     Args:
         console: Where to. A terminal gets lines that fit its width, anything else gets them whole.
+        put: Takes the lines instead of the console.
 
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, put: Callable[[Text], None] | None = None) -> None:
         self._console = console
-        self._day: date = datetime.now().astimezone().date()
+        self._put_line = put or self._print_line
+        self._day = datetime.now().astimezone().date()
         self._phone = len("+79052798263")
         self._service = len("Instagram")
         self._orders: dict[int, Order] = {}
@@ -69,7 +69,7 @@ class Lines:
         for order in orders:
             self._orders[order.id] = order
             self._phone = max(self._phone, _cells(clean(order.phone)))
-            self._service = max(self._service, _cells(_service(order)))
+            self._service = max(self._service, _cells(service(order)))
 
     def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
         """Print a text that is no event, behind a head."""
@@ -85,11 +85,11 @@ class Lines:
         order = self._order_of(event)
         tag, text = _told(event)
         if order is not None:
-            number, service = Text(clean(order.phone)), Text(_service(order))
+            number, name = Text(clean(order.phone)), Text(service(order))
             number.truncate(self._phone, overflow="ellipsis", pad=True)
-            service.truncate(self._service, overflow="ellipsis", pad=True)
+            name.truncate(self._service, overflow="ellipsis", pad=True)
             tag.align("left", _TAG)
-            columns += [number, service, tag]
+            columns += [number, name, tag]
         self._print(Text("  ").join([*columns, Text()]), text, _TIME)
 
     def _order_of(self, event: Event) -> Order | None:
@@ -115,6 +115,9 @@ class Lines:
     def _put(self, *parts: Text) -> None:
         line = Text.assemble(*parts)
         line.rstrip()
+        self._put_line(line)
+
+    def _print_line(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
 
 
@@ -123,7 +126,7 @@ def _told(event: Event) -> tuple[Text, Text]:
     style = ""
     match event:
         case OrderAdded(order):
-            tag, told = "listed", f"#{order.id}, {_state(order)}, until {_date(order.until)}"
+            tag, told = "listed", f"#{order.id}, {_state(order)}, until {date(order.until)}"
         case StateChanged(order, previous, current):
             before = "?" if previous is OrderState.UNKNOWN else int(previous)
             tag, told = f"{before} -> {order.raw_state}", _BECAME.get(current, _state(order))
@@ -135,19 +138,19 @@ def _told(event: Event) -> tuple[Text, Text]:
         case OrderRemoved(order, expired):
             tag, told, style = "gone", f"#{order.id}, {'expired' if expired else 'no longer listed'}", _ALARM
         case PollFailed(_, message):
-            tag, told, style = "failing", f"polling fails: {_short(message)}", _ALARM
+            tag, told, style = "failing", f"polling fails: {short(message)}", _ALARM
         case PollRecovered(downtime):
             tag, told, style = "working", f"polling works again after {downtime:.0f} s", "green"
         case RowSkipped(reason, _):
-            tag, told, style = "skipped", f"a row of an answer can't be read: {_short(reason)}", _ALARM
+            tag, told, style = "skipped", f"a row of an answer can't be read: {short(reason)}", _ALARM
     return Text(tag, style), Text(told, style)
 
 
 def _message(order: Order, sms: Sms) -> Text:
     """Return a message behind its code; the sender is told where it isn't the service itself."""
-    text = _short(sms.text)
+    text = short(sms.text)
     if sms.sender and sms.sender.casefold() != order.service_name.casefold():
-        text = f"{_short(sms.sender)}: {text}"
+        text = f"{short(sms.sender)}: {text}"
     return Text(text) if sms.code is None else Text.assemble((f"{sms.code:<{_CODE}}", "bold green"), "  ", text)
 
 
@@ -156,9 +159,9 @@ def _changes(order: Order, previous: Order) -> str:
         f"{what} {clean(new)}, was {clean(old)}"
         for what, new, old in [
             ("number", order.phone, previous.phone),
-            ("service", _service(order), _service(previous)),
+            ("service", service(order), service(previous)),
             ("country", order.country, previous.country),
-            ("until", _minute(order.until), _minute(previous.until)),
+            ("until", minute(order.until), minute(previous.until)),
         ]
         if new != old
     ]
@@ -171,35 +174,6 @@ def _state(order: Order) -> str:
     return _STATE.get(order.state, f"in the unknown state {order.raw_state}")
 
 
-def _service(order: Order) -> str:
-    return clean(order.service_name or order.service)
-
-
-def _date(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d}"
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
 def _cells(text: str) -> int:
     """Return how wide a column a text gets."""
     return min(Text(text).cell_len, _WIDEST)
-
-
-def _short(text: str) -> str:
-    """Return clean text without what goes beyond a few screen lines."""
-    return clean(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…")
-
-
-def clean(text: str) -> str:
-    """Return a text of somebody else's on one line, with nothing in it that a terminal would obey."""
-    return "".join(map(_printable, " ".join(text.split())))
-
-
-def _printable(char: str) -> str:
-    if char.isprintable():
-        return char
-    # Marks that only steer the writing, such as its direction, are left out; the rest is told as Python writes it.
-    return "" if unicodedata.category(char) == "Cf" else char.encode("unicode_escape").decode()

@@ -30,7 +30,7 @@ from smspva_async import (
 from smspva_async.simulator import Simulator
 
 if TYPE_CHECKING:
-    from smspva_async._lines import Lines
+    from smspva_async.cli._lines import Lines
 
 __all__ = ["demo"]
 

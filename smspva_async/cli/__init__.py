@@ -1,0 +1,11 @@
+"""The command line, `smspva`. It needs the extra `cli`.
+
+Exit codes: 0 done, 1 refused by the provider, 2 wrong usage, 3 outcome unknown, 4 network; 130 after Ctrl-C or a "no",
+143 after SIGTERM. A closed pipe ends a command with 0: whoever read it has read enough.
+"""
+
+from __future__ import annotations
+
+from smspva_async.cli._main import main
+
+__all__ = ["main"]

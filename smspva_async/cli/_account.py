@@ -1,0 +1,94 @@
+"""Whose account a command works with, and where its ledger is."""
+
+from __future__ import annotations
+
+import os
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+import platformdirs
+from attrs import frozen
+
+from smspva_async import Pace, SmspvaClient
+from smspva_async._secret import Secret
+from smspva_async.cli._values import SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Account", "with_account"]
+
+R = TypeVar("R")
+
+_ADDRESS = "https://smspva.com/api/rent.php"
+_PRIVATE = 0o700
+
+
+@frozen
+class Account:
+    """An account at a server."""
+
+    api_key_file: Path | None
+    base_url: str
+    gap: float
+    """Seconds between two requests."""
+
+    def client(self, *, ledger: Path | None = None) -> SmspvaClient:
+        """Return a client of the account."""
+        try:
+            return SmspvaClient(self._key(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+    def ledger(self) -> Path:
+        """Return the account's ledger in the user's state folder, which is made if need be.
+
+        The provider's mirrors share it; what runs on this machine, such as a simulator, has another.
+        """
+        address = urlsplit(self.base_url)
+        place = f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
+        folder = platformdirs.user_state_path("smspva", appauthor=False)
+        try:
+            folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(
+                f"the folder {folder} for the ledger can't be made ({error.strerror}); nothing was sent, give --ledger"
+            ) from None
+        return folder / f"ledger-{Secret(self._key()).fingerprint()[:8]}{place}.jsonl"
+
+    def _key(self) -> str:
+        """Return the key. The library takes care of what can't be one."""
+        if self.api_key_file is None:
+            key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
+        else:
+            try:
+                key, place = self.api_key_file.read_text(encoding="utf-8"), str(self.api_key_file)
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise click.UsageError(f"the API key can't be read from {self.api_key_file}: {reason}") from None
+        if not key.strip():
+            raise click.UsageError(f"there is no API key in {place}")
+        return key.strip()
+
+
+def with_account(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options that name an account, and the account as its first argument."""
+
+    @click.option(
+        "--api-key-file",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A file with the API key; by default the key is in the environment variable SMSPVA_API_KEY.",
+    )
+    @click.option("--base-url", default=_ADDRESS, metavar="URL", show_default=True, help="The address of the API.")
+    @click.option(
+        "--gap", type=SECONDS, default=Pace().gap, show_default="1.5", metavar="SECONDS", help="Between two requests."
+    )
+    @wraps(command)
+    def of_account(*args: Any, api_key_file: Path | None, base_url: str, gap: float, **options: Any) -> R:  # noqa: ANN401
+        return command(Account(api_key_file, base_url, gap), *args, **options)
+
+    return of_account

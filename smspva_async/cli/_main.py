@@ -1,0 +1,158 @@
+"""The commands as one program: how it begins, how it ends, and what it says when something goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, NoReturn
+
+import anyio
+import click
+
+from smspva_async import ConnectionFailed, OutcomeUnknown, RequestTimeout, SmspvaError, UnexpectedResponse
+from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
+from smspva_async.cli._demo import demo
+from smspva_async.cli._lines import Lines
+from smspva_async.cli._output import Output
+from smspva_async.cli._values import example
+from smspva_async.cli._words import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    # What the library warns of is an event as well, and shown as one.
+    logging.getLogger("smspva_async").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a message may be in a script that the output can't encode
+            stream.reconfigure(errors="backslashreplace")
+    with _sigterm_as_ctrl_c() as terminated:
+        code = _run()
+    sys.exit(128 + signal.SIGTERM if terminated and code == 128 + signal.SIGINT else code)
+
+
+def _run() -> int:
+    """Run the command line and return its exit code. Errors are one line each."""
+    try:
+        code: object = _smspva.main(prog_name="smspva", standalone_mode=False)
+    except click.Abort:
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        told, failed = error.format_message(), error.exit_code
+    except SmspvaError as error:
+        told, failed = _told(error), _exit_code(error)
+    except OSError as error:  # a full disk behind standard output, for one
+        # Python would try again at its end to write what is left, and say so in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        told, failed = error.strerror or str(error), 1
+    else:
+        return code if isinstance(code, int) else 0
+    click.echo(f"smspva: {clean(told)}", err=True)
+    return failed
+
+
+def _told(error: SmspvaError) -> str:
+    """Return what happened and what to do, in terms of commands."""
+    if not isinstance(error, OutcomeUnknown):
+        return str(error)
+    cause = error.__cause__
+    reason = f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
+    return (
+        f"{error.method}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
+        " smspva unsettled looks into it"
+    )
+
+
+def _exit_code(error: SmspvaError) -> int:
+    match error:
+        case OutcomeUnknown():
+            return 3
+        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse():
+            return 4
+        case _:
+            return 1
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
+    """Have SIGTERM end a command as cleanly as Ctrl-C does; what is yielded isn't empty once it came."""
+    terminated: list[bool] = []
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        terminated.append(True)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which a number needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"""{example("smspva demo", "smspva watch --api-key-file ~/.config/smspva-key")}
+
+\b
+Exit codes:
+  0    done, or whoever read the output closed the pipe
+  1    refused by the provider, or what was waited for didn't come
+  2    wrong usage
+  3    it isn't known whether something that spends money was done
+  4    the network or the server failed
+  130  ended by Ctrl-C or by a "no" (143: by SIGTERM)
+""",
+)
+@click.pass_context
+def _smspva(context: click.Context) -> None:
+    """Rent phone numbers at SMSPVA, and watch them and the messages they receive."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@click.command("demo", epilog=example("smspva demo"))
+def _demo() -> None:
+    """Show in 15 seconds what a watch is like, without an account.
+
+    Three numbers are rented from a simulated provider. They are activated, receive messages, lapse and come back, and
+    the network fails once.
+    """
+    anyio.run(demo, Lines(Output()))
+
+
+for _command in (
+    _demo,
+    _catalogue.countries,
+    _catalogue.offers,
+    _spending.rent,
+    _numbers.orders,
+    _numbers.sms,
+    _numbers.activate,
+    _watch.watch,
+    _spending.prolong,
+    _spending.add_service,
+    _spending.delete,
+    _catalogue.history,
+    _spending.restore,
+    _unsettled.unsettled,
+    _simulate.simulate,
+):
+    _smspva.add_command(_command)

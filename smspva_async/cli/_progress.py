@@ -1,0 +1,39 @@
+"""A line that shows what is waited for, and since when."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["progress"]
+
+
+@contextmanager
+def progress(what: Callable[[], str]) -> Generator[None]:
+    """Show on standard error, while inside and if it is a terminal, what is waited for and how long already.
+
+    Args:
+        what: Returns it; asked by another thread each second.
+
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    began = monotonic()
+
+    def line() -> Text:
+        minutes, seconds = divmod(int(monotonic() - began), 60)
+        return Text(f"{minutes:02}:{seconds:02}  {what()}", no_wrap=True, overflow="ellipsis")
+
+    console = Console(stderr=True, highlight=False)
+    with Live(console=console, get_renderable=line, refresh_per_second=1, transient=True):
+        yield

@@ -1,0 +1,271 @@
+"""What spends money or destroys: `rent`, `add-service`, `prolong`, `restore`, `delete`.
+
+Each shows what it is about to do and what that costs, asks, and keeps a ledger.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from smspva_async import Order, Period, Rows, SmspvaClient
+from smspva_async.cli._asking import ask, yes_option
+from smspva_async.cli._ledgers import Books, with_books
+from smspva_async.cli._output import Printer, printing, tell_of_skipped, to_dict
+from smspva_async.cli._values import COUNTRY, ORDER, SERVICE, example, period_of, period_options
+from smspva_async.cli._words import clean, days, minute, period as in_words, second, service as service_name, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from smspva_async import Rental
+
+__all__ = ["add_service", "delete", "prolong", "rent", "restore"]
+
+
+class UnsettledBeforeError(click.ClickException):
+    """The same was begun before, and it isn't known whether it was done."""
+
+    exit_code = 3
+
+
+@click.command(
+    epilog=example("smspva rent RU opt16", "smspva rent PL opt29 --months 1 --yes --json", "smspva rent LT opt16 opt20")
+)
+@click.argument("country", type=COUNTRY)
+@click.argument("services", type=SERVICE, nargs=-1, required=True)
+@period_options
+@click.option("--provider", metavar="NAME", help="One of the providers behind the offer, where the server names them.")
+@yes_option
+@with_books
+@printing
+def rent(
+    printer: Printer,
+    books: Books,
+    country: str,
+    services: tuple[str, ...],
+    weeks: int | None,
+    months: int | None,
+    provider: str | None,
+    *,
+    yes: bool,
+) -> None:
+    """Rent a number.
+
+    In COUNTRY (two letters), for SERVICES such as opt16, for a week by default. Spends money, so it shows the price
+    and asks. `smspva offers COUNTRY` lists the services.
+    """
+    period = period_of(weeks, months)
+
+    async def run() -> None:
+        async with books.client() as client:
+            if len(services) == 1:
+                refuse_to_repeat(client, "create", country=country, service=services[0])
+            else:
+                refuse_to_repeat(client, "create_multi", country=country, services=",".join(services))
+            tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
+            prices = await _prices(client, country, services, period)
+            told = f"Rent a number in {country} for {', '.join(services)}, {in_words(period)} ({days(period.days)})"
+            ask(told, *prices, yes=yes)
+            if len(services) == 1:
+                rented = Rows([await client.rent(country, services[0], period, provider=provider)])
+            else:
+                rented = await client.rent_multi(country, services, period, provider=provider)
+            _tell_rented(printer, rented)
+
+    anyio.run(run)
+
+
+@click.command(
+    "add-service", epilog=example("smspva add-service 40300 opt29", "smspva add-service 40300 opt29 --days 7")
+)
+@click.argument("order_id", metavar="ID", type=ORDER)
+@click.argument("service", type=SERVICE)
+@click.option("--days", "rent_days", type=click.IntRange(1, 90), help="For so many days; else the provider decides.")
+@yes_option
+@with_books
+@printing
+def add_service(
+    printer: Printer, books: Books, order_id: int, service: str, rent_days: int | None, *, yes: bool
+) -> None:
+    """Rent a further service on a number.
+
+    SERVICE is added to the number of order ID. Spends money, so it shows the price and asks.
+    """
+
+    async def run() -> None:
+        async with books.client() as client:
+            refuse_to_repeat(client, "add_service_to_order", id=str(order_id), service=service)
+            order = await _order(client, order_id)
+            if order is None:
+                raise click.UsageError(f"order {order_id} isn't listed, so its number isn't known; nothing was sent")
+            price = await _price_day(client, order.country, service, Period.weeks(1))
+            if price is None:
+                told = f"no price can be computed: {service} isn't offered for this number now"
+            elif rent_days is None:
+                told = f"${price:.2f} a day; for how long, and so the price, is left to the provider"
+            else:
+                told = estimate(price, rent_days)
+            ask(f"Add {service} to {_named(order)}", told, yes=yes)
+            rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
+            if rental is None:
+                _tell_done(printer, "add_service_to_order", order_id, f"{service} was added to #{order_id}.")
+            else:
+                _tell_rented(printer, [rental])
+
+    anyio.run(run)
+
+
+@click.command(epilog=example("smspva prolong 40300 --weeks 2"))
+@click.argument("order_id", metavar="ID", type=ORDER)
+@period_options
+@yes_option
+@with_books
+@printing
+def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, months: int | None, *, yes: bool) -> None:
+    """Prolong a rental.
+
+    That of order ID, by a week by default. Spends money, so it shows the price and asks. The provider allows it within
+    the last 7 days of a rental.
+    """
+    period = period_of(weeks, months)
+
+    async def run() -> None:
+        async with books.client() as client:
+            refuse_to_repeat(client, "prolong", id=str(order_id))
+            order = await _order(client, order_id)
+            price = None if order is None else await _price_day(client, order.country, order.service, period)
+            facts = [
+                "no price can be computed: the number isn't offered now"
+                if price is None
+                else estimate(price, period.days)
+            ]
+            if order is not None and not order.can_prolong:
+                facts.append("the provider says that it can't be prolonged now")
+            told = f"order {order_id}, which isn't listed" if order is None else _named(order)
+            ask(f"Prolong {told} by {in_words(period)} ({days(period.days)})", *facts, yes=yes)
+            await client.prolong(order_id, period)
+            _tell_done(printer, "prolong", order_id, f"#{order_id} was prolonged by {in_words(period)}.")
+
+    anyio.run(run)
+
+
+@click.command(epilog=example("smspva restore 317017"))
+@click.argument("order_id", metavar="ID", type=ORDER)
+@yes_option
+@with_books
+@printing
+def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
+    """Restore an expired rental.
+
+    That of order ID. Spends money, so it shows the provider's quote and asks. `smspva history` lists past orders.
+    """
+
+    async def run() -> None:
+        async with books.client() as client:
+            refuse_to_repeat(client, "restore_user", id=str(order_id))
+            await client.orders()  # so that a new order can be told from the old ones
+            quote = await client.restore_quote(order_id)
+            what = clean(quote.service_name or quote.service)
+            ask(
+                f"Restore #{order_id}, {clean(quote.phone)}, {what}",
+                f"${quote.price:.2f}: {days(quote.overdue_days)} overdue, {days(quote.prolong_days)} prepaid",
+                yes=yes,
+            )
+            new = await client.restore(order_id)
+            told = "" if new in (None, order_id) else f"; its id is {new} now"
+            _tell_done(printer, "restore_user", new or order_id, f"#{order_id} was restored{told}.")
+
+    anyio.run(run)
+
+
+@click.command(epilog=example("smspva delete 40300"))
+@click.argument("order_id", metavar="ID", type=ORDER)
+@yes_option
+@with_books
+@printing
+def delete(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
+    """Give a number up.
+
+    That of order ID. It can't be undone, so it asks.
+    """
+
+    async def run() -> None:
+        async with books.client() as client:
+            refuse_to_repeat(client, "delete", id=str(order_id))
+            order = await _order(client, order_id)
+            told = f"order {order_id}, which isn't listed" if order is None else _named(order)
+            ask(f"Delete {told}", "it can't be undone; no refund once a message was received", yes=yes)
+            await client.delete(order_id)
+            _tell_done(printer, "delete", order_id, f"#{order_id} was deleted.")
+
+    anyio.run(run)
+
+
+def refuse_to_repeat(client: SmspvaClient, method: str, **about: str) -> None:
+    """Raise if the ledger has the same call without an outcome: to repeat it might pay twice."""
+    for error in client.unsettled:
+        if error.method == method and about.items() <= error.params.items():
+            raise UnsettledBeforeError(
+                f"{method} {' '.join(about.values())} of {second(error.started_at)} has no known outcome: nothing was"
+                " sent, as that might be the second time; smspva unsettled looks into it"
+            )
+
+
+def estimate(price_day: Decimal, count: int) -> str:
+    """Return what some days cost by an offer."""
+    return f"about ${price_day * count:.2f}: {days(count)} at ${price_day:.2f} a day, an estimate"
+
+
+async def _prices(client: SmspvaClient, country: str, services: Iterable[str], period: Period) -> list[str]:
+    """Return a line for each service, and one for all."""
+    offers = {offer.service: offer for offer in await client.offers(country, period)}
+    lines: list[str] = []
+    for service in services:
+        offer = offers.get(service)
+        told = (
+            "no price can be computed: it isn't offered now"
+            if offer is None
+            else f"{estimate(offer.price_day, period.days)}; {offer.count} available"
+        )
+        lines.append(f"{service if offer is None else f'{service} {clean(offer.name)}'}: {told}")
+    known = [offers[service].price_day for service in services if service in offers]
+    if len(lines) == len(known) > 1:
+        lines.append(f"together about ${sum(known) * period.days:.2f}")
+    return lines
+
+
+async def _price_day(client: SmspvaClient, country: str, service: str, period: Period) -> Decimal | None:
+    """Return an offer's price; None where there is none, or no country to look in."""
+    try:
+        offers = await client.offers(country, period)
+    except ValueError:  # some servers leave an order's country out
+        return None
+    return next((offer.price_day for offer in offers if offer.service == service), None)
+
+
+async def _order(client: SmspvaClient, order_id: int) -> Order | None:
+    orders = await client.orders()
+    tell_of_skipped(orders)
+    return next((order for order in orders if order.id == order_id), None)
+
+
+def _named(order: Order) -> str:
+    return f"#{order.id}, {clean(order.phone)}, {service_name(order)}, until {minute(order.until)}"
+
+
+def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
+    for rental in rentals:
+        told = f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}"
+        printer.tell(to_dict(rental), told)
+    for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
+        click.echo(
+            f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it", err=True
+        )
+
+
+def _tell_done(printer: Printer, method: str, order_id: int, told: str) -> None:
+    printer.tell({"done": method, "id": order_id}, told)
