@@ -1,12 +1,14 @@
-"""Models as JSON and back, for what is kept in files.
+"""Models as JSON and back, for what is kept in files and printed for programs.
 
-Times are ISO 8601 in UTC, states the provider's numbers; all else is as it stands in the model.
+Times are ISO 8601 in UTC, states the provider's numbers, prices texts such as ``"0.73"``, which lose nothing; all else
+is as it stands in the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from reprlib import repr as shortened
 from typing import Any, cast
@@ -27,6 +29,7 @@ def converter() -> JsonConverter:
     """Return what reads and writes models. It is made when first needed, as most programs keep no files."""
     made = make_converter()
     made.register_unstructure_hook(OrderState, int)
+    made.register_unstructure_hook(Decimal, str)
     made.register_structure_hook_func(_is_the_servers, _as_it_is)
     made.register_unstructure_hook_func(_is_the_servers, _plain)
     return made

@@ -35,7 +35,6 @@ FLOORS = [
     ["watcher"],
     [""],
     ["simulator"],
-    ["_demo", "_lines"],
     ["cli"],
     ["__main__"],
 ]
@@ -100,7 +99,7 @@ def test_only_the_transport_and_the_simulator_import_httpx() -> None:
 
 def test_only_the_command_line_imports_what_it_alone_needs() -> None:
     # Not asked of the running interpreter: httpx itself imports both where they are installed.
-    assert users_of("click", "rich") <= {"cli.py", "_demo.py", "_lines.py"}
+    assert users_of("click", "rich", "platformdirs", "uvicorn") == {"cli"}
 
 
 def test_the_simulator_shares_no_table_with_the_client() -> None:

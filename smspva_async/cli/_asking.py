@@ -39,10 +39,13 @@ def ask(deed: str, *facts: str, yes: bool) -> None:
         raise click.UsageError("nothing was sent: there is no terminal to ask at, and without that it takes --yes")
     try:
         with _ctrl_c_at_once():
-            click.confirm("Go on?", abort=True, err=True)
+            agreed = click.confirm("Go on?", err=True)
     except click.Abort:
+        click.echo(err=True)  # the question's line has no end yet
+        agreed = False
+    if not agreed:
         click.echo("Nothing was sent.", err=True)
-        raise
+        raise click.Abort
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from smspva_async.cli._values import COUNTRY, example, period_of, period_options
 
 __all__ = ["countries", "history", "offers"]
 
+_TAKE = 50
+
 
 @click.command(epilog=example("smspva countries"))
 @with_account
@@ -50,7 +52,7 @@ def offers(printer: Printer, account: Account, country: str, weeks: int | None, 
 
 @click.command(epilog=example("smspva history", "smspva history --page 2 --json"))
 @click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help="Which page.")
-@click.option("--take", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many orders on a page.")
+@click.option("--take", type=click.IntRange(1, 1000), default=_TAKE, show_default=True, help="How many orders on a page.")
 @with_account
 @printing
 def history(printer: Printer, account: Account, page: int, take: int) -> None:
@@ -61,6 +63,7 @@ def history(printer: Printer, account: Account, page: int, take: int) -> None:
             rows = await client.history(skip=(page - 1) * take, take=take)
         printer.rows(rows, _tables.history, "No past order." if page == 1 else f"No past order on page {page}.")
         if len(rows) + len(rows.skipped) == take:
-            printer.hint(f"page {page}; the next: smspva history --page {page + 1}")
+            same = "" if take == _TAKE else f" --take {take}"
+            printer.hint(f"page {page}; the next: smspva history --page {page + 1}{same}")
 
     anyio.run(run)

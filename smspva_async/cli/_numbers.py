@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["activate", "orders", "sms"]
 
+_LEAST_INTERVAL = 0.01  # seconds
+
 
 @click.command(epilog=example("smspva orders", "smspva orders --json"))
 @with_account
@@ -61,11 +63,19 @@ def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, timeou
                     printer.say("No message.")
                 tell_of_skipped(rows)
                 return
-            async with _watching(client, order_id) as (watcher, order):
+            before = list(await client.sms(order_id))
+
+            def is_new(message: Sms) -> bool:
+                if message in before:
+                    before.remove(message)  # a second one like it is new
+                    return False
+                return True
+
+            async with _watching(account, client, order_id) as (watcher, order):
                 if order.state is not OrderState.ACTIVE:
                     click.echo(f"#{order_id} is {status(order)}: smspva activate {order_id} has it receive", err=True)
                 with progress(lambda: "waiting for a message"):
-                    event = await watcher.wait_for_sms(order_id, timeout=timeout)
+                    event = await watcher.wait_for_sms(order_id, after=0, match=is_new, timeout=timeout)
                 printer.tell(to_dict(event.sms), _line(event.sms))
 
     anyio.run(run)
@@ -91,7 +101,7 @@ def activate(printer: Printer, account: Account, order_id: int, *, wait: bool, t
                 told = f"The activation of #{order_id} is asked for; smspva orders shows its state."
                 printer.tell({"done": "activate", "id": order_id}, told)
                 return
-            async with _watching(client, order_id) as (watcher, order):
+            async with _watching(account, client, order_id) as (watcher, order):
 
                 def state() -> str:
                     return f"{status(watcher.orders.get(order_id, order))}; it usually takes 10 to 15 minutes"
@@ -106,12 +116,13 @@ def activate(printer: Printer, account: Account, order_id: int, *, wait: bool, t
 
 
 @asynccontextmanager
-async def _watching(client: SmspvaClient, order_id: int) -> AsyncGenerator[tuple[Watcher, Order]]:
+async def _watching(account: Account, client: SmspvaClient, order_id: int) -> AsyncGenerator[tuple[Watcher, Order]]:
     """Watch the account; the order that is meant has to be listed, or else nothing would ever come."""
     listed = {order.id: order for order in await client.orders()}
     if order_id not in listed:
         raise OrderNotFound(f"order {order_id} isn't listed; smspva orders shows which are", method="orders")
-    async with Watcher(client) as watcher:
+    # With replay: a message that comes before the first poll must not be taken for an old one.
+    async with Watcher(client, eager_interval=max(2 * account.gap, _LEAST_INTERVAL), start="replay") as watcher:
         yield watcher, listed[order_id]
 
 

@@ -36,7 +36,8 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
     """Look into purchases whose outcome isn't known.
 
     Lists what the ledger has open: calls that spend or destroy and had no readable answer. Each is compared with the
-    server. What is found to be done is settled, and what is found not to be done ten minutes after it was begun. As long as a call is open the exit code is 3.
+    server. What is found to be done is settled, and what is found not to be done ten minutes after it was begun. As
+    long as a call is open the exit code is 3.
     """
 
     async def run() -> bool:

@@ -1,0 +1,245 @@
+"""What spends money shows its price, asks, and is never done twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smspva_async.simulator import Simulator
+from tests.commands import KEY, Commands, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SPENDING = {"create", "create_multi", "prolong", "add_service_to_order", "delete", "restore_user"}
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Serve an account with one number, and one of the archive."""
+    sim = Simulator(start=datetime.now(UTC), api_key=KEY, balance=100)
+    sim.set_offer("PL", "opt29", price_day="0.50", count=7)
+    sim.set_offer("PL", "opt16", price_day="0.25", count=9)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
+    sim.add_order("PL", "opt16", order_id=40300, phone="+48500403000", until=until)
+    sim.add_order("PL", "opt16", order_id=500, phone="+48500000500", until=sim.now - timedelta(days=2))
+    with serving(sim, tmp_path) as commands:
+        yield commands
+    assert sim.violations == []
+
+
+def spent(commands: Commands) -> list[str]:
+    """Return the spending calls that the server was sent."""
+    return [request.method for request in commands.simulator.requests if request.method in SPENDING]
+
+
+DEEDS = {
+    "rent": (
+        ["rent", "PL", "opt29", "--weeks", "2"],
+        "Rent a number in PL for opt29, 2 weeks (14 days)",
+        ["opt29 Telegram: about $7.00: 14 days at $0.50 a day, an estimate; 7 available"],
+        "create",
+    ),
+    "rent several": (
+        ["rent", "PL", "opt29", "opt16"],
+        "Rent a number in PL for opt29, opt16, 1 week (7 days)",
+        [
+            "opt29 Telegram: about $3.50: 7 days at $0.50 a day, an estimate; 7 available",
+            "opt16 Instagram: about $1.75: 7 days at $0.25 a day, an estimate; 9 available",
+            "together about $5.25",
+        ],
+        "create_multi",
+    ),
+    "prolong": (
+        ["prolong", "40300", "--months", "1"],
+        "Prolong #40300, +48500403000, Instagram, until {until} by 1 month (30 days)",
+        ["about $7.50: 30 days at $0.25 a day, an estimate"],
+        "prolong",
+    ),
+    "add service": (
+        ["add-service", "40300", "opt29", "--days", "3"],
+        "Add opt29 to #40300, +48500403000, Instagram, until {until}",
+        ["about $1.50: 3 days at $0.50 a day, an estimate"],
+        "add_service_to_order",
+    ),
+    "restore": (
+        ["restore", "500"],
+        "Restore #500, +48500000500, Instagram",
+        ["$8.25: 3 days overdue, 30 days prepaid"],
+        "restore_user",
+    ),
+    "delete": (
+        ["delete", "40300"],
+        "Delete #40300, +48500403000, Instagram, until {until}",
+        ["it can't be undone; no refund once a message was received"],
+        "delete",
+    ),
+}
+
+
+def asked(commands: Commands, deed: str) -> list[str]:
+    """Return what a deed shows before it is done."""
+    until = f"{commands.simulator.order(40300).until.astimezone():%Y-%m-%d %H:%M}"
+    return [DEEDS[deed][1].format(until=until), *(f"  {fact}" for fact in DEEDS[deed][2])]
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_without_a_terminal_it_takes_a_yes(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    shown = asked(commands, deed)
+    done = commands.run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        *shown,
+        "smspva: nothing was sent: there is no terminal to ask at, and without that it takes --yes",
+    ]
+    assert spent(commands) == []
+    done = commands.run(*arguments, "--yes", "--json")
+    assert (done.code, done.err.splitlines()) == (0, shown)
+    assert spent(commands) == [method]
+    ids = [row["id"] for row in done.rows]
+    assert len(ids) == max(1, len(arguments) - 2 if method == "create_multi" else 1)
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    assert KEY not in ledger.read_text()
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+    assert [json.loads(line).get("method") for line in ledger.read_text().splitlines()] == [None, method, None]
+
+
+@pytest.mark.parametrize("width", [60, 120])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_on_a_terminal_it_asks(commands: Commands, deed: str, width: int) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    shown = "".join(asked(commands, deed))
+    with commands.terminal(*arguments, width=width) as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        assert "".join("".join(terminal.screen).split()) == "".join(f"{shown}Go on? [y/N]:".split())
+        assert spent(commands) == []
+        terminal.child.sendline("y")
+        assert terminal.ended() == 0
+        assert re.search(r"rented|prolonged|added|restored|deleted", "".join(terminal.screen), re.IGNORECASE)
+    assert spent(commands) == [method]
+
+
+@pytest.mark.parametrize("answer", ["n", "", "ctrl-c", "end"])
+def test_a_no_sends_nothing(commands: Commands, answer: str) -> None:
+    with commands.terminal("rent", "PL", "opt29") as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        if answer == "ctrl-c":
+            terminal.child.sendintr()
+        elif answer == "end":
+            terminal.child.sendeof()
+        else:
+            terminal.child.sendline(answer)
+        assert terminal.ended() == 130
+        assert terminal.screen[-1] == "Nothing was sent."
+    assert spent(commands) == []
+
+
+def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
+    sim = commands.simulator
+    done = commands.run("add-service", "40300", "opt29", "--yes")
+    assert "  $0.50 a day; for how long, and so the price, is left to the provider" in done.err.splitlines()
+    del sim.catalogue["PL"].offers["opt16"]  # type: ignore[attr-defined]
+    assert "  no price can be computed: the number isn't offered now" in commands.run("prolong", "40300").err.splitlines()
+    done = commands.run("rent", "PL", "opt16", "--yes")
+    assert "  opt16: no price can be computed: it isn't offered now" in done.err.splitlines()
+    assert done.code == 1
+    assert "nothing was charged" in done.err.splitlines()[-1]
+    done = commands.run("prolong", "77")
+    assert done.err.startswith("Prolong order 77, which isn't listed by 1 week")
+
+
+def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
+    sim = commands.simulator
+    sim.faults.next("create", "lost")
+    done = commands.run("rent", "PL", "opt29", "--yes")
+    assert (done.code, done.out) == (3, "")
+    assert re.fullmatch(
+        r"smspva: create: it was sent, and it isn't known whether it was done \(.*\); don't repeat it: smspva unsettled"
+        " looks into it",
+        done.err.splitlines()[-1],
+    )
+    again = commands.run("rent", "PL", "opt29", "--yes")
+    assert again.code == 3
+    assert "nothing was sent, as that might be the second time; smspva unsettled looks into it" in again.err
+    assert spent(commands) == ["create"]
+    assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
+    found = commands.run("unsettled")
+    bought = next(order for order in sim.orders if order.service == "opt29")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.endswith(f": was done: #{bought.id} {bought.phone}; settled\n")
+    assert commands.run("unsettled").out == "Nothing is unsettled.\n"
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+
+
+def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
+    sim = commands.simulator
+    sim.faults.next("create", "hang", done=False)
+    renting = commands.start("rent", "PL", "opt29", "--yes")
+    while "create" not in spent(commands):
+        assert renting.poll() is None
+    renting.send_signal(2)
+    _, told = renting.communicate(timeout=15)
+    assert renting.returncode == 3  # Ctrl-C, but what it ended may have been done
+    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+
+    done = commands.run("unsettled", "--json")
+    assert done.code == 3
+    (row,) = done.rows
+    assert (row["method"], row["verdict"], row["settled"], row["candidates"]) == ("create", "open", False, [])
+    assert row["params"]["service"] == "opt29"
+    assert "may have been done: look again in some minutes, or --settle it" in commands.run("unsettled").out
+
+    assert commands.run("unsettled", "--settle", "zzz", "--yes").code == 2
+    refused = commands.run("unsettled", "--settle", row["call"][:8])
+    assert refused.code == 2
+    assert refused.err.startswith(f"Settle {row['call'][:8]}  ")
+    settled = commands.run("unsettled", "--settle", row["call"][:8], "--yes", "--json")
+    assert (settled.code, settled.rows[0]["settled"]) == (0, True)
+    assert commands.run("unsettled").out == "Nothing is unsettled.\n"
+
+
+def test_what_was_not_done_is_settled_when_the_list_had_time(commands: Commands) -> None:
+    commands.simulator.faults.next("delete", "hang", done=False)
+    deleting = commands.start("delete", "40300", "--yes")
+    while "delete" not in spent(commands):
+        assert deleting.poll() is None
+    deleting.kill()  # before it could write that it ends
+    deleting.communicate(timeout=15)
+    done = commands.run("unsettled")
+    assert done.code == 3
+    assert "isn't seen to be done yet: look again in some minutes, before you repeat it" in done.out
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    lines[1]["started_at"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
+    ledger.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    done = commands.run("unsettled")
+    assert done.code == 0
+    assert "was not done, so it may be repeated; settled" in done.out
+    assert commands.run("delete", "40300", "--yes").code == 0
+
+
+def test_the_ledger_may_be_elsewhere(commands: Commands, tmp_path: Path) -> None:
+    assert commands.run("rent", "PL", "opt29", "--yes", "--ledger", str(tmp_path / "mine")).code == 0
+    assert "create" in (tmp_path / "mine").read_text()
+    assert not (commands.folder / "state").exists()
+    (tmp_path / "file").write_text("")
+    done = commands.run("rent", "PL", "opt29", "--yes", XDG_STATE_HOME=str(tmp_path / "file"))
+    assert done.code == 2
+    assert "for the ledger can't be made" in done.err
+    assert spent(commands) == ["create"]
+
+
+def test_another_account_and_another_server_have_ledgers_of_their_own(commands: Commands) -> None:
+    commands.simulator.api_key = None
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+    assert commands.run("rent", "PL", "opt29", "--yes", SMSPVA_API_KEY="another-account").code == 0
+    with serving(Simulator(start=datetime.now(UTC)), commands.folder) as elsewhere:
+        assert elsewhere.run("rent", "PL", "opt29", "--yes").code == 0
+    assert len(list((commands.folder / "state" / "smspva").iterdir())) == 3
