@@ -57,7 +57,7 @@ class Terminal:
         self.child = pexpect.spawn(
             command[0],
             command[1:],
-            env=environment,  # type: ignore[arg-type] # a dict will do
+            env=environment,
             dimensions=(HEIGHT, width),
             encoding="utf-8",
             timeout=PATIENCE,
@@ -143,7 +143,7 @@ class Commands:
 
     @property
     def _environment(self) -> dict[str, str]:
-        outside = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        outside = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
         return outside | {
             "HOME": str(self.folder),
             "XDG_STATE_HOME": str(self.folder / "state"),

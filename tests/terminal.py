@@ -14,7 +14,6 @@ from smspva_async.simulator import VirtualTimeLoop
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-KEY = "key-of-the-command-line"
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 
 

@@ -1,33 +1,48 @@
-"""The commands: their usage, and as programs of their own."""
+"""The commands' usage, and how they end."""
 
 from __future__ import annotations
 
-import asyncio
 import io
-import os
-import re
-import signal
 import subprocess
 import sys
-import time
-from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from smspva_async import (
+    ApiError,
+    ConnectionFailed,
+    JournalError,
+    OutcomeUnknown,
+    RequestTimeout,
+    SmspvaError,
+    UnexpectedResponse,
     cli,
 )
 from smspva_async.cli._lines import Lines
+from smspva_async.cli._output import Output
 from smspva_async.simulator import Simulator
-from tests.terminal import KEY, columns
+from tests.commands import KEY, serving
 
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+COMMANDS = [
+    "demo",
+    "countries",
+    "offers",
+    "rent",
+    "orders",
+    "sms",
+    "activate",
+    "watch",
+    "prolong",
+    "add-service",
+    "delete",
+    "history",
+    "restore",
+    "unsettled",
+    "simulate",
+]
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -52,6 +67,18 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
         (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is not a valid float"),
         (["watch", "--api-key", KEY], "No such option"),
         (["wach"], "No such command 'wach'"),
+        (["orders", "--api-key-file", "good", "--gap", "fast"], "'fast' is no number of seconds"),
+        (["offers"], "Missing argument 'COUNTRY'"),
+        (["offers", "Poland"], "a country is given by its two letters"),
+        (["rent", "PL", "opt 1"], "a service is given by its code"),
+        (["rent", "PL", "opt1", "--weeks", "1", "--months", "1"], "in --weeks or in --months, not in both"),
+        (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
+        (["prolong", "forty"], "'forty' is not a valid integer"),
+        (["sms", "0"], "0 is not in the range x>=1"),
+        (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds"),
+        (["add-service", "1", "opt1", "--days", "91"], "91 is not in the range 1<=x<=90"),
+        (["history", "--page", "0"], "0 is not in the range x>=1"),
+        (["simulate", "--port", "70000"], "70000 is not in the range"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(
@@ -75,7 +102,7 @@ def test_wrong_usage_is_one_line_and_2(
     assert KEY not in captured.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["demo", "--help"], ["watch", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], *([command, "--help"] for command in COMMANDS)])
 def test_help_has_an_example(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +110,16 @@ def test_help_has_an_example(
     captured = capsys.readouterr()
     assert f"\n  Example:\n    smspva {' '.join(arguments[:-1]) or 'demo'}" in captured.out
     assert max(map(len, captured.out.splitlines())) <= 80
+
+
+def test_the_help_lists_every_command_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch=monkeypatch) == 0
+    _, _, listed = capsys.readouterr().out.partition("\nCommands:\n")
+    lines = listed.partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == COMMANDS
+    assert not any(line.endswith("...") for line in lines)
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("", True), ("1", False)])
@@ -98,15 +135,46 @@ def test_colour_is_for_a_terminal_that_wants_it(
     if no_color is not None:
         monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
-    Lines(cli._Output()).say("well", "bold green")
+    Lines(Output()).say("well", "bold green")
     assert ("\x1b" in terminal.getvalue()) is coloured
 
 
 def test_what_is_no_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", pipe := io.StringIO())
-    Lines(cli._Output()).say("word " * 99, "bold green")
+    Lines(Output()).say("word " * 99, "bold green")
     assert pipe.getvalue() == " ".join(["word"] * 99) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ApiError("refused: no", method="orders"), 1),
+        (JournalError("the journal is full"), 1),
+        (
+            OutcomeUnknown("who knows", method="create", params={}, started_at=datetime.now(UTC), known={}),
+            3,
+        ),
+        (ConnectionFailed("no connection", sent=False, method="orders"), 4),
+        (RequestTimeout("no answer", method="orders"), 4),
+        (UnexpectedResponse("no JSON", status=200, method="orders"), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, SmspvaError) else "",
+)
+def test_failures_are_one_line_and_an_exit_code(
+    error: SmspvaError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setenv("SMSPVA_API_KEY", KEY)
+    monkeypatch.setattr(anyio, "run", fail)
+    assert run("orders", monkeypatch=monkeypatch) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"smspva: {error.method or 'the journal'}")
+    assert captured.err.count("\n") == 1
+    assert "await" not in captured.err  # it speaks of commands, not of Python
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
@@ -116,183 +184,39 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr == "smspva: click is missing; pip install 'smspva-async[cli]' brings it\n"
 
 
-# -- programs of their own ---------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def served(sim: Simulator) -> AsyncIterator[str]:
-    """Serve a simulator on a socket of this machine and yield its address."""
-
-    answering: set[asyncio.Task[Any]] = set()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                writer.write(f"HTTP/1.1 {message['status']} -\r\nConnection: close\r\n".encode())
-                writer.writelines(b"%b: %b\r\n" % header for header in message["headers"])
-                writer.write(b"\r\n")
-            else:
-                writer.write(message["body"])
-
-        task = asyncio.current_task()
-        assert task is not None
-        answering.add(task)
-        try:
-            target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
-            path, _, query = target.partition("?")
-            scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
-            await sim(scope, receive, send)
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/rent.php"
-        finally:
-            for task in answering:
-                task.cancel()
-            await asyncio.gather(*answering, return_exceptions=True)
-
-
-@asynccontextmanager
-async def watching(sim: Simulator, *arguments: str, key: str = KEY) -> AsyncIterator[Process]:
-    """Run `smspva watch` against a simulator."""
-    environment = {
-        **os.environ,
-        # Neither may get an escape code into a pipe, nor an odd letter stop the watch.
-        "TERM": "xterm-256color",
-        "FORCE_COLOR": "1",
-        "PYTHONIOENCODING": "ascii",
-        "SMSPVA_API_KEY": key,
-    }
-    async with served(sim) as url:
-        command = [sys.executable, "-W", "error", "-m", "smspva_async", "watch", "--base-url", url, *arguments]
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-        )
-        try:
-            async with asyncio.timeout(10):
-                yield child
-        finally:
-            if child.returncode is None:
-                child.kill()
-            await child.communicate()
-
-
-async def next_line(child: Process) -> str:
-    assert child.stdout is not None
-    return (await child.stdout.readline()).decode().rstrip("\n")
-
-
-async def ended(child: Process) -> tuple[int, str, str]:
-    """Wait for the end of a program; return its exit code and the rest of what it wrote."""
-    out, err = await child.communicate()
-    assert child.returncode is not None
-    return child.returncode, out.decode(), err.decode()
-
-
-def test_watch_as_a_program_with_the_key_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(f"{KEY}\n")
-    sim = Simulator(start=datetime.now(UTC), api_key=KEY)
-    order = sim.add_order(phone="+79096068511")
-
-    async def story() -> None:
-        async with watching(sim, "--api-key-file", str(tmp_path / "key"), key="not-this-one") as child:
-            assert re.fullmatch(r"Watching http://127\S+ every 30 s\. Ctrl-C ends it\.", await next_line(child))
-            assert columns(await next_line(child))[1:4] == ["+79096068511", "Instagram", "listed"]
-            sim.deliver(order.id, "Code Instagram ✓: 671 094.", sender="Instagram")
-            assert columns(await next_line(child))[1:] == [
-                "+79096068511",
-                "Instagram",
-                "message",
-                "671094",
-                r"Code Instagram \u2713: 671 094.",
-            ]
-            asked = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            assert await ended(child) == (130, "", "\n")
-            assert time.monotonic() - asked < 1
-
-    asyncio.run(story())
-    assert sim.violations == []
-    assert [request.method for request in sim.requests] == ["orders", "sms"]
-
-
-def test_sigterm_ends_it_as_well_also_while_no_answer_comes() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.faults.always("orders", "latency", seconds=60)
-
-    async def story() -> None:
-        async with watching(sim) as child:
-            await next_line(child)
-            while not sim.requests:  # noqa: ASYNC110 - the simulator has no such event
-                await asyncio.sleep(0.01)
-            asked = time.monotonic()
-            child.send_signal(signal.SIGTERM)
-            code, out, err = await ended(child)
-            assert (code, out, err.strip()) == (143, "", "")
-            assert time.monotonic() - asked < 1
-
-    asyncio.run(story())
-
-
-def test_a_warning_of_the_library_is_an_event_and_nothing_else() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.add_order()
-    sim.add_order()
-    sim.faults.next("orders", "bad_row")
-
-    async def story() -> None:
-        async with watching(sim) as child:
-            lines = [await next_line(child) for _ in range(3)]
-            assert sum("a row of an answer can't be read" in line for line in lines) == 1
-            child.send_signal(signal.SIGINT)
-            assert await ended(child) == (130, "", "\n")
-
-    asyncio.run(story())
-
-
-def test_a_refused_key_ends_it_with_1() -> None:
-    sim = Simulator(start=datetime.now(UTC), api_key="another")
-
-    async def story() -> None:
-        async with watching(sim) as child:
-            await next_line(child)
-            code, out, err = await ended(child)
-            assert (code, out) == (1, "")
-            assert re.fullmatch(r"smspva: orders: [^\n]*(?i:key)[^\n]*\n", err)
-            assert KEY not in err
-
-    asyncio.run(story())
-
-
-def test_a_closed_pipe_is_no_error() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.add_order()
-    sim.faults.next("orders", "latency", seconds=0.3)
-
-    async def story() -> None:
-        async with watching(sim) as child:
-            await next_line(child)
-            child._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined] # as `head -1` does
-            assert child.stderr is not None
-            assert await child.stderr.read() == b""
-            assert await child.wait() == 0
-
-    asyncio.run(story())
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
 def test_a_full_disk_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "smspva_async", "demo"]
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)  # noqa: S603
     assert (done.returncode, done.stderr) == (1, "smspva: No space left on device\n")
+
+
+# -- the simulator on a socket -----------------------------------------------------------------------------------------
+
+
+def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -> None:
+    with serving(Simulator(), tmp_path) as commands:
+        simulating = commands.start("simulate", "--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
+        assert simulating.stdout is not None
+        told = simulating.stdout.readline()
+        commands.url = told.split()[5].rstrip(",")
+        assert told == f"The simulated provider answers at {commands.url}, to any key. Ctrl-C ends it.\n"
+        first, second = commands.run("orders", "--json").rows
+        assert [first["country"], second["country"]] == ["RU", "LT"]
+        with commands.terminal("activate", f"{first['id']}", "--wait") as terminal:
+            assert terminal.ended() == 0
+        received = commands.run("sms", f"{first['id']}", "--wait", "--json")
+        assert received.rows[0]["code"]
+        assert commands.run("simulate", "--port", commands.url.split(":")[2].partition("/")[0]).code == 2
+        simulating.terminate()
+        out, err = simulating.communicate(timeout=15)
+        assert (simulating.returncode, out, err.strip()) == (143, "", "")
+
+
+def test_without_its_extra_simulate_says_what_to_install() -> None:
+    code = "import runpy, sys; sys.modules['uvicorn'] = None; sys.argv = ['smspva', 'simulate', '--port', '0'];"
+    code += "runpy.run_module('smspva_async', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "smspva: uvicorn is missing; pip install 'smspva-async[sim]' brings it\n"

@@ -145,8 +145,10 @@ def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
     sim = commands.simulator
     done = commands.run("add-service", "40300", "opt29", "--yes")
     assert "  $0.50 a day; for how long, and so the price, is left to the provider" in done.err.splitlines()
-    del sim.catalogue["PL"].offers["opt16"]  # type: ignore[attr-defined]
-    assert "  no price can be computed: the number isn't offered now" in commands.run("prolong", "40300").err.splitlines()
+    del sim.catalogue["PL"].offers["opt16"]
+    assert (
+        "  no price can be computed: the number isn't offered now" in commands.run("prolong", "40300").err.splitlines()
+    )
     done = commands.run("rent", "PL", "opt16", "--yes")
     assert "  opt16: no price can be computed: it isn't offered now" in done.err.splitlines()
     assert done.code == 1

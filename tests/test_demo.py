@@ -11,15 +11,13 @@ import anyio
 import pytest
 from rich.cells import cell_len
 
-from smspva_async import (
-    SmspvaClient,
-    Watcher,
-    cli,
-)
+from smspva_async import SmspvaClient, Watcher
 from smspva_async.cli._demo import demo
 from smspva_async.cli._lines import Lines
+from smspva_async.cli._watch import LineView, follow
 from smspva_async.simulator import Simulator
-from tests.terminal import ESCAPE, KEY, columns, console, in_virtual_time, plain, printed
+from tests.commands import KEY
+from tests.terminal import ESCAPE, columns, console, in_virtual_time, plain, printed
 
 
 def shown_demo(width: int | None = None) -> list[str]:
@@ -77,7 +75,7 @@ def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPa
         made.append(Simulator(**settings))
         return made[0]
 
-    monkeypatch.setattr("smspva_async._demo.Simulator", make)
+    monkeypatch.setattr("smspva_async.cli._demo.Simulator", make)
     summary = {row[0]: row[1] for row in map(columns, shown_demo()) if len(row) == 2}
     (sim,) = made
     assert sim.violations == []
@@ -127,7 +125,7 @@ def shown_watch(sim: Simulator, seconds: float) -> list[str]:
     async def watch() -> None:
         client = SmspvaClient(KEY, transport=sim.transport())
         with anyio.move_on_after(seconds):
-            await cli._show(client, Watcher(client), Lines(shown))
+            await follow(client, Watcher(client), LineView(Lines(shown)))
 
     in_virtual_time(watch())
     return printed(shown)

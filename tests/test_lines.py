@@ -44,7 +44,7 @@ BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime(2026, 1, 1, 12, tzin
 @pytest.fixture(autouse=True)
 def today(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it be the day of the events, also if the tests run past midnight."""
-    monkeypatch.setattr("smspva_async._lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
+    monkeypatch.setattr("smspva_async.cli._lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
 
 
 NOW = f"{BASE['at'].astimezone():%H:%M:%S}"

@@ -52,7 +52,9 @@ def offers(printer: Printer, account: Account, country: str, weeks: int | None, 
 
 @click.command(epilog=example("smspva history", "smspva history --page 2 --json"))
 @click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help="Which page.")
-@click.option("--take", type=click.IntRange(1, 1000), default=_TAKE, show_default=True, help="How many orders on a page.")
+@click.option(
+    "--take", type=click.IntRange(1, 1000), default=_TAKE, show_default=True, help="How many orders on a page."
+)
 @with_account
 @printing
 def history(printer: Printer, account: Account, page: int, take: int) -> None:
