@@ -83,7 +83,15 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
         metavar="PATH",
         help="A file with the API key; by default the key is in the environment variable SMSPVA_API_KEY.",
     )
-    @click.option("--base-url", default=_ADDRESS, metavar="URL", show_default=True, help="The address of the API.")
+    @click.option(
+        "--base-url",
+        envvar="SMSPVA_BASE_URL",
+        default=_ADDRESS,
+        metavar="URL",
+        show_default=True,
+        show_envvar=True,
+        help="The address of the API.",
+    )
     @click.option(
         "--gap", type=SECONDS, default=Pace().gap, show_default="1.5", metavar="SECONDS", help="Between two requests."
     )

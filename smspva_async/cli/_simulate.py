@@ -24,7 +24,8 @@ _ACTIVE = (600.0, 1800.0)
 @click.command(
     epilog=example(
         "smspva simulate --port 8000 --orders 3",
-        "smspva watch --base-url http://127.0.0.1:8000/api/rent.php",
+        "export SMSPVA_API_KEY=any SMSPVA_BASE_URL=http://127.0.0.1:8000/api/rent.php",
+        "smspva watch",
     )
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
