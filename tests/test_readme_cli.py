@@ -1,0 +1,57 @@
+"""The README's session on the command line, run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smspva_async.simulator import Simulator
+from tests.commands import serving
+
+if TYPE_CHECKING:
+    from tests.commands import Commands
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SESSION = re.findall(
+    r"^\$ (.+)\n((?:[^$`].*\n)*)", README.partition("```console\n")[2].partition("```")[0], re.MULTILINE
+)
+CHANGING = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?|(?<!\d)\d{3} ?\d{3}(?=$|  )|:\d+/")
+
+
+def without_times_and_codes(text: str) -> list[str]:
+    return [CHANGING.sub("…", line) for line in text.splitlines()]
+
+
+def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    assert len(SESSION) == 8
+    with serving(Simulator(), tmp_path) as commands:
+        simulating = commands.start(*shlex.split(SESSION[0][0].removesuffix("&"))[1:], "--port", "0")
+        assert simulating.stdout is not None
+        try:
+            told = simulating.stdout.readline()
+            assert without_times_and_codes(told) == without_times_and_codes(SESSION[0][1])
+            commands.url = told.split()[5].rstrip(",")
+            for command, printed in SESSION[2:]:
+                assert without_times_and_codes(shown(commands, command)) == without_times_and_codes(printed), command
+        finally:
+            simulating.terminate()
+            simulating.communicate()
+
+
+def shown(commands: Commands, command: str) -> str:
+    with commands.terminal(*shlex.split(command)[1:], width=100) as terminal:
+        if command.startswith("smspva rent"):
+            terminal.child.expect_exact("[y/N]: ")
+            terminal.child.sendline("y")
+        assert terminal.ended() == 0
+        return "\n".join(terminal.screen)
+
+
+@pytest.mark.parametrize("block", re.findall(r"smspva-async\[(\w+)\]", README))
+def test_extras_that_are_named_exist(block: str) -> None:
+    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^{block} = \[", pyproject, re.MULTILINE)
