@@ -1,0 +1,234 @@
+"""Patterns of what a message says around its code, and of the numbers in it that are something else.
+
+Each is made when it is first used. Each looks at a character a bounded number of times: what repeats has an end or
+doesn't give back what it took, and begins only where nothing of its kind stands before.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from smspva_async import _code_words as words
+from smspva_async._code_text import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BLANK",
+    "asks",
+    "blank_others",
+    "codes",
+    "common",
+    "copula",
+    "introduction",
+    "no_code",
+    "notices",
+    "offers",
+    "other_codes",
+    "proofs",
+    "warnings",
+]
+
+BLANK = "\0"
+"""Stands for each character of a number that is something else than a code."""
+
+_LETTER = r"[^\W\d_]"
+_STARTS = rf"(?<!{_LETTER})"
+_ENDS = rf"(?!{_LETTER})"
+
+
+def _split(*tables: str | dict[str, str]) -> list[str]:
+    parts = (part for table in tables for part in ([table] if isinstance(table, str) else table.values()))
+    return [word for part in parts for word in part.split()]
+
+
+def _any(listed: Iterable[str]) -> str:
+    """Return an alternative for each word, as a folded text in small letters has it."""
+    folded = sorted({fold(word).lower() for word in listed}, key=lambda word: (-len(word), word))
+    first = "".join(sorted({re.escape(word[0]) for word in folded}))
+    # Most places in a text are passed over for their first letter.
+    return rf"(?=[{first}])(?:{'|'.join(re.escape(word).replace('_', '[ -]?') for word in folded)})"
+
+
+def _stems(listed: Iterable[str]) -> str:
+    """Return the pattern of words written as in the tables."""
+    kinds: dict[str, list[str]] = {"inside": [], "whole": [], "begins": []}
+    for word in listed:
+        kinds["inside" if word[0] == "*" else "whole" if word[-1] == "|" else "begins"].append(word.strip("*|"))
+    inside, whole, begins = (_any(kinds[kind]) if kinds[kind] else "(?!)" for kind in ("inside", "whole", "begins"))
+    return rf"(?={_LETTER})(?:{_STARTS}(?:{begins}|{whole}{_ENDS})|{inside})"
+
+
+def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
+    return re.compile(_stems(_split(*tables)))
+
+
+@cache
+def codes() -> re.Pattern[str]:
+    """What a one-time code is called. Of the abbreviations that are common words in small letters see `_codes`."""
+    return _compiled(words.CODES)
+
+
+@cache
+def other_codes() -> re.Pattern[str]:
+    """The names of codes for other things, such as "promo code", and words with "code" in them."""
+    code = f"(?:{_any(_split(words.CODE_WORDS))})"
+    before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}(?:(?:de|di|del|do|da|la|za|za la|на|для) )?(?:{_stems(_split(words.OTHER_AFTER))})"
+    return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
+
+
+@cache
+def proofs() -> re.Pattern[str]:
+    """What a one-time code is for: verification, a login, security."""
+    return _compiled(words.PROOFS)
+
+
+@cache
+def asks() -> re.Pattern[str]:
+    """What one is asked to do with a code: to use it, to enter it."""
+    return _compiled(words.ASKS)
+
+
+@cache
+def warnings() -> re.Pattern[str]:
+    """The warning not to share a code, which may stand where there is none."""
+    return _compiled(words.WARNINGS)
+
+
+@cache
+def notices() -> re.Pattern[str]:
+    """What messages without a code are about."""
+    return _compiled(words.NOTICES, words.LABELS)
+
+
+@cache
+def offers() -> re.Pattern[str]:
+    """What promotions are about."""
+    return re.compile(rf"{_stems(_split(words.OFFERS))}|\d\s?%")
+
+
+@cache
+def common() -> re.Pattern[str]:
+    """The little words of languages that the tables know."""
+    return re.compile(rf"{_STARTS}(?:{_any(_split(words.COMMON))}){_ENDS}")
+
+
+@cache
+def introduction() -> re.Pattern[str]:
+    """The end of what stands before a number that it introduces: a colon, or a word for "is"."""
+    return re.compile(rf"(?:[:=>]|-\s|(?:{_any(_split(words.COPULAS))}))[\s\"'(\[{{*<#【「《-]*$")
+
+
+@cache
+def copula() -> re.Pattern[str]:
+    """A word for "is" that follows."""
+    return re.compile(rf"[\"')\]]? (?:{_any(_split(words.COPULAS))}|-)(?!\w)")
+
+
+@cache
+def no_code() -> re.Pattern[str]:
+    """Words in capitals that are no code where one could be."""
+    return re.compile(_any(_split(words.NO_CODE)))
+
+
+_DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
+_ALONE = "(?<![0-9])"
+_NUMBER = rf"{_ALONE}(?:[0-9]{{1,3}}(?:[ ,.'][0-9]{{3}})+(?![0-9])(?:[.,][0-9]{{1,2}}(?![0-9]))?|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
+_DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
+_BETWEEN = "[ :#\"'(*=-]{0,3}"
+_SIGN = "(?:[a-z]{0,2}\\$|[€£¥₽₴₹₩₺₸₼₾₦₱฿₫₪₮₲₡₵₨])"
+
+
+def _moments() -> str:
+    month = f"(?:{_any(_split(words.MONTHS))})[^\\W\\d_]{{0,9}}"
+    units = f"[- ]?(?:(?:{_any(_split(words.UNITS))}){_ENDS}|{_any(_split(words.UNITS_UNSPACED))})|[smhdgx]{_ENDS}"
+    return "|".join(
+        [
+            rf"{_ALONE}[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,2}}h[0-9]{{2}}(?![0-9a-z])",
+            rf"{_ALONE}{_DAY}(?:[./]{_MONTH}[./](?:{_YEAR}|[0-9]{{2}})|-{_MONTH}-{_YEAR})(?![0-9])",
+            rf"{_ALONE}{_MONTH}/{_DAY}/(?:{_YEAR}|[0-9]{{2}})(?![0-9])",
+            rf"{_ALONE}{_YEAR}([./-]){_MONTH}[./-]{_DAY}(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,2}}(?:st|nd|rd|th|er|\.)?[ -](?:de |of )?{_STARTS}{month}\.?(?:,?[ -](?:de |del )?{_YEAR}(?![0-9]))?",
+            rf"{_STARTS}{month}\.? [0-9]{{1,2}}(?:st|nd|rd|th)?(?:,? {_YEAR})?(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,4}}(?:{units})",
+            r"[0-9]{1,12}(?:/[0-9]{1,12})+",
+        ]
+    )
+
+
+def _amounts() -> str:
+    currency = f"(?:{_any(_split(words.CURRENCIES))})"
+    return "|".join(
+        [
+            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}",
+            rf"{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
+            rf"{_ALONE}(?<![0-9][.,])[0-9]{{1,9}}[.,][0-9]{{1,2}}(?![.,]?[0-9])",
+            rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])",
+        ]
+    )
+
+
+def _numbers_of_others() -> str:
+    """Numbers of phones, cards, orders and the like: by their form, or by the word that introduces them."""
+    fillers = f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
+    return "|".join(
+        [
+            r"\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
+            rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{fillers}{_DIALLED}",
+            rf"{_STARTS}(?:sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende)(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
+            r"(?:\*{2,} ?|\*|(?<![a-z0-9])x{1,12}-?|(?<!\w)\.{2,8} ?|#{2,} ?)[0-9]{3,4}(?![0-9]| ?\*)",
+            r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
+        ]
+    )
+
+
+def _labelled() -> str:
+    fillers = f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
+    token = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
+    return rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{fillers}{token}"
+
+
+_LINKS = (
+    r"(?:https?://|www\.)[!-~]+"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,253}"
+    r"|(?<![a-z0-9@.-])[a-z][a-z0-9-]{0,62}\.(?:[a-z0-9-]{1,63}\.){0,3}"
+    r"(?:[a-z]{2,12}/[!-~]*|(?:com|net|org|info|app|io|ru|ua|by|kz|de|fr|pl|uk|br|cn|jp|tr|gg|ly|biz|shop|online)(?![\w-]))"
+)
+
+
+@cache
+def _others() -> list[re.Pattern[str]]:
+    # Links first, as they hold anything.
+    return [re.compile(form) for form in (_LINKS, _moments(), _amounts(), _numbers_of_others())]
+
+
+@cache
+def _labels() -> re.Pattern[str]:
+    return re.compile(_labelled())
+
+
+@cache
+def _tokens_of_other_codes() -> re.Pattern[str]:
+    return re.compile(rf"(?:{other_codes().pattern})[ :=\"'(*-]{{0,3}}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
+
+
+def _blank(match: re.Match[str]) -> str:
+    return BLANK * len(match[0])
+
+
+def _blank_labelled(match: re.Match[str]) -> str:
+    # "order confirmation code 1234" has its label, and a code all the same.
+    return match[0] if codes().search(match[0]) else _blank(match)
+
+
+def blank_others(text: str) -> str:
+    """Return a folded text in small letters, of the same length, without the numbers that can't be codes."""
+    for pattern in _others():
+        text = pattern.sub(_blank, text)
+    text = _labels().sub(_blank_labelled, text)
+    return _tokens_of_other_codes().sub(_blank, text)
