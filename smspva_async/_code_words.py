@@ -142,7 +142,7 @@ LABELS = {
     " mastercard maestro amex a/c| acct acc| account_no account_number account_ending ending| ending_in ending_with txn"
     " transaction utr| upi_ref rrn contract agreement case| claim policy member_no customer_no ticket_no id_no balance bal|"
     " invoice_no model| version| v| build| po_box box| suite| unit| street| platform terminal branch| extension ext| locker"
-    " cheque check_no serial imei| meter sku| item| article points approval pnr| last_4 last_four total price amount paid",
+    " cheque check_no serial imei| meter sku| item| article points approval pnr| id| last_4 last_four total price amount paid",
     "Romance": "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada terminada_en"
     " terminado_en acabada_en referencia encomenda rastreio fatura cartao conta_final final| protocolo ordine pacco spedizione"
     " fattura prenotazione volo carta| saldo conto_n riferimento commande colis suivi facture billet reservation vol| carte"

@@ -208,21 +208,25 @@ class _Message:
 
     def _meant(self, candidate: _Candidate) -> int:
         """By what it is for or what one shall do with it: "use 1234 to log in"."""
+        proof, ask = self._spoken_of(self.proofs, 5, candidate), self._spoken_of(self.asks, 6, candidate)
+        return max(proof, ask) + 2 * (proof > 2 < ask)
+
+    def _spoken_of(self, places: _Places, adjoining: int, candidate: _Candidate) -> int:
         best = 0
-        for places, right in ((self.proofs, 5), (self.asks, 6)):
-            for number in places.before(candidate.start):
-                gap = self.low[places.ends[number] : candidate.start]
-                words = _steps(gap) - (_LETTERS.match(gap) is not None)  # the rest of the word itself
-                if self.sentence(places.ends[number]) != self.sentence(candidate.start):
-                    best = max(best, 2)
-                elif words <= 0:
-                    best = max(best, right)
-                else:
-                    best = max(best, 6 if cues.introduction().search(gap[-24:]) else 4)
-            for number in places.after(candidate.end):
-                same = self.sentence(candidate.end) == self.sentence(places.starts[number])
-                best = max(best, 4 if same else 2)
+        for number in places.before(candidate.start):
+            gap = self.low[places.ends[number] : candidate.start]
+            words = _steps(gap) - (_LETTERS.match(gap) is not None)  # without the rest of the word itself
+            if self.sentence(places.ends[number]) != self.sentence(candidate.start):
+                best = max(best, 2)
+            else:
+                best = max(best, adjoining if words <= 0 else 6 if self._introduced(candidate) else 4)
+        for number in places.after(candidate.end):
+            same = self.sentence(candidate.end) == self.sentence(places.starts[number])
+            best = max(best, 4 if same else 2)
         return best
+
+    def _introduced(self, candidate: _Candidate) -> bool:
+        return cues.introduction().search(self.low[max(0, candidate.start - 24) : candidate.start]) is not None
 
     def introduces(self, start: int, end: int) -> bool:
         """Whether a code of capitals is in the place of one: "code: ABCD", "ABCD is your code"."""
@@ -238,20 +242,20 @@ class _Message:
 
     def _only_number(self) -> str | None:
         """Return the only number of a short message in which nothing says what it is."""
-        numbers = [number for number in _digits(self.blanked) if number.form > 0]
+        numbers = [number for number in _digits(self.blanked) if len(number.code) > _SHORTEST]
         if len({number.code for number in numbers}) != 1 or len(self.low) > _BRIEF:
             return None
         number = numbers[0]
+        if len(number.code) > _LONGEST - 2:
+            return None
         if not _LETTERS.search(self.low):
             return number.code
         if _YEAR.fullmatch(number.code) or self.is_offer or self.is_notice:
             return None
-        before, _ = self.around(number)
-        introduced = cues.introduction().search(before[-24:]) is not None
-        stands_out = introduced or self._position(number) > 0
-        if cues.BLANK in self.blanked or len(cues.common().findall(self.low)) > 1:
-            return number.code if stands_out and number.form > 1 else None
-        return number.code
+        if cues.BLANK not in self.blanked and len(cues.common().findall(self.low)) <= 1:
+            return number.code
+        stands_out = self._introduced(number) or self._position(number) > 0
+        return number.code if stands_out and number.form > 1 else None
 
 
 def _ends_sentence(gap: str) -> bool:
@@ -269,6 +273,8 @@ def _digits(text: str) -> Iterator[_Candidate]:
         run, start = match[0], match.start()
         if text[match.end() : match.end() + 1].isascii() and text[match.end() : match.end() + 1].isalpha():
             run = run[: max(run.rfind(" "), run.rfind("-"), run.rfind("."), 0)]  # the last goes on with letters
+        if len(run) == _SHORTEST and _beside_letters(text, start, start + len(run)):
+            continue  # half of "ABC-123"
         divider = next((mark for mark in "- ." if mark in run), "")
         if not divider:
             yield from _number(start, start + len(run), run)
@@ -280,6 +286,11 @@ def _digits(text: str) -> Iterator[_Candidate]:
         glued = _GLUED.fullmatch(match[0])
         if glued is not None and bool(glued[1]) != bool(glued[3]):
             yield from _number(match.start() + glued.start(2), match.start() + glued.end(2), glued[2])
+
+
+def _beside_letters(text: str, start: int, end: int) -> bool:
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    return (before[1:] == "-" and before[0].isalpha()) or (after[:1] == "-" and after[1:].isalpha())
 
 
 def _number(start: int, end: int, code: str, form: int = 0) -> Iterator[_Candidate]:
