@@ -351,7 +351,7 @@ def _capitals(message: _Message) -> Iterator[_Candidate]:
 
 def _ungrouped(piece: str) -> str:
     """Return a piece without the hyphens between equal groups, or nothing if it is too short or too long."""
-    groups = piece.split("-", 3)
+    groups = piece.split("-", _GROUP)
     code = "".join(groups)
-    equal = len({len(group) for group in groups}) == 1 and (len(groups) == 1 or len(groups[0]) >= _SHORTEST)
+    equal = len({len(group) for group in groups}) == 1 and len(groups) < max(2, len(groups[0]) + 2)
     return code if equal and _GROUP <= len(code) <= _LONGEST else ""
