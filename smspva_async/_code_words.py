@@ -152,9 +152,9 @@ LABELS = {
     " bestilling kort| kortet paket| sandning bokning saldo kvitto",
     "Slavic, Latin": "zamowien paczk przesylk faktur rezerwac kart| karty| kartu saldo objednav zasilk zasielk faktur rezervac"
     " zostatek zostatok narudzb posiljk racun| narocil paket stanje| kartic rezervacij",
-    "Finnic, Baltic": "tilau paketti lahetys lasku varaus kortti saldo tellimus pakk arve| broneering kaart| saldo pasutijum"
+    "Finnic, Baltic": "tilau paketti lahetys lasku varaus varauks kortti saldo tellimus pakk arve| broneering kaart| saldo pasutijum"
     " sutijum rekin rezervac karte uzsakym siunt saskait kortel",
-    "Cyrillic": "заказ посылк отправлен трек накладн счет| счета| счёт| договор заявк обращени квитанц брон рейс карт карта баланс"
+    "Cyrillic": "заказ посылк отправлен трек накладн счет| счета| счёт| счетчик лічильник договор заявк обращени квитанц брон рейс карт карта баланс"
     " остаток доступно место кабинет поезд автобус замовлен посилк рахунок картк залишок бронюв рейс поръчк пратк фактур"
     " сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем окончан заканчив mir| мир| ecmc покупка оплата списан  замова",
     "Greek": "παραγγελ δεμα| αποστολ τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
@@ -245,7 +245,7 @@ COPULAS = (
 )
 # The little words of languages whose words for a code stand above: in these a number needs more than to be alone.
 COMMON = (
-    "the your you and for with our has have will this that we at on from ваш вам вас для мы это вы или ihr ihre sie und der die"
+    "the your you and of to in is are was by my not now so more for with our has have will this that we at on from ваш вам вас для мы это вы или ihr ihre sie und der die"
     " das ist mit fur un una los las del para con por su tu le les des vous votre pour est dans il di che per gli sua seu sua"
     " voce nao dla jest twoj twoja oraz bir ve icin bu het een uw van en je och att det din ditt med og til er kamu anda"
     " dan yang untuk ваше ваша за се на ті що від"

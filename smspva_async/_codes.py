@@ -22,6 +22,8 @@ _BOUND = re.compile(r"@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,
 # What an app finds its own message by, at the very end.
 _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 
+# Without one of these there is no code, and nothing to weigh.
+_POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")
 # These give nothing back, so that each character is read once.
 _NUMBERS = re.compile(r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?: [0-9]++)*+)")
 _PIECES = re.compile(r"[0-9a-z]++(?:-[0-9a-z]++)*+")
@@ -82,7 +84,9 @@ def extract_code(text: str) -> str | None:
     """
     folded = fold(text).strip()
     bound = _BOUND.fullmatch(folded, folded.rfind("\n") + 1)
-    return bound[1] if bound is not None else _Message(_without_app_hash(folded)).code()
+    if bound is not None:
+        return bound[1]
+    return _Message(_without_app_hash(folded)).code() if _POSSIBLE.search(folded) else None
 
 
 def _without_app_hash(text: str) -> str:
@@ -252,7 +256,10 @@ class _Message:
             return number.code
         if _YEAR.fullmatch(number.code) or self.is_offer or self.is_notice:
             return None
-        if cues.BLANK not in self.blanked and len(cues.common().findall(self.low)) <= 1:
+        if self.low.startswith("#", number.start - 1):
+            return None
+        known = self.proofs.ends or self.asks.ends or len({match[0] for match in cues.common().finditer(self.low)}) > 1
+        if not known and cues.BLANK not in self.blanked:
             return number.code
         stands_out = self._introduced(number) or self._position(number) > 0
         return number.code if stands_out and number.form > 1 else None
