@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - signs and words of many languages
 """Patterns of what a message says around its code, and of the numbers in it that are something else.
 
 Each is made when it is first used. Each looks at a character a bounded number of times: what repeats has an end or
@@ -68,94 +69,99 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 
 @cache
 def codes() -> re.Pattern[str]:
-    """What a one-time code is called. Of the abbreviations that are common words in small letters see `_codes`."""
+    """Return what a one-time code is called; of abbreviations that are common words in small letters see `_codes`."""
     return _compiled(words.CODES)
 
 
 @cache
 def other_codes() -> re.Pattern[str]:
-    """The names of codes for other things, such as "promo code", and words with "code" in them."""
+    """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
     code = f"(?:{_any(_split(words.CODE_WORDS))})"
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
-    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}(?:(?:de|di|del|do|da|la|za|za la|на|для) )?(?:{_stems(_split(words.OTHER_AFTER))})"
+    of = r"(?:(?:de|di|del|do|da|la|za|na|на|для) )?"
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}{of}(?:{_stems(_split(words.OTHER_AFTER))})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
 
 
 @cache
 def proofs() -> re.Pattern[str]:
-    """What a one-time code is for: verification, a login, security."""
+    """Return what a one-time code is for: verification, a login, security."""
     return _compiled(words.PROOFS)
 
 
 @cache
 def asks() -> re.Pattern[str]:
-    """What one is asked to do with a code: to use it, to enter it."""
+    """Return what one is asked to do with a code: to use it, to enter it."""
     return _compiled(words.ASKS)
 
 
 @cache
 def warnings() -> re.Pattern[str]:
-    """The warning not to share a code, which may stand where there is none."""
+    """Return the warning not to share a code, which may stand where there is none."""
     return _compiled(words.WARNINGS)
 
 
 @cache
 def notices() -> re.Pattern[str]:
-    """What messages without a code are about."""
+    """Return what messages without a code are about."""
     return _compiled(words.NOTICES, words.LABELS)
 
 
 @cache
 def offers() -> re.Pattern[str]:
-    """What promotions are about."""
+    """Return what promotions are about."""
     return re.compile(rf"{_stems(_split(words.OFFERS))}|\d\s?%")
 
 
 @cache
 def common() -> re.Pattern[str]:
-    """The little words of languages that the tables know."""
+    """Return the little words of languages that the tables know."""
     return re.compile(rf"{_STARTS}(?:{_any(_split(words.COMMON))}){_ENDS}")
 
 
 @cache
 def introduction() -> re.Pattern[str]:
-    """The end of what stands before a number that it introduces: a colon, or a word for "is"."""
+    """Return the end of what introduces a number: a colon, or a word for "is"."""
     return re.compile(rf"(?:[:=>]|-\s|(?:{_any(_split(words.COPULAS))}))[\s\"'(\[{{*<#【「《-]*$")
 
 
 @cache
 def copula() -> re.Pattern[str]:
-    """A word for "is" that follows."""
+    """Return a word for "is" that follows."""
     return re.compile(rf"[\"')\]]? (?:{_any(_split(words.COPULAS))}|-)(?!\w)")
 
 
 @cache
 def no_code() -> re.Pattern[str]:
-    """Words in capitals that are no code where one could be."""
+    """Return words that may stand in capitals where a code could."""
     return re.compile(_any(_split(words.NO_CODE)))
 
 
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
-_NUMBER = rf"{_ALONE}(?:[0-9]{{1,3}}(?:[ ,.'][0-9]{{3}})+(?![0-9])(?:[.,][0-9]{{1,2}}(?![0-9]))?|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
+_THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3})+(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
+_NUMBER = rf"{_ALONE}(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
 _DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
 _BETWEEN = "[ :#\"'(*=-]{0,3}"
 _SIGN = "(?:[a-z]{0,2}\\$|[€£¥₽₴₹₩₺₸₼₾₦₱฿₫₪₮₲₡₵₨])"
 
 
+def _fillers() -> str:
+    return f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
+
+
 def _moments() -> str:
-    month = f"(?:{_any(_split(words.MONTHS))})[^\\W\\d_]{{0,9}}"
-    units = f"[- ]?(?:(?:{_any(_split(words.UNITS))}){_ENDS}|{_any(_split(words.UNITS_UNSPACED))})|[smhdgx]{_ENDS}"
+    month = rf"{_STARTS}(?:{_any(_split(words.MONTHS))}){_LETTER}{{0,9}}\.?"
+    words_for_units = f"(?:{_any(_split(words.UNITS))}){_ENDS}|{_any(_split(words.UNITS_UNSPACED))}"
     return "|".join(
         [
-            rf"{_ALONE}[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,2}}(?::[0-9]{{2}}){{1,2}}(?![0-9])",
             rf"{_ALONE}[0-9]{{1,2}}h[0-9]{{2}}(?![0-9a-z])",
             rf"{_ALONE}{_DAY}(?:[./]{_MONTH}[./](?:{_YEAR}|[0-9]{{2}})|-{_MONTH}-{_YEAR})(?![0-9])",
-            rf"{_ALONE}{_MONTH}/{_DAY}/(?:{_YEAR}|[0-9]{{2}})(?![0-9])",
-            rf"{_ALONE}{_YEAR}([./-]){_MONTH}[./-]{_DAY}(?![0-9])",
-            rf"{_ALONE}[0-9]{{1,2}}(?:st|nd|rd|th|er|\.)?[ -](?:de |of )?{_STARTS}{month}\.?(?:,?[ -](?:de |del )?{_YEAR}(?![0-9]))?",
-            rf"{_STARTS}{month}\.? [0-9]{{1,2}}(?:st|nd|rd|th)?(?:,? {_YEAR})?(?![0-9])",
-            rf"{_ALONE}[0-9]{{1,4}}(?:{units})",
+            rf"{_ALONE}{_YEAR}[./-]{_MONTH}[./-]{_DAY}(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,2}}(?:st|nd|rd|th|er|\.)?[ -](?:de |of )?{month}(?:,?[ -](?:del? )?{_YEAR}(?![0-9]))?",
+            rf"{month} [0-9]{{1,2}}(?:st|nd|rd|th)?(?:,? {_YEAR})?(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,4}}(?:[- ]?(?:{words_for_units})|[smhdgx]{_ENDS})",
             r"[0-9]{1,12}(?:/[0-9]{1,12})+",
         ]
     )
@@ -173,24 +179,24 @@ def _amounts() -> str:
     )
 
 
-def _numbers_of_others() -> str:
-    """Numbers of phones, cards, orders and the like: by their form, or by the word that introduces them."""
-    fillers = f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
+def _phones_and_cards() -> str:
+    sent = "sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende"
     return "|".join(
         [
             r"\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
-            rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{fillers}{_DIALLED}",
-            rf"{_STARTS}(?:sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende)(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
+            rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
+            rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
             r"(?:\*{2,} ?|\*|(?<![a-z0-9])x{1,12}-?|(?<!\w)\.{2,8} ?|#{2,} ?)[0-9]{3,4}(?![0-9]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )
 
 
-def _labelled() -> str:
-    fillers = f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
-    token = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
-    return rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{fillers}{token}"
+@cache
+def _labelled() -> re.Pattern[str]:
+    """Return a number with the word right before it that says whose it is: an order's, an account's."""
+    number = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
+    return re.compile(rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}{number}")
 
 
 _LINKS = (
@@ -204,17 +210,12 @@ _LINKS = (
 @cache
 def _others() -> list[re.Pattern[str]]:
     # Links first, as they hold anything.
-    return [re.compile(form) for form in (_LINKS, _moments(), _amounts(), _numbers_of_others())]
+    return [re.compile(form) for form in (_LINKS, _moments(), _amounts(), _phones_and_cards())]
 
 
 @cache
-def _labels() -> re.Pattern[str]:
-    return re.compile(_labelled())
-
-
-@cache
-def _tokens_of_other_codes() -> re.Pattern[str]:
-    return re.compile(rf"(?:{other_codes().pattern})[ :=\"'(*-]{{0,3}}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
+def _of_other_codes() -> re.Pattern[str]:
+    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -227,8 +228,7 @@ def _blank_labelled(match: re.Match[str]) -> str:
 
 
 def blank_others(text: str) -> str:
-    """Return a folded text in small letters, of the same length, without the numbers that can't be codes."""
+    """Return a folded text in small letters, as long as it was, without the numbers that can't be codes."""
     for pattern in _others():
         text = pattern.sub(_blank, text)
-    text = _labels().sub(_blank_labelled, text)
-    return _tokens_of_other_codes().sub(_blank, text)
+    return _of_other_codes().sub(_blank, _labelled().sub(_blank_labelled, text))

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters of many scripts
 """A message as the search for its code reads it: one spelling of each digit, letter, space, dash and quote."""
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ __all__ = ["fold"]
 
 # What Unicode doesn't take apart by itself, or what a keyboard's language writes with a letter of its own.
 _SAME = {
-    **{"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "ø": "o", "Ø": "O", "ı": "i", "ə": "e", "Ə": "E"},
-    **{"ی": "ي", "ى": "ي", "ې": "ي", "ک": "ك", "ھ": "ه", "ہ": "ه", "ە": "ه", "ټ": "ت", "ړ": "ر", "ډ": "د", "ڈ": "د"},
-    **{"•": "*", "●": "*", "∙": "*", "·": "*", "∗": "*", "■": "*", "█": "*", "…": "...", "\u2212": "-", "№": "#"},
-    **{"\t": " ", "\r": "\n", "\v": "\n", "\f": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n", "、": ","},
+    **dict(zip("łŁđĐðÐøØıəƏ", "lLdDdDoOieE", strict=True)),
+    **dict(zip("یىېکھہەټړډڈ", "يييكهههتردد", strict=True)),
+    **dict.fromkeys("•●∙·∗■█", "*"),
+    **dict.fromkeys("\r\v\f\x85\u2028\u2029", "\n"),
+    **{"\t": " ", "…": "...", "\u2212": "-", "№": "#", "、": ","},
 }
 _KINDS = {"Zs": " ", "Pd": "-", "Pi": '"', "Pf": '"', "Cf": "", "Mn": "", "Me": ""}
 
