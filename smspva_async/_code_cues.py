@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - signs and words of many languages
 """Patterns of what a message says around its code, and of the numbers in it that are something else.
 
 Each is made when it is first used. Each looks at a character a bounded number of times: what repeats has an end or
