@@ -26,6 +26,7 @@ __all__ = [
     "introduction",
     "no_code",
     "notices",
+    "numbered",
     "offers",
     "other_codes",
     "proofs",
@@ -107,6 +108,12 @@ def notices() -> re.Pattern[str]:
 
 
 @cache
+def numbered() -> re.Pattern[str]:
+    """Return the words for a number."""
+    return _compiled(words.NUMBERED)
+
+
+@cache
 def offers() -> re.Pattern[str]:
     """Return what promotions are about."""
     return re.compile(rf"{_stems(_split(words.OFFERS))}|\d\s?%")
@@ -121,13 +128,13 @@ def common() -> re.Pattern[str]:
 @cache
 def introduction() -> re.Pattern[str]:
     """Return the end of what introduces a number: a colon, or a word for "is"."""
-    return re.compile(rf"(?:[:=>]|-\s|(?:{_any(_split(words.COPULAS))}))[\s\"'(\[{{*<#【「《-]*$")
+    return re.compile(rf"(?:[:=>]|-\s|{_stems(_split(words.COPULAS))})[\s\"'(\[{{*<#【「《-]*$")
 
 
 @cache
 def copula() -> re.Pattern[str]:
     """Return a word for "is" that follows."""
-    return re.compile(rf"[\"')\]]? (?:{_any(_split(words.COPULAS))}|-)(?!\w)")
+    return re.compile(rf"[\"')\]]? (?:{_stems(_split(words.COPULAS))}|-)(?!\w)")
 
 
 @cache
@@ -136,6 +143,7 @@ def no_code() -> re.Pattern[str]:
     return re.compile(_any(_split(words.NO_CODE)))
 
 
+_WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
 _THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3})+(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
@@ -195,7 +203,9 @@ def _phones_and_cards() -> str:
 def _labelled() -> re.Pattern[str]:
     """Return a number with the word right before it that says whose it is: an order's, an account's."""
     number = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
-    return re.compile(rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}{number}")
+    return re.compile(
+        rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}(?P<number>{number})"
+    )
 
 
 _LINKS = (
@@ -222,8 +232,11 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _blank_labelled(match: re.Match[str]) -> str:
-    # "order confirmation code 1234" has its label, and a code all the same.
-    return match[0] if codes().search(match[0]) else _blank(match)
+    # "order confirmation code 1234" has its label and a code all the same; so has "the code for your order is 1234".
+    said = match[0]
+    introduced = introduction().search(said[: match.start("number") - match.start()])
+    spoken = said if not introduced else match.string[max(0, match.start() - _WIDE) : match.end()]
+    return said if codes().search(spoken) else _blank(match)
 
 
 def blank_others(text: str) -> str:

@@ -17,7 +17,7 @@ _LONGEST = 10
 _GROUP = 4  # digits in a group of a longer code, at most
 _PAIR = 2
 _UNUSUAL = -3
-_USUAL = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: -4}  # by length; any other is 1
+_USUAL = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: _UNUSUAL}  # by length; any other is 1
 
 # Without one of these there is no code.
 _POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")

@@ -19,6 +19,7 @@ __all__ = [
     "MONTHS",
     "NOTICES",
     "NO_CODE",
+    "NUMBERED",
     "OFFERS",
     "OTHER_AFTER",
     "OTHER_BEFORE",
@@ -71,8 +72,8 @@ CODES = {
 }
 # Words of another code: what stands ...
 OTHER_BEFORE = (
-    "promo promotion discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal| post|"
-    " area| country| dial| dialling qr| bar| source| dress| product| item| error| booking reservation order|"
+    "class| promo promotion discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal|"
+    " post| area| country| dial| dialling qr| bar| source| dress| product| item| error| booking reservation order|"
     " tracking shipping shipment swift| sort| ifsc short| color| colour| hs| wifi| wi_fi| tax| affiliate rabatt"
     " gutschein aktions korting kampanj kampagne presentkort rabat znizk promocyjn slevov zlavov posta| postnummer"
     " indirim kampanya hediye barkod alennus kuponki etu| tarjous kedvezmeny iranyito kupon akcijsk popust nuolaid"
@@ -96,11 +97,11 @@ OTHER_AFTER = (
 )
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
-    "*postcode *zipcode postcod *barcode qrcode qrkod qr_kod *decode *encode skoda codec kodak *кодекс *кодиров"
-    " *перекод *优惠码 *折扣码 *邮政编码 *二维码 *条形码 *兑换码 *优惠代码 *折扣代码 *股票代码 *优惠密码 *優惠碼"
-    " *折扣碼 *優惠代碼 *條碼 *兌換碼 *쿠폰번호 *โค้ดส่วนลด *รหัสไปรษณีย์ *รหัสส่วนลด *รหัสพัสดุ *โค้ดลด ma_giam"
-    " ma_uu_dai ma_khuyen ma_don ma_van_don ma_buu *الرمز_البريدي *رمز_الاستجابه *رمز_الخصم *מיקוד"
-    " *पिन_कोड_क्षेत्र kodeks kodein"
+    "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass *postcode *zipcode postcod *barcode qrcode qrkod"
+    " qr_kod *decode *encode skoda codec kodak *кодекс *кодиров *перекод *优惠码 *折扣码 *邮政编码 *二维码 *条形码"
+    " *兑换码 *优惠代码 *折扣代码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *優惠代碼 *條碼 *兌換碼 *쿠폰번호"
+    " *โค้ดส่วนลด *รหัสไปรษณีย์ *รหัสส่วนลด *รหัสพัสดุ *โค้ดลด ma_giam ma_uu_dai ma_khuyen ma_don ma_van_don"
+    " ma_buu *الرمز_البريدي *رمز_الاستجابه *رمز_الخصم *מיקוד *पिन_कोड_क्षेत्र kodeks kodein"
 )
 
 # What a one-time code is for.
@@ -184,13 +185,15 @@ WARNINGS = (
 # What introduces another number: a word and, next to it, the number.
 LABELS = {
     "English": (
-        "order parcel package shipment tracking awb consignment reference| ref| invoice bill| receipt ticket"
-        " booking reservation pnr flight gate| seat| room| flat| apartment apt| table| queue| bus| train| route"
-        " card| cards visa mastercard maestro amex a/c| acct acc| account_no account_number account_ending ending|"
-        " ending_in ending_with txn transaction utr| upi_ref rrn contract agreement case| claim policy member_no"
-        " customer_no ticket_no id_no balance bal| invoice_no model| version| v| build| po_box box| suite| unit|"
-        " street| platform terminal branch| extension ext| locker cheque check_no serial imei| meter sku| item|"
-        " article points approval pnr| id| last_4 last_four total price amount paid"
+        "customer client| clienta cliente| kunden member membership student employee cap| plz| psc| *会员 *會員"
+        " klient| klienta müşteri musteri клиент| клиента абонент| абонента order parcel package shipment tracking"
+        " awb consignment reference| ref| invoice bill| receipt ticket booking reservation pnr flight gate| seat|"
+        " room| flat| apartment apt| table| queue| bus| train| route card| cards visa mastercard maestro amex a/c|"
+        " acct acc| account_no account_number account_ending ending| ending_in ending_with txn transaction utr|"
+        " upi_ref rrn contract agreement case| claim policy member_no customer_no ticket_no id_no balance bal|"
+        " invoice_no model| version| v| build| po_box box| suite| unit| street| platform terminal branch|"
+        " extension ext| locker cheque check_no serial imei| meter sku| item| article points approval pnr| id|"
+        " last_4 last_four total price amount paid"
     ),
     "Romance": (
         "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada"
@@ -214,9 +217,9 @@ LABELS = {
     ),
     "Cyrillic": (
         "заказ посылк отправлен трек накладн счет| счета| счёт| счетчик лічильник договор заявк обращени квитанц"
-        " брон рейс карт карта баланс остаток доступно место кабинет поезд автобус замовлен посилк рахунок картк"
-        " залишок бронюв поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем окончан"
-        " заканчив mir| мир| ecmc покупка оплата списан замова"
+        " брон рейс карт карта баланс остаток доступно место кабинет поезд автобус запис замовлен посилк рахунок"
+        " картк залишок бронюв поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем"
+        " окончан заканчив mir| мир| ecmc покупка оплата списан замова"
     ),
     "Greek": "παραγγελ δεμα| αποστολ τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
     "Other, Latin": (
@@ -235,8 +238,8 @@ LABELS = {
     ),
     "South-East Asia": "*คำสั่งซื้อ *พัสดุ *ยอดเงิน *ยอดคงเหลือ *ใบแจ้งหนี้ *บัตร *เลขที่ *ห้อง *ລາຍການ",
     "Chinese": (
-        "*订单 *訂單 *单号 *單號 *快递 *包裹 *尾号 *尾號 *末四 *卡号 *卡號 *余额 *餘額 *账单 *帳單 *航班 *编号"
-        " *編號 *取件 *房间 *积分 *運單 *账户 *帳戶 *车牌 *车次"
+        "*订单 *訂單 *单号 *單號 *快递 *快件 *包裹 *尾号 *尾號 *末四 *卡号 *卡號 *余额 *餘額 *账单 *帳單 *航班"
+        " *编号 *編號 *取件 *房间 *积分 *運單 *账户 *帳戶 *车牌 *车次"
     ),
     "Japanese": (
         "*注文番号 *ご注文 *追跡番号 *伝票番号 *お問い合わせ番号 *予約番号 *会員番号 *残高 *カード番号 *受付番号"
@@ -268,13 +271,13 @@ NOTICES = (
 )
 # A promotion, whose codes are for a discount.
 OFFERS = (
-    "promo discount coupon voucher sale| % off| cashback gift| deal| rabat rabatt gutschein korting kampanj"
-    " kampanje tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid znizk wyprzed slev| sleva"
-    " slevu zlav popust kedvezm akcio reducere oferta ofert descuento desconto sconto offerta remise soldes"
-    " reduction promocj indirim kampanya endirim chegirma diskon giam_gia uu_dai khuyen_mai punguzo скид промо"
-    " акци распродаж знижк отстъп намален попуст жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم *تخفيض *تخفيف *छूट"
-    " *ऑफर *डिस्काउंट *ছাড় *அஃபர் *தள்ளுபடி *ส่วนลด *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减 *割引 *クーポン"
-    " *セール *할인 *쿠폰 *특가 *ფასდაკლ *զեղչ"
+    "купон kupon cupon buono kupong promo discount coupon voucher sale| % off| cashback gift| deal| rabat rabatt"
+    " gutschein korting kampanj kampanje tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid"
+    " znizk wyprzed slev| sleva slevu zlav popust kedvezm akcio reducere oferta ofert descuento desconto sconto"
+    " offerta remise soldes reduction promocj indirim kampanya endirim chegirma diskon giam_gia uu_dai khuyen_mai"
+    " punguzo скид промо акци распродаж знижк отстъп намален попуст жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم"
+    " *تخفيض *تخفيف *छूट *ऑफर *डिस्काउंट *ছাড় *அஃபர் *தள்ளுபடி *ส่วนลด *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减"
+    " *割引 *クーポン *セール *할인 *쿠폰 *특가 *ფასდაკლ *զեղչ"
 )
 # After these comes a number to call or to write to.
 PHONES = (
@@ -317,25 +320,32 @@ MONTHS = (
 )
 # Between a word and the number that it introduces.
 FILLERS = (
-    "no nr num number numero nummer numer numar n номер номера номером номеру id is was in with de di da du do na"
-    " на по til to al a of at us on au an pod su cislo broj stev numarasi raqami رقم מספר 号 號 是 为 為 は"
+    "est es ist jest je ir on är este ni adalah la هو הוא คือ no nr num number numero nummer numer numar n номер"
+    " номера номером номеру id is was in with de di da du do na на по til to al a of at us au an pod su cislo broj"
+    " stev numarasi raqami رقم מספר 号 號 是 为 為 は"
 )
 # "is", before a number.
 COPULAS = (
     "is are es est e ist lautet jest je er ar on yra ir sunt este eshte ni ay adalah ialah la va to är это є цe е"
-    " είναι है হল হলো هو هي است ہے 는 은 は 为 為 是 คือ इज as"
+    " είναι *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज as"
 )
 # The little words of languages whose words for a code stand above: in these a number needs more than to be alone.
 COMMON = (
-    "the your you and of to in is are was by my not now so more for with our has have will this that we at on from"
-    " ваш вам вас для мы это вы или ihr ihre sie und der die das ist mit fur un una los las del para con por su tu"
-    " le les des vous votre pour est dans il di che per gli sua seu voce nao dla jest twoj twoja oraz bir ve icin"
-    " bu het een uw van en je och att det din ditt med og til er kamu anda dan yang untuk ваше ваша за се на ті що"
-    " від"
+    "do who how what know did than been only just left all can get if when it an be no up here the your you and of"
+    " to in is are was by my not now so more for with our has have will this that we at on from ваш вам вас для мы"
+    " это вы или ihr ihre sie und der die das ist mit fur un una los las del para con por su tu le les des vous"
+    " votre pour est dans il di che per gli sua seu voce nao dla jest twoj twoja oraz bir ve icin bu het een uw"
+    " van en je och att det din ditt med og til er kamu anda dan yang untuk ваше ваша за се на ті що від"
 )
 # What may stand in capitals where a code could.
 NO_CODE = (
     "valid ready expired required secret private confidential personal strictly never only below sent enclosed"
     " active activated inactive blocked disabled enabled changed incorrect invalid wrong not here attached single"
     " one your the this for and with urgent important stop help info"
+)
+# A number that a message calls one is an order's or a customer's.
+NUMBERED = (
+    "number| numbers| nr| numero| numeros| nummer| numer| numeris| numurs| szam| szama cislo cislem broj stev"
+    " nomor| nombor| numara numaras raqam nomer| номер нумар број αριθμ מספר *رقم *شماره *नंबर *नम्बर *নম্বর *எண்"
+    " *หมายเลข *号码 *號碼 *番号 *번호 so_hieu"
 )

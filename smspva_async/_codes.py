@@ -42,12 +42,12 @@ _ENOUGH = 6
 
 # How much a word for a code speaks for a number, by where it is and how many words lie between.
 _ADJOINING, _INTRODUCED = 10, 9
-_BEFORE = ((3, 8), (8, 6), (_NEAR, 5))
+_BEFORE = ((3, 8), (8, 6), (_NEAR, 4))
 _AFTER = ((4, 9), (8, 7), (_NEAR, 5))
 _INTRODUCED_WITHIN, _CAPITALS_WITHIN = 12, 8
 _OTHER_SENTENCE, _WARNED_BEFORE, _WARNED_AFTER, _ANYWHERE = 3, 1, 2, 2
 # The same for a word for what a code is for, or for what to do with it.
-_ASKED, _PROVED, _MEANT_INTRODUCED, _MEANT, _MEANT_ELSEWHERE, _BOTH = 6, 5, 6, 4, 2, 2
+_ASKED, _PROVED, _MEANT_INTRODUCED, _MEANT, _ASKED_AFTER, _MEANT_ELSEWHERE, _BOTH = 6, 5, 6, 4, 3, 2, 2
 _NOTICE = -3  # and for a message that speaks of something else
 # And its place: by itself, with two words at most, and before any other word.
 _ALONE, _ALONE_WITH, _FIRST = 3, 2, 2
@@ -116,6 +116,8 @@ class _Message:
         self.proofs = self._places(cues.proofs())
         self.asks = self._places(cues.asks())
         self.warned = {self._sentence(start) for start in self._places(cues.warnings()).starts}
+        # Other than by the word for the code itself, as in "password".
+        self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
         self.is_notice = cues.notices().search(low) is not None
         self.is_offer = cues.offers().search(low) is not None
         self.taken: set[int] = set()
@@ -135,7 +137,7 @@ class _Message:
             return None
         numbers = list(forms.numbers(self.blanked))
         if not self.codes:
-            spoken = self._heaviest(numbers) if self.proofs or self.asks else None
+            spoken = self._heaviest(number for number in numbers if not self._is_counted(number))
             return spoken or self._only(numbers)
         for number in numbers:
             self._take(number)
@@ -162,7 +164,7 @@ class _Message:
     def _weight(self, candidate: Candidate) -> int:
         weight = candidate.form + self._place(candidate)
         if self.codes:
-            return weight + self._announced(candidate) + bool(self.warned) + bool(self.proofs)
+            return weight + self._announced(candidate) + bool(self.warned) + self.is_proof
         return weight + self._meant(candidate) + _NOTICE * self.is_notice
 
     def _sentence(self, place: int) -> int:
@@ -170,13 +172,22 @@ class _Message:
 
     def _place(self, candidate: Candidate) -> int:
         """Weigh its place: codes stand by themselves, or with a name, or first."""
-        first, last = self._sentence(candidate.start), self._sentence(candidate.end)
-        begin = self.sentence_ends.ends[first - 1] if first else 0
-        end = self.sentence_ends.starts[last] if last < len(self.sentence_ends.starts) else len(self.low)
-        before = self.low[max(begin, candidate.start - _NEAR) : candidate.start]
-        after = self.low[candidate.end : min(end, candidate.end + _NEAR)]
-        alone = len(_WORD.findall(before)) + len(_WORD.findall(after)) <= _ALONE_WITH
+        words = len(_WORD.findall(self._before(candidate))) + len(_WORD.findall(self._after(candidate)))
+        alone = words <= _ALONE_WITH
         return _ALONE * alone + _FIRST * self._begins_at(candidate.start)
+
+    def _before(self, candidate: Candidate) -> str:
+        """Return what is before it in its sentence, as far as it is near."""
+        sentence = self._sentence(candidate.start)
+        begin = self.sentence_ends.ends[sentence - 1] if sentence else 0
+        return self.low[max(begin, candidate.start - _NEAR) : candidate.start]
+
+    def _after(self, candidate: Candidate) -> str:
+        """Return what is after it in its sentence, as far as it is near."""
+        sentence = self._sentence(candidate.end)
+        ends = self.sentence_ends.starts
+        end = ends[sentence] if sentence < len(ends) else len(self.low)
+        return self.low[candidate.end : min(end, candidate.end + _NEAR)]
 
     def _begins_at(self, place: int) -> bool:
         return place < _BEGINNING and not _WORD.search(self.low, 0, place)
@@ -195,10 +206,11 @@ class _Message:
         """Weigh it by a word before it: "code: 1234"."""
         gap = self.low[word : candidate.start]
         steps = _steps(gap)
-        if not steps and not _ends_sentence(gap):
+        said = steps == 1 and cues.copula().match(self.low, word) is not None  # "code is 1234"
+        if (said or not steps) and not _ends_sentence(gap):
             return _ADJOINING
         sentence = self._sentence(word)
-        if sentence != self._sentence(candidate.start):
+        if sentence != self._sentence(candidate.start) and (_ends_sentence(gap) or not self._is_introduced(candidate)):
             return _WARNED_BEFORE if sentence in self.warned else _OTHER_SENTENCE
         if steps <= _INTRODUCED_WITHIN and self._is_introduced(candidate):
             return _INTRODUCED
@@ -214,11 +226,11 @@ class _Message:
 
     def _meant(self, candidate: Candidate) -> int:
         """Weigh it by what it is for and what one shall do with it: "use 1234 to log in"."""
-        proved = self._spoken_of(self.proofs, _PROVED, candidate)
-        asked = self._spoken_of(self.asks, _ASKED, candidate)
+        proved = self._spoken_of(self.proofs, _PROVED, _MEANT, candidate)
+        asked = self._spoken_of(self.asks, _ASKED, _ASKED_AFTER, candidate)
         return max(proved, asked) + _BOTH * (proved > _MEANT_ELSEWHERE < asked)
 
-    def _spoken_of(self, places: _Places, adjoining: int, candidate: Candidate) -> int:
+    def _spoken_of(self, places: _Places, adjoining: int, after: int, candidate: Candidate) -> int:
         best = 0
         for word in places.before(candidate.start):
             gap = self.low[places.ends[word] : candidate.start]
@@ -231,7 +243,7 @@ class _Message:
                 best = max(best, _MEANT_INTRODUCED if self._is_introduced(candidate) else _MEANT)
         for word in places.after(candidate.end):
             same = self._sentence(candidate.end) == self._sentence(places.starts[word])
-            best = max(best, _MEANT if same else _MEANT_ELSEWHERE)
+            best = max(best, after if same else _MEANT_ELSEWHERE)
         return best
 
     def _is_introduced(self, candidate: Candidate) -> bool:
@@ -258,17 +270,22 @@ class _Message:
         only = longer[0]
         if len(only.code) > forms.LONGEST_LONE or not _LETTERS.search(self.low):
             return only.code if len(only.code) <= forms.LONGEST_LONE else None
-        if self.is_notice or forms.is_year(only.code) or self.low[: only.start].endswith("#"):
+        numbered = self._is_counted(only) or cues.numbered().search(self.low)
+        if self.is_notice or numbered or forms.is_year(only.code):
             return None
-        return only.code if self._is_foreign() or self._stands_out(only) else None
+        usual = only.form > 1
+        stands_out = self._is_introduced(only) or self._place(only) > 0
+        if self._is_foreign():
+            return only.code if usual or stands_out or not _WORD.search(self._after(only)) else None
+        return only.code if usual and stands_out else None
+
+    def _is_counted(self, number: Candidate) -> bool:
+        return self.low[max(0, number.start - 1) : number.start] == "#"
 
     def _is_foreign(self) -> bool:
         """Return whether it seems to be in a language that the tables don't know, and has one number."""
         small = {match[0] for match in cues.common().finditer(self.low)}
         return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
-
-    def _stands_out(self, only: Candidate) -> bool:
-        return only.form > 1 and (self._is_introduced(only) or self._place(only) > 0)
 
 
 def _ends_sentence(gap: str) -> bool:

@@ -14,12 +14,15 @@ from hypothesis import example, given, strategies as st
 
 from smspva_async import Sms, _code_words, extract_code
 from smspva_async._code_text import fold
-from tests.code_messages import FIRST, FOURTH, SECOND, THIRD
+from tests.code_messages import FIFTH, FIRST, FOURTH, SECOND, SIXTH, THIRD, WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
-MESSAGES = [*FIRST.items(), *SECOND.items(), *THIRD.items(), *FOURTH.items()]
+    from _typeshed import TraceFunction
+
+MESSAGES = [message for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH) for message in table.items()]
 LONG = 100_000
 CODE = re.compile("[0-9A-Za-z]{3,10}")
 
@@ -50,9 +53,15 @@ def test_the_code_is_found_where_there_is_one(text: str, code: str | None) -> No
     assert extract_code(text) == code
 
 
+@pytest.mark.xfail(reason="only its sense tells")
+@pytest.mark.parametrize(("text", "code"), WRONG.items())
+def test_some_messages_are_beyond_the_rule(text: str, code: str | None) -> None:
+    assert extract_code(text) == code
+
+
 def test_the_tables_hold_what_they_should() -> None:
-    assert len({text for text, _ in MESSAGES}) == len(MESSAGES) > 350
-    assert sum(code is None for _, code in MESSAGES) > 120
+    assert len({text for text, _ in MESSAGES}) == len(MESSAGES) > 500
+    assert sum(code is None for _, code in MESSAGES) > 200
 
 
 def test_a_message_has_the_code_of_its_text() -> None:
@@ -199,7 +208,7 @@ def steps(text: str) -> int:
     extract_code(text)
     count = 0
 
-    def trace(_frame: object, event: str, _argument: object) -> Callable[..., object]:
+    def trace(_frame: FrameType, event: str, _argument: object) -> TraceFunction:
         nonlocal count
         count += event == "line"
         return trace
