@@ -13,8 +13,6 @@ PACKAGE = Path(smspva_async.__file__).parent
 
 # From the ground up: a room may import what stands before it in this list, and nothing else of the package.
 FLOORS = [
-    ["_code_text", "_code_words", "_code_forms"],
-    ["_code_cues"],
     ["errors", "_codes", "_secret", "_parse"],
     ["models", "_statistics"],
     ["_params", "_reader", "_json"],

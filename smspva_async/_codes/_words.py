@@ -16,8 +16,6 @@ __all__ = [
     "CURRENCIES",
     "FILLERS",
     "LABELS",
-    "MONTHS",
-    "NOTICES",
     "NO_CODE",
     "NUMBERED",
     "OFFERS",
@@ -28,7 +26,6 @@ __all__ = [
     "PROOFS",
     "UNITS",
     "UNITS_UNSPACED",
-    "WARNINGS",
 ]
 
 CODES = {
@@ -89,7 +86,7 @@ CODE_WORDS = (
 # ... or after it, ...
 OTHER_AFTER = (
     "promo postal postale post| descuento desconto sconto reduction reducere promotion avantage parrainage barr"
-    " barre barras qr rabat rabatow pocztow kreskow promocyjn znizk zlav slev of_conduct pos| voucher diskon"
+    " barre barras qr rabat rabatow pocztow kreskow promocyjn znizk zlav slev of_conduct review pos| voucher diskon"
     " produk produ product error erreur pais pays article parrain referido referral red| kupon popust kupovin"
     " promocional promozional postar comercial скид знижк товар ошибк помилк город региона страны країни заказ"
     " замовл отслеж подразд маркировк отстъпк попуст έκπτωσ προσφορ קופון הנחה מבצע خصم الخصم تخفيف پستي رهگيري"
@@ -167,21 +164,6 @@ ASKS = (
     " *მուտքագր *մուտքագր"
 )
 
-# What one shall not do with it.
-WARNINGS = (
-    "never do_not| don't| dont| no_one anyone nobody share ne_le ne_la partag jamais personne no_compart"
-    " no_lo_compart nadie no_facilit compart nao_compart ninguem nunca non_condiv nessuno non_comunic niemand"
-    " niemals geben_sie_ihn nicht_weiter deel niet_delen nooit del_ikke dela_inte aldrig ingen ala_jaa ala_kerro"
-    " kenelle arge_jag kellegi neatklaj nedal niekam neatskleisk nie_udost nikomu nikdy nesdel nezdiel ne_delite"
-    " nikome nikogar nu_divulg nu_dezval nimanui ne_ossz ne_adja senkinek paylas kimse hec_kim hech_kim jangan"
-    " bagikan berkongsi rahasia khong_chia huwag usishiriki usimpe никому не_сообщ не_перед не_говор не_показ"
-    " нікому не_повідом не_споделя не_делите ешкім эшкимге μην| μη_τον κανεναν *אל_תש *אל_תמס *לאיש *לאף_אחד"
-    " *لا_تشارك *لا_تعط *لا_تفصح *احد *اختيار_ديگران *محرمانه *ندهيد *نگذاريد *شير_نه *साझा *शेयर *किसी *শেয়ার"
-    " *কাউকে *பகிர *యెవరి *షేర్ *ಹಂಚಿ *പങ്കി *อย่า *ห้าม *ຢ່າ *កុំ *请勿 *請勿 *切勿 *勿| *勿将 *勿向 *泄露 *外泄"
-    " *告知他人 *转告 *教えない *共有しない *他人 *第三者 *알려주지 *공유하지 *타인 *არ_გაუ *არავის *ոչ_ոքի"
-    " *մի_հայտ"
-)
-
 # What introduces another number: a word and, next to it, the number.
 LABELS = {
     "English": (
@@ -189,7 +171,7 @@ LABELS = {
         " klient| klienta müşteri musteri клиент| клиента абонент| абонента order parcel package shipment tracking"
         " awb consignment reference| ref| invoice bill| receipt ticket booking reservation pnr flight gate| seat|"
         " room| flat| apartment apt| table| queue| bus| train| route card| cards visa mastercard maestro amex a/c|"
-        " acct acc| account_no account_number account_ending ending| ending_in ending_with txn transaction utr|"
+        " acct acc| account| ending| ending_in ending_with txn transaction utr|"
         " upi_ref rrn contract agreement case| claim policy member_no customer_no ticket_no id_no balance bal|"
         " invoice_no model| version| v| build| po_box box| suite| unit| street| platform terminal branch|"
         " extension ext| locker cheque check_no serial imei| meter sku| item| article points approval pnr| id|"
@@ -203,12 +185,12 @@ LABELS = {
         " sold| finissant se_terminant"
     ),
     "Germanic": (
-        "bestell auftrag paket sendung rechnung buchung flug karte| karten kontostand konto_nr kundennummer"
+        "bestell auftrag paket sendung rechnung buchung flug karte| karten kontostand guthaben konto_nr kundennummer"
         " vorgang aktenzeichen endziffer endend bestelling pakket zending factuur boeking vlucht pas| saldo"
         " eindigend ordre pakke faktura bestilling kort| kortet paket| sandning bokning kvitto"
     ),
     "Slavic, Latin": (
-        "zamowien paczk przesylk faktur rezerwac kart| karty| kartu saldo objednav zasilk zasielk rezervac"
+        "zamowien rachun paczk przesylk faktur rezerwac kart| karty| kartu saldo objednav zasilk zasielk rezervac"
         " zostatek zostatok narudzb posiljk racun| narocil paket stanje| kartic rezervacij"
     ),
     "Finnic, Baltic": (
@@ -216,10 +198,10 @@ LABELS = {
         " sutijum rekin rezervac karte uzsakym siunt saskait kortel"
     ),
     "Cyrillic": (
-        "заказ посылк отправлен трек накладн счет| счета| счёт| счетчик лічильник договор заявк обращени квитанц"
-        " брон рейс карт карта баланс остаток доступно место кабинет поезд автобус запис замовлен посилк рахунок"
-        " картк залишок бронюв поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем"
-        " окончан заканчив mir| мир| ecmc покупка оплата списан замова"
+        "заказ талон индекс посылк отправлен трек накладн счет| счета| счёт| счетчик лічильник договор заявк обращени"
+        " квитанц брон рейс карт карта баланс остаток доступно место кабинет поезд автобус запис замовлен посилк"
+        " рахунок картк залишок бронюв поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем"
+        " окно| окончан заканчив mir| мир| ecmc покупка оплата списан замова"
     ),
     "Greek": "παραγγελ δεμα| αποστολ τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
     "Other, Latin": (
@@ -249,26 +231,6 @@ LABELS = {
         "*주문번호 *운송장번호 *송장번호 *예약번호 *접수번호 *잔액 *카드 *계좌 *승인번호 *고객번호 *주문 *택배 *잔고"
     ),
 }
-# A message of this kind gives a number that nothing explains for something else than a code.
-NOTICES = (
-    "deliver courier pickup arriv appointment remind meeting doctor payment paid| purchase spent debit credit"
-    " price| salary loan invoice due| fee| rent| expires_on subscription renew tariff traffic data_pack recharge"
-    " top_up topup won| winner win| prize call| visit| open| hours address street road entreg llega cita|"
-    " recordatorio pago| compra precio recarga pagam consulta lembrete livraison livre rendez_vous rappel paiement"
-    " achat prix liefer termin| erinnerung zahlung kauf preis bezorg afspraak herinner betaling aankoop prijs"
-    " levering pamindel pamink aftale leverans mote| paminn betaln toimit muistut maksu tarne meeldetul makse"
-    " piegad atgadin maksaj pristat primin mokej dostaw wizyt przypom platnosc zakup cena dorucen schuzk pripomin"
-    " platb nakup dostav podsetn placan kupovin opomnik livrar programar plat| plata cumparat kiszallit idopont"
-    " emlekez fizet vasarl teslimat randevu hatirlat odeme harcama fiyat yetkazib tolov catdir odenis antar|"
-    " pengiriman janji pembayaran harga pulsa giao_hang lich_hen thanh_toan gia| doktor miadi malipo uwasilishaji"
-    " bayad hatid доставк курьер запис| записан прием приём напомин оплат покупк цена зарплат кредит доставц"
-    " нагадув прийом ціна достав час| напомня плащан подсет плаћањ жеткіз төлем хүргэ παραδοσ ραντεβου υπενθυμ"
-    " πληρωμ αγορα τιμη *משלוח *תור| *תזכורת *תשלום *רכישה *מחיר *توصيل *موعد *تذكير *دفع *شراء *سعر *تحويل *نوبت"
-    " *يادآوري *پرداخت *خريد *قيمت *डिलीवरी *अपॉइंट *भुगतान *खरीद *कीमत *जमा *ডেলিভারি *পেমেন্ট *টাকা *டெலிவரி"
-    " *கட்டண *విலువ *จัดส่ง *นัดหมาย *ชำระ *ราคา *快递 *配送 *预约 *預約 *付款 *支付 *消费 *消費 *还款 *价格 *到账"
-    " *派送 *配達 *お届け *予約 *支払 *購入 *価格 *料金 *배송 *배달 *예약 *결제 *구매 *가격 *입금 *출금 *მიტანა"
-    " *გადახდ *վճար"
-)
 # A promotion, whose codes are for a discount.
 OFFERS = (
     "купон kupon cupon buono kupong promo discount coupon voucher sale| % off| cashback gift| deal| rabat rabatt"
@@ -312,16 +274,10 @@ CURRENCIES = (
     " thb baht vnd idr rp rupiah myr rm php pesos ksh kes tzs tsh ngn naira zar brl reais cny rmb yuan jpy yen krw"
     " mxn cop clp ars hkd sgd twd ლარი դրամ שקל שקלים"
 )
-MONTHS = (
-    "jan feb mar apr may jun jul aug sep oct okt nov dec dez dic ene abr ago gen mag giu lug set ott avr juin juil"
-    " aout mai maj kvet cerv led unor brez dub srp zari rij list pros styc lut kwi cze lip sie wrz paz gru янв фев"
-    " мар апр мая май июн июл авг сен окт ноя дек січ лют бер кві тра чер сер вер жов лис груд ιαν φεβ μαρ απρ μαι"
-    " ιουν ιουλ αυγ σεπ οκτ νοε δεκ oca sub nis haz tem agu eyl eki kas ara"
-)
 # Between a word and the number that it introduces.
 FILLERS = (
     "est es ist jest je ir on är este ni adalah la هو הוא คือ no nr num number numero nummer numer numar n номер"
-    " номера номером номеру id is was in with de di da du do na на по til to al a of at us au an pod su cislo broj"
+    " номера номером номеру id is was in with de di da du do na на по til to al a of at me us au an pod su cislo broj"
     " stev numarasi raqami رقم מספר 号 號 是 为 為 は"
 )
 # "is", before a number.

@@ -25,7 +25,8 @@ _POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")
 _NUMBERS = re.compile(r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?: [0-9]++)*+)")
 _PIECES = re.compile(r"[0-9a-z]++(?:-[0-9a-z]++)*+")
 _GLUED = re.compile(r"([a-z]{2,12})?([0-9]{4,8})([a-z]{2,12})?")  # "code1234"
-_MODEL = re.compile(r"[A-Za-z][a-z]+[0-9]+|[0-9]+[a-z]+")  # "Windows11", "100mbps"
+# "Windows11", "100mbps", "WELCOME50"
+_MODEL = re.compile(r"[A-Za-z][a-z]+[0-9]+|[0-9]+[a-z]+|[A-Z]{5,}[0-9]{1,3}")
 _YEAR = re.compile("(?:19|20)[0-9]{2}")
 _DATE = re.compile("(?:0[1-9]|[12][0-9]|3[01])-(?:0[1-9]|1[0-2])-[0-9]{2}")
 

@@ -10,8 +10,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from smspva_async import _code_words as words
-from smspva_async._code_text import fold
+from smspva_async._codes import _words as words
+from smspva_async._codes._text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,20 +24,19 @@ __all__ = [
     "common",
     "copula",
     "introduction",
+    "labels",
     "no_code",
-    "notices",
     "numbered",
     "offers",
     "other_codes",
     "proofs",
-    "warnings",
 ]
 
 BLANK = "\0"
 """Stands for each character of a number that is something else than a code."""
 
 _LETTER = r"[^\W\d_]"
-_STARTS = rf"(?<!{_LETTER})"
+_STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
 
@@ -60,7 +59,7 @@ def _stems(listed: Iterable[str]) -> str:
     for word in listed:
         kinds["inside" if word[0] == "*" else "whole" if word[-1] == "|" else "begins"].append(word.strip("*|"))
     inside, whole, begins = (_any(kinds[kind]) if kinds[kind] else "(?!)" for kind in ("inside", "whole", "begins"))
-    return rf"(?={_LETTER})(?:{_STARTS}(?:{begins}|{whole}{_ENDS})|{inside})"
+    return rf"(?={_LETTER})(?:{_STARTS}(?:{begins}|{whole}(?!{_LETTER}))|{inside})"
 
 
 def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
@@ -96,15 +95,9 @@ def asks() -> re.Pattern[str]:
 
 
 @cache
-def warnings() -> re.Pattern[str]:
-    """Return the warning not to share a code, which may stand where there is none."""
-    return _compiled(words.WARNINGS)
-
-
-@cache
-def notices() -> re.Pattern[str]:
-    """Return what messages without a code are about."""
-    return _compiled(words.NOTICES, words.LABELS)
+def labels() -> re.Pattern[str]:
+    """Return whose a number is that isn't a code: an order's, an account's."""
+    return _compiled(words.LABELS)
 
 
 @cache
@@ -134,7 +127,7 @@ def introduction() -> re.Pattern[str]:
 @cache
 def copula() -> re.Pattern[str]:
     """Return a word for "is" that follows."""
-    return re.compile(rf"[\"')\]]? (?:{_stems(_split(words.COPULAS))}|-)(?!\w)")
+    return re.compile(rf"[\"')\]]? ?(?:{_stems(_split(words.COPULAS))}|-)(?!{_LETTER})")
 
 
 @cache
@@ -146,9 +139,10 @@ def no_code() -> re.Pattern[str]:
 _WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
-_THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3})+(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
+_THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3}){1,5}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
 _NUMBER = rf"{_ALONE}(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
 _DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
+_GROUP_OF_PHONE = r"(?: \(?[0-9]{2,4}\)?)"
 _BETWEEN = "[ :#\"'(*=-]{0,3}"
 _SIGN = "(?:[a-z]{0,2}\\$|[€£¥₽₴₹₩₺₸₼₾₦₱฿₫₪₮₲₡₵₨])"
 
@@ -158,17 +152,15 @@ def _fillers() -> str:
 
 
 def _moments() -> str:
-    month = rf"{_STARTS}(?:{_any(_split(words.MONTHS))}){_LETTER}{{0,9}}\.?"
-    words_for_units = f"(?:{_any(_split(words.UNITS))}){_ENDS}|{_any(_split(words.UNITS_UNSPACED))}"
+    units = f"(?:{_any(_split(words.UNITS))}){_ENDS}"
     return "|".join(
         [
             rf"{_ALONE}[0-9]{{1,2}}(?::[0-9]{{2}}){{1,2}}(?![0-9])",
             rf"{_ALONE}[0-9]{{1,2}}h[0-9]{{2}}(?![0-9a-z])",
             rf"{_ALONE}{_DAY}(?:[./]{_MONTH}[./](?:{_YEAR}|[0-9]{{2}})|-{_MONTH}-{_YEAR})(?![0-9])",
             rf"{_ALONE}{_YEAR}[./-]{_MONTH}[./-]{_DAY}(?![0-9])",
-            rf"{_ALONE}[0-9]{{1,2}}(?:st|nd|rd|th|er|\.)?[ -](?:de |of )?{month}(?:,?[ -](?:del? )?{_YEAR}(?![0-9]))?",
-            rf"{month} [0-9]{{1,2}}(?:st|nd|rd|th)?(?:,? {_YEAR})?(?![0-9])",
-            rf"{_ALONE}[0-9]{{1,4}}(?:[- ]?(?:{words_for_units})|[smhdgx]{_ENDS})",
+            rf"{_ALONE}[0-9]{{1,9}} ?{units}",
+            rf"{_ALONE}[0-9]{{1,4}}(?:-{units}|[- ]?{_any(_split(words.UNITS_UNSPACED))}|[smhdgx]{_ENDS})",
             r"[0-9]{1,12}(?:/[0-9]{1,12})+",
         ]
     )
@@ -190,10 +182,12 @@ def _phones_and_cards() -> str:
     sent = "sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende"
     return "|".join(
         [
-            r"\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
+            r"(?<![^\W_])\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
+            # "8 800 100-70-10": of two dividers, which no code has
+            rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
             rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
             rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
-            r"(?:\*{2,} ?|\*|(?<![a-z0-9])x{1,12}-?|(?<!\w)\.{2,8} ?|#{2,} ?)[0-9]{3,4}(?![0-9]| ?\*)",
+            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )

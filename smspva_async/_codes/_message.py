@@ -1,8 +1,4 @@
-"""The one-time code in a message.
-
-Numbers that are something else are blanked out (`_code_cues`). What is left and has the form of a code (`_code_forms`)
-is weighed by its form, its place and what stands around it; the heaviest is the code if it is heavy enough.
-"""
+"""The weighing of what may be a message's code: by its form, its place, and the words around it."""
 
 from __future__ import annotations
 
@@ -10,24 +6,23 @@ import re
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from smspva_async import _code_cues as cues, _code_forms as forms
-from smspva_async._code_text import fold
+from smspva_async._codes import _cues as cues, _forms as forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from smspva_async._code_forms import Candidate
+    from smspva_async._codes._forms import Candidate
 
-__all__ = ["extract_code"]
+__all__ = ["Message"]
 
-# The last line of a message that is meant for one site only: "@example.com #123456".
-_BOUND = re.compile(r"@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?")
-# What an app finds its own message by, at the very end: eleven characters that are neither a number nor a word.
-_APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 # Common words if in small letters.
 _ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
 
-_SENTENCE_END = re.compile(r"[.!?;\u061f\u06d4]+(?=\s|$|[^\x00-\x7f])|[\u3002\u0964\u0965\u0589]|\n+")
+_STOPS = r".!?;\u061f\u06d4"
+_SENTENCE_END = re.compile(
+    r"(?!(?<=\b[^\W\d_])\. [0-9]|(?<=\b[^\W\d_]{2})\. [0-9])"  # not in "nr. 5"
+    rf"(?<![{_STOPS}])[{_STOPS}]++(?=\s|$|[^\x00-\x7f])|[\u3002\u0964\u0965\u0589]|\n+"
+)
 _WORD = re.compile(r"[^\W_]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -44,37 +39,13 @@ _ENOUGH = 6
 _ADJOINING, _INTRODUCED = 10, 9
 _BEFORE = ((3, 8), (8, 6), (_NEAR, 4))
 _AFTER = ((4, 9), (8, 7), (_NEAR, 5))
-_INTRODUCED_WITHIN, _CAPITALS_WITHIN = 12, 8
-_OTHER_SENTENCE, _WARNED_BEFORE, _WARNED_AFTER, _ANYWHERE = 3, 1, 2, 2
-# The same for a word for what a code is for, or for what to do with it.
-_ASKED, _PROVED, _MEANT_INTRODUCED, _MEANT, _ASKED_AFTER, _MEANT_ELSEWHERE, _BOTH = 6, 5, 6, 4, 3, 2, 2
-_NOTICE = -3  # and for a message that speaks of something else
+_INTRODUCED_WITHIN = 12
+_ELSEWHERE = 3
+# The same for a word for what a code is for, or for what to do with it, in the same sentence; and for both.
+_MEANT_ADJOINING, _MEANT, _BOTH = 6, 4, 3
 # And its place: by itself, with two words at most, and before any other word.
 _ALONE, _ALONE_WITH, _FIRST = 3, 2, 2
-
-
-def extract_code(text: str) -> str | None:
-    """Return the one-time code in a message, or None if there is none to be seen.
-
-    The code is as one types it: 3 to 10 ASCII digits and letters, without what divides its groups (``"Code Instagram:
-    671 094."`` gives ``"671094"``), with ASCII digits for those of other scripts, and without the letters that say
-    whose it is (``"G-123456"`` gives ``"123456"``: the field asks for the digits). Letters keep their case.
-
-    It is found by what stands around it: words such as "code" in some sixty languages, what lies between, sentences,
-    its form. Amounts, dates, times, numbers of phones, cards and orders, links, and codes for something else ("promo
-    code") are left out. Where no known word speaks of a code it is the only number of 4 to 8 digits in a short message
-    that isn't of another kind. In doubt it is None. It takes time linear in the length of the text.
-    """
-    folded = fold(text).strip()
-    bound = _BOUND.fullmatch(folded, folded.rfind("\n") + 1)
-    if bound is not None:
-        return bound[1]
-    return _Message(_without_app_hash(folded)).code() if forms.possible(folded) else None
-
-
-def _without_app_hash(text: str) -> str:
-    start = max(text.rfind(" "), text.rfind("\n")) + 1
-    return text[:start].rstrip() if start and _APP_HASH.fullmatch(text, start) else text
+_COUNTED = 9  # against "#1234" where no word speaks of a code
 
 
 class _Places:
@@ -104,7 +75,7 @@ class _Places:
         return number >= 0 and self.ends[number] > span[0]
 
 
-class _Message:
+class Message:
     """A folded message, and the words in it."""
 
     def __init__(self, text: str) -> None:
@@ -115,10 +86,8 @@ class _Message:
         self.codes = self._words_for_codes()
         self.proofs = self._places(cues.proofs())
         self.asks = self._places(cues.asks())
-        self.warned = {self._sentence(start) for start in self._places(cues.warnings()).starts}
         # Other than by the word for the code itself, as in "password".
         self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
-        self.is_notice = cues.notices().search(low) is not None
         self.is_offer = cues.offers().search(low) is not None
         self.taken: set[int] = set()
 
@@ -136,24 +105,22 @@ class _Message:
         if self.is_offer and not self.proofs:
             return None
         numbers = list(forms.numbers(self.blanked))
-        if not self.codes:
-            spoken = self._heaviest(number for number in numbers if not self._is_counted(number))
-            return spoken or self._only(numbers)
         for number in numbers:
             self._take(number)
-        best = self._heaviest(numbers)
-        if best is None and not self.is_offer:
-            best = self._heaviest(forms.mixed(self.text, self.blanked))
-        if best is None and not self.is_offer:
+        spoken = self._heaviest(numbers)
+        if spoken is None and not self.codes:
+            spoken = self._only(numbers)
+        if spoken is None and not self.is_offer:
+            spoken = self._heaviest(forms.mixed(self.text, self.blanked))
+        if spoken is None and self.codes and not self.is_offer:
             words = forms.capitals(self.text, self.blanked)
-            best = self._heaviest(word for word in words if self._is_in_place(word))
-        return best
+            spoken = self._heaviest(word for word in words if self._is_in_place(word))
+        return spoken
 
     def _take(self, number: Candidate) -> None:
         """Note that the word right before a number speaks of it, and so of none before the word."""
         for word in self.codes.before(number.start)[-1:]:
-            gap = self.low[self.codes.ends[word] : number.start]
-            if not _LETTERS.search(gap) and not _ends_sentence(gap):
+            if self._adjoins(self.codes.ends[word], number):
                 self.taken.add(word)
 
     def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
@@ -164,17 +131,26 @@ class _Message:
     def _weight(self, candidate: Candidate) -> int:
         weight = candidate.form + self._place(candidate)
         if self.codes:
-            return weight + self._announced(candidate) + bool(self.warned) + self.is_proof
-        return weight + self._meant(candidate) + _NOTICE * self.is_notice
+            return weight + self._announced(candidate) + self.is_proof
+        return weight + self._meant(candidate) - _COUNTED * self._is_counted(candidate)
 
     def _sentence(self, place: int) -> int:
         return bisect_left(self.sentence_ends.starts, place)
 
+    def _divided(self, begin: int, end: int) -> bool:
+        """Return whether a sentence ends between two places, other than by new lines right before the second."""
+        end = begin + len(self.low[begin:end].rstrip("\n"))
+        first = bisect_left(self.sentence_ends.starts, begin)
+        return first < bisect_left(self.sentence_ends.starts, end)
+
     def _place(self, candidate: Candidate) -> int:
-        """Weigh its place: codes stand by themselves, or with a name, or first."""
+        """Weigh its place: codes stand by themselves, or with a name, or first; also behind what is said of a code."""
+        first = _WORD.search(self._before(candidate)) is None if self.codes else self._begins_at(candidate.start)
+        return _ALONE * self._is_alone(candidate) + _FIRST * first
+
+    def _is_alone(self, candidate: Candidate) -> bool:
         words = len(_WORD.findall(self._before(candidate))) + len(_WORD.findall(self._after(candidate)))
-        alone = words <= _ALONE_WITH
-        return _ALONE * alone + _FIRST * self._begins_at(candidate.start)
+        return words <= _ALONE_WITH
 
     def _before(self, candidate: Candidate) -> str:
         """Return what is before it in its sentence, as far as it is near."""
@@ -200,51 +176,54 @@ class _Message:
             for word in self.codes.after(candidate.end)
             if word not in self.taken
         ]
-        return max([*before, *after, _ANYWHERE])
+        return max([*before, *after, _ELSEWHERE])
 
     def _announced_by(self, word: int, candidate: Candidate) -> int:
         """Weigh it by a word before it: "code: 1234"."""
+        if self._adjoins(word, candidate):
+            return _ADJOINING
         gap = self.low[word : candidate.start]
         steps = _steps(gap)
-        said = steps == 1 and cues.copula().match(self.low, word) is not None  # "code is 1234"
-        if (said or not steps) and not _ends_sentence(gap):
-            return _ADJOINING
         sentence = self._sentence(word)
-        if sentence != self._sentence(candidate.start) and (_ends_sentence(gap) or not self._is_introduced(candidate)):
-            return _WARNED_BEFORE if sentence in self.warned else _OTHER_SENTENCE
+        if sentence != self._sentence(candidate.start) and (
+            self._divided(word, candidate.start) or not self._is_introduced(candidate)
+        ):
+            return _ELSEWHERE
         if steps <= _INTRODUCED_WITHIN and self._is_introduced(candidate):
             return _INTRODUCED
         return next(weight for most, weight in _BEFORE if steps <= most)
+
+    def _adjoins(self, word: int, candidate: Candidate) -> bool:
+        """Return whether nothing, or only "is", lies between the end of a word and a candidate."""
+        gap = self.low[word : candidate.start]
+        said = cues.copula().match(self.low, word) is not None
+        return _steps(gap) <= said and not self._divided(word, candidate.start)
 
     def _told_by(self, candidate: Candidate, word: int) -> int:
         """Weigh it by a word after it: "1234 is your code"."""
         sentence = self._sentence(word)
         if sentence != self._sentence(candidate.end):
-            return _WARNED_AFTER if sentence in self.warned else _OTHER_SENTENCE
+            return _ELSEWHERE
         steps = _steps(self.low[candidate.end : word])
         return next(weight for most, weight in _AFTER if steps <= most)
 
     def _meant(self, candidate: Candidate) -> int:
         """Weigh it by what it is for and what one shall do with it: "use 1234 to log in"."""
-        proved = self._spoken_of(self.proofs, _PROVED, _MEANT, candidate)
-        asked = self._spoken_of(self.asks, _ASKED, _ASKED_AFTER, candidate)
-        return max(proved, asked) + _BOTH * (proved > _MEANT_ELSEWHERE < asked)
+        proved, asked = (self._meant_by(words, candidate) for words in (self.proofs, self.asks))
+        return max(proved, asked) + _BOTH * (proved > 0 < asked)
 
-    def _spoken_of(self, places: _Places, adjoining: int, after: int, candidate: Candidate) -> int:
-        best = 0
-        for word in places.before(candidate.start):
-            gap = self.low[places.ends[word] : candidate.start]
-            steps = _steps(gap) - (_LETTERS.match(gap) is not None)  # without the rest of the word itself
-            if self._sentence(places.ends[word]) != self._sentence(candidate.start):
-                best = max(best, _MEANT_ELSEWHERE)
-            elif steps <= 0:
-                best = max(best, adjoining)
-            else:
-                best = max(best, _MEANT_INTRODUCED if self._is_introduced(candidate) else _MEANT)
-        for word in places.after(candidate.end):
-            same = self._sentence(candidate.end) == self._sentence(places.starts[word])
-            best = max(best, after if same else _MEANT_ELSEWHERE)
-        return best
+    def _meant_by(self, words: _Places, candidate: Candidate) -> int:
+        sentence = self._sentence(candidate.start)
+        before = [words.ends[word] for word in words.before(candidate.start)]
+        if any(self._sentence(end) == sentence and self._is_meant_here(end, candidate) for end in before):
+            return _MEANT_ADJOINING
+        near = before + [words.starts[word] for word in words.after(candidate.end)]
+        return _MEANT * any(self._sentence(place) == sentence for place in near)
+
+    def _is_meant_here(self, word: int, candidate: Candidate) -> bool:
+        gap = self.low[word : candidate.start]
+        rest = _LETTERS.match(gap) is not None  # of the word itself
+        return _steps(gap) <= rest or self._is_introduced(candidate)
 
     def _is_introduced(self, candidate: Candidate) -> bool:
         before = self.low[max(0, candidate.start - _INTRODUCTION) : candidate.start]
@@ -256,8 +235,9 @@ class _Message:
         if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
             return False
         for cue in self.codes.before(word.start)[-1:]:
-            gap = self.low[self.codes.ends[cue] : word.start]
-            if _steps(gap) <= _CAPITALS_WITHIN and not _ends_sentence(gap) and self._is_introduced(word):
+            end = self.codes.ends[cue]
+            gap = self.low[end : word.start]
+            if _steps(gap) <= _INTRODUCED_WITHIN and not self._divided(end, word.start) and self._is_introduced(word):
                 line = self.text[max(0, word.start - _LINE_AROUND) : word.end + _LINE_AROUND]
                 return ":" in gap or any(map(str.islower, line))
         return self._begins_at(word.start) and cues.copula().match(self.low, word.end) is not None
@@ -271,10 +251,10 @@ class _Message:
         if len(only.code) > forms.LONGEST_LONE or not _LETTERS.search(self.low):
             return only.code if len(only.code) <= forms.LONGEST_LONE else None
         numbered = self._is_counted(only) or cues.numbered().search(self.low)
-        if self.is_notice or numbered or forms.is_year(only.code):
+        if cues.labels().search(self.low) or numbered or forms.is_year(only.code):
             return None
         usual = only.form > 1
-        stands_out = self._is_introduced(only) or self._place(only) > 0
+        stands_out = self._is_introduced(only) or self._is_alone(only) or self._begins_at(only.start)
         if self._is_foreign():
             return only.code if usual or stands_out or not _WORD.search(self._after(only)) else None
         return only.code if usual and stands_out else None
@@ -286,10 +266,6 @@ class _Message:
         """Return whether it seems to be in a language that the tables don't know, and has one number."""
         small = {match[0] for match in cues.common().finditer(self.low)}
         return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
-
-
-def _ends_sentence(gap: str) -> bool:
-    return _SENTENCE_END.search(gap.rstrip("\n")) is not None
 
 
 def _steps(gap: str) -> int:
