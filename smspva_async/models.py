@@ -167,7 +167,10 @@ class Sms:
 
     @property
     def code(self) -> str | None:
-        """The one-time code in the text, or None; see `extract_code`."""
+        """The one-time code in the text as one types it, such as ``"671094"``, or None if there is none to be seen.
+
+        Found by `extract_code`, which says how and what its limits are.
+        """
         return extract_code(self.text)
 
 

@@ -1,30 +1,229 @@
+# ruff: noqa: RUF001 - letters and digits of many scripts
 """The one-time code in a message."""
 
 from __future__ import annotations
 
+import re
+import string
+import sys
+import time
+from typing import TYPE_CHECKING
+
 import pytest
+from hypothesis import example, given, strategies as st
 
-from smspva_async import extract_code
+from smspva_async import Sms, _codes, extract_code
+from smspva_async._codes import _words
+from smspva_async._codes._text import fold
+from tests.code_messages import KNOWN_LIMITS, MESSAGES
 
-CODES: dict[str, str | None] = {
-    "Code Instagram: 671 094.": "671094",
-    "Your code: 123456 10 min valid": "123456",
-    "code 1234 5 minutes": "1234",
-    "WhatsApp code 417-205": "417205",
-    "G-123456 is your Google verification code.": "123456",
-    "Ваш код 4821. Никому его не сообщайте": "4821",  # noqa: RUF001 - Russian
-    "Order 20231 of 5500 roubles. Code: 7788": "7788",  # the nearest to the word
-    "7788 is the code for order 20231": "7788",
-    "Call +79096037108, your PIN is 0042": "0042",
-    "55512": "55512",  # the only number there is
-    "Pay 5500 before 2026": None,  # two, and nothing tells which
-    "Your parcel has arrived": None,
-    "Your code has expired": None,
-    "code 123456789012": None,
-    "": None,
-}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from _typeshed import TraceFunction
+
+LONG = 100_000
+CODE = re.compile("[0-9A-Za-z]{3,10}")
+
+digits = st.text(string.digits, min_size=4, max_size=8).filter(lambda code: not code.startswith(("19", "20")))
+brands = st.sampled_from(["Parkly", "Нимбус", "Tamarind Bank", "云杉", "Marlow 24"])
+amounts = st.sampled_from(["1,250.00 USD", "$99.90", "12 500 ₽", "EUR 45", "Rs.5000", "R$ 89,90", "129元"])
+times = st.sampled_from(["18:30", "12.05.2026", "2026-05-12 09:15", "12 May 2026", "14/05/26", "10 minutes"])
+announcements = st.sampled_from(
+    [
+        "{brand} code: {code}",
+        "Your {brand} code is {code}.",
+        "{code} is your {brand} verification code",
+        "{brand}: use the PIN {code} to pay {amount}",
+        "OTP for {amount} at {brand} on card *4417 is {code}. Valid till {time}",
+        "[{brand}] {code} is your login code, sent {time}",
+        "Call +79096037108 for help. {brand} password: {code}",
+        "Ваш код для {brand}: {code}. Сумма {amount}, {time}",
+        "Tu código de {brand} es {code}, {time}, {amount}",
+        "{brand}: {amount}, {time}. Dein Code lautet {code}",
+        "【{brand}】验证码 {code}",
+        "{code} — {brand} kodunuz",
+    ]
+)
 
 
-@pytest.mark.parametrize(("text", "code"), CODES.items(), ids=repr)
-def test_the_code_is_found(text: str, code: str | None) -> None:
+@pytest.mark.parametrize(("text", "code"), MESSAGES)
+def test_the_code_is_found_where_there_is_one(text: str, code: str | None) -> None:
     assert extract_code(text) == code
+
+
+@pytest.mark.parametrize(("text", "given", "right"), [(text, *answers) for text, answers in KNOWN_LIMITS.items()])
+def test_a_known_limit_is_as_documented(text: str, given: str | None, right: str | None) -> None:
+    assert extract_code(text) == given != right
+
+
+def test_the_tables_hold_what_they_should() -> None:
+    assert len({text for text, _ in MESSAGES}) == len(MESSAGES) > 1000
+    assert sum(code is None for _, code in MESSAGES) > 400
+
+
+def test_a_message_has_the_code_of_its_text() -> None:
+    assert Sms("WhatsApp code 417-205").code == "417205"
+
+
+@given(code=digits, brand=brands, amount=amounts, when=times, announcement=announcements)
+def test_a_code_is_found_among_other_numbers(code: str, brand: str, amount: str, when: str, announcement: str) -> None:
+    assert extract_code(announcement.format(code=code, brand=brand, amount=amount, time=when)) == code
+
+
+@given(code=digits, announcement=announcements)
+def test_digits_of_any_script_are_given_as_ascii(code: str, announcement: str) -> None:
+    for zero in "٠۰०০０𝟎":
+        there = code.translate({ord(digit): chr(ord(zero) + int(digit)) for digit in string.digits})
+        assert extract_code(announcement.format(code=there, brand="Parkly", amount="$9.90", time="18:30")) == code
+
+
+@given(
+    halves=st.tuples(*[st.text(string.digits, min_size=3, max_size=3)] * 2), divider=st.sampled_from(" -–\u00a0\u2009‑")
+)
+def test_groups_are_put_together(halves: tuple[str, str], divider: str) -> None:
+    assert extract_code(f"Your code is {divider.join(halves)}. Don't share it.") == "".join(halves)
+
+
+@given(
+    code=st.text(string.digits, min_size=6, max_size=6),
+    marks=st.text("\u200b\u200e\u202a\u2066\ufeff\u00ad", max_size=4),
+)
+def test_marks_that_nobody_sees_change_nothing(code: str, marks: str) -> None:
+    assert extract_code(f"Your code: {marks}{marks.join(code)}{marks}") == code
+
+
+@given(
+    code=st.text(string.ascii_letters + string.digits, min_size=3, max_size=10),
+    text=st.sampled_from(["Your code is 99881", "Hi"]),
+)
+def test_a_code_bound_to_a_site_goes_before_any_other(code: str, text: str) -> None:
+    assert extract_code(f"{text}\n\n@login.example.com #{code}") == code
+
+
+@given(st.text() | st.text("code is 0123456789 -.:*#@/+$%ABC\n").map(lambda text: text * 3))
+@example("\0")
+@example("İ" * 20 + " code 1234")
+@example("\ud800 code 1234")
+def test_any_text_has_a_code_or_none(text: str) -> None:
+    code = extract_code(text)
+    if code is not None:
+        assert CODE.fullmatch(code)
+        rest = iter(fold(text))
+        assert all(letter in rest for letter in code), "its characters stand in the message in this order"
+
+
+@given(st.text(string.digits + " -", max_size=40))
+def test_a_promotion_has_no_code(number: str) -> None:
+    assert extract_code(f"20% discount with promo code {number}") is None
+    assert extract_code(f"Скидка 20% по промокоду {number}") is None
+
+
+ENDLESS = [
+    *("1", "1234 ", "1234, ", "1 ", "1-", "1.", "1/", "1:2 ", "12,345 ", "123 456 ", "a1", "1a", "a", "é", "q1"),
+    *(
+        "-",
+        "([",
+        "* ",
+        "*",
+        "#",
+        "x",
+        " ",
+        ".",
+        ",",
+        "_",
+        "+1 ",
+        "$1,234",
+        "@a.",
+        "a@",
+        "@a.com #1",
+        "http://",
+        "ab-",
+        "a.b/",
+    ),
+    *(
+        "code ",
+        "code: 1234. ",
+        "code ABCD ",
+        "code A1B2 ",
+        "promo code ",
+        "call ",
+        "order no no no ",
+        "order 12 ",
+        "card 1234 ",
+        "sms a a a ",
+        "your the ",
+        "jan 1 ",
+        "ABCD",
+    ),
+    *("use 1234 to log in ", "never share ", "验证码", "验证码123456", "код1", "\u0301", "\u200b"),
+    *("\n", "@a.com #1234\n", "q" * 500 + " ", "1" * 500 + "a"),
+]
+
+
+def repeated(unit: str, length: int) -> str:
+    return unit * (length // len(unit))
+
+
+@pytest.mark.parametrize("unit", ENDLESS)
+@pytest.mark.parametrize("end", ["a", "\ncode 1234"])
+def test_no_part_of_the_rule_takes_longer_than_the_length_allows(
+    unit: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_codes, "_READ", LONG)
+    # A tenth of a second; where a pattern is quadratic, many seconds.
+    assert seconds(lambda: extract_code(repeated(unit, LONG // 4) + end)) < 2
+
+
+@pytest.mark.parametrize("unit", ["1234 ", "code: 1234. ", "use 1234 to log in, ", "ABCD is code A1B2C3 "])
+def test_twice_the_text_takes_no_more_than_twice_the_steps(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_codes, "_READ", LONG)
+    once, twice = (steps(unit * count) for count in (200, 400))
+    assert twice < 2.2 * once
+
+
+@pytest.mark.parametrize("unit", ["1234 ", "code: 1234. ", "use 1234 to log in, ", "ABCD is code A1B2C3 "])
+def test_a_text_that_is_longer_than_a_message_takes_no_more_steps(unit: str) -> None:
+    assert steps(repeated(unit, LONG)) < 1.1 * steps(repeated(unit, _codes._READ))
+
+
+@pytest.mark.parametrize("filler", ["a ", "word. ", "\n", "- ", "\u200b"])
+def test_the_code_of_a_long_text_is_found_at_its_beginning_and_at_its_end(filler: str) -> None:
+    assert extract_code("Your code: 482913. " + repeated(filler, LONG)) == "482913"
+    assert extract_code(repeated(filler, LONG) + "Your code: 482913") == "482913"
+    assert extract_code(repeated(filler, LONG) + "\n@login.example.com #482913") == "482913"
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def steps(text: str) -> int:
+    """Return how many lines of Python the rule goes through."""
+    extract_code(text)
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> TraceFunction:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        extract_code(text)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_the_words_of_the_tables_are_none_twice() -> None:
+    tables = {name: getattr(_words, name) for name in _words.__all__}
+    for name, table in tables.items():
+        for part in table.values() if isinstance(table, dict) else [table]:
+            words = part.split()
+            assert len(words) == len(set(words)), name
+            assert all(word.strip("*|_") for word in words), name

@@ -1,0 +1,240 @@
+"""Patterns of what a message says around its code, and of the numbers in it that are something else.
+
+Each is made when it is first used. Each looks at a character a bounded number of times: what repeats has an end or
+doesn't give back what it took, and begins only where nothing of its kind stands before.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from smspva_async._codes import _words as words
+from smspva_async._codes._text import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BLANK",
+    "asks",
+    "blank_others",
+    "codes",
+    "common",
+    "copula",
+    "introduction",
+    "labels",
+    "no_code",
+    "numbered",
+    "offers",
+    "other_codes",
+    "proofs",
+]
+
+BLANK = "\0"
+"""Stands for each character of a number that is something else than a code."""
+
+_LETTER = r"[^\W\d_]"
+_STARTS = r"(?<![^\W_])"
+_ENDS = r"(?![^\W_])"
+
+
+def _split(*tables: str | dict[str, str]) -> list[str]:
+    parts = (part for table in tables for part in ([table] if isinstance(table, str) else table.values()))
+    return [word for part in parts for word in part.split()]
+
+
+def _any(listed: Iterable[str]) -> str:
+    """Return an alternative for each word, as a folded text in small letters has it."""
+    folded = sorted({fold(word).lower() for word in listed}, key=lambda word: (-len(word), word))
+    first = "".join(sorted({re.escape(word[0]) for word in folded}))
+    # Most places in a text are passed over for their first letter.
+    return rf"(?=[{first}])(?:{'|'.join(re.escape(word).replace('_', '[ -]?') for word in folded)})"
+
+
+def _stems(listed: Iterable[str]) -> str:
+    """Return the pattern of words written as in the tables."""
+    kinds: dict[str, list[str]] = {"inside": [], "whole": [], "begins": []}
+    for word in listed:
+        kinds["inside" if word[0] == "*" else "whole" if word[-1] == "|" else "begins"].append(word.strip("*|"))
+    inside, whole, begins = (_any(kinds[kind]) if kinds[kind] else "(?!)" for kind in ("inside", "whole", "begins"))
+    return rf"(?={_LETTER})(?:{_STARTS}(?:{begins}|{whole}(?!{_LETTER}))|{inside})"
+
+
+def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
+    return re.compile(_stems(_split(*tables)))
+
+
+@cache
+def codes() -> re.Pattern[str]:
+    """Return what a one-time code is called; of abbreviations that are common words in small letters see `_codes`."""
+    return _compiled(words.CODES)
+
+
+@cache
+def other_codes() -> re.Pattern[str]:
+    """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
+    code = f"(?:{_any(_split(words.CODE_WORDS))})"
+    before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
+    of = r"(?:(?:de|di|del|do|da|la|za|na|на|для) )?"
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}{of}(?:{_stems(_split(words.OTHER_AFTER))})"
+    return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
+
+
+@cache
+def proofs() -> re.Pattern[str]:
+    """Return what a one-time code is for: verification, a login, security."""
+    return _compiled(words.PROOFS)
+
+
+@cache
+def asks() -> re.Pattern[str]:
+    """Return what one is asked to do with a code: to use it, to enter it."""
+    return _compiled(words.ASKS)
+
+
+@cache
+def labels() -> re.Pattern[str]:
+    """Return whose a number is that isn't a code: an order's, an account's."""
+    return _compiled(words.LABELS)
+
+
+@cache
+def numbered() -> re.Pattern[str]:
+    """Return the words for a number."""
+    return _compiled(words.NUMBERED)
+
+
+@cache
+def offers() -> re.Pattern[str]:
+    """Return what promotions are about."""
+    return re.compile(rf"{_stems(_split(words.OFFERS))}|\d\s?%")
+
+
+@cache
+def common() -> re.Pattern[str]:
+    """Return the little words of languages that the tables know."""
+    return re.compile(rf"{_STARTS}(?:{_any(_split(words.COMMON))}){_ENDS}")
+
+
+@cache
+def introduction() -> re.Pattern[str]:
+    """Return the end of what introduces a number: a colon, or a word for "is"."""
+    return re.compile(rf"(?:[:=>]|-\s|{_stems(_split(words.COPULAS))})[\s\"'(\[{{*<#【「《-]*$")
+
+
+@cache
+def copula() -> re.Pattern[str]:
+    """Return a word for "is" that follows."""
+    return re.compile(rf"[\"')\]]? ?(?:{_stems(_split(words.COPULAS))}|-)(?!{_LETTER})")
+
+
+@cache
+def no_code() -> re.Pattern[str]:
+    """Return words that may stand in capitals where a code could."""
+    return re.compile(_any(_split(words.NO_CODE)))
+
+
+_WIDE = 40  # characters before a label in which a word for a code may stand
+_DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
+_ALONE = "(?<![0-9a-z])"
+_THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3}){1,5}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
+_NUMBER = rf"{_ALONE}(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
+_DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
+_GROUP_OF_PHONE = r"(?: \(?[0-9]{2,4}\)?)"
+_BETWEEN = "[ :#\"'(*=-]{0,3}"
+_SIGN = "(?:[a-z]{0,2}\\$|[€£¥₽₴₹₩₺₸₼₾₦₱฿₫₪₮₲₡₵₨])"
+
+
+def _fillers() -> str:
+    return f"(?:(?:{_any(_split(words.FILLERS))})[ .:#\"'(*-]{{0,3}}){{0,3}}"
+
+
+def _moments() -> str:
+    units = f"(?:{_any(_split(words.UNITS))}){_ENDS}"
+    return "|".join(
+        [
+            rf"{_ALONE}[0-9]{{1,2}}(?::[0-9]{{2}}){{1,2}}(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,2}}h[0-9]{{2}}(?![0-9a-z])",
+            rf"{_ALONE}{_DAY}(?:[./]{_MONTH}[./](?:{_YEAR}|[0-9]{{2}})|-{_MONTH}-{_YEAR})(?![0-9])",
+            rf"{_ALONE}{_YEAR}[./-]{_MONTH}[./-]{_DAY}(?![0-9])",
+            rf"{_ALONE}[0-9]{{1,9}} ?{units}",
+            rf"{_ALONE}[0-9]{{1,4}}(?:-{units}|[- ]?{_any(_split(words.UNITS_UNSPACED))}|[smhdgx]{_ENDS})",
+            r"[0-9]{1,12}(?:/[0-9]{1,12})+",
+        ]
+    )
+
+
+def _amounts() -> str:
+    currency = f"(?:{_any(_split(words.CURRENCIES))})"
+    return "|".join(
+        [
+            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}",
+            rf"{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
+            rf"{_ALONE}(?<![0-9][.,])[0-9]{{1,9}}[.,][0-9]{{1,2}}(?![.,]?[0-9])",
+            rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])",
+        ]
+    )
+
+
+def _phones_and_cards() -> str:
+    sent = "sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende"
+    return "|".join(
+        [
+            r"(?<![^\W_])\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
+            # "8 800 100-70-10": of two dividers, which no code has
+            rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
+            rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
+            rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
+            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9]| ?\*)",
+            r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
+        ]
+    )
+
+
+@cache
+def _labelled() -> re.Pattern[str]:
+    """Return a number with the word right before it that says whose it is: an order's, an account's."""
+    number = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
+    return re.compile(
+        rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}(?P<number>{number})"
+    )
+
+
+_LINKS = (
+    r"(?:https?://|www\.)[!-~]+"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,253}"
+    r"|(?<![a-z0-9@.-])[a-z][a-z0-9-]{0,62}\.(?:[a-z0-9-]{1,63}\.){0,3}"
+    r"(?:[a-z]{2,12}/[!-~]*|(?:com|net|org|info|app|io|ru|ua|by|kz|de|fr|pl|uk|br|cn|jp|tr|gg|ly|biz|shop|online)(?![\w-]))"
+)
+
+
+@cache
+def _others() -> list[re.Pattern[str]]:
+    # Links first, as they hold anything.
+    return [re.compile(form) for form in (_LINKS, _moments(), _amounts(), _phones_and_cards())]
+
+
+@cache
+def _of_other_codes() -> re.Pattern[str]:
+    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
+
+
+def _blank(match: re.Match[str]) -> str:
+    return BLANK * len(match[0])
+
+
+def _blank_labelled(match: re.Match[str]) -> str:
+    # "order confirmation code 1234" has its label and a code all the same; so has "the code for your order is 1234".
+    said = match[0]
+    introduced = introduction().search(said[: match.start("number") - match.start()])
+    spoken = said if not introduced else match.string[max(0, match.start() - _WIDE) : match.end()]
+    return said if codes().search(spoken) else _blank(match)
+
+
+def blank_others(text: str) -> str:
+    """Return a folded text in small letters, as long as it was, without the numbers that can't be codes."""
+    for pattern in _others():
+        text = pattern.sub(_blank, text)
+    return _of_other_codes().sub(_blank, _labelled().sub(_blank_labelled, text))

@@ -1,0 +1,273 @@
+"""The weighing of what may be a message's code: by its form, its place, and the words around it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+from smspva_async._codes import _cues as cues, _forms as forms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smspva_async._codes._forms import Candidate
+
+__all__ = ["Message"]
+
+# Common words if in small letters.
+_ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
+
+_STOPS = r".!?;\u061f\u06d4"
+_SENTENCE_END = re.compile(
+    r"(?!(?<=\b[^\W\d_])\. [0-9]|(?<=\b[^\W\d_]{2})\. [0-9])"  # not in "nr. 5"
+    rf"(?<![{_STOPS}])[{_STOPS}]++(?=\s|$|[^\x00-\x7f])|[\u3002\u0964\u0965\u0589]|\n+"
+)
+_WORD = re.compile(r"[^\W_]+")
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+_NEAR = 120  # characters from a word to the code that it speaks of, at most
+_MOST = 3  # words of a kind that are asked on either side
+_INTRODUCTION = 24  # characters in which it ends
+_BEGINNING = 40  # characters that may stand before the first word
+_STEP = 12  # characters that count as a word, where words aren't divided
+_LINE_AROUND = 40  # characters that tell whether a text is in capitals
+_BRIEF = 160  # characters of a message whose only number may be its code though no word says so
+_ENOUGH = 6
+
+# How much a word for a code speaks for a number, by where it is and how many words lie between.
+_ADJOINING, _INTRODUCED = 10, 9
+_BEFORE = ((3, 8), (8, 6), (_NEAR, 4))
+_AFTER = ((4, 9), (8, 7), (_NEAR, 5))
+_INTRODUCED_WITHIN = 12
+_ELSEWHERE = 3
+# The same for a word for what a code is for, or for what to do with it, in the same sentence; and for both.
+_MEANT_ADJOINING, _MEANT, _BOTH = 6, 4, 3
+# And its place: by itself, with two words at most, and before any other word.
+_ALONE, _ALONE_WITH, _FIRST = 3, 2, 2
+_COUNTED = 9  # against "#1234" where no word speaks of a code
+
+
+class _Places:
+    """Where the words of one kind stand, in order."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self.spans = list(spans)
+        self.starts = [start for start, _ in self.spans]
+        self.ends = [end for _, end in self.spans]
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    def before(self, place: int) -> range:
+        """Return which end before a place and near it, the last few."""
+        last = bisect_right(self.ends, place)
+        return range(max(bisect_left(self.ends, place - _NEAR), last - _MOST), last)
+
+    def after(self, place: int) -> range:
+        """Return which begin after a place and near it, the first few."""
+        first = bisect_left(self.starts, place)
+        return range(first, min(bisect_right(self.starts, place + _NEAR), first + _MOST))
+
+    def overlap(self, span: tuple[int, int]) -> bool:
+        """Return whether one of them shares a character with a span."""
+        number = bisect_left(self.starts, span[1]) - 1
+        return number >= 0 and self.ends[number] > span[0]
+
+
+class Message:
+    """A folded message, and the words in it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.low = low = text.lower()
+        self.blanked = cues.blank_others(low)
+        self.sentence_ends = _Places(match.span() for match in _SENTENCE_END.finditer(low))
+        self.codes = self._words_for_codes()
+        self.proofs = self._places(cues.proofs())
+        self.asks = self._places(cues.asks())
+        # Other than by the word for the code itself, as in "password".
+        self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
+        self.is_offer = cues.offers().search(low) is not None
+        self.taken: set[int] = set()
+
+    def _places(self, pattern: re.Pattern[str]) -> _Places:
+        return _Places(match.span() for match in pattern.finditer(self.low))
+
+    def _words_for_codes(self) -> _Places:
+        abbreviations = {match.span() for match in _ABBREVIATIONS.finditer(self.text)}
+        others = self._places(cues.other_codes())
+        spans = sorted({*self._places(cues.codes()).spans, *abbreviations})
+        return _Places(span for span in spans if not others.overlap(span))
+
+    def code(self) -> str | None:
+        """Return its code."""
+        if self.is_offer and not self.proofs:
+            return None
+        numbers = list(forms.numbers(self.blanked))
+        for number in numbers:
+            self._take(number)
+        spoken = self._heaviest(numbers)
+        if spoken is None and not self.codes:
+            spoken = self._only(numbers)
+        if spoken is None and not self.is_offer:
+            spoken = self._heaviest(forms.mixed(self.text, self.blanked))
+        if spoken is None and self.codes and not self.is_offer:
+            words = forms.capitals(self.text, self.blanked)
+            spoken = self._heaviest(word for word in words if self._is_in_place(word))
+        return spoken
+
+    def _take(self, number: Candidate) -> None:
+        """Note that the word right before a number speaks of it, and so of none before the word."""
+        for word in self.codes.before(number.start)[-1:]:
+            if self._adjoins(self.codes.ends[word], number):
+                self.taken.add(word)
+
+    def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
+        weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in candidates)
+        weight, _, code = max(weighed, default=(0, 0, ""))
+        return code if weight >= _ENOUGH else None
+
+    def _weight(self, candidate: Candidate) -> int:
+        weight = candidate.form + self._place(candidate)
+        if self.codes:
+            return weight + self._announced(candidate) + self.is_proof
+        return weight + self._meant(candidate) - _COUNTED * self._is_counted(candidate)
+
+    def _sentence(self, place: int) -> int:
+        return bisect_left(self.sentence_ends.starts, place)
+
+    def _divided(self, begin: int, end: int) -> bool:
+        """Return whether a sentence ends between two places, other than by new lines right before the second."""
+        end = begin + len(self.low[begin:end].rstrip("\n"))
+        first = bisect_left(self.sentence_ends.starts, begin)
+        return first < bisect_left(self.sentence_ends.starts, end)
+
+    def _place(self, candidate: Candidate) -> int:
+        """Weigh its place: codes stand by themselves, or with a name, or first; also behind what is said of a code."""
+        first = _WORD.search(self._before(candidate)) is None if self.codes else self._begins_at(candidate.start)
+        return _ALONE * self._is_alone(candidate) + _FIRST * first
+
+    def _is_alone(self, candidate: Candidate) -> bool:
+        words = len(_WORD.findall(self._before(candidate))) + len(_WORD.findall(self._after(candidate)))
+        return words <= _ALONE_WITH
+
+    def _before(self, candidate: Candidate) -> str:
+        """Return what is before it in its sentence, as far as it is near."""
+        sentence = self._sentence(candidate.start)
+        begin = self.sentence_ends.ends[sentence - 1] if sentence else 0
+        return self.low[max(begin, candidate.start - _NEAR) : candidate.start]
+
+    def _after(self, candidate: Candidate) -> str:
+        """Return what is after it in its sentence, as far as it is near."""
+        sentence = self._sentence(candidate.end)
+        ends = self.sentence_ends.starts
+        end = ends[sentence] if sentence < len(ends) else len(self.low)
+        return self.low[candidate.end : min(end, candidate.end + _NEAR)]
+
+    def _begins_at(self, place: int) -> bool:
+        return place < _BEGINNING and not _WORD.search(self.low, 0, place)
+
+    def _announced(self, candidate: Candidate) -> int:
+        """Weigh it by the word for a code that is best placed."""
+        before = [self._announced_by(self.codes.ends[word], candidate) for word in self.codes.before(candidate.start)]
+        after = [
+            self._told_by(candidate, self.codes.starts[word])
+            for word in self.codes.after(candidate.end)
+            if word not in self.taken
+        ]
+        return max([*before, *after, _ELSEWHERE])
+
+    def _announced_by(self, word: int, candidate: Candidate) -> int:
+        """Weigh it by a word before it: "code: 1234"."""
+        if self._adjoins(word, candidate):
+            return _ADJOINING
+        gap = self.low[word : candidate.start]
+        steps = _steps(gap)
+        sentence = self._sentence(word)
+        if sentence != self._sentence(candidate.start) and (
+            self._divided(word, candidate.start) or not self._is_introduced(candidate)
+        ):
+            return _ELSEWHERE
+        if steps <= _INTRODUCED_WITHIN and self._is_introduced(candidate):
+            return _INTRODUCED
+        return next(weight for most, weight in _BEFORE if steps <= most)
+
+    def _adjoins(self, word: int, candidate: Candidate) -> bool:
+        """Return whether nothing, or only "is", lies between the end of a word and a candidate."""
+        gap = self.low[word : candidate.start]
+        said = cues.copula().match(self.low, word) is not None
+        return _steps(gap) <= said and not self._divided(word, candidate.start)
+
+    def _told_by(self, candidate: Candidate, word: int) -> int:
+        """Weigh it by a word after it: "1234 is your code"."""
+        sentence = self._sentence(word)
+        if sentence != self._sentence(candidate.end):
+            return _ELSEWHERE
+        steps = _steps(self.low[candidate.end : word])
+        return next(weight for most, weight in _AFTER if steps <= most)
+
+    def _meant(self, candidate: Candidate) -> int:
+        """Weigh it by what it is for and what one shall do with it: "use 1234 to log in"."""
+        proved, asked = (self._meant_by(words, candidate) for words in (self.proofs, self.asks))
+        return max(proved, asked) + _BOTH * (proved > 0 < asked)
+
+    def _meant_by(self, words: _Places, candidate: Candidate) -> int:
+        sentence = self._sentence(candidate.start)
+        before = [words.ends[word] for word in words.before(candidate.start)]
+        if any(self._sentence(end) == sentence and self._is_meant_here(end, candidate) for end in before):
+            return _MEANT_ADJOINING
+        near = before + [words.starts[word] for word in words.after(candidate.end)]
+        return _MEANT * any(self._sentence(place) == sentence for place in near)
+
+    def _is_meant_here(self, word: int, candidate: Candidate) -> bool:
+        gap = self.low[word : candidate.start]
+        rest = _LETTERS.match(gap) is not None  # of the word itself
+        return _steps(gap) <= rest or self._is_introduced(candidate)
+
+    def _is_introduced(self, candidate: Candidate) -> bool:
+        before = self.low[max(0, candidate.start - _INTRODUCTION) : candidate.start]
+        return cues.introduction().search(before) is not None
+
+    def _is_in_place(self, word: Candidate) -> bool:
+        """Return whether capitals are where a code is: "code: ABCD", "ABCD is your code"."""
+        spoken = self.low[word.start : word.end]
+        if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
+            return False
+        for cue in self.codes.before(word.start)[-1:]:
+            end = self.codes.ends[cue]
+            gap = self.low[end : word.start]
+            if _steps(gap) <= _INTRODUCED_WITHIN and not self._divided(end, word.start) and self._is_introduced(word):
+                line = self.text[max(0, word.start - _LINE_AROUND) : word.end + _LINE_AROUND]
+                return ":" in gap or any(map(str.islower, line))
+        return self._begins_at(word.start) and cues.copula().match(self.low, word.end) is not None
+
+    def _only(self, numbers: list[Candidate]) -> str | None:
+        """Return the only number of a short message in which nothing says what it is."""
+        longer = [number for number in numbers if len(number.code) > forms.SHORTEST]
+        if len({number.code for number in longer}) != 1 or len(self.low) > _BRIEF:
+            return None
+        only = longer[0]
+        if len(only.code) > forms.LONGEST_LONE or not _LETTERS.search(self.low):
+            return only.code if len(only.code) <= forms.LONGEST_LONE else None
+        numbered = self._is_counted(only) or cues.numbered().search(self.low)
+        if cues.labels().search(self.low) or numbered or forms.is_year(only.code):
+            return None
+        usual = only.form > 1
+        stands_out = self._is_introduced(only) or self._is_alone(only) or self._begins_at(only.start)
+        if self._is_foreign():
+            return only.code if usual or stands_out or not _WORD.search(self._after(only)) else None
+        return only.code if usual and stands_out else None
+
+    def _is_counted(self, number: Candidate) -> bool:
+        return self.low[max(0, number.start - 1) : number.start] == "#"
+
+    def _is_foreign(self) -> bool:
+        """Return whether it seems to be in a language that the tables don't know, and has one number."""
+        small = {match[0] for match in cues.common().finditer(self.low)}
+        return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
+
+
+def _steps(gap: str) -> int:
+    """Return how many words lie between, also where words aren't divided."""
+    return max(len(_WORD.findall(gap)), len(gap) // _STEP if _LETTERS.search(gap) else 0)
