@@ -30,6 +30,7 @@ __all__ = [
     "offers",
     "other_codes",
     "proofs",
+    "sentence_end",
 ]
 
 BLANK = "\0"
@@ -134,6 +135,16 @@ def copula() -> re.Pattern[str]:
 def no_code() -> re.Pattern[str]:
     """Return words that may stand in capitals where a code could."""
     return re.compile(_any(_split(words.NO_CODE)))
+
+
+@cache
+def sentence_end() -> re.Pattern[str]:
+    """Return the end of a sentence or line; not the full stop of a short word before a number, as in "nr. 5"."""
+    stops = r".!?;\u061f\u06d4"
+    abbreviation = r"(?<=\b[^\W\d_])\. [0-9]|(?<=\b[^\W\d_]{2})\. [0-9]"
+    return re.compile(
+        rf"(?!{abbreviation})(?<![{stops}])[{stops}]++(?=\s|$|[^\x00-\x7f])|[\u3002\u0964\u0965\u0589]|\n+"
+    )
 
 
 _WIDE = 40  # characters before a label in which a word for a code may stand

@@ -18,11 +18,6 @@ __all__ = ["Message"]
 # Common words if in small letters.
 _ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
 
-_STOPS = r".!?;\u061f\u06d4"
-_SENTENCE_END = re.compile(
-    r"(?!(?<=\b[^\W\d_])\. [0-9]|(?<=\b[^\W\d_]{2})\. [0-9])"  # not in "nr. 5"
-    rf"(?<![{_STOPS}])[{_STOPS}]++(?=\s|$|[^\x00-\x7f])|[\u3002\u0964\u0965\u0589]|\n+"
-)
 _WORD = re.compile(r"[^\W_]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -82,7 +77,7 @@ class Message:
         self.text = text
         self.low = low = text.lower()
         self.blanked = cues.blank_others(low)
-        self.sentence_ends = _Places(match.span() for match in _SENTENCE_END.finditer(low))
+        self.sentence_ends = self._places(cues.sentence_end())
         self.codes = self._words_for_codes()
         self.proofs = self._places(cues.proofs())
         self.asks = self._places(cues.asks())
