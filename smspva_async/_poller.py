@@ -17,10 +17,11 @@ import anyio.lowlevel
 from attrs import define
 
 from smspva_async._background import finish
+from smspva_async._budget import HAIR, Budget, Quota
 from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
 from smspva_async._keeper import Keeper, asking
-from smspva_async._plan import Budget, Line, plan, turns_of_all
+from smspva_async._plan import Line, plan, turns_of_all
 from smspva_async._statistics import WatchStatistics
 from smspva_async.errors import (
     ApiError,
@@ -55,7 +56,6 @@ _log = logging.getLogger("smspva_async")
 _SLOW_ANSWER = 1.5
 _NEARLY = 0.9
 _REFUSALS_TO_END = 2
-_HAIR = 1e-6  # of what rounding does to times
 
 
 @define(eq=False)
@@ -115,7 +115,8 @@ class Poller:
         self._woken = anyio.Event()
         self._polling = self._reads_fail = False
         self._line = Line()
-        self._budget = Budget(interval)
+        self._budget = Budget()
+        self._flags_work = False
         self._turn = self._in_a_row = 0
         self._reading: set[int] = set()
         self._refused = 0
@@ -200,7 +201,7 @@ class Poller:
 
     def statistics(self) -> WatchStatistics:
         """Return how things stand."""
-        period, gap = self._period(), self._source.gap
+        quota = self._quota()
         self._line.take_in(self.state.tracks)
         turns = turns_of_all(self._line.sizes(self.message_waits.keys()))
         return WatchStatistics(
@@ -209,9 +210,9 @@ class Poller:
             polls=self._polls,
             reads=self._reads,
             failures=self._failures,
-            period=period,
-            turn=self._budget.seconds(turns, period, gap, flags_rise=False),
-            worst_case=self._budget.seconds(turns, period, gap, flags_rise=True),
+            period=quota.period,
+            turn=quota.bound(turns, flags_rise=False),
+            worst_case=quota.bound(turns, flags_rise=True),
         )
 
     # -- when --------------------------------------------------------------------------------------------------------
@@ -223,32 +224,33 @@ class Poller:
                 await self._woken.wait()
                 self._woken = anyio.Event()
 
-    def _period(self) -> float:
-        """Return the seconds between two polls as things stand."""
+    def _quota(self) -> Quota:
+        """Return what polling may use as things stand."""
         gap = self._source.gap
         eager = max(self._eager_interval, 2 * gap)
         if not self.message_waits:
             eager = 3 * eager if self.state_waits else math.inf
-        return self._budget.period(min(self._interval, eager), gap)
+        wanted = min(self._interval, eager)
+        return Quota.of(self._interval, gap, wanted=wanted, flags_work=self._flags_work)
 
     def _due(self) -> float:
         """Return when the orders are to be polled next: on the grid, or sooner if somebody waits."""
-        gap = self._source.gap
-        period = self._period()
+        quota = self._quota()
         if not self._polling and any(look.since >= self._orders_begun for look in self._looks):
-            due = self._ticked + 2 * gap
+            due = self._ticked + 2 * quota.gap
         else:
-            due = self._due_by_interval() if period >= self._interval else self._ticked + period
-        return max(due, self._budget.orders_from(anyio.current_time(), gap))
+            due = self._due_by_interval() if quota.period >= self._interval else self._ticked + quota.period
+        return max(due, self._budget.orders_from(anyio.current_time(), quota))
 
     def _due_by_interval(self) -> float:
         """Return the same if nobody waits: by the interval, which the pace may draw out."""
-        return self._due_on_grid() if self._period() <= self._interval else self._ticked + self._period()
+        period = self._quota().period
+        return self._due_on_grid() if period <= self._interval else self._ticked + period
 
     def _due_on_grid(self) -> float:
         # Never two for ticks missed, by a suspended machine for instance: the next point of the grid is meant.
         # The hair's breadth is for a poll on a point, which rounding may put before it.
-        passed = math.floor((self._ticked - self._began + self._phase) / self._interval + _HAIR)
+        passed = math.floor((self._ticked - self._began + self._phase) / self._interval + HAIR)
         return self._began + (passed + 1) * self._interval - self._phase
 
     # -- what --------------------------------------------------------------------------------------------------------
@@ -263,8 +265,9 @@ class Poller:
         await begun.wait()
         self._ticked = anyio.current_time()
         # Whatever the answer takes, there is time for a reading before the next.
-        period = self._period()
-        with anyio.move_on_after(min(max(_SLOW_ANSWER, period / 2), _NEARLY * (period - self._source.gap))):
+        quota = self._quota()
+        longest = _NEARLY * (quota.period - quota.gap)
+        with anyio.move_on_after(min(max(_SLOW_ANSWER, quota.period / 2), longest)):
             await done.wait()
 
     async def _read_lists(self, calls: TaskGroup) -> None:
@@ -285,12 +288,12 @@ class Poller:
                 return  # the server as a whole is down
 
     def _plan(self) -> list[Read]:
-        now, gap = anyio.current_time(), self._source.gap
+        now, quota = anyio.current_time(), self._quota()
 
         def fitting(due: float) -> int:
-            return len(self._line) if gap == 0 else max(1, int((due - now) / gap))
+            return len(self._line) if quota.gap == 0 else max(1, int((due - now) / quota.gap))
 
-        turns = min(len(self._line), self._budget.turns_per_poll(self._period(), gap))
+        turns = min(len(self._line), quota.turns_per_poll)
         return plan(
             self._line,
             self.message_waits.keys(),
@@ -316,15 +319,16 @@ class Poller:
 
     def _is_turn_due(self) -> bool:
         now = anyio.current_time()
-        return self._budget.in_turn_from(now, self._source.gap, self._period()) <= now
+        return self._budget.spread_from(now, self._quota()) <= now
 
     async def _may_read(self, last: float, due: Callable[[], float], *, among_flagged: bool) -> bool:
         """Wait until polling's share of the pace allows a reading; return False if the next poll is due sooner."""
         while True:
-            now, gap = anyio.current_time(), self._source.gap
-            allowed = self._budget.read_from(now, gap, self._period(), flagged=among_flagged)
+            now, quota = anyio.current_time(), self._quota()
+            allowed_from = self._budget.urgent_from if among_flagged else self._budget.in_turn_from
+            allowed = allowed_from(now, quota)
             # A reading that would still hold up the next poll has time after it.
-            if max(now, last + gap, allowed) + gap > due() + _HAIR:
+            if max(now, last + quota.gap, allowed) + quota.gap > due() + HAIR:
                 return False
             if allowed <= now:
                 return True
@@ -339,7 +343,7 @@ class Poller:
         else:
             self._turn += 1
             self._in_a_row = 0
-            self._budget.note_in_turn(anyio.current_time(), self._source.gap, self._period())
+            self._budget.note_in_turn(anyio.current_time(), self._quota())
         begun, done = anyio.Event(), anyio.Event()
         calls.start_soon(self._call, calls, partial(self._read_list, read.order_id), begun, done)
         await begun.wait()
@@ -401,8 +405,8 @@ class Poller:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
         self.last_success = self._clock.now()
-        if not (self._budget.flags_work or rows.repeated):
-            self._budget.flags_work = any(order.has_new_sms for order in rows)
+        if not (self._flags_work or rows.repeated):
+            self._flags_work = any(order.has_new_sms for order in rows)
         await self._take_in(
             OrdersListed(
                 at=self.last_success,
@@ -427,7 +431,7 @@ class Poller:
         """Wait until polling's share of the pace allows another attempt."""
         while True:
             now = anyio.current_time()
-            free = self._budget.again_from(now, self._source.gap)
+            free = self._budget.urgent_from(now, self._quota())
             if free <= now:
                 break
             await anyio.sleep_until(free)

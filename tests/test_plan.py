@@ -1,22 +1,18 @@
-"""The tick's plan, as a function: which lists are read in which order, and what polling may use of the pace."""
+"""The tick's plan, as a function: which lists are read, and in which order."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, strategies as st
 
 from smspva_async._diff import Track
-from smspva_async._plan import Budget, Line, plan
+from smspva_async._plan import Line, plan
 from tests.watching import START, order
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-GAP = 1.5
-INTERVAL = 30.0
 
 
 def track(order_id: int, *, tried: float | None = 0, flag: str = "") -> Track:
@@ -123,46 +119,3 @@ def test_no_order_waits_for_ever_whatever_the_flags_do(flags: set[int], waits: s
             flag = "rose" if read.order_id in flags else ""
             tracks = {**tracks, read.order_id: track(read.order_id, tried=tick, flag=flag)}
     assert unread == set()
-
-
-# -- the share -----------------------------------------------------------------------------------------------------
-
-
-def test_any_two_intervals_have_three_quarters_of_the_pace_at_most() -> None:
-    budget = Budget(INTERVAL)
-    now, begun = 0.0, list[float]()
-    while now < 600:
-        now = max(now + GAP, budget.read_from(now, GAP, INTERVAL, flagged=True))
-        budget.note(now)
-        begun.append(now)
-    most = max(sum(time <= other < time + 2 * INTERVAL for other in begun) for time in begun)
-    assert most == 28  # of 40; two of the share of 30 are left to the orders
-    assert begun[1] - begun[0] == GAP  # what isn't used is credit
-
-
-def test_readings_in_turn_leave_a_reserve_to_flags() -> None:
-    budget = Budget(INTERVAL)
-    for number in range(26):
-        assert budget.read_from(number * GAP, GAP, INTERVAL, flagged=False) == number * GAP
-        budget.note(number * GAP)
-    now = 26 * GAP
-    assert budget.read_from(now, GAP, INTERVAL, flagged=False) == 2 * INTERVAL
-    assert budget.read_from(now, GAP, INTERVAL, flagged=True) == now
-    assert budget.orders_from(now, GAP) == now
-
-
-@pytest.mark.parametrize(("flags_work", "period"), [(False, 4), (True, 3)])
-def test_eager_polls_take_half_of_the_share_until_a_flag_is_seen(flags_work: bool, period: float) -> None:  # noqa: FBT001
-    budget = Budget(INTERVAL)
-    budget.flags_work = flags_work
-    assert budget.period(3, GAP) == period
-    assert budget.period(INTERVAL, GAP) == INTERVAL
-
-
-def test_without_a_gap_there_is_no_limit() -> None:
-    budget = Budget(INTERVAL)
-    for _ in range(1000):
-        budget.note(0.0)
-    assert budget.period(3, 0) == 3
-    assert budget.orders_from(0.0, 0) == 0
-    assert budget.read_from(0.0, 0, 3, flagged=False) == 0
