@@ -12,7 +12,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from smspva_async._diff import Track
+    from smspva_async._state import Track
 
 __all__ = ["FLAGGED_IN_A_ROW", "Line", "Read", "plan", "turns_of_all"]
 

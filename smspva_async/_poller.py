@@ -19,9 +19,10 @@ from attrs import define
 from smspva_async._background import finish
 from smspva_async._budget import HAIR, Budget, Quota
 from smspva_async._clock import ServerClock
-from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
+from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, step
 from smspva_async._keeper import Keeper, asking
 from smspva_async._plan import Line, plan, turns_of_all
+from smspva_async._state import State
 from smspva_async._statistics import WatchStatistics
 from smspva_async.errors import (
     ApiError,

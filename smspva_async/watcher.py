@@ -14,11 +14,11 @@ from attrs import evolve
 from smspva_async import _params
 from smspva_async._background import Background, finish
 from smspva_async._cursors import Cursors
-from smspva_async._diff import State
 from smspva_async._feed import EVERYTHING, Feed
 from smspva_async._poller import Poller
 from smspva_async._session import activated
 from smspva_async._source import polled
+from smspva_async._state import State
 from smspva_async._subscription import Subscription
 from smspva_async._waits import Waits
 from smspva_async.errors import JournalError, WatcherClosed

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from smspva_async import Journal, Subscription
-    from smspva_async._diff import State
+    from smspva_async._state import State
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, strategies as st
 
-from smspva_async._diff import Track
 from smspva_async._plan import Line, plan
+from smspva_async._state import Track
 from tests.watching import START, order
 
 if TYPE_CHECKING:

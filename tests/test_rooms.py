@@ -15,7 +15,7 @@ PACKAGE = Path(smspva_async.__file__).parent
 FLOORS = [
     ["errors", "_codes", "_secret", "_parse"],
     ["models", "_statistics"],
-    ["_params", "_reader", "_json"],
+    ["_params", "_reader", "_json", "_state"],
     ["events"],
     ["_wire", "_diff"],
     ["_envelope"],

@@ -42,7 +42,7 @@ from smspva_async import (
     Watcher,
     event_to_dict,
 )
-from smspva_async._diff import State, Track
+from smspva_async._state import State, Track
 from smspva_async.journal import _database
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.journals import events

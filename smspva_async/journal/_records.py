@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from smspva_async import _json
-from smspva_async._diff import MessageKey, State, Track
+from smspva_async._state import MessageKey, State, Track
 from smspva_async.events import event_from_dict, event_to_dict
 
 if TYPE_CHECKING:
