@@ -12,7 +12,7 @@ from attrs import define
 
 from smspva_async import _wire
 from smspva_async._envelope import decode
-from smspva_async._ledger import Begun, Ended
+from smspva_async._ledger_entries import Begun, Ended
 from smspva_async._reconcile import LENGTHENING, PURCHASES, Others, is_longer
 from smspva_async.errors import (
     ApiError,
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from smspva_async._envelope import Answer
-    from smspva_async._ledger import Contents, Ledger, Outcome
+    from smspva_async._ledger import Ledger
+    from smspva_async._ledger_entries import Contents, Outcome
     from smspva_async._wire import Method
 
 __all__ = ["Spending"]

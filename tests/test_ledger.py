@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from smspva_async import Pace, SmspvaClient
-from smspva_async._ledger import Contents, Ended
+from smspva_async._ledger_entries import Contents, Ended
 from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
 from smspva_async.simulator import VirtualTimeLoop
 from tests.edge import KEY, Edge, nothing_ever
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from smspva_async._ledger import Outcome
+    from smspva_async._ledger_entries import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -575,7 +575,7 @@ async def test_data_nested_too_deeply_is_left_out(path: Path, edge: Edge, monkey
             raise RecursionError
         return dumps(value, **options)
 
-    monkeypatch.setattr("smspva_async._ledger.json.dumps", shallow)
+    monkeypatch.setattr("smspva_async._ledger_entries.json.dumps", shallow)
     edge.call(CREATE, {"status": 1, "data": [[[]]]})
     async with edge.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):

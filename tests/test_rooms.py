@@ -21,7 +21,7 @@ FLOORS = [
     ["_envelope"],
     ["_policy", "_transport", "_latest"],
     ["_pacer", "_background", "_clock", "_keeper", "_plan"],
-    ["_worker", "_reconcile", "_budget"],
+    ["_worker", "_reconcile", "_budget", "_ledger_entries"],
     ["journal", "_ledger"],
     ["_spending", "_feed"],
     ["_caller"],
