@@ -25,7 +25,7 @@ FLOORS = [
     ["journal", "_ledger"],
     ["_spending", "_feed"],
     ["_caller"],
-    ["_cursors"],
+    ["_cursors", "_polling_view", "_evidence"],
     ["_subscription"],
     ["client"],
     ["_source", "_demand", "_recorder"],

@@ -1,0 +1,57 @@
+"""What the server shows of a call whose outcome isn't known: the questions that `SmspvaClient.reconcile` asks."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from smspva_async import _wire
+from smspva_async._reconcile import Evidence
+from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
+
+if TYPE_CHECKING:
+    from smspva_async.client import SmspvaClient
+    from smspva_async.errors import OutcomeUnknown
+    from smspva_async.models import PastOrder
+
+__all__ = ["gather"]
+
+
+async def gather(client: SmspvaClient, error: OutcomeUnknown) -> Evidence:
+    """Return what the server shows, less what is known of other calls. Spends nothing."""
+    evidence = Evidence(await client.orders())
+    subject = int(error.params.get("id", 0))
+    if evidence.of(subject) is None and error.method == _wire.DELETE.name:
+        return evolve(evidence, is_gone=await _is_gone(client, subject))
+    if evidence.of(subject) is None and error.method == _wire.RESTORE.name:
+        past = await _past(client, subject)
+        return evolve(evidence, past=past, is_restorable=await _is_restorable(client, subject))
+    return evidence
+
+
+async def _is_gone(client: SmspvaClient, order_id: int) -> bool:
+    try:
+        await client.sms(order_id)
+    except OrderNotFound:
+        return True
+    return False
+
+
+async def _past(client: SmspvaClient, order_id: int) -> PastOrder | None:
+    async with aclosing(client.iter_history()) as orders:
+        async for order in orders:
+            if order.order_id == order_id:
+                return order
+    return None
+
+
+async def _is_restorable(client: SmspvaClient, order_id: int) -> bool:
+    try:
+        await client.restore_quote(order_id)
+    except (RateLimited, InvalidKey):
+        raise
+    except ApiError:
+        return False
+    return True
