@@ -748,6 +748,21 @@ async def test_a_purchase_without_an_outcome_tells_of_the_wait_too(edge: Edge) -
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("call", [FOREGROUND, SPEND], ids=name_of)
+@pytest.mark.parametrize("status", [200, 403])
+async def test_whatever_is_refused_may_tell_of_a_wait(call: Call, status: int, edge: Edge) -> None:
+    three_classes(edge)
+    refusal = {"status": 0, "msg": "Maintenance"}
+    edge.call(call, httpx.Response(status, json=refusal, headers={"Retry-After": "30"}))
+    async with edge.client() as client:
+        with pytest.raises(SmspvaError) as refused:
+            await asked(client, call)
+        await asked(client, POLL)
+    assert vars(refused.value.__cause__ or refused.value)["retry_after"] == 30
+    assert waits(edge) == pytest.approx([30])
+
+
+@pytest.mark.anyio
 async def test_whoever_gives_up_during_such_a_wait_leaves_the_queue(edge: Edge) -> None:
     edge.on("orders", too_many(60), NOTHING)
     async with edge.client(retry=ONCE) as client:
