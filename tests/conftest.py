@@ -59,6 +59,12 @@ def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an account's fingerprint cost nothing."""
+    monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
+
+
+@pytest.fixture
 def edge() -> Iterator[Edge]:
     """Return a server that answers what it was told to, and nothing else."""
     edge = Edge()

@@ -11,7 +11,8 @@ import pytest
 
 from smspva_async.simulator import FaultName, Simulator
 from tests import chaos
-from tests.loopback import Served, on_a_real_loop
+from tests.loopback import Served
+from tests.loops import on_a_real_loop
 
 if TYPE_CHECKING:
     from pathlib import Path

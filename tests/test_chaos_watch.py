@@ -13,7 +13,8 @@ from smspva_async import Event, event_from_dict
 from smspva_async.simulator import Simulator
 from tests import chaos
 from tests.laws import assert_all_was_reported, listed, messages, seen
-from tests.loopback import Served, on_a_real_loop
+from tests.loopback import Served
+from tests.loops import on_a_real_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

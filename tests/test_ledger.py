@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -12,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,9 +20,10 @@ import pytest
 from smspva_async import Pace, SmspvaClient
 from smspva_async._ledger_entries import Contents, Ended
 from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
-from smspva_async.simulator import VirtualTimeLoop
 from tests.edge import KEY, Edge, nothing_ever
+from tests.loops import on_asyncio
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
+from tests.watching import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +31,11 @@ if TYPE_CHECKING:
 
     from smspva_async._ledger_entries import Outcome
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
 every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 CREATE = CALLS["create"]
 NO_ORDERS = {"status": 1, "data": []}
-
-
-@pytest.fixture(autouse=True)
-def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
 
 
 @pytest.fixture
@@ -410,7 +404,7 @@ async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge:
     ],
 )
 # On trio's clock the call would time out while the thread works.
-@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"])
+@on_asyncio
 async def test_closed_under_way_its_outcome_is_written_when_it_comes(
     answer: Any, outcome: str, path: Path, edge: Edge
 ) -> None:
@@ -595,34 +589,37 @@ async def test_the_program_may_go_elsewhere(
     assert outcomes(path) == ["done"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+# On trio's clock no time passes while the thread works.
+@on_asyncio
 async def test_a_slow_disk_brings_no_two_requests_together(
     path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced = os.fsync
+    synced, over = os.fsync, threading.Event()
 
     def slowly(descriptor: int) -> None:
-        time.sleep(0.15)
+        over.wait(10)
         synced(descriptor)
+
+    async def work() -> None:
+        await anyio.sleep(0.03)
+        over.set()
 
     monkeypatch.setattr(os, "fsync", slowly)
     edge.on("orders", NO_ORDERS)
-
-    async def rent() -> None:
-        await CREATE.make(client)
-
     edge.call(CREATE, CREATE.sample)
     async with (
-        edge.client(ledger=path, pace=Pace(gap=0.1)) as client,
+        edge.client(ledger=path, pace=Pace(gap=0.02)) as client,
         anyio.create_task_group() as tasks,
     ):
+        began = anyio.current_time()
+        tasks.start_soon(work)
         tasks.start_soon(client.orders)
-        tasks.start_soon(rent)
+        tasks.start_soon(CREATE.make, client)
         for _ in range(3):
             tasks.start_soon(client.orders)
-    assert len(edge.times) == 5
-    # By the machine's clock, and as they arrive: what it does meanwhile shortens the gap of 0.1 s.
-    assert min(later - earlier for earlier, later in itertools.pairwise(edge.times)) >= 0.05
+    assert sorted(edge.methods) == ["create", *4 * ["orders"]]
+    assert edge.times[edge.methods.index("create")] == pytest.approx(began + 0.03)
+    assert min(gaps(edge.times)) >= 0.0199
 
 
 NO_LEDGERS = {
@@ -751,7 +748,7 @@ anyio.run(main)
 """
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@on_asyncio
 async def test_on_a_full_disk_nothing_is_sent_and_nothing_else_is_lost(
     path: Path, edge: Edge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ from smspva_async import (
     Watcher,
     WatcherClosed,
 )
-from smspva_async.simulator import VirtualTimeLoop
+from tests.loops import on_asyncio
 from tests.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, texts
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
-asyncio_alone = pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})])
 both_ends = pytest.mark.parametrize("end", ["left", "killed"])
 
 BROKEN = JournalError("the journal can't be written: the disk is full")
@@ -828,7 +827,7 @@ async def test_an_acknowledgement_that_is_cancelled_at_any_point_can_be_made_aga
         assert await disk.places() == {"name": 2}
 
 
-@asyncio_alone
+@on_asyncio
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(disk: Disk, turns: int) -> None:
     account = account_with(5)
@@ -851,7 +850,7 @@ async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(di
         assert (await disk.places())["name"] in (4, 5, 6)  # 6: if it was asked for one more
 
 
-@asyncio_alone
+@on_asyncio
 @pytest.mark.parametrize("seconds", [0, 1e-9, 0.5, 31])
 async def test_waiting_with_a_timeout_loses_nothing(disk: Disk, seconds: float) -> None:
     account = account_with(0)
@@ -1111,7 +1110,7 @@ def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(
     check()
 
 
-@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"])
+@on_asyncio
 async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as_well(tmp_path: Path) -> None:
     account = Account(order())
     async with Watcher(account, journal=SqliteJournal(tmp_path / "journal", keep=3)) as watcher:

@@ -25,16 +25,11 @@ if TYPE_CHECKING:
 
     from tests.edge import Edge
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
 WEEK = Period.weeks(1)
 both_dialects = pytest.mark.parametrize("dialect", ["page", "live"])
 Dialect = Literal["page", "live"]
-
-
-@pytest.fixture(autouse=True)
-def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
 
 
 @asynccontextmanager

@@ -44,8 +44,9 @@ from smspva_async import (
 )
 from smspva_async._state import State, Track
 from smspva_async.journal import _database
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
 from tests.journals import events
+from tests.loops import on_asyncio
 from tests.watching import START, Account, order, sms
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"])
 
 KEY = "a-key-that-is-in-no-file"
 NOBODY = 65534
