@@ -10,7 +10,8 @@ import anyio.to_thread
 import pytest
 from trio.testing import MockClock
 
-from smspva_async.simulator import VirtualTimeLoop
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.activating import ACTIVATION, STAY
 from tests.edge import Edge
 from tests.watching import START
 
@@ -62,6 +63,14 @@ def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an account's fingerprint cost nothing."""
     monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Return a simulator whose numbers are quick to be active, and then to lapse."""
+    sim = Simulator(activation=(ACTIVATION, ACTIVATION), active=(STAY, STAY))
+    yield sim
+    assert sim.violations == []
 
 
 @pytest.fixture
