@@ -12,11 +12,13 @@ from trio.testing import MockClock
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.activating import ACTIVATION, STAY
+from tests.consumers import Disk
 from tests.edge import Edge
 from tests.watching import START
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
 
     from smspva_async import SmspvaClient
 
@@ -71,6 +73,18 @@ def sim() -> Iterator[Simulator]:
     sim = Simulator(activation=(ACTIVATION, ACTIVATION), active=(STAY, STAY))
     yield sim
     assert sim.violations == []
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+    """Return what outlasts the processes of a test, for each journal."""
+    return Disk(None if request.param == "memory" else tmp_path / "journal")
+
+
+@pytest.fixture
+def memory() -> Disk:
+    """Return the same for the journal in memory alone."""
+    return Disk(None)
 
 
 @pytest.fixture
