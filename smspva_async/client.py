@@ -324,7 +324,7 @@ class SmspvaClient:
             JournalError: The ledger can't be used.
 
         """
-        return self._caller.spending.unsettled
+        return self._caller.books.unsettled
 
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server with what was known before a call, and return what that shows of its outcome.
@@ -358,7 +358,7 @@ class SmspvaClient:
             raise ValueError(f"reconcile takes the OutcomeUnknown of a call: {error!r}")
         evidence = await gather(self, error)
         # Last, so that an order which is given to somebody meanwhile is known as theirs.
-        return decide(error, evolve(evidence, others=await self._caller.spending.others(error)))
+        return decide(error, evolve(evidence, others=await self._caller.books.others(error)))
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
@@ -374,7 +374,7 @@ class SmspvaClient:
             JournalError: The ledger can't be read or written; the call stays in `unsettled`.
 
         """
-        self._caller.spending.settle(error)
+        self._caller.books.settle(error)
 
     # -- how things stand --------------------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, ed
 def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
     """Do something as soon as the line is being written."""
     token = anyio.lowlevel.current_token()
-    ledger: Any = client._caller.spending._ledger
+    ledger: Any = client._caller.books._ledger
     write = ledger._write
 
     def do_and_write(*args: Any, **options: Any) -> None:
