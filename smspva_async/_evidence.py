@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
@@ -12,14 +12,24 @@ from smspva_async._reconcile import Evidence
 from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
 
 if TYPE_CHECKING:
-    from smspva_async.client import SmspvaClient
+    from collections.abc import AsyncGenerator
+
     from smspva_async.errors import OutcomeUnknown
-    from smspva_async.models import PastOrder
+    from smspva_async.models import Order, PastOrder, RestoreQuote, Rows, Sms
 
-__all__ = ["gather"]
+__all__ = ["gather_evidence"]
 
 
-async def gather(client: SmspvaClient, error: OutcomeUnknown) -> Evidence:
+class _Client(Protocol):
+    """What is asked here of a `SmspvaClient`."""
+
+    async def orders(self) -> Rows[Order]: ...
+    async def sms(self, order_id: int) -> Rows[Sms]: ...
+    def iter_history(self) -> AsyncGenerator[PastOrder, None]: ...
+    async def restore_quote(self, order_id: int) -> RestoreQuote: ...
+
+
+async def gather_evidence(client: _Client, error: OutcomeUnknown) -> Evidence:
     """Return what the server shows, less what is known of other calls. Spends nothing."""
     evidence = Evidence(await client.orders())
     subject = int(error.params.get("id", 0))
@@ -31,7 +41,7 @@ async def gather(client: SmspvaClient, error: OutcomeUnknown) -> Evidence:
     return evidence
 
 
-async def _is_gone(client: SmspvaClient, order_id: int) -> bool:
+async def _is_gone(client: _Client, order_id: int) -> bool:
     try:
         await client.sms(order_id)
     except OrderNotFound:
@@ -39,7 +49,7 @@ async def _is_gone(client: SmspvaClient, order_id: int) -> bool:
     return False
 
 
-async def _past(client: SmspvaClient, order_id: int) -> PastOrder | None:
+async def _past(client: _Client, order_id: int) -> PastOrder | None:
     async with aclosing(client.iter_history()) as orders:
         async for order in orders:
             if order.order_id == order_id:
@@ -47,7 +57,7 @@ async def _past(client: SmspvaClient, order_id: int) -> PastOrder | None:
     return None
 
 
-async def _is_restorable(client: SmspvaClient, order_id: int) -> bool:
+async def _is_restorable(client: _Client, order_id: int) -> bool:
     try:
         await client.restore_quote(order_id)
     except (RateLimited, InvalidKey):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smspva_async._state import Track
 
-__all__ = ["FLAGGED_IN_A_ROW", "Line", "Read", "plan", "turns_of_all"]
+__all__ = ["FLAGGED_IN_A_ROW", "Read", "ReadQueue", "plan", "turns_of_all"]
 
 FLAGGED_IN_A_ROW = 3
 """How many lists are read because of their flags for one that is read in turn."""
@@ -31,7 +31,7 @@ class Read:
     """Whether its flag rose since it was read, rather than that it is its turn."""
 
 
-class Line:
+class ReadQueue:
     """The orders as they queue up to be read, the longest unread first.
 
     Only what changes is moved, so that thousands of orders cost what the few cost that changed.
@@ -109,7 +109,9 @@ def _kind(track: Track) -> str:
     return "up" if track.order.has_new_sms else "rest"
 
 
-def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, turn: int, in_a_row: int) -> list[Read]:
+def plan(
+    queue: ReadQueue, waits: Collection[int], *, fits: int, flagged_fit: int, turn: int, in_a_row: int
+) -> list[Read]:
     """Return the lists to read in a tick, in this order.
 
     First come those whose flag rose. Then, in weighted turns, those that somebody waits for, the rest, and those whose
@@ -117,7 +119,7 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
     goes to the next. So that no flags keep the others waiting for ever, every fourth reading is one in turn.
 
     Args:
-        line: The orders.
+        queue: The orders.
         waits: Those that somebody waits for.
         fits: How many readings fit before the orders are asked for again.
         flagged_fit: How many readings of risen flags do.
@@ -125,11 +127,11 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
         in_a_row: How many of risen flags there were since the last in turn.
 
     """
-    awaited = line.awaited(waits)
+    awaited = queue.awaited(waits)
     passed = set(awaited)
     kinds = {
-        "rest": (order_id for order_id in line.rest() if order_id not in passed),
-        "up": (order_id for order_id in line.up() if order_id not in passed),
+        "rest": (order_id for order_id in queue.rest() if order_id not in passed),
+        "up": (order_id for order_id in queue.up() if order_id not in passed),
         "awaited": iter(awaited),
     }
 
@@ -146,7 +148,7 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
 
     others = in_turn()
     planned: list[Read] = []
-    for order_id in itertools.islice(line.flagged(), max(0, flagged_fit)):
+    for order_id in itertools.islice(queue.flagged(), max(0, flagged_fit)):
         if in_a_row >= FLAGGED_IN_A_ROW and (other := next(others, None)) is not None:
             planned.append(other)
             in_a_row = 0

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from smspva_async._budget import HAIR
 from smspva_async._collector import Collector
 from smspva_async._keeper import Keeper
-from smspva_async._plan import Line, plan, turns_of_all
+from smspva_async._plan import ReadQueue, plan, turns_of_all
 from smspva_async._schedule import Schedule
 from smspva_async._statistics import WatchStatistics
 from smspva_async.errors import SmspvaError, WatcherClosed
@@ -73,7 +73,7 @@ class Poller:
         self._feed = feed
         self._schedule = Schedule(source, demand, interval=interval, eager_interval=eager_interval)
         self._collector = Collector(source, recorder, demand, self._schedule)
-        self._line = Line()
+        self._queue = ReadQueue()
         self._turn = self._in_a_row = 0
         self._keeper = Keeper()
         self._calls: TaskGroup | None = None
@@ -122,8 +122,8 @@ class Poller:
     def statistics(self) -> WatchStatistics:
         """Return how things stand."""
         tracks, quota = self._recorder.state.tracks, self._schedule.quota
-        self._line.take_in(tracks)
-        turns = turns_of_all(self._line.sizes(self._demand.messages.keys()))
+        self._queue.take_in(tracks)
+        turns = turns_of_all(self._queue.sizes(self._demand.messages.keys()))
         return WatchStatistics(
             orders=len(tracks),
             waiting={"message": self._demand.messages.total(), "state": self._demand.states.total()},
@@ -167,7 +167,7 @@ class Poller:
 
     async def _read_lists(self, calls: TaskGroup) -> None:
         """Read messages until the next poll is due; what isn't begun by then is planned anew."""
-        self._line.take_in(self._recorder.state.tracks)
+        self._queue.take_in(self._recorder.state.tracks)
         planned = self._plan()
         self._collector.reads_fail = False
         last = -math.inf
@@ -186,11 +186,11 @@ class Poller:
         now, quota = anyio.current_time(), self._schedule.quota
 
         def fitting(due: float) -> int:
-            return len(self._line) if quota.gap == 0 else max(1, int((due - now) / quota.gap))
+            return len(self._queue) if quota.gap == 0 else max(1, int((due - now) / quota.gap))
 
-        turns = min(len(self._line), quota.turns_per_poll)
+        turns = min(len(self._queue), quota.turns_per_poll)
         return plan(
-            self._line,
+            self._queue,
             self._demand.messages.keys(),
             fits=min(fitting(self._due()), math.ceil(turns)),
             flagged_fit=fitting(self._schedule.due_by_interval()),

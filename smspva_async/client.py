@@ -9,7 +9,7 @@ from attrs import evolve
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
-from smspva_async._evidence import gather
+from smspva_async._evidence import gather_evidence
 from smspva_async._ledger import Ledger
 from smspva_async._policy import Pace, Retry
 from smspva_async._polling_view import PollingView
@@ -356,7 +356,7 @@ class SmspvaClient:
         """
         if not isinstance(error, OutcomeUnknown) or error.method not in _wire.SPENDING:
             raise ValueError(f"reconcile takes the OutcomeUnknown of a call: {error!r}")
-        evidence = await gather(self, error)
+        evidence = await gather_evidence(self, error)
         # Last, so that an order which is given to somebody meanwhile is known as theirs.
         return decide(error, evolve(evidence, others=await self._caller.books.others(error)))
 

@@ -11,14 +11,12 @@ import pytest
 from smspva_async import SmspvaClient
 from smspva_async.errors import OutcomeUnknown
 from tests.edge import KEY, Edge
-from tests.samples import CALLS, SPENDING, Call, name_of
+from tests.samples import CALLS, Call
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 CREATE = CALLS["create"]
-NO_ORDERS = {"status": 1, "data": []}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

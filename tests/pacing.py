@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smspva_async import SmspvaClient
     from tests.edge import Edge
 
-NOTHING: dict[str, Any] = {"status": 1, "data": []}
 SPEND, FOREGROUND, POLL = CALLS["create"], CALLS["getcountries"], CALLS["orders"]
 """A call of each class, as `asked` makes it."""
 

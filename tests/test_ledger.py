@@ -14,8 +14,8 @@ import pytest
 from smspva_async import SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
 from tests.edge import KEY, Edge, nothing_ever
-from tests.ledgers import CREATE, at_next_start, every_spending_call, lines, outcomes, written_by
-from tests.samples import CALLS, ORDER, Call
+from tests.ledgers import CREATE, at_next_start, lines, outcomes, written_by
+from tests.samples import CALLS, ORDER, Call, every_spending_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

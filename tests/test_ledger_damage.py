@@ -18,8 +18,9 @@ from smspva_async import Pace, SmspvaClient
 from smspva_async._ledger_entries import Contents, Ended
 from smspva_async.errors import JournalError, OutcomeUnknown
 from tests.edge import KEY, Edge
-from tests.ledgers import CREATE, NO_ORDERS, at_next_start, every_spending_call, outcomes, written_by
+from tests.ledgers import CREATE, at_next_start, outcomes, written_by
 from tests.loops import on_asyncio
+from tests.samples import NOTHING, every_spending_call
 from tests.watching import gaps
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ async def test_a_slow_disk_brings_no_two_requests_together(
         await CREATE.make(client)
 
     monkeypatch.setattr(os, "fsync", slowly)
-    edge.on("orders", NO_ORDERS)
+    edge.on("orders", NOTHING)
     edge.call(CREATE, CREATE.sample)
     async with (
         edge.client(ledger=path, pace=Pace(gap=0.02)) as client,
@@ -343,7 +344,7 @@ async def test_on_a_full_disk_nothing_is_sent_and_nothing_else_is_lost(
 async def test_a_reading_call_doesnt_fail_for_an_outcome_that_cant_be_written(
     path: Path, edge: Edge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    edge.on("orders", NO_ORDERS)
+    edge.on("orders", NOTHING)
     edge.call(CREATE, CREATE.sample)
     hidden = path.with_name("hidden")
     async with edge.client(ledger=path) as client:

@@ -11,9 +11,9 @@ import pytest
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async.errors import ClientClosed, SmspvaError
-from tests.ledgers import CREATE, NO_ORDERS, at_next_start, every_spending_call, lines, outcomes
+from tests.ledgers import CREATE, at_next_start, lines, outcomes
 from tests.loops import on_asyncio
-from tests.samples import RENTAL, SPENDING, Call
+from tests.samples import NOTHING, RENTAL, SPENDING, Call, every_spending_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 async def test_the_caller_has_its_turn_before_the_ledger_forgets_the_call(
     call: Call, then: str, path: Path, edge: Edge
 ) -> None:
-    edge.on("orders", NO_ORDERS)
+    edge.on("orders", NOTHING)
     edge.call(call, call.sample)
     client = edge.client(ledger=path)
     await call.make(client)
@@ -74,7 +74,7 @@ async def test_a_cancelled_end_still_writes_the_outcome(make: str, path: Path, e
 
 
 async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, edge: Edge) -> None:
-    edge.on("orders", NO_ORDERS)
+    edge.on("orders", NOTHING)
     edge.call(CREATE, CREATE.sample)
     async with edge.client(ledger=path) as client:
         await client.orders()
@@ -172,7 +172,7 @@ async def test_no_thread_is_left_behind(path: Path, edge: Edge) -> None:
 async def test_closed_while_it_waits_for_the_pace_nothing_is_sent(path: Path, edge: Edge) -> None:
     edge.call(CREATE, CREATE.sample)
     client = edge.client(ledger=path, pace=Pace(gap=10))
-    edge.on("orders", NO_ORDERS)
+    edge.on("orders", NOTHING)
     await client.orders()
     async with anyio.create_task_group() as tasks:
 

@@ -18,7 +18,7 @@ from smspva_async.errors import ApiError, ConnectionFailed, InvalidKey, OutcomeU
 from smspva_async.simulator import Simulator
 from tests.edge import KEY, nothing_ever
 from tests.loops import on_asyncio
-from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, SPENDING, Call, name_of
+from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, Call, every_spending_call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tests.edge import Edge
 
 pytestmark = pytest.mark.anyio
-
-every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -15,8 +15,8 @@ from attrs import exceptions
 from smspva_async import ClientClosed, ClientStatistics, OutcomeUnknown, Pace, Period, Retry, SmspvaClient, Watcher
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.edge import KEY, nothing_ever
-from tests.pacing import FOREGROUND, NOTHING, POLL, SPEND, asked, three_classes, too_many, waits
-from tests.samples import CALLS
+from tests.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
+from tests.samples import CALLS, NOTHING
 from tests.watching import gaps
 
 if TYPE_CHECKING:

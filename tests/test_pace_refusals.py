@@ -14,8 +14,8 @@ from hypothesis import given, strategies
 from smspva_async import OutcomeUnknown, Pace, RateLimited, Retry, SmspvaClient, SmspvaError, Watcher
 from smspva_async._policy import grown, shrunk
 from smspva_async.simulator import Simulator
-from tests.pacing import FOREGROUND, NOTHING, POLL, SPEND, asked, three_classes, too_many, waits
-from tests.samples import CALLS, Call, name_of
+from tests.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
+from tests.samples import CALLS, NOTHING, Call, name_of
 from tests.watching import gaps
 
 if TYPE_CHECKING:

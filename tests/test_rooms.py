@@ -15,7 +15,7 @@ PACKAGE = Path(smspva_async.__file__).parent
 FLOORS = [
     ["errors", "_codes", "_secret", "_parse"],
     ["models", "_statistics"],
-    ["_params", "_reader", "_json", "_state"],
+    ["_params", "_reader", "_serialization", "_state"],
     ["events"],
     ["_wire", "_diff"],
     ["_envelope"],
@@ -33,7 +33,7 @@ FLOORS = [
     ["_schedule", "_waits"],
     ["_collector"],
     ["_poller"],
-    ["_session"],
+    ["_active_number"],
     ["watcher"],
     [""],
     ["simulator"],
