@@ -30,7 +30,7 @@ class _Client(Protocol):
 
 
 async def gather_evidence(client: _Client, error: OutcomeUnknown) -> Evidence:
-    """Return what the server shows, less what is known of other calls. Spends nothing."""
+    """Ask the server, and return what it shows, without `Evidence.others`. Spends nothing."""
     evidence = Evidence(await client.orders())
     subject = int(error.params.get("id", 0))
     if evidence.of(subject) is None and error.method == _wire.DELETE.name:
