@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
-import signal
 import sqlite3
 import threading
 from contextlib import closing
@@ -19,13 +17,8 @@ from tests.journals import events
 from tests.watching import START, order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
-
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
-
 
 # -- a file ------------------------------------------------------------------------------------------------------------
 
@@ -65,31 +58,6 @@ def threads() -> list[str]:
 def sql(path: Path, statement: str) -> list[Any]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(statement).fetchall()
-
-
-# -- other processes -------------------------------------------------------------------------------------------------
-
-
-def started(work: Callable[..., None], *args: object) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    """Start a function in another process, which may tell something through its last argument."""
-    here, there = _processes.Pipe()
-    process = _processes.Process(target=work, args=(*args, there))
-    process.start()
-    there.close()
-    return process, here
-
-
-def told(work: Callable[..., None], *args: object) -> Any:
-    """Return what a function tells in another process."""
-    process, pipe = started(work, *args)
-    with contextlib.closing(pipe):
-        answer = pipe.recv()
-    process.join()
-    return answer
-
-
-def killed(process: multiprocessing.process.BaseProcess) -> bool:
-    return process.exitcode == -signal.SIGKILL
 
 
 def try_to_open(path: Path, pipe: Connection) -> None:

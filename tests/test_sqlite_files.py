@@ -20,8 +20,9 @@ from smspva_async import JournalError, JournalLocked, SmspvaClient, SqliteJourna
 from smspva_async._state import State
 from smspva_async.journal import _database
 from smspva_async.simulator import Simulator
-from tests.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, told, write_poll
+from tests.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.journals import events
+from tests.processes import told
 from tests.watching import Account, order
 
 if TYPE_CHECKING:

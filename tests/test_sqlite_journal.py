@@ -16,9 +16,10 @@ from attrs import evolve
 
 from smspva_async import JournalError, JournalLocked, Lagged, OrderRemoved, PollFailed, PollRecovered, SqliteJournal
 from smspva_async._state import State
-from tests.journal_files import beside, filled, opened, sql, state_of, stored, threads, told, try_to_open
+from tests.journal_files import beside, filled, opened, sql, state_of, stored, threads, try_to_open
 from tests.journals import events
 from tests.loops import on_asyncio
+from tests.processes import told
 from tests.watching import START, order
 
 if TYPE_CHECKING:

@@ -21,20 +21,10 @@ import pytest
 from smspva_async import Event, JournalLocked, OrderAdded, PollFailed, SmsReceived, SqliteJournal, event_to_dict
 from smspva_async._state import State
 from smspva_async.journal import _database
-from tests.journal_files import (
-    filled,
-    killed,
-    opened,
-    polls_in,
-    started,
-    stored,
-    threads,
-    told,
-    try_to_open,
-    write_poll,
-)
+from tests.journal_files import filled, opened, polls_in, stored, threads, try_to_open, write_poll
 from tests.journals import events
 from tests.loops import on_asyncio
+from tests.processes import killed, start_with_pipe, told
 from tests.watching import START, order, sms
 
 if TYPE_CHECKING:
@@ -143,7 +133,7 @@ async def test_one_that_was_given_back_and_is_read_keeps_nobody_out(path: Path) 
 
 
 async def test_a_kill_gives_the_file_back(path: Path) -> None:
-    process, pipe = started(hold, path)
+    process, pipe = start_with_pipe(hold, path)
     assert pipe.recv() == "open"
     with pytest.raises(JournalLocked):
         await SqliteJournal(path).open(None)
@@ -171,7 +161,7 @@ def write_on(path: Path, poll: int, pipe: Connection) -> None:
 async def test_a_kill_at_any_moment_leaves_all_of_a_poll_or_none_of_it(path: Path) -> None:
     random, poll = Random(7), 0
     for _ in range(15):
-        process, pipe = started(write_on, path, poll)
+        process, pipe = start_with_pipe(write_on, path, poll)
         assert pipe.recv() == "writing"
         time.sleep(random.uniform(0, 0.03))  # noqa: ASYNC251
         process.kill()
