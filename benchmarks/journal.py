@@ -18,7 +18,7 @@ from benchmarks.measuring import compare, in_real_time, in_virtual_time
 from benchmarks.results import Row, at_least
 from benchmarks.server import Server
 from smspva_async import Event, MemoryJournal, SmspvaClient, SqliteJournal, Watcher, event_to_dict
-from smspva_async._diff import State
+from smspva_async._state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -3,9 +3,9 @@
 `SmspvaClient` has a method per call of the API. `Watcher` polls with it and reports what changes as events.
 """
 
+from smspva_async._active_number import ActiveNumber
 from smspva_async._codes import extract_code
 from smspva_async._policy import Pace, Retry
-from smspva_async._session import ActiveNumber
 from smspva_async._source import Source
 from smspva_async._statistics import ClientStatistics, WatchStatistics
 from smspva_async._subscription import Subscription

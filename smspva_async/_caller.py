@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
+from smspva_async._books import Books
 from smspva_async._envelope import decode
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
-from smspva_async._spending import Spending
+from smspva_async._spending import spend
 from smspva_async._statistics import ClientStatistics
 from smspva_async._wire import Kind, Method
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
@@ -53,7 +54,7 @@ class Caller:
         self, connect: Callable[[], Session], *, timeout: float, gap: float, retry: Retry, ledger: Ledger | None
     ) -> None:
         self.pacer = Pacer(gap)
-        self.spending = Spending(ledger)
+        self.books = Books(ledger)
         self._connect = connect
         self._timeout = timeout
         self._retry = retry
@@ -69,7 +70,7 @@ class Caller:
             raise RuntimeError("the client is open already")
         self._entered = True
         try:
-            await self.spending.enter()
+            await self.books.enter()
             self._closed = False
             self._current()
         except BaseException:
@@ -84,7 +85,7 @@ class Caller:
             if session is not None:
                 await session.aclose()
         finally:
-            await self.spending.aclose()
+            await self.books.aclose()
 
     def _current(self) -> Session:
         if self._closed:
@@ -124,9 +125,9 @@ class Caller:
             sent = anyio.current_time()
             try:
                 self._current()
-                await self.spending.open()
+                await self.books.open()
                 if method.kind is not Kind.SPEND:
-                    await self.spending.flush()
+                    await self.books.flush()
                 turn = await self.pacer.wait(rank)
                 try:
                     sent = anyio.current_time()
@@ -170,7 +171,7 @@ class Caller:
 
         try:
             if method.kind is Kind.SPEND:
-                value = await self.spending.spend(method, params, ask)
+                value = await spend(self.books, method, params, ask)
             else:
                 value = decode(method, params, await ask(None))
         except SmspvaError as error:
@@ -203,7 +204,7 @@ class Caller:
     def _take_note(self, method: Method[T], value: T) -> None:
         """Remember which orders there are, and warn of rows that can't be read, once for each."""
         rows = cast("Rows[object]", value) if isinstance(value, Rows) else Rows[object]([value])
-        self.spending.take_note(method, rows)
+        self.books.take_note(method, rows)
         for row in rows.skipped:
             fingerprint = f"{method.name} {row.raw!r}"
             if fingerprint not in self._warned:

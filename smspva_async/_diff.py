@@ -1,7 +1,6 @@
 """What is new: `step(state, observation) -> (state, events)`, a pure function without clock, I/O or logging.
 
-A state remembers every message ever seen, counted, so that a list that shrinks and grows again brings nothing back.
-The one thing it can't tell: an undated message identical to an earlier one that has left the list since.
+The one thing that it can't tell: an undated message identical to an earlier one that has left the list since.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 
 from attrs import Factory, evolve, field, fields, frozen
 
+from smspva_async._state import MessageKey, State, Track
 from smspva_async.events import (
     Event,
     OrderAdded,
@@ -29,7 +29,7 @@ from smspva_async.events import (
 )
 from smspva_async.models import Order, SkippedRow, Sms
 
-__all__ = ["Failed", "NoSuchOrder", "Observation", "OrdersListed", "SmsListed", "State", "Track", "step"]
+__all__ = ["Failed", "NoSuchOrder", "Observation", "OrdersListed", "SmsListed", "step"]
 
 _ROWS_REMEMBERED = 1024
 _POLLS_TO_BE_GONE = 3
@@ -37,67 +37,6 @@ _PASSING = ("last_online", "extra")
 _state = attrgetter("state", "raw_state")
 _updated = attrgetter("service", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
 _all_but_passing = attrgetter(*(attribute.name for attribute in fields(Order) if attribute.name not in _PASSING))
-
-MessageKey: TypeAlias = tuple[str, str | None, datetime | None]
-
-
-@frozen
-class Track:
-    """What is remembered of an order."""
-
-    order: Order
-    """As it was when more than `last_online` or `extra` last changed, so that nothing is written for those alone."""
-    seen_at: datetime
-    """When it was first seen."""
-    counts: Mapping[MessageKey, int] = field(factory=dict[MessageKey, int])
-    """Each message ever listed -> how often at most."""
-    read_at: datetime | None = None
-    """When its messages were last read; None if never."""
-    tried_at: datetime | None = None
-    """When they were last asked for, with or without success; None if never."""
-    known_before: datetime | None = None
-    """At the first reading, messages dated before this were there already; None: all of them are new."""
-    flag_seen: bool = False
-    """Whether the flag was up at any poll before the first reading."""
-    flag_rose: bool = False
-    """Whether the flag rose since the messages were last asked for and read."""
-    rose_at: datetime | None = None
-    """When it was seen to have risen."""
-    brought: bool = False
-    """Whether the last reading brought a message, so that a flag that is up in the next poll tells of another."""
-    missing_since: datetime | None = None
-    missing_polls: int = 0
-    failing_since: datetime | None = None
-    """When reading its messages began to fail."""
-
-
-@frozen
-class State:
-    """All that a watch remembers."""
-
-    seq: int = 0
-    """The newest event's."""
-    replay: bool = False
-    """Whether messages found on the first poll are new."""
-    since: datetime | None = None
-    """The second of the first good poll; None before it."""
-    baseline: int = 0
-    """The newest event's `seq` after the first good poll."""
-    tracks: Mapping[int, Track] = field(factory=dict[int, Track])
-    gone: Mapping[int, Track] = field(factory=dict[int, Track])
-    """Orders that were removed; one that comes back brings no message twice."""
-    failing_since: datetime | None = None
-    """When `orders` began to fail."""
-    skipped: tuple[str, ...] = ()
-    """Fingerprints of the rows last reported as unreadable."""
-    orders: Mapping[int, Order] = field(
-        default=Factory(
-            lambda state: {order_id: track.order for order_id, track in state.tracks.items()}, takes_self=True
-        ),
-        eq=False,
-        repr=False,
-    )
-    """The tracked orders as last seen."""
 
 
 @frozen(kw_only=True)

@@ -210,8 +210,7 @@ def _refusal(answer: Answer, msg: str, data: object = None) -> ApiError:
         code=code if code in (*_CODES, "NOTOWNER", "NOBALANCE") else None,
         data=None if data is MISSING else data,
     )
-    if isinstance(error, RateLimited):
-        error.retry_after = answer.retry_after
+    error.retry_after = answer.retry_after
     return error
 
 

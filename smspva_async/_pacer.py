@@ -49,7 +49,7 @@ class Pacer:
     def _forget_who_waits(self) -> None:
         self._queues = {rank: OrderedDict[Turn, None]() for rank in Rank}
         self._passed: dict[Rank, int] = {}  # of the queues that aren't empty
-        self._keeper: Turn | None = None
+        self._timekeeper: Turn | None = None
         self._holder: Turn | None = None
 
     def waiting(self) -> dict[str, int]:
@@ -68,7 +68,7 @@ class Pacer:
         try:
             self._hand_on()
             while turn is not self._holder:
-                if turn is self._keeper:
+                if turn is self._timekeeper:
                     await self._keep_time(turn)
                 else:
                     await turn.woken.wait()
@@ -87,16 +87,16 @@ class Pacer:
         if self._last > anyio.current_time():
             self._last = self._free_at = -math.inf
 
-    async def _keep_time(self, keeper: Turn) -> None:
+    async def _keep_time(self, timekeeper: Turn) -> None:
         """Sleep until a slot is free, and give it away."""
         moment = math.nan
         while moment != self._free_at:  # it moves on if the server asks for it
             moment = self._free_at
             await anyio.sleep_until(moment)
-        self._keeper = None
+        self._timekeeper = None
         self._holder = self._next()
         self._remove(self._holder)
-        keeper.woken = anyio.Event()
+        timekeeper.woken = anyio.Event()
         self._holder.woken.set()
 
     def _next(self) -> Turn:
@@ -110,10 +110,10 @@ class Pacer:
 
     def _hand_on(self) -> None:
         """See to it that somebody keeps the time while anybody waits for a slot."""
-        if self._passed and self._keeper is None and self._holder is None:
-            self._keeper = self._next()  # likely to be the next one then, too
+        if self._passed and self._timekeeper is None and self._holder is None:
+            self._timekeeper = self._next()  # likely to be the next one then, too
             with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
-                self._keeper.woken.set()
+                self._timekeeper.woken.set()
 
     def begin(self, turn: Turn) -> None:
         """Take note that the request leaves now, which may be later than it was let to."""
@@ -127,8 +127,8 @@ class Pacer:
     def leave(self, turn: Turn) -> None:
         """Give way to the next one; who has begun already gives nothing up."""
         self._remove(turn)
-        if turn is self._keeper:
-            self._keeper = None
+        if turn is self._timekeeper:
+            self._timekeeper = None
         if turn is self._holder:
             self._holder = None
         self._hand_on()

@@ -1,10 +1,10 @@
-"""The tick's plan: which lists are read, in which order, and how much of the pace polling may use."""
+"""The tick's plan: which lists are read, and in which order."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -12,16 +12,12 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from smspva_async._diff import Track
+    from smspva_async._state import Track
 
-__all__ = ["Budget", "Line", "Read", "plan", "turns_of_all"]
+__all__ = ["FLAGGED_IN_A_ROW", "Read", "ReadQueue", "plan", "turns_of_all"]
 
-_SHARE = 0.75
-_SHORTEST_WINDOW = 16  # gaps
-_HAIR = 1e-6  # of what rounding does to times
-_GRID_POLLS = 2  # in a window
-_RESERVE = 2
-_FLAGGED_IN_A_ROW = 3
+FLAGGED_IN_A_ROW = 3
+"""How many lists are read because of their flags for one that is read in turn."""
 _TURNS = ("awaited", "awaited", "rest", "awaited", "awaited", "up")
 _KINDS = ("rest", "up", "awaited")  # in the order in which they get the turns of a kind that has no orders
 
@@ -35,7 +31,7 @@ class Read:
     """Whether its flag rose since it was read, rather than that it is its turn."""
 
 
-class Line:
+class ReadQueue:
     """The orders as they queue up to be read, the longest unread first.
 
     Only what changes is moved, so that thousands of orders cost what the few cost that changed.
@@ -113,7 +109,9 @@ def _kind(track: Track) -> str:
     return "up" if track.order.has_new_sms else "rest"
 
 
-def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, turn: int, in_a_row: int) -> list[Read]:
+def plan(
+    queue: ReadQueue, waits: Collection[int], *, fits: int, flagged_fit: int, turn: int, in_a_row: int
+) -> list[Read]:
     """Return the lists to read in a tick, in this order.
 
     First come those whose flag rose. Then, in weighted turns, those that somebody waits for, the rest, and those whose
@@ -121,7 +119,7 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
     goes to the next. So that no flags keep the others waiting for ever, every fourth reading is one in turn.
 
     Args:
-        line: The orders.
+        queue: The orders.
         waits: Those that somebody waits for.
         fits: How many readings fit before the orders are asked for again.
         flagged_fit: How many readings of risen flags do.
@@ -129,11 +127,11 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
         in_a_row: How many of risen flags there were since the last in turn.
 
     """
-    awaited = line.awaited(waits)
+    awaited = queue.awaited(waits)
     passed = set(awaited)
     kinds = {
-        "rest": (order_id for order_id in line.rest() if order_id not in passed),
-        "up": (order_id for order_id in line.up() if order_id not in passed),
+        "rest": (order_id for order_id in queue.rest() if order_id not in passed),
+        "up": (order_id for order_id in queue.up() if order_id not in passed),
         "awaited": iter(awaited),
     }
 
@@ -150,8 +148,8 @@ def plan(line: Line, waits: Collection[int], *, fits: int, flagged_fit: int, tur
 
     others = in_turn()
     planned: list[Read] = []
-    for order_id in itertools.islice(line.flagged(), max(0, flagged_fit)):
-        if in_a_row >= _FLAGGED_IN_A_ROW and (other := next(others, None)) is not None:
+    for order_id in itertools.islice(queue.flagged(), max(0, flagged_fit)):
+        if in_a_row >= FLAGGED_IN_A_ROW and (other := next(others, None)) is not None:
             planned.append(other)
             in_a_row = 0
         planned.append(Read(order_id, flagged=True))
@@ -171,105 +169,3 @@ def turns_of_all(sizes: Mapping[str, int]) -> int:
         return 0
     shares = Counter(next(kind for kind in (due, *_KINDS) if sizes[kind]) for due in _TURNS)
     return max(math.ceil(sizes[kind] / share) * len(_TURNS) for kind, share in shares.items())
-
-
-class Budget:
-    """How many requests polling may make: three quarters of the pace, over any two intervals.
-
-    What isn't used is credit. Readings in turn leave a part of it to risen flags, and both leave the orders theirs.
-
-    Args:
-        interval: Seconds between two polls of the orders.
-
-    """
-
-    def __init__(self, interval: float) -> None:
-        self.flags_work = False
-        """Whether a flag was ever seen up. If not, messages are found by reading in turn alone."""
-        self._interval = interval
-        self._begun: deque[float] = deque()
-        self._next_in_turn = -math.inf
-
-    def note(self, now: float) -> None:
-        """Take note of a request of polling that begins now."""
-        self._begun.append(now)
-
-    def note_in_turn(self, now: float, gap: float, period: float) -> None:
-        """Take note that a list is read in turn from now on."""
-        spread = self._spread(gap, period)
-        # By plan rather than from the last, so that one which had to wait for its tick doesn't delay all others.
-        self._next_in_turn = (self._next_in_turn if now < self._next_in_turn + spread else now) + spread
-
-    def _spread(self, gap: float, period: float) -> float:
-        """Return the seconds between readings in turn; 0 where they needn't be spread out.
-
-        Where the orders are asked for often they are, so that neither has to pause.
-        """
-        return 0.0 if period >= self._interval else self.window(gap) / self.reads(period, gap)
-
-    def window(self, gap: float) -> float:
-        """Return the seconds over which requests are counted."""
-        return max(2 * self._interval, _SHORTEST_WINDOW * gap)
-
-    def share(self, gap: float) -> float:
-        """Return how many requests a window may have."""
-        return math.inf if gap == 0 else math.floor(_SHARE * self.window(gap) / gap)
-
-    def period(self, wanted: float, gap: float) -> float:
-        """Return the seconds between two polls of the orders, where somebody wants them to be so many."""
-        return max(wanted, self.window(gap) / (self.share(gap) * (2 / 3 if self.flags_work else 1 / 2)))
-
-    def reads(self, period: float, gap: float) -> float:
-        """Return how many readings in turn a window may have beside the polls of the orders."""
-        return max(1.0, self.share(gap) - self.window(gap) / period - _GRID_POLLS - _RESERVE)
-
-    def turns_per_poll(self, period: float, gap: float) -> float:
-        """Return how many readings in turn there are between two polls of the orders, on average."""
-        return math.inf if gap == 0 else self.reads(period, gap) * period / self.window(gap)
-
-    def seconds(self, turns: int, period: float, gap: float, *, flags_rise: bool) -> float:
-        """Return how long so many readings in turn take at most."""
-        if turns == 0 or gap == 0:
-            return period if turns else 0.0
-        window, reads = self.window(gap), self._sure_reads(period, gap)
-        if not flags_rise and period == window / _GRID_POLLS:
-            # Others may come in between.
-            return math.ceil(turns * _GRID_POLLS / reads) * period + (_GRID_POLLS + _RESERVE) * gap
-        if flags_rise:  # they are read until the orders are due by the interval, every fourth time a list in turn
-            reads = min(reads, self._sure_reads(self._interval, gap) / (_FLAGGED_IN_A_ROW + 1))
-        # What is read first in a window may be last in the next.
-        return turns * (window / reads + 2 * gap * flags_rise) + window
-
-    def _sure_reads(self, period: float, gap: float) -> float:
-        """Return how many readings in turn a window has at least, however it lies."""
-        polls = self.window(gap) / period
-        return max(1, math.floor(polls + self.reads(period, gap) + _HAIR) - math.ceil(polls - _HAIR))
-
-    def orders_from(self, now: float, gap: float) -> float:
-        """Return when the orders may be asked for."""
-        return self._free(self.share(gap), now, gap)
-
-    def read_from(self, now: float, gap: float, period: float, *, flagged: bool) -> float:
-        """Return when a list may be read."""
-        if flagged:
-            return self.again_from(now, gap)
-        share = self.window(gap) / period + self.reads(period, gap)
-        return max(self._free(share, now, gap), self.in_turn_from(now, gap, period))
-
-    def again_from(self, now: float, gap: float) -> float:
-        """Return when a request may be made again that failed."""
-        return self._free(self.share(gap) - _GRID_POLLS, now, gap)
-
-    def in_turn_from(self, now: float, gap: float, period: float) -> float:
-        """Return when a list may be read in turn again, as far as these are spread out."""
-        return min(self._next_in_turn, now + self._spread(gap, period))  # the pace may have become quicker
-
-    def _free(self, share: float, now: float, gap: float) -> float:
-        """Return from when on there are fewer than `share` requests within a window."""
-        window = self.window(gap)
-        while self._begun and self._begun[0] <= now - window + _HAIR:
-            self._begun.popleft()
-        if share == math.inf:
-            return now
-        count = math.floor(share + _HAIR)
-        return now if len(self._begun) < count else self._begun[len(self._begun) - count] + window

@@ -49,7 +49,7 @@ _FAILURES = (
 _KEYLESS = "smspva_keyless"
 _LOCATION = "smspva_location"
 _ARRIVED = "smspva_arrived"
-_KEPT = 64 * 1024
+_LONGEST_ARRIVED = 64 * 1024
 
 
 class Session:
@@ -192,7 +192,7 @@ class _KeyTransport(Transport):
                 self._connected -= 1
             arrived: list[str] | None = request.extensions[_ARRIVED]
             if arrived is not None:
-                text = self._secret.hide_in(b"".join(chunks)).decode("utf-8", "replace")[:_KEPT]
+                text = self._secret.hide_in(b"".join(chunks)).decode("utf-8", "replace")[:_LONGEST_ARRIVED]
                 arrived.append(self._secret.hide_end(text))
 
     async def _read(self, response: httpx.Response, chunks: list[bytes]) -> httpx.Response | SmspvaError:

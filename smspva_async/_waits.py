@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from smspva_async._feed import Feed
-    from smspva_async._poller import Poller
+    from smspva_async._recorder import Recorder
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 
@@ -25,25 +25,25 @@ T = TypeVar("T")
 class Waits:
     """Waits for the orders of a watch."""
 
-    def __init__(self, poller: Poller, feed: Feed) -> None:
-        self._poller = poller
+    def __init__(self, recorder: Recorder, feed: Feed) -> None:
+        self._recorder = recorder
         self._feed = feed
 
     async def within(self, seconds: float, order_id: int, what: str, wait: Awaitable[T]) -> T:
         """Return what is waited for, or raise `WaitTimeout`, which says what the order didn't do."""
         with anyio.move_on_after(seconds):
             return await wait
-        known = self._poller.orders.get(order_id)
+        known = self._recorder.orders.get(order_id)
         state = "never listed" if known is None else f"last seen {known.state.name}"
-        last = self._poller.last_success
+        last = self._recorder.last_success
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
         raise WaitTimeout(
             f"order {order_id} didn't {what} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
-            f"{self._poller.last_failure or 'none'}. Nothing is discarded: it can still be waited for",
+            f"{self._recorder.last_failure or 'none'}. Nothing is discarded: it can still be waited for",
             order_id=order_id,
             state=None if known is None else known.state,
             last_success=last,
-            last_failure=self._poller.last_failure,
+            last_failure=self._recorder.last_failure,
             elapsed=seconds,
         )
 
@@ -85,7 +85,7 @@ class Waits:
 
     def check(self, order_id: int, refusal: Callable[[], SmspvaError | None] = lambda: None) -> None:
         """Raise `OrderGone` if the order was seen and is gone, or why its activation was refused."""
-        gone = self._poller.state.gone.get(order_id)
+        gone = self._recorder.state.gone.get(order_id)
         if gone is not None:
             order = gone.order
             raise OrderGone(

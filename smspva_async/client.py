@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
-from smspva_async._latest import LatestOrders
+from smspva_async._evidence import gather_evidence
 from smspva_async._ledger import Ledger
-from smspva_async._policy import Pace, Rank, Retry
-from smspva_async._reconcile import Evidence, decide
+from smspva_async._policy import Pace, Retry
+from smspva_async._polling_view import PollingView
+from smspva_async._reconcile import decide
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
-from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, OutcomeUnknown, RateLimited
+from smspva_async.errors import OutcomeUnknown
 from smspva_async.models import Period, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -325,7 +324,7 @@ class SmspvaClient:
             JournalError: The ledger can't be used.
 
         """
-        return self._caller.spending.unsettled
+        return self._caller.books.unsettled
 
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server with what was known before a call, and return what that shows of its outcome.
@@ -357,39 +356,9 @@ class SmspvaClient:
         """
         if not isinstance(error, OutcomeUnknown) or error.method not in _wire.SPENDING:
             raise ValueError(f"reconcile takes the OutcomeUnknown of a call: {error!r}")
-        # The others are asked for last: an order that is given to somebody meanwhile must be known as theirs.
-        evidence = Evidence(await self.orders())
-        subject = int(error.params.get("id", 0))
-        if evidence.of(subject) is None and error.method == _wire.DELETE.name:
-            evidence = evolve(evidence, is_gone=await self._is_gone(subject))
-        if evidence.of(subject) is None and error.method == _wire.RESTORE.name:
-            evidence = evolve(
-                evidence, past=await self._past(subject), is_restorable=await self._is_restorable(subject)
-            )
-        return decide(error, evolve(evidence, others=await self._caller.spending.others(error)))
-
-    async def _is_gone(self, order_id: int) -> bool:
-        try:
-            await self.sms(order_id)
-        except OrderNotFound:
-            return True
-        return False
-
-    async def _past(self, order_id: int) -> PastOrder | None:
-        async with aclosing(self.iter_history()) as orders:
-            async for order in orders:
-                if order.order_id == order_id:
-                    return order
-        return None
-
-    async def _is_restorable(self, order_id: int) -> bool:
-        try:
-            await self.restore_quote(order_id)
-        except (RateLimited, InvalidKey):
-            raise
-        except ApiError:
-            return False
-        return True
+        evidence = await gather_evidence(self, error)
+        # Last, so that an order which is given to somebody meanwhile is known as theirs.
+        return decide(error, evolve(evidence, others=await self._caller.books.others(error)))
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
@@ -405,7 +374,7 @@ class SmspvaClient:
             JournalError: The ledger can't be read or written; the call stays in `unsettled`.
 
         """
-        self._caller.spending.settle(error)
+        self._caller.books.settle(error)
 
     # -- how things stand --------------------------------------------------------------------------------------------
 
@@ -418,40 +387,3 @@ def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
     """Return what a watcher asks instead of the client itself."""
     caller, account = client._caller, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
     return PollingView(caller, account, deadline)
-
-
-@frozen
-class PollingView:
-    """A client as its watcher sees it: the same calls, with a deadline in seconds that leaves out the pace's waits."""
-
-    _caller: Caller
-    account: Callable[[], str]
-    """Makes a fingerprint of the account, which takes a while."""
-    _deadline: float
-    _latest: LatestOrders = field(factory=LatestOrders, init=False)
-
-    @property
-    def gap(self) -> float:
-        """The least seconds between two requests now."""
-        return self._caller.pacer.gap
-
-    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
-        return await self._caller.call(
-            _wire.ORDERS,
-            {},
-            rank=Rank.POLLS,
-            deadline=self._deadline,
-            begun=begun,
-            again=again,
-            decode=self._latest.decode,
-        )
-
-    async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
-        params = {"id": _params.order_id(order_id)}
-        return await self._caller.call(
-            _wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
-        )
-
-    async def activate(self, order_id: int) -> None:
-        # Not a poll: somebody waits for the number.
-        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)}, deadline=self._deadline)

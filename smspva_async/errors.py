@@ -191,8 +191,11 @@ class ApiError(SmspvaError):
         code: The code that stands first in `msg`, such as ``"NOBALANCE"``, if the rental page lists it; its errors in
             prose have none.
         data: What came beside the message, or None.
+        retry_after: Seconds that the server asks to wait, or None if it didn't say.
 
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -227,14 +230,7 @@ class OrderNotFound(ApiError):
 
 
 class RateLimited(ApiError):
-    """Too many requests.
-
-    Attributes:
-        retry_after: Seconds that the server asks to wait, or None if it didn't say.
-
-    """
-
-    retry_after: float | None = None
+    """Too many requests."""
 
 
 class RestoreRefused(ApiError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from attrs import field, frozen
 from cattrs.strategies import configure_tagged_union
 
-from smspva_async import _json
+from smspva_async import _serialization
 from smspva_async.models import Order, OrderState, Sms
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def event_to_dict(event: Event) -> dict[str, Any]:
          "previous": 0, "current": 2}
     """
     _register()
-    return _json.write(event, Event)
+    return _serialization.write(event, Event)
 
 
 def event_from_dict(fields: Mapping[str, Any]) -> Event:
@@ -147,11 +147,11 @@ def event_from_dict(fields: Mapping[str, Any]) -> Event:
     """
     _register()
     try:
-        return cast("Event", _json.read(fields, Event))
+        return cast("Event", _serialization.read(fields, Event))
     except ValueError as error:
         raise ValueError(f"no event: {error}") from error
 
 
 @cache
 def _register() -> None:
-    configure_tagged_union(Event, _json.converter(), tag_name="type")
+    configure_tagged_union(Event, _serialization.converter(), tag_name="type")

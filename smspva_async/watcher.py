@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from attrs import evolve
 
 from smspva_async import _params
+from smspva_async._active_number import activated
 from smspva_async._background import Background, finish
 from smspva_async._cursors import Cursors
-from smspva_async._diff import State
+from smspva_async._demand import Demand
 from smspva_async._feed import EVERYTHING, Feed
 from smspva_async._poller import Poller
-from smspva_async._session import activated
+from smspva_async._recorder import Recorder
 from smspva_async._source import polled
+from smspva_async._state import State
 from smspva_async._subscription import Subscription
 from smspva_async._waits import Waits
 from smspva_async.errors import JournalError, WatcherClosed
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smspva_async._session import ActiveNumber
+    from smspva_async._active_number import ActiveNumber
     from smspva_async._source import Source
     from smspva_async._statistics import WatchStatistics
     from smspva_async.journal import Journal
@@ -84,15 +86,17 @@ class Watcher:
         self._source = polled(source, max(2 * interval, _LEAST_DEADLINE))
         self._feed = Feed(self._journal)
         self._cursors = Cursors(self._journal, self._feed)
+        self._recorder = Recorder(self._journal, self._cursors, self._feed)
+        self._demand = Demand(self._feed)
         self._poller = Poller(
             self._source,
-            self._journal,
-            self._cursors,
+            self._recorder,
+            self._demand,
             self._feed,
             interval=interval,
             eager_interval=eager_interval,
         )
-        self._waits = Waits(self._poller, self._feed)
+        self._waits = Waits(self._recorder, self._feed)
         self._background = Background()
         self._replay = start == "replay"
         self._first_of_run: int | None = None
@@ -149,17 +153,17 @@ class Watcher:
     @property
     def orders(self) -> Mapping[int, Order]:
         """The orders by id, as last seen. It changes together with `cursor`."""
-        return self._poller.orders
+        return self._recorder.orders
 
     @property
     def cursor(self) -> int:
         """The `seq` of the newest event: ``events(after=watcher.cursor)`` is what comes from now on."""
-        return self._poller.state.seq
+        return self._recorder.state.seq
 
     @property
     def last_success(self) -> datetime | None:
         """Aware UTC time of the last good poll of the orders, by the server's clock; None before the first."""
-        return self._poller.last_success
+        return self._recorder.last_success
 
     def statistics(self) -> WatchStatistics:
         """Return what was asked so far, what failed, and how long messages may take as things stand: a snapshot.
@@ -242,7 +246,7 @@ class Watcher:
         known = self.orders.get(order_id)
         if known is not None and known.state is wanted and not self._feed.ended:
             return known
-        with self._poller.waiting(self._poller.state_waits, order_id):
+        with self._demand.waiting_for_state(order_id):
             wait = self._waits.first(order_id, after, _in_state(wanted))
             return await self._waits.within(timeout, order_id, f"be {wanted.name}", wait)
 
@@ -270,7 +274,7 @@ class Watcher:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None
 
         place = self._place(after)
-        with self._poller.waiting(self._poller.message_waits, order_id):
+        with self._demand.waiting_for_message(order_id):
             wait = self._waits.first(order_id, place, wanted)
             return await self._waits.within(timeout, order_id, "receive the message", wait)
 
@@ -301,7 +305,8 @@ class Watcher:
         _params.order_id(order_id)
         now = self._place(after)
         place = None if after is None else now
-        return activated(self._poller, self._waits, order_id, place, _params.seconds("the timeout", timeout))
+        _params.seconds("the timeout", timeout)
+        return activated(self._poller, self._recorder, self._demand, self._waits, order_id, place, timeout)
 
 
 def _in_state(state: OrderState) -> Callable[[Event], Order | None]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -25,31 +24,12 @@ from smspva_async import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
 KEY = "key-of-the-chaos"
 INTERVAL = 0.05
 WEEK = Period.weeks(1)
 _BEGIN, _END = "\x02", "\x03"
-
-# Forked from a process that has this module already, so that a program runs at once.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
-
-
-def start(program: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Start a program in a process."""
-    process = _processes.Process(target=program, args=arguments, daemon=True)
-    process.start()
-    return process
-
-
-def kill(process: BaseProcess) -> None:
-    """Kill a process, which has no time for last words."""
-    process.kill()
-    process.join()
 
 
 def impatient_client(url: str, ledger: Path | None = None) -> SmspvaClient:

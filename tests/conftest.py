@@ -10,12 +10,15 @@ import anyio.to_thread
 import pytest
 from trio.testing import MockClock
 
-from smspva_async.simulator import VirtualTimeLoop
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.activating import ACTIVATION, STAY
+from tests.consumers import Disk
 from tests.edge import Edge
 from tests.watching import START
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
 
     from smspva_async import SmspvaClient
 
@@ -56,6 +59,32 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], VirtualTimeLoop
 def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a watcher be entered at `START`, and a fraction of a second, by the local clock."""
     monkeypatch.setattr("smspva_async._clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
+
+
+@pytest.fixture
+def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an account's fingerprint cost nothing."""
+    monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Return a simulator whose numbers are quick to be active, and then to lapse."""
+    sim = Simulator(activation=(ACTIVATION, ACTIVATION), active=(STAY, STAY))
+    yield sim
+    assert sim.violations == []
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+    """Return what outlasts the processes of a test, for each journal."""
+    return Disk(None if request.param == "memory" else tmp_path / "journal")
+
+
+@pytest.fixture
+def memory() -> Disk:
+    """Return the same for the journal in memory alone."""
+    return Disk(None)
 
 
 @pytest.fixture

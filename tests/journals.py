@@ -27,7 +27,7 @@ from smspva_async import (
     SqliteJournal,
     StateChanged,
 )
-from smspva_async._diff import State, Track
+from smspva_async._state import State, Track
 from tests.watching import START
 
 Restart: TypeAlias = Callable[[], Journal]

@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-import pytest
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
     from smspva_async.simulator import Simulator
-
-
-on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-"""Run an `anyio` test where sockets are waited for: on asyncio, in real time."""
 
 
 class _Listener:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from attrs import frozen
 
 from smspva_async import SmspvaClient
@@ -162,6 +163,9 @@ CALLS = {
     )
 }
 
+NOTHING: dict[str, Any] = {"status": 1, "data": []}
+"""An answer without a row."""
+
 _SPENDING = ("create", "create_multi", "add_service_to_order", "prolong", "delete", "restore_user")
 SPENDING = [CALLS[method] for method in _SPENDING]
 REPEATABLE = [call for call in CALLS.values() if call not in SPENDING]
@@ -171,6 +175,9 @@ READING = [call for call in REPEATABLE if call.method != "activate"]
 def name_of(value: object) -> str | None:
     """Name a call in a test's id."""
     return value.method if isinstance(value, Call) else None
+
+
+every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 
 
 def row_of(method: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from smspva_async.simulator import FaultName, Simulator
-from tests import chaos
-from tests.loopback import Served, on_a_real_loop
+from tests import chaos, processes
+from tests.loopback import Served
+from tests.loops import on_a_real_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +40,9 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path
     async with Served(sim) as server:
         sim.faults.rate(0.3, kinds=KINDS, methods=["create", "create_multi"])
         for _ in range(KILLS):
-            program = chaos.start(chaos.rent, server.url, ledger, report)
+            program = processes.start(chaos.rent, server.url, ledger, report)
             await anyio.sleep(chance.uniform(0, 0.3))
-            chaos.kill(program)
+            processes.kill(program)
         sim.faults.clear()
 
         bought = {order.id for order in sim.orders[1:]}

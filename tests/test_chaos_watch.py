@@ -11,9 +11,10 @@ import pytest
 
 from smspva_async import Event, event_from_dict
 from smspva_async.simulator import Simulator
-from tests import chaos
+from tests import chaos, processes
 from tests.laws import assert_all_was_reported, listed, messages, seen
-from tests.loopback import Served, on_a_real_loop
+from tests.loopback import Served
+from tests.loops import on_a_real_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ async def test_no_kill_loses_or_doubles_anything(seed: int, tmp_path: Path) -> N
         return any(asked.method == "sms" and asked.params["id"] == str(order_id) for asked in world.sim.requests)
 
     async with Served(world.sim) as server:
-        program = chaos.start(chaos.watch, server.url, journal, report)
+        program = processes.start(chaos.watch, server.url, journal, report)
         # What was there before the watch began isn't reported.
         await until(lambda: all(is_read(order.id) for order in world.sim.orders))
         world.sim.faults.rate(0.25)
@@ -101,10 +102,10 @@ async def test_no_kill_loses_or_doubles_anything(seed: int, tmp_path: Path) -> N
             alive.start_soon(live)
             for _ in range(KILLS):
                 await anyio.sleep(chance.uniform(0, 0.3))
-                chaos.kill(program)
-                program = chaos.start(chaos.watch, server.url, journal, report)
+                processes.kill(program)
+                program = processes.start(chaos.watch, server.url, journal, report)
             alive.cancel_scope.cancel()
-        chaos.kill(program)
+        processes.kill(program)
         world.calm_down()
 
         async with chaos.impatient_client(server.url) as client, chaos.watcher(client, journal) as watcher:

@@ -15,10 +15,11 @@ from attrs import evolve
 from hypothesis import given, settings, strategies as st
 
 from smspva_async import Event, Order, PollRecovered, Sms, _latest, _parse
-from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, State, step
+from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, step
 from smspva_async._envelope import Answer, decode
 from smspva_async._latest import LatestOrders
 from smspva_async._reader import UnreadableError
+from smspva_async._state import State
 from smspva_async._wire import ORDERS, read_order
 from smspva_async.errors import SmspvaError
 from smspva_async.models import Rows, utc

@@ -25,7 +25,8 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, State, step
+from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, step
+from smspva_async._state import State
 from smspva_async.models import utc
 
 if TYPE_CHECKING:

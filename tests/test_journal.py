@@ -27,7 +27,7 @@ from smspva_async import (
     SmsReceived,
     event_to_dict,
 )
-from smspva_async._diff import State, Track
+from smspva_async._state import State, Track
 from tests.journals import KINDS, Kind, Restart, any_event, events, extras_of, states
 from tests.watching import START, order, sms
 

@@ -14,7 +14,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from smspva_async import Event, Journal, JournalLocked, Lagged
-from smspva_async._diff import State, Track
+from smspva_async._state import State, Track
 from tests.journals import KINDS, Kind, events, tracks
 
 if TYPE_CHECKING:

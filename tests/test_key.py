@@ -20,7 +20,8 @@ from smspva_async import Pace, Retry, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown, SmspvaError, UnexpectedResponse
 from smspva_async.models import Period
 from smspva_async.simulator import Simulator
-from tests.loopback import Loopback, http, on_a_real_loop
+from tests.loopback import Loopback, http
+from tests.loops import on_a_real_loop
 from tests.samples import CALLS, Call, name_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from smspva_async import Pace, Period, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, InvalidKey, OutcomeUnknown
 from smspva_async.simulator import Simulator
 from tests.edge import KEY, nothing_ever
-from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, SPENDING, Call, name_of
+from tests.loops import on_asyncio
+from tests.samples import CALLS, ORDER, RENTAL, REPEATABLE, Call, every_spending_call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from tests.edge import Edge
 
 pytestmark = pytest.mark.anyio
-
-every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -228,7 +227,7 @@ async def test_cancelled_after_it_began_it_is_unsettled(
     assert warnings(caplog) == [str(error)]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@on_asyncio
 async def test_a_cancelled_task_of_asyncio_leaves_it_unsettled(
     client: SmspvaClient, edge: Edge, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -410,7 +409,7 @@ async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
     assert failed.value.known[rental.id] == rental.until
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@on_asyncio
 @every_spending_call
 async def test_a_coroutine_closed_after_sending_is_unsettled(call: Call, client: SmspvaClient, edge: Edge) -> None:
     edge.call(call, nothing_ever)

@@ -1,22 +1,18 @@
-"""The tick's plan, as a function: which lists are read in which order, and what polling may use of the pace."""
+"""The tick's plan, as a function: which lists are read, and in which order."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, strategies as st
 
-from smspva_async._diff import Track
-from smspva_async._plan import Budget, Line, plan
+from smspva_async._plan import ReadQueue, plan
+from smspva_async._state import Track
 from tests.watching import START, order
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-GAP = 1.5
-INTERVAL = 30.0
 
 
 def track(order_id: int, *, tried: float | None = 0, flag: str = "") -> Track:
@@ -27,14 +23,16 @@ def track(order_id: int, *, tried: float | None = 0, flag: str = "") -> Track:
     )
 
 
-def line_of(*tracks: Track) -> Line:
-    line = Line()
-    line.take_in({track.order.id: track for track in tracks})
-    return line
+def queue_of(*tracks: Track) -> ReadQueue:
+    queue = ReadQueue()
+    queue.take_in({track.order.id: track for track in tracks})
+    return queue
 
 
-def planned(line: Line, waits: Collection[int] = (), *, fits: int = 100, turn: int = 0, in_a_row: int = 0) -> list[int]:
-    reads = plan(line, waits, fits=fits, flagged_fit=100, turn=turn, in_a_row=in_a_row)
+def planned(
+    queue: ReadQueue, waits: Collection[int] = (), *, fits: int = 100, turn: int = 0, in_a_row: int = 0
+) -> list[int]:
+    reads = plan(queue, waits, fits=fits, flagged_fit=100, turn=turn, in_a_row=in_a_row)
     return [read.order_id for read in reads]
 
 
@@ -42,7 +40,7 @@ def planned(line: Line, waits: Collection[int] = (), *, fits: int = 100, turn: i
 
 
 def test_the_longest_unread_comes_first_and_before_it_what_was_never_read() -> None:
-    assert planned(line_of(track(1, tried=3), track(2, tried=1), track(3, tried=None), track(4, tried=2))) == [
+    assert planned(queue_of(track(1, tried=3), track(2, tried=1), track(3, tried=None), track(4, tried=2))) == [
         3,
         2,
         4,
@@ -51,38 +49,38 @@ def test_the_longest_unread_comes_first_and_before_it_what_was_never_read() -> N
 
 
 def test_risen_flags_come_before_all_others() -> None:
-    line = line_of(track(1), track(2, flag="rose"), track(3), track(4, flag="rose"))
-    assert planned(line, waits=[1]) == [2, 4, 1, 3]
+    queue = queue_of(track(1), track(2, flag="rose"), track(3), track(4, flag="rose"))
+    assert planned(queue, waits=[1]) == [2, 4, 1, 3]
 
 
 def test_every_fourth_is_one_in_turn_however_many_flags_rise() -> None:
-    line = line_of(track(1), *(track(order_id, flag="rose") for order_id in range(2, 9)))
-    assert planned(line) == [2, 3, 4, 1, 5, 6, 7, 8]
-    assert planned(line, in_a_row=3)[:2] == [1, 2]
+    queue = queue_of(track(1), *(track(order_id, flag="rose") for order_id in range(2, 9)))
+    assert planned(queue) == [2, 3, 4, 1, 5, 6, 7, 8]
+    assert planned(queue, in_a_row=3)[:2] == [1, 2]
 
 
 def test_those_waited_for_have_two_turns_of_three() -> None:
-    line = line_of(*(track(order_id) for order_id in range(1, 10)), track(10, flag="up"))
-    assert planned(line, waits=[7, 8, 9, 6]) == [6, 7, 1, 8, 9, 10, 2, 3, 4, 5]
+    queue = queue_of(*(track(order_id) for order_id in range(1, 10)), track(10, flag="up"))
+    assert planned(queue, waits=[7, 8, 9, 6]) == [6, 7, 1, 8, 9, 10, 2, 3, 4, 5]
 
 
 def test_a_failed_reading_is_repeated_in_its_turn_and_not_at_once() -> None:
     failed = Track(order(1, has_new_sms=True), START, tried_at=START, flag_rose=True, rose_at=START)
-    assert planned(line_of(failed, track(2), track(3, flag="rose")), fits=2) == [3, 2]
+    assert planned(queue_of(failed, track(2), track(3, flag="rose")), fits=2) == [3, 2]
 
 
 def test_what_changes_is_moved_and_nothing_else() -> None:
     tracks = {order_id: track(order_id, tried=order_id) for order_id in range(1, 5)}
-    line = Line()
-    line.take_in(tracks)
-    line.take_in({**tracks, 1: track(1, tried=100)})
-    assert planned(line) == [2, 3, 4, 1]
+    queue = ReadQueue()
+    queue.take_in(tracks)
+    queue.take_in({**tracks, 1: track(1, tried=100)})
+    assert planned(queue) == [2, 3, 4, 1]
     # Read again, though by a clock that was set back.
-    line.take_in({**tracks, 1: track(1, tried=100), 2: track(2, tried=-100)})
-    assert planned(line) == [3, 4, 1, 2]
-    line.take_in({3: tracks[3], 1: track(1, tried=100), 9: track(9, tried=None)})
-    assert planned(line) == [9, 3, 1]
-    assert len(line) == 3
+    queue.take_in({**tracks, 1: track(1, tried=100), 2: track(2, tried=-100)})
+    assert planned(queue) == [3, 4, 1, 2]
+    queue.take_in({3: tracks[3], 1: track(1, tried=100), 9: track(9, tried=None)})
+    assert planned(queue) == [9, 3, 1]
+    assert len(queue) == 3
 
 
 KINDS = st.sampled_from(["", "rose", "up"])
@@ -98,8 +96,8 @@ KINDS = st.sampled_from(["", "rose", "up"])
 def test_a_plan_has_each_order_once_and_no_more_than_fit(
     kinds: list[str], waits: set[int], fits: int, turn: int, in_a_row: int
 ) -> None:
-    line = line_of(*(track(order_id, flag=kind) for order_id, kind in enumerate(kinds, start=1)))
-    reads = plan(line, waits, fits=fits, flagged_fit=15, turn=turn, in_a_row=in_a_row)
+    queue = queue_of(*(track(order_id, flag=kind) for order_id, kind in enumerate(kinds, start=1)))
+    reads = plan(queue, waits, fits=fits, flagged_fit=15, turn=turn, in_a_row=in_a_row)
     ids = [read.order_id for read in reads]
     flagged = {order_id for order_id, kind in enumerate(kinds, start=1) if kind == "rose"}
     assert len(set(ids)) == len(ids)
@@ -113,56 +111,13 @@ def test_a_plan_has_each_order_once_and_no_more_than_fit(
 @given(flags=st.sets(st.integers(1, 10)), waits=st.sets(st.integers(1, 10)), fits=st.integers(1, 3))
 def test_no_order_waits_for_ever_whatever_the_flags_do(flags: set[int], waits: set[int], fits: int) -> None:
     tracks: Mapping[int, Track] = {i: track(i, flag="rose" if i in flags else "") for i in range(1, 11)}
-    line, turn, in_a_row, unread = Line(), 0, 0, set(tracks)
+    queue, turn, in_a_row, unread = ReadQueue(), 0, 0, set(tracks)
     for tick in range(1, 100):
-        line.take_in(tracks)
-        for read in plan(line, waits, fits=fits, flagged_fit=fits, turn=turn, in_a_row=in_a_row)[:fits]:
+        queue.take_in(tracks)
+        for read in plan(queue, waits, fits=fits, flagged_fit=fits, turn=turn, in_a_row=in_a_row)[:fits]:
             turn, in_a_row = (turn, in_a_row + 1) if read.flagged else (turn + 1, 0)
             unread.discard(read.order_id)
             # A flag that rises again as soon as it was read.
             flag = "rose" if read.order_id in flags else ""
             tracks = {**tracks, read.order_id: track(read.order_id, tried=tick, flag=flag)}
     assert unread == set()
-
-
-# -- the share -----------------------------------------------------------------------------------------------------
-
-
-def test_any_two_intervals_have_three_quarters_of_the_pace_at_most() -> None:
-    budget = Budget(INTERVAL)
-    now, begun = 0.0, list[float]()
-    while now < 600:
-        now = max(now + GAP, budget.read_from(now, GAP, INTERVAL, flagged=True))
-        budget.note(now)
-        begun.append(now)
-    most = max(sum(time <= other < time + 2 * INTERVAL for other in begun) for time in begun)
-    assert most == 28  # of 40; two of the share of 30 are left to the orders
-    assert begun[1] - begun[0] == GAP  # what isn't used is credit
-
-
-def test_readings_in_turn_leave_a_reserve_to_flags() -> None:
-    budget = Budget(INTERVAL)
-    for number in range(26):
-        assert budget.read_from(number * GAP, GAP, INTERVAL, flagged=False) == number * GAP
-        budget.note(number * GAP)
-    now = 26 * GAP
-    assert budget.read_from(now, GAP, INTERVAL, flagged=False) == 2 * INTERVAL
-    assert budget.read_from(now, GAP, INTERVAL, flagged=True) == now
-    assert budget.orders_from(now, GAP) == now
-
-
-@pytest.mark.parametrize(("flags_work", "period"), [(False, 4), (True, 3)])
-def test_eager_polls_take_half_of_the_share_until_a_flag_is_seen(flags_work: bool, period: float) -> None:  # noqa: FBT001
-    budget = Budget(INTERVAL)
-    budget.flags_work = flags_work
-    assert budget.period(3, GAP) == period
-    assert budget.period(INTERVAL, GAP) == INTERVAL
-
-
-def test_without_a_gap_there_is_no_limit() -> None:
-    budget = Budget(INTERVAL)
-    for _ in range(1000):
-        budget.note(0.0)
-    assert budget.period(3, 0) == 3
-    assert budget.orders_from(0.0, 0) == 0
-    assert budget.read_from(0.0, 0, 3, flagged=False) == 0

@@ -12,7 +12,7 @@ import pytest
 from smspva_async import Retry
 from smspva_async.errors import ApiError, ConnectionFailed, RateLimited, RequestTimeout, UnexpectedResponse
 from tests.edge import nothing_ever
-from tests.samples import REPEATABLE, Call, name_of
+from tests.samples import NOTHING, REPEATABLE, Call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.edge import Edge
 
 pytestmark = pytest.mark.anyio
-
-NOTHING: dict[str, Any] = {"status": 1, "data": []}
 
 
 def waits(edge: Edge) -> list[float]:

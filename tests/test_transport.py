@@ -24,7 +24,8 @@ from smspva_async import Pace, Retry, SmspvaClient
 from smspva_async.errors import ConnectionFailed, OutcomeUnknown, UnexpectedResponse
 from smspva_async.models import Period
 from tests.edge import KEY
-from tests.loopback import Loopback, Proxy, http, on_a_real_loop
+from tests.loopback import Loopback, Proxy, http
+from tests.loops import on_a_real_loop, on_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -419,11 +420,8 @@ async def lose_a_connection(get: Callable[[], Any], line: Line) -> None:
     assert second.cancelled()
 
 
-only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-
-
 @pytest.mark.anyio
-@only_asyncio
+@on_asyncio
 async def test_httpcore_does_lose_a_connection(line: Line) -> None:
     async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(), timeout=httpx.Timeout(5)) as bare:
         await lose_a_connection(lambda: bare.get("http://127.0.0.1/"), line)
@@ -434,7 +432,7 @@ async def test_httpcore_does_lose_a_connection(line: Line) -> None:
 
 
 @pytest.mark.anyio
-@only_asyncio
+@on_asyncio
 async def test_a_client_that_lost_its_connection_heals(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         await lose_a_connection(client.orders, line)
@@ -446,7 +444,7 @@ async def test_a_client_that_lost_its_connection_heals(line: Line) -> None:
 
 
 @pytest.mark.anyio
-@only_asyncio
+@on_asyncio
 async def test_all_who_wait_for_a_lost_connection_are_served(line: Line) -> None:
     got: list[object] = []
 

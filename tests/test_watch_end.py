@@ -30,7 +30,7 @@ from tests.watching import ORDERS, Account, kinds, order, polls, sms, so_far, te
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from smspva_async._diff import State
+    from smspva_async._state import State
 
 pytestmark = pytest.mark.anyio
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from smspva_async import Event
-    from smspva_async._diff import State
+    from smspva_async._state import State
     from smspva_async.simulator import FaultName
 
 pytestmark = pytest.mark.anyio

@@ -9,15 +9,16 @@ import anyio
 import pytest
 
 from smspva_async import Event, OrderState, Pace, SmspvaClient, Subscription, Watcher
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
 from tests.laws import assert_all_was_reported
+from tests.loops import on_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"]),
+    on_asyncio,
 ]
 
 

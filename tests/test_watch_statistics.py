@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from smspva_async import OrderState, Pace, SmspvaClient, Watcher, WatcherClosed
 from smspva_async._plan import plan, turns_of_all
 from smspva_async.simulator import Simulator
-from tests.test_plan import KINDS, line_of, track
+from tests.test_plan import KINDS, queue_of, track
 from tests.watching import INTERVAL, ORDERS, OUTAGE, Account, gaps, order, polls, watching
 
 pytestmark = pytest.mark.anyio
@@ -131,12 +131,12 @@ def longest_unread(sim: Simulator, ids: list[int]) -> float:
 )
 def test_after_so_many_turns_each_list_was_read(orders: list[str], waits: set[int], fits: int) -> None:
     tracks = {order_id: track(order_id, flag=flag) for order_id, flag in enumerate(orders, start=1)}
-    line = line_of(*tracks.values())
-    expected, turn, unread = turns_of_all(line.sizes(waits)), 0, set(tracks)
+    queue = queue_of(*tracks.values())
+    expected, turn, unread = turns_of_all(queue.sizes(waits)), 0, set(tracks)
     while unread:
         assert turn < expected
-        for read in plan(line, waits, fits=fits, flagged_fit=fits, turn=turn, in_a_row=0):
+        for read in plan(queue, waits, fits=fits, flagged_fit=fits, turn=turn, in_a_row=0):
             unread.discard(read.order_id)
             turn += 1
             tracks[read.order_id] = track(read.order_id, tried=turn, flag=orders[read.order_id - 1])
-        line.take_in(dict(tracks))
+        queue.take_in(dict(tracks))

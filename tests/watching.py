@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from smspva_async import Journal
-    from smspva_async._diff import State
+    from smspva_async._state import State
     from smspva_async.simulator import Simulator
 
 INTERVAL = 30.0

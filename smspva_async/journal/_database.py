@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async._diff import State
+from smspva_async._state import State
 from smspva_async.errors import JournalError, JournalLocked
 from smspva_async.events import Event, OrderRemoved, PollFailed
 from smspva_async.journal import _records

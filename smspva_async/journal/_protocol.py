@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from smspva_async._diff import State
+    from smspva_async._state import State
     from smspva_async.events import Event
 
 __all__ = ["Journal"]

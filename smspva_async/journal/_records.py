@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from attrs import evolve, field, frozen
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from smspva_async import _json
-from smspva_async._diff import MessageKey, State, Track
+from smspva_async import _serialization
+from smspva_async._state import MessageKey, State, Track
 from smspva_async.events import event_from_dict, event_to_dict
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load_event(text: str) -> Event:
 def save_state(state: State) -> str:
     """Return a state without its orders as JSON."""
     _register()
-    return json.dumps(_json.write(state, State))
+    return json.dumps(_serialization.write(state, State))
 
 
 def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[MessageRecord]) -> State:
@@ -54,9 +54,9 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
         counts.setdefault(order_id, {})[_load_key(message)] = count
     loaded: dict[bool, dict[int, Track]] = {False: {}, True: {}}
     for order_id, gone, text in tracks:
-        track = cast("Track", _json.read(json.loads(text), Track))
+        track = cast("Track", _serialization.read(json.loads(text), Track))
         loaded[bool(gone)][order_id] = evolve(track, counts=counts.get(order_id, {}))
-    state = cast("State", _json.read(json.loads(saved), State))
+    state = cast("State", _serialization.read(json.loads(saved), State))
     orders = {order_id: track.order for order_id, track in loaded[False].items()}
     return evolve(state, tracks=loaded[False], gone=loaded[True], orders=orders)
 
@@ -93,7 +93,7 @@ def changes(old: State, new: State) -> Changes:
 
 def _add(found: Changes, order_id: int, was: Track | None, track: Track, *, gone: bool) -> None:
     _register()
-    found.tracks.append((order_id, gone, json.dumps(_json.write(track, Track))))
+    found.tracks.append((order_id, gone, json.dumps(_serialization.write(track, Track))))
     known: Mapping[MessageKey, int] = {} if was is None else was.counts
     if known is track.counts:
         return
@@ -109,12 +109,12 @@ def _save_key(key: MessageKey) -> str:
 
 
 def _load_key(saved: str) -> MessageKey:
-    return cast("MessageKey", tuple(_json.read(json.loads(saved), MessageKey)))
+    return cast("MessageKey", tuple(_serialization.read(json.loads(saved), MessageKey)))
 
 
 @cache
 def _register() -> None:
-    converter = _json.converter()
+    converter = _serialization.converter()
     for kind, apart in ((State, ("tracks", "gone", "orders")), (Track, ("counts",))):
         omitted: dict[str, Any] = dict.fromkeys(apart, override(omit=True))
         converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **omitted))

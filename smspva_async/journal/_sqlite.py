@@ -17,7 +17,7 @@ from smspva_async.journal._ring import Ring, check_place
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from smspva_async._diff import State
+    from smspva_async._state import State
     from smspva_async.events import Event
 
 __all__ = ["SqliteJournal"]

@@ -14,8 +14,10 @@ from smspva_async.models import OrderState
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from smspva_async._demand import Demand
     from smspva_async._keeper import Kept
     from smspva_async._poller import Poller
+    from smspva_async._recorder import Recorder
     from smspva_async._waits import Waits
     from smspva_async.errors import SmspvaError
     from smspva_async.models import Order, Sms
@@ -26,8 +28,9 @@ __all__ = ["ActiveNumber", "activated"]
 class ActiveNumber:
     """A number that `Watcher.activated` keeps active."""
 
-    def __init__(self, poller: Poller, waits: Waits, kept: Kept, order: Order, after: int) -> None:
-        self._poller = poller
+    def __init__(self, recorder: Recorder, demand: Demand, waits: Waits, kept: Kept, order: Order, after: int) -> None:
+        self._recorder = recorder
+        self._demand = demand
         self._waits = waits
         self._kept = kept
         self._order = order
@@ -41,8 +44,8 @@ class ActiveNumber:
     @property
     def order(self) -> Order:
         """The order as last seen."""
-        known = self._poller.orders.get(self._order.id)
-        gone = self._poller.state.gone.get(self._order.id)
+        known = self._recorder.orders.get(self._order.id)
+        gone = self._recorder.state.gone.get(self._order.id)
         return known or (self._order if gone is None else gone.order)
 
     @property
@@ -86,7 +89,7 @@ class ActiveNumber:
             async with self._turn:
                 return await self._waits.first(order_id, self._after, wanted, self._refusal, passed)
 
-        with self._poller.waiting(self._poller.message_waits, order_id):
+        with self._demand.waiting_for_message(order_id):
             try:
                 return await self._waits.within(timeout, order_id, "receive the message", wait())
             except Lagged as lagged:
@@ -102,26 +105,26 @@ class ActiveNumber:
 
 @asynccontextmanager
 async def activated(
-    poller: Poller, waits: Waits, order_id: int, after: int | None, seconds: float
+    poller: Poller, recorder: Recorder, demand: Demand, waits: Waits, order_id: int, after: int | None, seconds: float
 ) -> AsyncGenerator[ActiveNumber]:
     """Have a number active; see `Watcher.activated`."""
     with ExitStack() as kept_active:
 
         async def enter() -> ActiveNumber:
-            with poller.waiting(poller.message_waits, order_id), poller.looking(order_id) as look:
-                while not look.listed or look.read_at is None:
-                    if look.listed:
+            with demand.waiting_for_message(order_id), demand.looking(order_id) as look:
+                while not look.orders_listed or look.read_at is None:
+                    if look.orders_listed:
                         waits.check(order_id)
                     await waits.change(order_id)
             # What was there when they were read is old, and so is not to be had inside.
             place = look.read_at if after is None else after
             kept = kept_active.enter_context(poller.keeping_active(order_id))
             told = kept.refusals  # to those who were here before
-            with poller.waiting(poller.state_waits, order_id):
-                while (order := poller.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
+            with demand.waiting_for_state(order_id):
+                while (order := recorder.orders.get(order_id)) is None or order.state is not OrderState.ACTIVE:
                     waits.check(order_id, lambda: kept.failure if kept.refusals > told else None)
                     await waits.change(order_id)
-            return ActiveNumber(poller, waits, kept, order, place)
+            return ActiveNumber(recorder, demand, waits, kept, order, place)
 
         number = await waits.within(seconds, order_id, "become active", enter())
         yield number

@@ -1,0 +1,317 @@
+"""The books of the calls that spend: which are open, which are over, and which orders there were before each."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import anyio.lowlevel
+from attrs import define
+
+from smspva_async import _wire
+from smspva_async._ledger_entries import Begun, Ended
+from smspva_async._reconcile import LENGTHENING, PURCHASES, Others, is_longer
+from smspva_async.errors import OutcomeUnknown
+from smspva_async.models import Order, Rental, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from smspva_async._ledger import Ledger
+    from smspva_async._ledger_entries import Contents, Outcome
+    from smspva_async._wire import Method
+
+__all__ = ["Books"]
+
+_VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
+    "done": "done",
+    "refused": "not_done",
+    "not_sent": "not_done",
+}
+
+
+@define(eq=False)
+class _Past:
+    """A call that is over, though other calls may yet be taken for it."""
+
+    call: OutcomeUnknown
+    ended: datetime
+    done: bool
+    until: datetime | None = None
+    """Calls that began later can't; None: they can as well."""
+
+    @property
+    def order_id(self) -> int | None:
+        """The order that it lengthened or restored."""
+        return int(self.call.params["id"]) if self.call.method in LENGTHENING else None
+
+
+class Books:
+    """The books of a client's calls that spend.
+
+    Args:
+        ledger: Where they are remembered when the program ends; None: nowhere.
+
+    """
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self._ledger = ledger
+        self._is_read = ledger is None
+        self._is_closed = False
+        self._unsettled: list[OutcomeUnknown] = []
+        self._under_way: dict[str, OutcomeUnknown] = {}
+        self._own: set[str] = set()
+        self._given: set[int] = set()
+        self._past: list[_Past] = []
+        # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
+        self._known: dict[int, datetime] = {}
+        # When it was asked, when it was answered, and the end that was new then.
+        self._growth: dict[int, list[tuple[datetime, datetime, datetime]]] = {}
+        self._ahead: timedelta | None = None
+        self._listed = False
+
+    # -- the ledger --------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        """Read the ledger, once more where it was read: other programs may have written to it.
+
+        Raises:
+            JournalError: It can't be used.
+
+        """
+        self._is_read = self._ledger is None
+        await self.open()
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Read the ledger, once.
+
+        Raises:
+            JournalError: It can't be used.
+
+        """
+        if self._ledger is not None and not self._is_read:
+            self._take(await self._ledger.read_aside())
+
+    async def flush(self) -> None:
+        """Write what waits for the ledger; a call that spends does so by itself."""
+        if self._ledger is not None:
+            await self._ledger.flush()
+
+    async def aclose(self) -> None:
+        """Write what waits for the ledger, also if the caller is cancelled, and end its thread.
+
+        Calls under way may end later: their outcomes are then written at once, since nothing comes that would do it.
+        """
+        self._is_closed = True
+        if self._ledger is not None:
+            with anyio.CancelScope(shield=True):
+                await self._ledger.finish()
+            self._ledger.stop()
+
+    def _take(self, contents: Contents) -> None:
+        if self._is_read:
+            return
+        self._is_read = True
+        had = {call.call: call for call in self._unsettled}
+        found = [had.get(call.call, call) for call in self._without_outcome(contents)]
+        # What the ledger doesn't tell of is kept: it was moved away, or couldn't be written.
+        kept = [call for call in self._unsettled if call.call in self._own or call.call not in contents.begun]
+        self._unsettled[:] = found + kept
+
+    def _without_outcome(self, contents: Contents) -> list[OutcomeUnknown]:
+        return [
+            self._remembered(begun, contents.ended.get(call))
+            for call, begun in contents.begun.items()
+            if call not in self._own and (call not in contents.ended or contents.ended[call].outcome == "unknown")
+        ]
+
+    def _remembered(self, begun: Begun, ended: Ended | None) -> OutcomeUnknown:
+        where = f"the ledger {str(self._ledger.path)!r}" if self._ledger is not None else ""
+        reason = f"{where} has no outcome, since the program ended before it or another one has it under way"
+        if ended is not None and ended.reason:
+            reason = f"{ended.reason} (from {where})"
+        return OutcomeUnknown(
+            _message(_wire.SPENDING[begun.method], reason),
+            method=begun.method,
+            params=begun.params,
+            started_at=begun.started_at,
+            known=begun.known,
+            listed=begun.listed,
+            call=begun.call,
+            data=None if ended is None else ended.data,
+        )
+
+    # -- what isn't settled ------------------------------------------------------------------------------------------
+
+    @property
+    def unsettled(self) -> Sequence[OutcomeUnknown]:
+        """Calls whose outcome isn't known."""
+        if self._ledger is not None and not self._is_read:
+            self._take(self._ledger.read())
+        return tuple(self._unsettled)
+
+    def settle(self, error: OutcomeUnknown) -> None:
+        """Take a call out of `unsettled`.
+
+        Raises:
+            JournalError: The ledger can't be written.
+
+        """
+        now = datetime.now(UTC)
+        mine = [call for call in self.unsettled if call.call == error.call]
+        if self._ledger is not None and (mine or self._is_open_in(self._ledger, error.call)):
+            self._ledger.settle(Ended(error.call, "settled", now))
+        for call in mine:
+            self._unsettled.remove(call)
+            if call.call in self._own:  # others are found in the ledger
+                self._past += self._past_of(call, Ended(call.call, "settled", now))
+
+    def _is_open_in(self, ledger: Ledger, call: str) -> bool:
+        return any(begun.call == call for begun in self._without_outcome(ledger.read()))
+
+    async def others(self, error: OutcomeUnknown) -> Others:
+        """Return what is known of the calls beside one, those of other programs with the same ledger included."""
+        mine = {call.call: call for call in (*self.unsettled, *self._under_way.values())}
+        given, past = set(self._given), list(self._past)
+        ended: Ended | None = None
+        if self._ledger is not None:
+            contents = await self._ledger.read_aside()
+            mine = {call.call: call for call in self._without_outcome(contents)} | mine
+            for call, end in contents.ended.items():
+                if call not in self._own and call in contents.begun:
+                    given.update(end.orders)
+                    past += self._past_of(self._remembered(contents.begun[call], None), end)
+            ended = contents.ended.get(error.call)
+        past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
+        past = [entry for entry in past if entry.call.call != error.call]
+        mine |= {entry.call.call: entry.call for entry in past if not entry.done and entry.call.method not in PURCHASES}
+        mine.pop(error.call, None)
+        return Others(
+            given,
+            tuple(mine.values()),
+            tuple(entry.call for entry in past if entry.done),
+            settled=tuple(entry.call for entry in past if not entry.done and entry.call.method in PURCHASES),
+            ahead=self._ahead,
+            outcome=None if ended is None else _VERDICTS.get(ended.outcome),
+            orders=None if ended is None or not ended.told else frozenset(ended.orders),
+        )
+
+    def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
+        """Return what a call that is over still means for others."""
+        if ended.outcome == "settled":
+            # A purchase may be listed late, whatever is thought of it.
+            return [_Past(call, ended.at, done=False, until=None if call.method in PURCHASES else ended.at)]
+        if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
+            return []
+        past = _Past(call, ended.at, done=True)
+        before = call.known.get(past.order_id or 0)
+        for asked, listed, until in self._growth.get(past.order_id or 0, ()):
+            if past.until is None and asked > ended.at and before is not None and is_longer(until, before):
+                past.until = listed
+        return [past]
+
+    # -- which orders there are --------------------------------------------------------------------------------------
+
+    def take_note(self, method: Method[Any], rows: Rows[object]) -> None:
+        """Remember which orders there are."""
+        has_new = bool(rows) and not rows.repeated and isinstance(rows[0], (Order, Rental))
+        orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
+        # A watch is told of the same orders again and again.
+        new = [order for order in orders if self._known.get(order.id) is not order.until]
+        self._known |= {order.id: order.until for order in new}
+        if method.name == _wire.ORDERS.name:
+            self._listed = not rows.skipped
+            now = datetime.now(UTC)
+            asked = now - timedelta(seconds=rows.took)
+            self._ahead = None if rows.date is None else rows.date - now
+            for order in new:
+                growth = self._growth.setdefault(order.id, [])
+                if not growth or is_longer(order.until, growth[-1][2]):
+                    growth.append((asked, now, order.until))
+            self._see_lengthened(cast("Rows[Order]", rows), asked, now)
+
+    def _see_lengthened(self, orders: Rows[Order], asked: datetime, now: datetime) -> None:
+        """Look in a new list for what calls that are over did."""
+        awaited = [past for past in self._past if past.done and past.until is None and past.ended < asked]
+        listed = {order.id: order.until for order in orders} if awaited else {}
+        for past in awaited:
+            # A list that lags shows the end of before.
+            before, until = past.call.known.get(past.order_id or 0), listed.get(past.order_id or 0)
+            if before is not None and until is not None and is_longer(until, before):
+                past.until = now
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def under_way(self, method: Method[Any], params: Mapping[str, str]) -> Generator[OutcomeUnknown]:
+        """Keep a call in the books while it is under way, as what is left of it if its outcome stays unknown."""
+        call = OutcomeUnknown(
+            "",
+            method=method.name,
+            params=dict(params),
+            started_at=datetime.now(UTC),
+            known=dict(self._known),
+            listed=self._listed,
+        )
+        self._own.add(call.call)
+        self._under_way[call.call] = call
+        try:
+            yield call
+        finally:
+            del self._under_way[call.call]
+
+    async def write_down(self, call: OutcomeUnknown) -> None:
+        """Write down that a call is about to be sent.
+
+        Raises:
+            JournalError: It can't be written, so that it must not be sent.
+
+        """
+        if self._ledger is None:
+            return
+        try:
+            await self._ledger.begin(
+                Begun(call.call, str(call.method), call.params, call.started_at, call.known, call.listed)
+            )
+            # Writing doesn't notice a cancellation, and sending would when it can't be told any more what was sent.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self.end(call, "not_sent")
+            raise
+
+    def leave_open(self, call: OutcomeUnknown, method: Method[Any], reason: str) -> None:
+        """Take note that a call's outcome isn't known."""
+        self._unsettled.append(call)
+        call.message = _message(method, reason)
+        self.end(call, "unknown", reason=reason, data=call.data)
+
+    def done(self, call: OutcomeUnknown, orders: tuple[int, ...], *, told: bool) -> None:
+        """Take note that a call was done.
+
+        Args:
+            call: Which.
+            orders: The orders that its caller is given.
+            told: Whether they are all that it made.
+
+        """
+        self._given.update(orders)
+        ended = self.end(call, "done", orders=orders, told=told)
+        self._past += self._past_of(call, ended)
+
+    def end(self, call: OutcomeUnknown, outcome: Outcome, **details: Any) -> Ended:  # noqa: ANN401 - those of `Ended`
+        """Have an outcome written."""
+        ended = Ended(call.call, outcome, datetime.now(UTC), **details)
+        if self._ledger is not None:
+            self._ledger.end(ended)
+            if self._is_closed:
+                self._ledger.flush_now()
+        return ended
+
+
+def _message(method: Method[Any], reason: str) -> str:
+    return (
+        f"outcome unknown, {method.stake}: {reason}. Don't repeat it: await client.reconcile(error) compares with the"
+        " server; it stays in client.unsettled until client.settle(error)"
+    )

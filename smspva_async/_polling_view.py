@@ -1,0 +1,60 @@
+"""A client as its watcher sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from smspva_async import _params, _wire
+from smspva_async._caller import Caller
+from smspva_async._latest import LatestOrders
+from smspva_async._policy import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from smspva_async.models import Order, Rows, Sms
+
+__all__ = ["PollingView"]
+
+
+@frozen
+class PollingView:
+    """The calls of a client that a watcher makes, with a deadline in seconds that leaves out the pace's waits.
+
+    They are its `PolledSource`.
+    """
+
+    _caller: Caller
+    account: Callable[[], str]
+    """Makes a fingerprint of the account, which takes a while."""
+    _deadline: float
+    _latest: LatestOrders = field(factory=LatestOrders, init=False)
+
+    @property
+    def gap(self) -> float:
+        """The least seconds between two requests now."""
+        return self._caller.pacer.gap
+
+    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
+        return await self._caller.call(
+            _wire.ORDERS,
+            {},
+            rank=Rank.POLLS,
+            deadline=self._deadline,
+            begun=begun,
+            again=again,
+            decode=self._latest.decode,
+        )
+
+    async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
+        params = {"id": _params.order_id(order_id)}
+        return await self._caller.call(
+            _wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
+        )
+
+    async def activate(self, order_id: int) -> None:
+        # Not a poll: somebody waits for the number.
+        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)}, deadline=self._deadline)
