@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from smspva_async import Sms, _json
+from smspva_async import Sms, _serialization
 from smspva_async.cli._words import short
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def tell_of_skipped(rows: Rows[Any]) -> None:
 
 def to_dict(model: object) -> dict[str, object]:
     """Return a model as JSON has it, named as in Python; a message with its code."""
-    fields = _json.write(model, type(model))
+    fields = _serialization.write(model, type(model))
     return {**fields, "code": model.code} if isinstance(model, Sms) else fields
 
 
