@@ -118,6 +118,11 @@ class Service:
     def reader(self) -> Reader:
         return Reader(f"{self.url}/events")
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for pages to take them."""
+        return sum(connection.transport.get_write_buffer_size() for connection in self._server.server_state.connections)
+
     def drop_connections(self) -> None:
         """Break every connection off."""
         for connection in self._server.server_state.connections:

@@ -164,16 +164,15 @@ async def snapshot(watcher: Watcher) -> tuple[int, dict[str, Any]]:
     failing = None
     if place:
         async for event in watcher.events(after=0):
-            if event.seq <= place:
-                match event:
-                    case SmsReceived():
-                        messages.append(told(event))
-                    case PollFailed(order_id=None, message=message):
-                        failing = message
-                    case PollRecovered(order_id=None):
-                        failing = None
-                    case _:
-                        pass
+            match event:
+                case SmsReceived():
+                    messages.append(told(event))
+                case PollFailed(order_id=None, message=message):
+                    failing = message
+                case PollRecovered(order_id=None):
+                    failing = None
+                case _:
+                    pass
             if event.seq >= place:
                 break
     return place, {"orders": [*map(attrs.asdict, orders.values())], "messages": [*messages], "failing": failing}
