@@ -11,7 +11,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx
@@ -21,13 +21,10 @@ from examples.web_service import service
 from smspva_async import Pace, SmspvaClient
 from smspva_async.simulator import Simulator
 from tests.loopback import on_a_real_loop
-from tests.web import Reader, served, until, watched
+from tests.web import Reader, served, streamed, until, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anyio.abc import Process
-    from starlette.applications import Starlette
 
 pytestmark = pytest.mark.anyio
 
@@ -214,27 +211,6 @@ async def test_an_id_of_an_earlier_run_is_not_taken_for_one_of_this() -> None:
 
 
 # -- the connection ------------------------------------------------------------------------------------------------
-
-
-async def streamed(app: Starlette, seconds: float, meanwhile: Callable[[], object]) -> list[tuple[float, str]]:
-    """Return what a page is sent that is open for so long, and when; without sockets, so that time may be virtual."""
-    began = anyio.current_time()
-    sent: list[tuple[float, str]] = []
-
-    async def receive() -> dict[str, Any]:
-        await anyio.sleep(seconds / 2)
-        meanwhile()
-        await anyio.sleep(seconds / 2)
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        if message.get("body"):
-            sent.append((anyio.current_time() - began, message["body"].decode()))
-
-    async with app.router.lifespan_context(app) as state:
-        scope = {"type": "http", "method": "GET", "path": "/events", "query_string": b"", "state": state}
-        await app({**scope, "headers": [(b"host", b"localhost")]}, receive, send)
-    return sent
 
 
 async def test_a_heartbeat_every_15_seconds_of_quiet() -> None:

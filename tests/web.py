@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from starlette.applications import Starlette
+
     from examples.web_service.service import Server
     from smspva_async.simulator import Simulator
 
@@ -141,3 +143,24 @@ async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) 
         server.should_exit = True
         with anyio.fail_after(20, shield=True):
             await serving
+
+
+async def streamed(app: Starlette, seconds: float, meanwhile: Callable[[], object]) -> list[tuple[float, str]]:
+    """Return what a page is sent that is open for so long, and when; without sockets, so that time may be virtual."""
+    began = anyio.current_time()
+    sent: list[tuple[float, str]] = []
+
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep(seconds / 2)
+        meanwhile()
+        await anyio.sleep(seconds / 2)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            sent.append((anyio.current_time() - began, message["body"].decode()))
+
+    async with app.router.lifespan_context(app) as state:
+        scope = {"type": "http", "method": "GET", "path": "/events", "query_string": b"", "state": state}
+        await app({**scope, "headers": [(b"host", b"localhost")]}, receive, send)
+    return sent
