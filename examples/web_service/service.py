@@ -258,7 +258,7 @@ def main() -> None:
         watch = live(SmspvaClient()) if options.live else simulated()
     except ValueError as error:
         parser.error(str(error))
-    print("Your own numbers." if options.live else "A simulated provider: no account, no network, no money.", flush=True)
+    print("Your own numbers." if options.live else "A simulated provider: no account, no money.", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; uvicorn raises it again at the end
     with suppress(KeyboardInterrupt):
         serve(watch, options.port).run()
