@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.web import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     zip(
-        ["quick start", "hundred", "events", "journal", "ledger", "simulator"],
+        ["quick start", "hundred", "events", "journal", "web", "ledger", "simulator"],
         re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
         strict=True,
     )
@@ -133,6 +135,20 @@ def test_the_events_are_printed_as_they_come(
     assert [line.split(" ", 1)[1] for line in printed[:1]] == ["Instagram INACTIVE"]
     assert any("FB Code Instagram: 671 094." in line for line in printed)
     assert any(line.startswith("polling fails for now: orders: ") for line in printed)
+
+
+def test_a_web_service_streams_the_events(simulator: Simulator) -> None:
+    order = simulator.add_order()
+    found: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(BLOCKS["web"], "README.md, web", "exec"), found)  # noqa: S102
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        sent = runner.run(streamed(found["app"], 200, lambda: simulator.deliver(order.id, "Code 671 094")))
+    events = [dict(line.split(": ", 1) for line in text.splitlines() if line) for _, text in sent]
+    assert [(event["id"], json.loads(event["data"])["type"]) for event in events] == [
+        ("1", "OrderAdded"),
+        ("2", "SmsReceived"),
+    ]
 
 
 def test_a_purchase_is_found_again(

@@ -1,0 +1,145 @@
+"""A headless Chromium, where one is installed, driven by its DevTools protocol. For asyncio, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from websockets.asyncio.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
+PATH = next(filter(None, map(shutil.which, NAMES)), None)
+"""Where it is, if it is."""
+
+
+class Tab:
+    """A page in the browser.
+
+    Attributes:
+        complaints: What its console was told of errors, the browser's own included.
+
+    """
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.complaints: list[str] = []
+        self._connection = connection
+        self._numbers = itertools.count(1)
+        self._session: dict[str, str] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+
+    async def hear(self) -> None:
+        """Take in what the browser says, until the connection is closed."""
+        async for text in self._connection:
+            message = json.loads(text)
+            match message:
+                case {"id": number, "result": result}:
+                    self._answers.pop(number).set_result(result)
+                case {"id": number, "error": error}:
+                    self._answers.pop(number).set_exception(RuntimeError(error))
+                case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": complaint}}}:
+                    self.complaints.append(complaint)
+                case {"method": "Runtime.exceptionThrown"}:
+                    self.complaints.append(text if isinstance(text, str) else text.decode())
+                case _:
+                    pass
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """Call a method of the protocol."""
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        await self._connection.send(json.dumps({"id": number, "method": method, "params": params, **self._session}))
+        return await answer
+
+    async def attach(self, time_zone: str) -> None:
+        target = await self.call("Target.createTarget", url="about:blank")
+        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        await self.call("Emulation.setTimezoneOverride", timezoneId=time_zone)
+        await self.call("Emulation.setLocaleOverride", locale="en_GB")
+        for domain in ("Runtime", "Log", "Page"):
+            await self.call(f"{domain}.enable")
+
+    async def open(self, url: str) -> None:
+        await self.call("Page.navigate", url=url)
+
+    async def ask(self, expression: str) -> Any:
+        """Return the value of an expression of JavaScript."""
+        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        """Wait until an expression of JavaScript is true."""
+        with anyio.fail_after(20):
+            while not await self.ask(expression):  # noqa: ASYNC110 - it is the page that acts
+                await anyio.sleep(0.02)
+
+    async def rows(self, table: str) -> list[list[str]]:
+        """Return the text in the cells of a table's body."""
+        rows: list[list[str]] = await self.ask(
+            f"[...document.querySelectorAll('#{table} tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
+        )
+        return rows
+
+    async def text(self, element: str) -> str:
+        """Return the text of an element."""
+        text: str = await self.ask(f"document.getElementById('{element}').innerText")
+        return text
+
+    async def spoken(self, role: str) -> list[str]:
+        """Return the names of what has a role, as assistive technology is told them."""
+        tree = await self.call("Accessibility.getFullAXTree")
+        return [
+            node["name"]["value"]
+            for node in tree["nodes"]
+            if not node["ignored"] and node.get("role", {}).get("value") == role
+        ]
+
+
+@asynccontextmanager
+async def opened(time_zone: str = "UTC") -> AsyncGenerator[Tab]:
+    """Start the browser, and give a page in it."""
+    assert PATH is not None
+    options = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0"]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")  # there is none for root
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        process = await asyncio.create_subprocess_exec(
+            PATH, *options, f"--user-data-dir={folder}", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            async with connect(await _address(process), max_size=None) as connection:
+                tab = Tab(connection)
+                async with asyncio.TaskGroup() as tasks:
+                    listening = tasks.create_task(tab.hear())
+                    await tab.attach(time_zone)
+                    yield tab
+                    await connection.close()
+                    await listening
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    told = b""
+    with anyio.fail_after(30):
+        while not (found := re.search(rb"DevTools listening on (ws://\S+)\s", told)):
+            line = await process.stderr.readline()
+            assert line, f"the browser has ended: {told.decode()}"
+            told += line
+    return found[1].decode()

@@ -1,0 +1,166 @@
+"""What the tests of the web service share: the service on a port of 127.0.0.1, and a reader of what it streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+from attrs import frozen
+
+from examples.web_service.service import serve
+from smspva_async import MemoryJournal, Pace, Retry, SmspvaClient, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from starlette.applications import Starlette
+
+    from examples.web_service.service import Server
+    from smspva_async.simulator import Simulator
+
+
+@frozen
+class Sent:
+    """A server-sent event."""
+
+    name: str
+    id: str
+    data: Any
+
+    @property
+    def seq(self) -> int:
+        """The second part of its id."""
+        return int(self.id.rpartition("-")[2])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - it is another program that acts
+            await anyio.sleep(0.005)
+
+
+class Reader:
+    """Takes in a stream as a browser does, and comes back with the id of the last whole event.
+
+    Attributes:
+        sent: The events.
+        heartbeats: How many comments there were.
+        last_id: What a browser would come back with.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        self.sent: list[Sent] = []
+        self.heartbeats = 0
+        self.last_id = ""
+        self._url = url
+
+    @property
+    def texts(self) -> list[str]:
+        """The messages that a page shows by now, oldest first."""
+        texts: list[str] = []
+        for sent in self.sent:
+            if sent.name == "snapshot":
+                texts = [message["sms"]["text"] for message in sent.data["messages"]]
+            elif sent.data["type"] == "SmsReceived":
+                texts.append(sent.data["sms"]["text"])
+        return texts
+
+    async def read(self, *, until: Callable[[Reader], bool] = lambda _: False, limit: float = 1e9) -> None:
+        """Read until that is so, or the stream ends, or after a number of bytes, wherever that cuts it."""
+        headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
+        rest = b""
+        client = httpx.AsyncClient(timeout=None)  # noqa: S113 - the stream as a whole has one
+        with anyio.fail_after(20):
+            async with client, client.stream("GET", self._url, headers=headers) as response:
+                assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+                async for data in response.aiter_bytes():
+                    *blocks, rest = (rest + data[: max(0, int(limit))]).split(b"\n\n")
+                    for block in blocks:
+                        self._take(block.decode())
+                    limit -= len(data)
+                    if until(self) or limit <= 0:
+                        return
+
+    def _take(self, block: str) -> None:
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        self.heartbeats += block.startswith(":")
+        self.last_id = fields.get("id", self.last_id)
+        if "data" in fields:
+            self.sent.append(Sent(fields["event"], fields.get("id", ""), json.loads(fields["data"])))
+
+
+@asynccontextmanager
+async def watched(simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02) -> AsyncGenerator[Watcher]:
+    """Watch a simulator, often."""
+    client = SmspvaClient("any", transport=simulator.transport(), pace=Pace(gap=0), retry=Retry(attempts=1))
+    async with client, Watcher(client, interval=interval, journal=MemoryJournal(keep)) as watcher:
+        yield watcher
+
+
+class Service:
+    """The service, being served.
+
+    Attributes:
+        url: Its address.
+
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.port: int = server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def reader(self) -> Reader:
+        return Reader(f"{self.url}/events")
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for pages to take them."""
+        return sum(connection.transport.get_write_buffer_size() for connection in self._server.server_state.connections)
+
+    def drop_connections(self) -> None:
+        """Break every connection off."""
+        for connection in self._server.server_state.connections:
+            connection.transport.abort()
+
+
+@asynccontextmanager
+async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) -> AsyncGenerator[Service]:
+    """Serve a watch over HTTP."""
+    server = serve(watch, port)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: server.started)
+        yield Service(server)
+    finally:
+        server.should_exit = True
+        with anyio.fail_after(20, shield=True):
+            await serving
+
+
+async def streamed(app: Starlette, seconds: float, meanwhile: Callable[[], object]) -> list[tuple[float, str]]:
+    """Return what a page is sent that is open for so long, and when; without sockets, so that time may be virtual."""
+    began = anyio.current_time()
+    sent: list[tuple[float, str]] = []
+
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep(seconds / 2)
+        meanwhile()
+        await anyio.sleep(seconds / 2)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            sent.append((anyio.current_time() - began, message["body"].decode()))
+
+    async with app.router.lifespan_context(app) as state:
+        scope = {"type": "http", "method": "GET", "path": "/events", "query_string": b"", "state": state}
+        await app({**scope, "headers": [(b"host", b"localhost")]}, receive, send)
+    return sent
