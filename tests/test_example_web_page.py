@@ -8,7 +8,7 @@ import pytest
 
 from smspva_async.simulator import Simulator
 from tests import chromium
-from tests.loopback import on_a_real_loop
+from tests.loops import on_a_real_loop
 from tests.web import served, watched
 
 pytestmark = [

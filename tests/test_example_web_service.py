@@ -20,7 +20,7 @@ import pytest
 from examples.web_service import service
 from smspva_async import Pace, SmspvaClient
 from smspva_async.simulator import Simulator
-from tests.loopback import on_a_real_loop
+from tests.loops import on_a_real_loop
 from tests.web import Reader, served, streamed, until, watched
 
 if TYPE_CHECKING:
