@@ -40,6 +40,9 @@ class Output(Console):
             force_terminal=terminal,
             color_system="auto" if self.is_colourful else None,
             highlight=False,
+            # What is printed may be somebody else's text.
+            markup=False,
+            emoji=False,
             width=None if terminal else _WIDE,
         )
 
