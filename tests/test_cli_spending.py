@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -245,3 +247,13 @@ def test_another_account_and_another_server_have_ledgers_of_their_own(commands: 
     with serving(Simulator(start=datetime.now(UTC)), commands.folder) as elsewhere:
         assert elsewhere.run("rent", "PL", "opt29", "--yes").code == 0
     assert len(list((commands.folder / "state" / "smspva").iterdir())) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes to read from")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
+    os.mkfifo(pipe := commands.folder / "pipe")
+    renting = commands.start("rent", "PL", "opt29", "--yes", "--api-key-file", str(pipe), SMSPVA_API_KEY="another")
+    pipe.write_text(f"{mark}{KEY}\n", encoding="utf-8")  # once, as `<(pass smspva)` does
+    out, err = renting.communicate(timeout=15)
+    assert (renting.returncode, out[:8]) == (0, "Rented: "), err
