@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from tests.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SPENDING = {"create", "create_multi", "prolong", "add_service_to_order", "delete", "restore_user"}
 
@@ -257,3 +258,36 @@ def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
     pipe.write_text(f"{mark}{KEY}\n", encoding="utf-8")  # once, as `<(pass smspva)` does
     out, err = renting.communicate(timeout=15)
     assert (renting.returncode, out[:8]) == (0, "Rented: "), err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("deed", ["rent several", "delete"])
+def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    done = commands.shell(f"{shlex.join(arguments)} --yes --json > /dev/full")
+    assert done.code == 3  # not 1, which says that nothing was done
+    *_, one, last = done.err.splitlines()
+    assert re.match(r"Rented: #\d|#40300 was deleted", one)
+    assert done.err.count("Rented: #") == (2 if deed == "rent several" else 0)
+    assert last.startswith("smspva: that was done, and can't be written to standard output: No space left")
+    assert commands.shell(f"{shlex.join(DEEDS['rent'][0])} --yes > /dev/full 2> /dev/full").code == 2
+    assert spent(commands) == [method]
+
+
+def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
+    renting = commands.start("rent", "PL", "opt29", "opt16", "--yes")
+    assert renting.stdout is not None
+    assert renting.stderr is not None
+    renting.stdout.close()
+    with renting.stderr as told:
+        assert told.read().count("Rented: #") == 2
+    assert renting.wait(15) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
+    done = commands.shell(f"rent PL opt29 {closed}")
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert commands.shell(f"rent PL opt29 --yes {closed}").code == 0
+    assert spent(commands) == ["create"]

@@ -133,7 +133,9 @@ def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> Non
     assert KEY not in done.err
 
 
-@pytest.mark.parametrize("arguments", [("watch",), ("watch", "--json"), ("orders",), ("orders", "--json"), ("demo",)])
+@pytest.mark.parametrize(
+    "arguments", [("watch",), ("watch", "--json"), ("orders",), ("orders", "--json"), ("demo",), ("orders", "--help")]
+)
 def test_a_closed_pipe_is_no_error(sim: Simulator, commands: Commands, arguments: tuple[str, ...]) -> None:
     sim.add_order()
     sim.faults.next("orders", "latency", seconds=0.3)

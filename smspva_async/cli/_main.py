@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +30,7 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _open_what_is_closed()
     # What the library warns of is an event as well, and shown as one.
     logging.getLogger("smspva_async").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
@@ -54,10 +55,20 @@ def _run() -> int:
         # Python would try again at its end to write what is left, and say so in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         told, failed = error.strerror or str(error), 1
+    except SystemExit:  # rich's or click's: whoever read the output closed the pipe
+        return 0
     else:
         return code if isinstance(code, int) else 0
-    click.echo(f"smspva: {clean(told)}", err=True)
+    with suppress(OSError):  # the exit code tells it as well
+        click.echo(f"smspva: {clean(told)}", err=True)
     return failed
+
+
+def _open_what_is_closed() -> None:
+    """Let a closed standard stream be one that leads nowhere, before a connection or the ledger takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115 - it stays
 
 
 def _told(error: SmspvaError) -> str:
@@ -116,7 +127,8 @@ Exit codes:
   0    done, or whoever read the output closed the pipe
   1    refused by the provider, or what was waited for didn't come
   2    wrong usage
-  3    it isn't known whether something that spends money was done
+  3    it isn't known, or can't be told, whether something that spends money
+       was done
   4    the network or the server failed
   130  ended by Ctrl-C or by a "no" (143: by SIGTERM)
 """,

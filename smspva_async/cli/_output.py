@@ -46,13 +46,6 @@ class Output(Console):
             width=None if terminal else _WIDE,
         )
 
-    def on_broken_pipe(self) -> None:
-        """End with 0, where rich would with 1."""
-        try:
-            super().on_broken_pipe()
-        except SystemExit:
-            raise SystemExit(0) from None
-
 
 class Printer:
     """Prints what a command found out or did.

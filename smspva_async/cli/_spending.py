@@ -5,6 +5,7 @@ Each shows what it is about to do and what that costs, asks, and keeps a ledger.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,7 +19,7 @@ from smspva_async.cli._values import COUNTRY, ORDER, SERVICE, example, period_of
 from smspva_async.cli._words import clean, days, minute, period as in_words, second, service as service_name, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from smspva_async import Rental
@@ -28,6 +29,12 @@ __all__ = ["add_service", "delete", "prolong", "rent", "restore"]
 
 class UnsettledBeforeError(click.ClickException):
     """The same was begun before, and it isn't known whether it was done."""
+
+    exit_code = 3
+
+
+class UntoldError(click.ClickException):
+    """Something was done, and whoever reads the output won't know."""
 
     exit_code = 3
 
@@ -258,14 +265,42 @@ def _named(order: Order) -> str:
 
 
 def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
-    for rental in rentals:
-        told = f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}"
-        printer.tell(to_dict(rental), told)
+    _tell(
+        printer,
+        *(
+            (
+                to_dict(rental),
+                f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}",
+            )
+            for rental in rentals
+        ),
+    )
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
-        click.echo(
-            f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it", err=True
-        )
+        _say_aside(f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it")
 
 
 def _tell_done(printer: Printer, method: str, order_id: int, told: str) -> None:
-    printer.tell({"done": method, "id": order_id}, told)
+    _tell(printer, ({"done": method, "id": order_id}, told))
+
+
+def _tell(printer: Printer, *deeds: tuple[Mapping[str, object], str]) -> None:
+    """Tell what was done: on standard error where standard output doesn't take it, as it won't be done again.
+
+    Raises:
+        UntoldError: Standard output doesn't take it, and not because its reader has read enough.
+
+    """
+    for number, (fields, told) in enumerate(deeds):
+        try:
+            printer.tell(fields, told)
+        except (OSError, SystemExit) as error:
+            _say_aside("\n".join(told for _, told in deeds[number:]))
+            if isinstance(error, OSError):
+                raise UntoldError(f"that was done, and can't be written to standard output: {error.strerror}") from None
+            raise
+
+
+def _say_aside(text: str) -> None:
+    """Print a text on standard error; where that isn't possible either, the exit code still tells that it was done."""
+    with suppress(OSError):
+        click.echo(text, err=True)
