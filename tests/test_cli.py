@@ -76,6 +76,7 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
             "in --weeks or in --months, not in both",
         ),
         (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
+        (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
         (["prolong", "forty"], "'forty' is not a valid integer"),
         (["sms", "0"], "0 is not in the range x>=1"),
         (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds"),

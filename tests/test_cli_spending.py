@@ -174,6 +174,10 @@ def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
     assert again.code == 3
     assert "nothing was sent, as that might be the second time; smspva unsettled looks into it" in again.err
     assert spent(commands) == ["create"]
+    several = commands.run("rent", "PL", "opt16", "opt29", "--yes")
+    assert several.code == 3
+    assert "create PL opt29 of " in several.err
+    assert spent(commands) == ["create"]
     assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
     found = commands.run("unsettled")
     bought = next(order for order in sim.orders if order.service == "opt29")
@@ -291,3 +295,42 @@ def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
     assert "Traceback" not in done.err
     assert commands.shell(f"rent PL opt29 --yes {closed}").code == 0
     assert spent(commands) == ["create"]
+
+
+def test_what_another_command_lost_while_it_was_asked_is_not_repeated(commands: Commands) -> None:
+    with commands.terminal("rent", "PL", "opt29", "opt16") as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        commands.simulator.faults.next("create_multi", "lost")
+        assert commands.run("rent", "PL", "opt16", "opt29", "--yes").code == 3
+        terminal.child.sendline("y")
+        assert terminal.ended() == 3
+        assert "create_multi PL opt16,opt29 of " in " ".join(terminal.screen)
+    assert spent(commands) == ["create_multi"]
+
+
+def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "hang", done=True)
+    renting = commands.start("rent", "PL", "opt29", "--yes")
+    while "create" not in spent(commands):
+        assert renting.poll() is None
+    for _ in range(50):
+        renting.send_signal(2)
+    _, told = renting.communicate(timeout=15)
+    assert (renting.returncode, "Traceback" in told) == (3, False)
+    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+
+
+def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", count=3, msg="UNKNOWN SERVICE OR COUNTRY")
+    told = "no price can be computed"
+    assert told in commands.run("prolong", "40300", "--yes").err
+    assert f"{told}: UNKNOWN SERVICE OR COUNTRY" in commands.run("rent", "PL", "opt29", "--yes").err
+    assert told in commands.run("add-service", "40300", "opt29", "--yes").err
+    assert spent(commands) == ["prolong", "create", "add_service_to_order"]
+
+
+def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    ledger.write_text(f"{ledger.read_text()}what is this\n")
+    assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)
