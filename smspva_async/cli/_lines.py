@@ -21,7 +21,7 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async.cli._words import clean, date, minute, service, short
+from smspva_async.cli._words import clean, date, local, minute, service, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,7 +77,7 @@ class Lines:
 
     def show(self, event: Event) -> None:
         """Print an event, under the date if that isn't the last line's."""
-        at = event.at.astimezone()
+        at = local(event.at)
         if at.date() != self._day:
             self._day = at.date()
             self.say(f"{at:%Y-%m-%d}", "dim")
