@@ -183,15 +183,15 @@ def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, termin
         order.service_name = HOSTILE
     poland = sim.catalogue["PL"]
     poland.offers["opt7"].name = HOSTILE
-    sim.catalogue["PL"] = evolve(poland, name=HOSTILE)
-    for times, *arguments in [
-        (2, "sms", "40301"),
-        (3, "orders"),
-        (1, "offers", "PL"),
-        (1, "countries"),
-        (1, "activate", "40301", "--wait"),
-        (1, "rent", "PL", "opt7", "--yes"),
-        (1, "delete", "40300", "--yes"),
+    sim.catalogue = {**sim.catalogue, "PL": evolve(poland, name=HOSTILE)}
+    for times, arguments in [
+        (2, ["sms", "40301"]),
+        (3, ["orders"]),
+        (1, ["offers", "PL"]),
+        (1, ["countries"]),
+        (1, ["activate", "40301", "--wait"]),
+        (1, ["rent", "PL", "opt7", "--yes"]),
+        (1, ["delete", "40300", "--yes"]),
     ]:
         if terminal:
             with commands.terminal(*arguments, width=200) as shown:

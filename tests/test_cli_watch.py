@@ -158,6 +158,7 @@ def test_on_a_terminal_the_table_keeps_itself_current(sim: Simulator, commands: 
     with commands.terminal("watch", *QUICK, width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 4)
         assert screen[0].startswith("Watching http://127.0.0.1:")
+        assert re.search(r"  last answer \d\d:\d\d:\d\d$", screen[0])
         assert columns(screen[1]) == ["id", "status", "number", "service", "expires"]
         expires = f"{inactive.until.astimezone():%Y-%m-%d %H:%M}"
         assert [columns(row) for row in screen[2:5]] == [
@@ -218,3 +219,10 @@ def test_with_no_color_there_is_no_live_table(sim: Simulator, commands: Commands
         assert not ESCAPE.search(terminal.raw)
         terminal.child.sendintr()
         assert terminal.ended() == 130
+
+
+def test_a_terminal_that_draws_nothing_gets_lines(sim: Simulator, commands: Commands) -> None:
+    sim.add_order(phone="+79096068511")
+    with commands.terminal("watch", *QUICK, TERM="dumb") as terminal:
+        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]

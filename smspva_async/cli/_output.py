@@ -45,6 +45,8 @@ class Output(Console):
             emoji=False,
             width=None if terminal else _WIDE,
         )
+        self.is_lively = self.is_colourful and not self.is_dumb_terminal
+        """Whether a picture can be drawn over the one before."""
 
 
 class Printer:

@@ -58,7 +58,7 @@ def watch(printer: Printer, account: Account, interval: float, journal: Path | N
     view: View
     if printer.as_json:
         view = _JsonView(printer)
-    elif printer.output.is_colourful:
+    elif printer.output.is_lively:
         view = LiveView(printer.output, title)
     else:
         printer.say(title)
