@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -112,6 +113,7 @@ def test_help_has_an_example(
 ) -> None:
     assert run(*arguments, monkeypatch=monkeypatch) == 0
     captured = capsys.readouterr()
+    assert ("--json" in captured.out) is (arguments[:-1] != [])
     assert f"\n  Example:\n    smspva {' '.join(arguments[:-1]) or 'demo'}" in captured.out
     assert max(map(len, captured.out.splitlines())) <= 80
 
@@ -201,6 +203,11 @@ def test_a_full_disk_is_one_line() -> None:
 
 def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -> None:
     with serving(Simulator(), tmp_path) as commands:
+        programs = commands.start("simulate", "--port", "0", "--json")
+        assert programs.stdout is not None
+        assert json.loads(programs.stdout.readline())["url"].startswith("http://127.0.0.1:")
+        programs.terminate()
+        programs.communicate(timeout=15)
         simulating = commands.start("simulate", "--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
         assert simulating.stdout is not None
         told = simulating.stdout.readline()

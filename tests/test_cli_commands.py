@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from attrs import evolve
@@ -183,7 +183,7 @@ def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, termin
         order.service_name = HOSTILE
     poland = sim.catalogue["PL"]
     poland.offers["opt7"].name = HOSTILE
-    sim.catalogue = {**sim.catalogue, "PL": evolve(poland, name=HOSTILE)}
+    cast("dict[str, object]", sim.catalogue)["PL"] = evolve(poland, name=HOSTILE)
     for times, arguments in [
         (2, ["sms", "40301"]),
         (3, ["orders"]),

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, NoReturn
 import anyio
 import click
 
-from smspva_async import ConnectionFailed, OutcomeUnknown, RequestTimeout, SmspvaError, UnexpectedResponse
+from smspva_async import (
+    ConnectionFailed,
+    OutcomeUnknown,
+    RequestTimeout,
+    SmspvaError,
+    UnexpectedResponse,
+)
 from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
 from smspva_async.cli._demo import demo
-from smspva_async.cli._lines import Lines
-from smspva_async.cli._output import Output
+from smspva_async.cli._lines import JsonLines, Lines
+from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import example
 from smspva_async.cli._words import clean
 
@@ -141,13 +147,14 @@ def _smspva(context: click.Context) -> None:
 
 
 @click.command("demo", epilog=example("smspva demo"))
-def _demo() -> None:
+@printing
+def _demo(printer: Printer) -> None:
     """Show in 15 seconds what a watch is like, without an account.
 
     Three numbers are rented from a simulated provider. They are activated, receive messages, lapse and come back, and
     the network fails once.
     """
-    anyio.run(demo, Lines(Output()))
+    anyio.run(demo, JsonLines(printer) if printer.as_json else Lines(printer.output))
 
 
 for _command in (
