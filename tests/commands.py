@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -112,6 +113,21 @@ class Commands:
             capture_output=True,
             stdin=subprocess.DEVNULL,
             env=self._environment | environment,
+            text=True,
+            timeout=PATIENCE,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def shell(self, line: str) -> Done:
+        """Run a command whose arguments and redirections a shell reads."""
+        name, _, rest = line.partition(" ")
+        done = subprocess.run(  # noqa: S602
+            f"{shlex.join(self._command(name))} {rest}",
+            check=False,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=self._environment,
+            shell=True,
             text=True,
             timeout=PATIENCE,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
         (["watch", "--api-key-file", "nowhere"], "the API key can't be read from nowhere: No such file or directory"),
         (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
         (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
-        (["watch", "--api-key-file", "two-lines"], "no usable API key"),
+        (["watch", "--api-key-file", "two-lines"], "what is in two-lines is no API key: one is a single line of ASCII"),
         (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
         (["watch", "--api-key-file", "good", "--interval", "0"], "the interval is in seconds, more than 0"),
         (["watch", "--api-key-file", "good", "--interval", "nan"], "the interval is in seconds, more than 0"),
@@ -71,8 +72,12 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
         (["offers"], "Missing argument 'COUNTRY'"),
         (["offers", "Poland"], "a country is given by its two letters"),
         (["rent", "PL", "opt 1"], "a service is given by its code"),
-        (["rent", "PL", "opt1", "--weeks", "1", "--months", "1"], "in --weeks or in --months, not in both"),
+        (
+            ["rent", "PL", "opt1", "--api-key-file", "good", "--weeks", "1", "--months", "1"],
+            "in --weeks or in --months, not in both",
+        ),
         (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
+        (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
         (["prolong", "forty"], "'forty' is not a valid integer"),
         (["sms", "0"], "0 is not in the range x>=1"),
         (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds"),
@@ -108,6 +113,7 @@ def test_help_has_an_example(
 ) -> None:
     assert run(*arguments, monkeypatch=monkeypatch) == 0
     captured = capsys.readouterr()
+    assert ("--json" in captured.out) is (arguments[:-1] != [])
     assert f"\n  Example:\n    smspva {' '.join(arguments[:-1]) or 'demo'}" in captured.out
     assert max(map(len, captured.out.splitlines())) <= 80
 
@@ -197,6 +203,11 @@ def test_a_full_disk_is_one_line() -> None:
 
 def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -> None:
     with serving(Simulator(), tmp_path) as commands:
+        programs = commands.start("simulate", "--port", "0", "--json")
+        assert programs.stdout is not None
+        assert json.loads(programs.stdout.readline())["url"].startswith("http://127.0.0.1:")
+        programs.terminate()
+        programs.communicate(timeout=15)
         simulating = commands.start("simulate", "--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
         assert simulating.stdout is not None
         told = simulating.stdout.readline()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from attrs import evolve
 from rich.cells import cell_len
 
 from smspva_async.simulator import Simulator
@@ -167,3 +169,37 @@ def test_rows_that_cannot_be_read_are_told_of(commands: Commands) -> None:
     done = commands.run("orders", "--json")
     assert (done.code, len(done.rows)) == (0, 2)
     assert done.err.startswith("smspva: a row of the answer can't be read and is left out: ")
+
+
+HOSTILE = "[taobao] a\x1b[2J\x1b]0;title\x07 [/b] [link=https://example.com]b[/link] :smile:\x9b31m\u202e"
+TOLD = r"[taobao] a\x1b[2J\x1b]0;title\x07 [/b] [link=https://example.com]b[/link] :smile:\x9b31m"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, terminal: bool) -> None:
+    sim = commands.simulator
+    sim.deliver(40301, HOSTILE, sender=HOSTILE)
+    for order in sim.orders:
+        order.service_name = HOSTILE
+    poland = sim.catalogue["PL"]
+    poland.offers["opt7"].name = HOSTILE
+    cast("dict[str, object]", sim.catalogue)["PL"] = evolve(poland, name=HOSTILE)
+    for times, arguments in [
+        (2, ["sms", "40301"]),
+        (3, ["orders"]),
+        (1, ["offers", "PL"]),
+        (1, ["countries"]),
+        (1, ["activate", "40301", "--wait"]),
+        (1, ["rent", "PL", "opt7", "--yes"]),
+        (1, ["delete", "40300", "--yes"]),
+    ]:
+        if terminal:
+            with commands.terminal(*arguments, width=200) as shown:
+                code, printed = shown.ended(), shown.raw
+        else:
+            done = commands.run(*arguments)
+            code, printed = done.code, done.out + done.err
+        assert code == 0, printed
+        assert printed.count(TOLD) == times
+        assert not {"\x07", "\x9b", "\u202e"} & set(printed)
+        assert not re.search(r"\x1b(?!\[[0-9;?]*[A-Za-z])|\x1b\[2J", printed)

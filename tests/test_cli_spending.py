@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +19,6 @@ from tests.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SPENDING = {"create", "create_multi", "prolong", "add_service_to_order", "delete", "restore_user"}
 
@@ -171,6 +174,10 @@ def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
     assert again.code == 3
     assert "nothing was sent, as that might be the second time; smspva unsettled looks into it" in again.err
     assert spent(commands) == ["create"]
+    several = commands.run("rent", "PL", "opt16", "opt29", "--yes")
+    assert several.code == 3
+    assert "create PL opt29 of " in several.err
+    assert spent(commands) == ["create"]
     assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
     found = commands.run("unsettled")
     bought = next(order for order in sim.orders if order.service == "opt29")
@@ -245,3 +252,85 @@ def test_another_account_and_another_server_have_ledgers_of_their_own(commands: 
     with serving(Simulator(start=datetime.now(UTC)), commands.folder) as elsewhere:
         assert elsewhere.run("rent", "PL", "opt29", "--yes").code == 0
     assert len(list((commands.folder / "state" / "smspva").iterdir())) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes to read from")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
+    os.mkfifo(pipe := commands.folder / "pipe")
+    renting = commands.start("rent", "PL", "opt29", "--yes", "--api-key-file", str(pipe), SMSPVA_API_KEY="another")
+    pipe.write_text(f"{mark}{KEY}\n", encoding="utf-8")  # once, as `<(pass smspva)` does
+    out, err = renting.communicate(timeout=15)
+    assert (renting.returncode, out[:8]) == (0, "Rented: "), err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("deed", ["rent several", "delete"])
+def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    done = commands.shell(f"{shlex.join(arguments)} --yes --json > /dev/full")
+    assert done.code == 3  # not 1, which says that nothing was done
+    *_, one, last = done.err.splitlines()
+    assert re.match(r"Rented: #\d|#40300 was deleted", one)
+    assert done.err.count("Rented: #") == (2 if deed == "rent several" else 0)
+    assert last.startswith("smspva: that was done, and can't be written to standard output: No space left")
+    assert commands.shell(f"{shlex.join(DEEDS['rent'][0])} --yes > /dev/full 2> /dev/full").code == 2
+    assert spent(commands) == [method]
+
+
+def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
+    renting = commands.start("rent", "PL", "opt29", "opt16", "--yes")
+    assert renting.stdout is not None
+    assert renting.stderr is not None
+    renting.stdout.close()
+    with renting.stderr as told:
+        assert told.read().count("Rented: #") == 2
+    assert renting.wait(15) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
+    done = commands.shell(f"rent PL opt29 {closed}")
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert commands.shell(f"rent PL opt29 --yes {closed}").code == 0
+    assert spent(commands) == ["create"]
+
+
+def test_what_another_command_lost_while_it_was_asked_is_not_repeated(commands: Commands) -> None:
+    with commands.terminal("rent", "PL", "opt29", "opt16") as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        commands.simulator.faults.next("create_multi", "lost")
+        assert commands.run("rent", "PL", "opt16", "opt29", "--yes").code == 3
+        terminal.child.sendline("y")
+        assert terminal.ended() == 3
+        assert "create_multi PL opt16,opt29 of " in " ".join(terminal.screen)
+    assert spent(commands) == ["create_multi"]
+
+
+def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "hang", done=True)
+    renting = commands.start("rent", "PL", "opt29", "--yes")
+    while "create" not in spent(commands):
+        assert renting.poll() is None
+    for _ in range(50):
+        renting.send_signal(2)
+    _, told = renting.communicate(timeout=15)
+    assert (renting.returncode, "Traceback" in told) == (3, False)
+    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+
+
+def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", count=3, msg="UNKNOWN SERVICE OR COUNTRY")
+    told = "no price can be computed"
+    assert told in commands.run("prolong", "40300", "--yes").err
+    assert f"{told}: UNKNOWN SERVICE OR COUNTRY" in commands.run("rent", "PL", "opt29", "--yes").err
+    assert told in commands.run("add-service", "40300", "opt29", "--yes").err
+    assert spent(commands) == ["prolong", "create", "add_service_to_order"]
+
+
+def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    ledger.write_text(f"{ledger.read_text()}what is this\n")
+    assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)

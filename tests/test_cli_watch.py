@@ -133,7 +133,9 @@ def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> Non
     assert KEY not in done.err
 
 
-@pytest.mark.parametrize("arguments", [("watch",), ("watch", "--json"), ("orders",), ("orders", "--json"), ("demo",)])
+@pytest.mark.parametrize(
+    "arguments", [("watch",), ("watch", "--json"), ("orders",), ("orders", "--json"), ("demo",), ("orders", "--help")]
+)
 def test_a_closed_pipe_is_no_error(sim: Simulator, commands: Commands, arguments: tuple[str, ...]) -> None:
     sim.add_order()
     sim.faults.next("orders", "latency", seconds=0.3)
@@ -156,6 +158,7 @@ def test_on_a_terminal_the_table_keeps_itself_current(sim: Simulator, commands: 
     with commands.terminal("watch", *QUICK, width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 4)
         assert screen[0].startswith("Watching http://127.0.0.1:")
+        assert re.search(r"  last answer \d\d:\d\d:\d\d$", screen[0])
         assert columns(screen[1]) == ["id", "status", "number", "service", "expires"]
         expires = f"{inactive.until.astimezone():%Y-%m-%d %H:%M}"
         assert [columns(row) for row in screen[2:5]] == [
@@ -216,3 +219,10 @@ def test_with_no_color_there_is_no_live_table(sim: Simulator, commands: Commands
         assert not ESCAPE.search(terminal.raw)
         terminal.child.sendintr()
         assert terminal.ended() == 130
+
+
+def test_a_terminal_that_draws_nothing_gets_lines(sim: Simulator, commands: Commands) -> None:
+    sim.add_order(phone="+79096068511")
+    with commands.terminal("watch", *QUICK, TERM="dumb") as terminal:
+        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]

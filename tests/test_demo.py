@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ import anyio
 import pytest
 from rich.cells import cell_len
 
-from smspva_async import SmspvaClient, Watcher
+from smspva_async import SmspvaClient, SmsReceived, Watcher, event_from_dict
 from smspva_async.cli._demo import demo
-from smspva_async.cli._lines import Lines
+from smspva_async.cli._lines import JsonLines, Lines
+from smspva_async.cli._output import Printer
 from smspva_async.cli._watch import LineView, follow
 from smspva_async.simulator import Simulator
 from tests.commands import KEY
@@ -66,6 +68,12 @@ def test_the_demo_tells_its_whole_story() -> None:
     assert row[1] == f"{len(codes)}, with the codes {', '.join(codes)}"
     (row,) = [row for row in told_again if row[0] == "outage"]
     assert row[1].startswith("of 3 s, survived")
+
+
+def test_for_programs_the_demo_is_its_events(capsys: pytest.CaptureFixture[str]) -> None:
+    in_virtual_time(demo(JsonLines(Printer(as_json=True))))
+    events = [event_from_dict(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    assert [event.sms.code for event in events if isinstance(event, SmsReceived)][-1] == "86420"
 
 
 def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -178,3 +179,14 @@ def test_a_new_day_is_said_once() -> None:
     for base in (BASE, tomorrow, tomorrow):
         lines.show(PollRecovered(1.0, **base))
     assert [line for line in printed(shown) if "polling" not in line] == [f"{tomorrow['at'].astimezone():%Y-%m-%d}"]
+
+
+def test_the_last_moments_of_the_calendar_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        shown = line(OrderAdded(evolve(ORDER, until=datetime.max.replace(tzinfo=UTC)), **BASE))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown.endswith("until 9999-12-31")

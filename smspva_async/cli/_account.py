@@ -31,7 +31,7 @@ _PRIVATE = 0o700
 class Account:
     """An account at a server."""
 
-    api_key_file: Path | None
+    key: Secret
     base_url: str
     gap: float
     """Seconds between two requests."""
@@ -39,7 +39,7 @@ class Account:
     def client(self, *, ledger: Path | None = None) -> SmspvaClient:
         """Return a client of the account."""
         try:
-            return SmspvaClient(self._key(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
+            return SmspvaClient(self.key.reveal(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
@@ -57,21 +57,7 @@ class Account:
             raise click.UsageError(
                 f"the folder {folder} for the ledger can't be made ({error.strerror}); nothing was sent, give --ledger"
             ) from None
-        return folder / f"ledger-{Secret(self._key()).fingerprint()[:8]}{place}.jsonl"
-
-    def _key(self) -> str:
-        """Return the key. The library takes care of what can't be one."""
-        if self.api_key_file is None:
-            key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
-        else:
-            try:
-                key, place = self.api_key_file.read_text(encoding="utf-8"), str(self.api_key_file)
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is no text"
-                raise click.UsageError(f"the API key can't be read from {self.api_key_file}: {reason}") from None
-        if not key.strip():
-            raise click.UsageError(f"there is no API key in {place}")
-        return key.strip()
+        return folder / f"ledger-{self.key.fingerprint()[:8]}{place}.jsonl"
 
 
 def with_account(command: Callable[..., R]) -> Callable[..., R]:
@@ -97,6 +83,24 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
     )
     @wraps(command)
     def of_account(*args: Any, api_key_file: Path | None, base_url: str, gap: float, **options: Any) -> R:  # noqa: ANN401
-        return command(Account(api_key_file, base_url, gap), *args, **options)
+        return command(Account(_key(api_key_file), base_url, gap), *args, **options)
 
     return of_account
+
+
+def _key(file: Path | None) -> Secret:
+    """Return the key. Once, as a pipe such as ``<(pass smspva)`` gives it once."""
+    if file is None:
+        key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
+    else:
+        try:
+            key, place = file.read_text(encoding="utf-8-sig"), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise click.UsageError(f"the API key can't be read from {file}: {reason}") from None
+    key = key.strip()
+    if not key:
+        raise click.UsageError(f"there is no API key in {place}")
+    if not (key.isascii() and key.isprintable()):
+        raise click.UsageError(f"what is in {place} is no API key: one is a single line of ASCII")
+    return Secret(key)

@@ -26,13 +26,14 @@ def ask(deed: str, *facts: str, yes: bool) -> None:
     """Show on standard error what is about to be done, and return if it may be.
 
     Raises:
-        click.UsageError: There is nobody to ask.
+        click.UsageError: It can't be shown, or there is nobody to ask.
         click.Abort: The answer is no.
 
     """
-    click.echo(deed, err=True)
-    for fact in facts:
-        click.echo(f"  {fact}", err=True)
+    try:
+        click.echo("\n  ".join([deed, *facts]), err=True)
+    except OSError as error:
+        raise click.UsageError(f"nothing was sent: it can't be shown what would be done ({error.strerror})") from None
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import logging
+import signal
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,11 +14,13 @@ import click
 from attrs import frozen
 
 from smspva_async.cli._account import Account, with_account
+from smspva_async.cli._words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from types import FrameType
 
-    from smspva_async import SmspvaClient
+    from smspva_async import OutcomeUnknown, SmspvaClient
 
 __all__ = ["Books", "with_books"]
 
@@ -28,21 +32,28 @@ class Books:
     """An account and its ledger."""
 
     account: Account
-    ledger: Path | None
-    """None: the account's own in the user's state folder."""
+    ledger: Path
+
+    def unsettled(self) -> Sequence[OutcomeUnknown]:
+        """Return what the ledger has open now, by whichever program."""
+        return self._client().unsettled
+
+    def _client(self) -> SmspvaClient:
+        return self.account.client(ledger=self.ledger)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[SmspvaClient]:
         """Open a client with the ledger. Where Ctrl-C leaves a call without an outcome, `OutcomeUnknown` is raised."""
-        async with self.account.client(ledger=self.ledger or self.account.ledger()) as client:
-            before = {error.call for error in client.unsettled}
-            try:
-                yield client
-            except anyio.get_cancelled_exc_class():
-                for error in client.unsettled:
-                    if error.call not in before:
-                        raise error from None
-                raise
+        with _warnings_told(), _ctrl_c_once():
+            async with self._client() as client:
+                before = {error.call for error in client.unsettled}
+                try:
+                    yield client
+                except anyio.get_cancelled_exc_class():
+                    for error in client.unsettled:
+                        if error.call not in before:
+                            raise error from None
+                    raise
 
 
 def with_books(command: Callable[..., R]) -> Callable[..., R]:
@@ -57,6 +68,45 @@ def with_books(command: Callable[..., R]) -> Callable[..., R]:
     @with_account
     @wraps(command)
     def of_account(account: Account, *args: Any, ledger: Path | None, **options: Any) -> R:  # noqa: ANN401 - click's
-        return command(Books(account, ledger), *args, **options)
+        return command(Books(account, ledger or account.ledger()), *args, **options)
 
     return of_account
+
+
+class _Warnings(logging.Handler):
+    """Tells on standard error what the library warns of: a damaged ledger, rentals that an answer lacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it, unless it is told in other words: rows that can't be read, a call without an outcome."""
+        message = record.getMessage()
+        if record.module in {"_ledger", "_spending"} and not message.startswith("outcome unknown"):
+            with suppress(OSError):
+                click.echo(f"smspva: {clean(message)}", err=True)
+
+
+@contextmanager
+def _warnings_told() -> Generator[None]:
+    log, handler = logging.getLogger("smspva_async"), _Warnings(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+@contextmanager
+def _ctrl_c_once() -> Generator[None]:
+    """Have only the first Ctrl-C end a command: with the second Python would end before it is told what was sent."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is first:
+            signal.signal(signal.SIGINT, before)

@@ -20,15 +20,18 @@ from smspva_async import (
     Sms,
     SmsReceived,
     StateChanged,
+    event_to_dict,
 )
-from smspva_async.cli._words import clean, date, minute, service, short
+from smspva_async.cli._words import clean, date, local, minute, service, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
-__all__ = ["Lines"]
+    from smspva_async.cli._output import Printer
+
+__all__ = ["JsonLines", "Lines"]
 
 _TIME = len("19:04:12  ")
 _TAG = len("0 -> -1")
@@ -77,7 +80,7 @@ class Lines:
 
     def show(self, event: Event) -> None:
         """Print an event, under the date if that isn't the last line's."""
-        at = event.at.astimezone()
+        at = local(event.at)
         if at.date() != self._day:
             self._day = at.date()
             self.say(f"{at:%Y-%m-%d}", "dim")
@@ -119,6 +122,21 @@ class Lines:
 
     def _print_line(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
+
+
+class JsonLines(Lines):
+    """A JSON object for each event, in the form of `event_to_dict`, and nothing between them."""
+
+    def __init__(self, printer: Printer) -> None:
+        super().__init__(printer.output)
+        self._printer = printer
+
+    def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
+        """Leave it out."""
+
+    def show(self, event: Event) -> None:
+        """Print an event."""
+        self._printer.json_line(event_to_dict(event))
 
 
 def _told(event: Event) -> tuple[Text, Text]:

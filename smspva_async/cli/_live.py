@@ -13,7 +13,7 @@ from rich.text import Text
 from smspva_async import Order, OrderAdded, OrderState
 from smspva_async.cli import _tables
 from smspva_async.cli._lines import Lines
-from smspva_async.cli._words import status
+from smspva_async.cli._words import local, status
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -80,8 +80,11 @@ class LiveView:
 
     def _head(self) -> Text:
         seen = self._watcher.last_success
-        told = "no answer yet" if seen is None else f"last answer {seen.astimezone():%H:%M:%S}"
-        return Text(f"{self._title}  {told}", "bold", no_wrap=True, overflow="ellipsis")
+        told = "no answer yet" if seen is None else f"last answer {local(seen):%H:%M:%S}"
+        head = Text(self._title, "bold", no_wrap=True, overflow="ellipsis")
+        # How old the picture is has to be seen before the address is.
+        head.truncate(max(self._console.width - len(told) - 2, 0), overflow="ellipsis")
+        return head.append(f"  {told}")
 
     def _most_telling(self, orders: Sequence[Order], count: int) -> list[Order]:
         """Return those that something happened to last, then those that can receive messages, in their order."""

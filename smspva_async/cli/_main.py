@@ -6,18 +6,24 @@ import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import click
 
-from smspva_async import ConnectionFailed, OutcomeUnknown, RequestTimeout, SmspvaError, UnexpectedResponse
+from smspva_async import (
+    ConnectionFailed,
+    OutcomeUnknown,
+    RequestTimeout,
+    SmspvaError,
+    UnexpectedResponse,
+)
 from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
 from smspva_async.cli._demo import demo
-from smspva_async.cli._lines import Lines
-from smspva_async.cli._output import Output
+from smspva_async.cli._lines import JsonLines, Lines
+from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import example
 from smspva_async.cli._words import clean
 
@@ -30,6 +36,7 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _open_what_is_closed()
     # What the library warns of is an event as well, and shown as one.
     logging.getLogger("smspva_async").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
@@ -54,10 +61,20 @@ def _run() -> int:
         # Python would try again at its end to write what is left, and say so in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         told, failed = error.strerror or str(error), 1
+    except SystemExit:  # rich's or click's: whoever read the output closed the pipe
+        return 0
     else:
         return code if isinstance(code, int) else 0
-    click.echo(f"smspva: {clean(told)}", err=True)
+    with suppress(OSError):  # the exit code tells it as well
+        click.echo(f"smspva: {clean(told)}", err=True)
     return failed
+
+
+def _open_what_is_closed() -> None:
+    """Let a closed standard stream be one that leads nowhere, before a connection or the ledger takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115 - it stays
 
 
 def _told(error: SmspvaError) -> str:
@@ -116,7 +133,8 @@ Exit codes:
   0    done, or whoever read the output closed the pipe
   1    refused by the provider, or what was waited for didn't come
   2    wrong usage
-  3    it isn't known whether something that spends money was done
+  3    it isn't known, or can't be told, whether something that spends money
+       was done
   4    the network or the server failed
   130  ended by Ctrl-C or by a "no" (143: by SIGTERM)
 """,
@@ -129,13 +147,14 @@ def _smspva(context: click.Context) -> None:
 
 
 @click.command("demo", epilog=example("smspva demo"))
-def _demo() -> None:
+@printing
+def _demo(printer: Printer) -> None:
     """Show in 15 seconds what a watch is like, without an account.
 
     Three numbers are rented from a simulated provider. They are activated, receive messages, lapse and come back, and
     the network fails once.
     """
-    anyio.run(demo, Lines(Output()))
+    anyio.run(demo, JsonLines(printer) if printer.as_json else Lines(printer.output))
 
 
 for _command in (

@@ -40,15 +40,13 @@ class Output(Console):
             force_terminal=terminal,
             color_system="auto" if self.is_colourful else None,
             highlight=False,
+            # What is printed may be somebody else's text.
+            markup=False,
+            emoji=False,
             width=None if terminal else _WIDE,
         )
-
-    def on_broken_pipe(self) -> None:
-        """End with 0, where rich would with 1."""
-        try:
-            super().on_broken_pipe()
-        except SystemExit:
-            raise SystemExit(0) from None
+        self.is_lively = self.is_colourful and not self.is_dumb_terminal
+        """Whether a picture can be drawn over the one before."""
 
 
 class Printer:

@@ -10,7 +10,7 @@ from random import Random
 import anyio
 import click
 
-from smspva_async.cli._output import Output
+from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import SECONDS, example
 from smspva_async.simulator import Simulator
 
@@ -43,7 +43,8 @@ _ACTIVE = (600.0, 1800.0)
 )
 @click.option("--dialect", type=click.Choice(["page", "live"]), default="page", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="What is left to chance is drawn from it.")
-def simulate(port: int, orders: int, queue: float, messages: float, dialect: str, seed: int) -> None:
+@printing
+def simulate(printer: Printer, port: int, orders: int, queue: float, messages: float, dialect: str, seed: int) -> None:
     """Serve a simulated provider on this machine.
 
     For trying commands and programs without an account. It takes any key. Active numbers receive messages with codes
@@ -58,10 +59,10 @@ def simulate(port: int, orders: int, queue: float, messages: float, dialect: str
     )
     for number in range(orders):
         simulator.add_order(_COUNTRIES[number % len(_COUNTRIES)], ["opt16", "opt20", "opt29"][number % 3])
-    anyio.run(_serve, simulator, port, messages, Random(seed))  # noqa: S311 - not cryptography
+    anyio.run(_serve, printer, simulator, port, messages, Random(seed))  # noqa: S311 - not cryptography
 
 
-async def _serve(simulator: Simulator, port: int, pause: float, chance: Random) -> None:
+async def _serve(printer: Printer, simulator: Simulator, port: int, pause: float, chance: Random) -> None:
     """Serve until a signal ends it."""
     try:
         import uvicorn  # noqa: PLC0415 - of an extra of its own
@@ -73,7 +74,7 @@ async def _serve(simulator: Simulator, port: int, pause: float, chance: Random) 
         raise click.UsageError(f"port {port} can't be had ({error.strerror}); --port 0 takes a free one") from None
     with listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/rent.php"
-        Output().print(f"The simulated provider answers at {url}, to any key. Ctrl-C ends it.", soft_wrap=True)
+        printer.tell({"url": url}, f"The simulated provider answers at {url}, to any key. Ctrl-C ends it.")
         config = uvicorn.Config(simulator, log_level=logging.ERROR, timeout_graceful_shutdown=_GRACE)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_deliver, simulator, pause, chance)

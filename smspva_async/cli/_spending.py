@@ -5,29 +5,39 @@ Each shows what it is about to do and what that costs, asks, and keeps a ledger.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
-from smspva_async import Order, Period, Rows, SmspvaClient
+from smspva_async import ApiError, InvalidKey, Order, Period, Rows, SmspvaClient
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, with_books
 from smspva_async.cli._output import Printer, printing, tell_of_skipped, to_dict
-from smspva_async.cli._values import COUNTRY, ORDER, SERVICE, example, period_of, period_options
+from smspva_async.cli._values import COUNTRY, ORDER, PROVIDER, SERVICE, example, period_of, period_options
 from smspva_async.cli._words import clean, days, minute, period as in_words, second, service as service_name, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
-    from smspva_async import Rental
+    from smspva_async import OutcomeUnknown, Rental
 
 __all__ = ["add_service", "delete", "prolong", "rent", "restore"]
+
+_RENTING = {"create", "create_multi"}
+_ABOUT = ("id", "country", "service", "services")
 
 
 class UnsettledBeforeError(click.ClickException):
     """The same was begun before, and it isn't known whether it was done."""
+
+    exit_code = 3
+
+
+class UntoldError(click.ClickException):
+    """Something was done, and whoever reads the output won't know."""
 
     exit_code = 3
 
@@ -38,7 +48,12 @@ class UnsettledBeforeError(click.ClickException):
 @click.argument("country", type=COUNTRY)
 @click.argument("services", type=SERVICE, nargs=-1, required=True)
 @period_options
-@click.option("--provider", metavar="NAME", help="One of the providers behind the offer, where the server names them.")
+@click.option(
+    "--provider",
+    type=PROVIDER,
+    metavar="NAME",
+    help="One of the providers behind the offer, where the server names them.",
+)
 @yes_option
 @with_books
 @printing
@@ -62,14 +77,14 @@ def rent(
 
     async def run() -> None:
         async with books.client() as client:
-            if len(services) == 1:
-                refuse_to_repeat(client, "create", country=country, service=services[0])
-            else:
-                refuse_to_repeat(client, "create_multi", country=country, services=",".join(services))
+            method = "create" if len(services) == 1 else "create_multi"
+            about = {"country": country, "service": ",".join(services)}
+            refuse_to_repeat(books, method, about)
             tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
             prices = await _prices(client, country, services, period)
             told = f"Rent a number in {country} for {', '.join(services)}, {in_words(period)} ({days(period.days)})"
             ask(told, *prices, yes=yes)
+            refuse_to_repeat(books, method, about)
             if len(services) == 1:
                 rented = Rows([await client.rent(country, services[0], period, provider=provider)])
             else:
@@ -98,7 +113,7 @@ def add_service(
 
     async def run() -> None:
         async with books.client() as client:
-            refuse_to_repeat(client, "add_service_to_order", id=str(order_id), service=service)
+            refuse_to_repeat(books, "add_service_to_order", {"id": str(order_id), "service": service})
             order = await _order(client, order_id)
             if order is None:
                 raise click.UsageError(f"order {order_id} isn't listed, so its number isn't known; nothing was sent")
@@ -110,6 +125,7 @@ def add_service(
             else:
                 told = estimate(price, rent_days)
             ask(f"Add {service} to {_named(order)}", told, yes=yes)
+            refuse_to_repeat(books, "add_service_to_order", {"id": str(order_id), "service": service})
             rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
             if rental is None:
                 _tell_done(printer, "add_service_to_order", order_id, f"{service} was added to #{order_id}.")
@@ -135,7 +151,7 @@ def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, mo
 
     async def run() -> None:
         async with books.client() as client:
-            refuse_to_repeat(client, "prolong", id=str(order_id))
+            refuse_to_repeat(books, "prolong", {"id": str(order_id)})
             order = await _order(client, order_id)
             price = None if order is None else await _price_day(client, order.country, order.service, period)
             facts = [
@@ -147,6 +163,7 @@ def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, mo
                 facts.append("the provider says that it can't be prolonged now")
             told = f"order {order_id}, which isn't listed" if order is None else _named(order)
             ask(f"Prolong {told} by {in_words(period)} ({days(period.days)})", *facts, yes=yes)
+            refuse_to_repeat(books, "prolong", {"id": str(order_id)})
             await client.prolong(order_id, period)
             _tell_done(printer, "prolong", order_id, f"#{order_id} was prolonged by {in_words(period)}.")
 
@@ -166,7 +183,7 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
 
     async def run() -> None:
         async with books.client() as client:
-            refuse_to_repeat(client, "restore_user", id=str(order_id))
+            refuse_to_repeat(books, "restore_user", {"id": str(order_id)})
             await client.orders()  # so that a new order can be told from the old ones
             quote = await client.restore_quote(order_id)
             what = clean(quote.service_name or quote.service)
@@ -175,6 +192,7 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
                 f"${quote.price:.2f}: {days(quote.overdue_days)} overdue, {days(quote.prolong_days)} prepaid",
                 yes=yes,
             )
+            refuse_to_repeat(books, "restore_user", {"id": str(order_id)})
             new = await client.restore(order_id)
             told = "" if new in (None, order_id) else f"; its id is {new} now"
             _tell_done(printer, "restore_user", new or order_id, f"#{order_id} was restored{told}.")
@@ -195,24 +213,38 @@ def delete(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
 
     async def run() -> None:
         async with books.client() as client:
-            refuse_to_repeat(client, "delete", id=str(order_id))
+            refuse_to_repeat(books, "delete", {"id": str(order_id)})
             order = await _order(client, order_id)
             told = f"order {order_id}, which isn't listed" if order is None else _named(order)
             ask(f"Delete {told}", "it can't be undone; no refund once a message was received", yes=yes)
+            refuse_to_repeat(books, "delete", {"id": str(order_id)})
             await client.delete(order_id)
             _tell_done(printer, "delete", order_id, f"#{order_id} was deleted.")
 
     anyio.run(run)
 
 
-def refuse_to_repeat(client: SmspvaClient, method: str, **about: str) -> None:
-    """Raise if the ledger has the same call without an outcome: to repeat it might pay twice."""
-    for error in client.unsettled:
-        if error.method == method and about.items() <= error.params.items():
+def refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> None:
+    """Raise if the ledger has the same call without an outcome: to repeat it might pay twice.
+
+    It is asked for twice: before there is a question, and after the answer, which may take its time.
+    """
+    for error in books.unsettled():
+        if _is_same(error, method, about):
+            before = " ".join(error.params[name] for name in _ABOUT if name in error.params)
             raise UnsettledBeforeError(
-                f"{method} {' '.join(about.values())} of {second(error.started_at)} has no known outcome: nothing was"
-                " sent, as that might be the second time; smspva unsettled looks into it"
+                f"{error.method} {before} of {second(error.started_at)} has no known outcome: nothing was sent, as that"
+                " might be the second time; smspva unsettled looks into it"
             )
+
+
+def _is_same(error: OutcomeUnknown, method: str, about: Mapping[str, str]) -> bool:
+    if {error.method, method} <= _RENTING:  # one of several services would be paid twice as well
+        services = error.params.get("services", error.params.get("service", "")).split(",")
+        return error.params.get("country") == about["country"] and not set(about["service"].split(",")).isdisjoint(
+            services
+        )
+    return error.method == method and about.items() <= error.params.items()
 
 
 def estimate(price_day: Decimal, count: int) -> str:
@@ -222,7 +254,12 @@ def estimate(price_day: Decimal, count: int) -> str:
 
 async def _prices(client: SmspvaClient, country: str, services: Iterable[str], period: Period) -> list[str]:
     """Return a line for each service, and one for all."""
-    offers = {offer.service: offer for offer in await client.offers(country, period)}
+    try:
+        offers = {offer.service: offer for offer in await client.offers(country, period)}
+    except InvalidKey:
+        raise
+    except ApiError as error:
+        return [f"no price can be computed: {clean(error.msg)}"]
     lines: list[str] = []
     for service in services:
         offer = offers.get(service)
@@ -242,7 +279,9 @@ async def _price_day(client: SmspvaClient, country: str, service: str, period: P
     """Return an offer's price; None where there is none, or no country to look in."""
     try:
         offers = await client.offers(country, period)
-    except ValueError:  # some servers leave an order's country out
+    except InvalidKey:
+        raise
+    except (ApiError, ValueError):  # the country offers nothing, or the server leaves an order's country out
         return None
     return next((offer.price_day for offer in offers if offer.service == service), None)
 
@@ -258,14 +297,42 @@ def _named(order: Order) -> str:
 
 
 def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
-    for rental in rentals:
-        told = f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}"
-        printer.tell(to_dict(rental), told)
+    _tell(
+        printer,
+        *(
+            (
+                to_dict(rental),
+                f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}",
+            )
+            for rental in rentals
+        ),
+    )
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
-        click.echo(
-            f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it", err=True
-        )
+        _say_aside(f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it")
 
 
 def _tell_done(printer: Printer, method: str, order_id: int, told: str) -> None:
-    printer.tell({"done": method, "id": order_id}, told)
+    _tell(printer, ({"done": method, "id": order_id}, told))
+
+
+def _tell(printer: Printer, *deeds: tuple[Mapping[str, object], str]) -> None:
+    """Tell what was done: on standard error where standard output doesn't take it, as it won't be done again.
+
+    Raises:
+        UntoldError: Standard output doesn't take it, and not because its reader has read enough.
+
+    """
+    for number, (fields, told) in enumerate(deeds):
+        try:
+            printer.tell(fields, told)
+        except (OSError, SystemExit) as error:
+            _say_aside("\n".join(told for _, told in deeds[number:]))
+            if isinstance(error, OSError):
+                raise UntoldError(f"that was done, and can't be written to standard output: {error.strerror}") from None
+            raise
+
+
+def _say_aside(text: str) -> None:
+    """Print a text on standard error; where that isn't possible either, the exit code still tells that it was done."""
+    with suppress(OSError):
+        click.echo(text, err=True)

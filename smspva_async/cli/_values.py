@@ -11,7 +11,7 @@ from smspva_async import Period, _params
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COUNTRY", "ORDER", "SECONDS", "SERVICE", "example", "period_of", "period_options"]
+__all__ = ["COUNTRY", "ORDER", "PROVIDER", "SECONDS", "SERVICE", "example", "period_of", "period_options"]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -52,6 +52,7 @@ class _Checked(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
 
 COUNTRY = _Checked("country", _params.country)
 SERVICE = _Checked("service", _params.service)
+PROVIDER = _Checked("provider", _params.provider)
 
 
 def period_options(command: F) -> F:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import click
 
-from smspva_async import InvalidKey, PollFailed, SmspvaClient, SmspvaError, SqliteJournal, Watcher, event_to_dict
+from smspva_async import InvalidKey, PollFailed, SmspvaClient, SmspvaError, SqliteJournal, Watcher
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._lines import Lines
+from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._live import LiveView
 from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import example
@@ -57,8 +57,8 @@ def watch(printer: Printer, account: Account, interval: float, journal: Path | N
     title = f"Watching {account.base_url} every {interval:g} s. Ctrl-C ends it."
     view: View
     if printer.as_json:
-        view = _JsonView(printer)
-    elif printer.output.is_colourful:
+        view = LineView(JsonLines(printer))
+    elif printer.output.is_lively:
         view = LiveView(printer.output, title)
     else:
         printer.say(title)
@@ -92,20 +92,6 @@ class LineView:
         if watcher.last_success and not watcher.orders:
             self._lines.say("No number is rented yet.")
         yield
-
-
-class _JsonView:
-    """A JSON object for each event, in the form of `event_to_dict`."""
-
-    def __init__(self, printer: Printer) -> None:
-        self._printer = printer
-
-    @contextmanager
-    def showing(self, _: Watcher) -> Generator[None]:
-        yield
-
-    def show(self, event: Event) -> None:
-        self._printer.json_line(event_to_dict(event))
 
 
 async def follow(client: SmspvaClient, watcher: Watcher, view: View, name: str | None = None) -> None:

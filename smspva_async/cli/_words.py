@@ -10,7 +10,7 @@ from smspva_async import Order, OrderState, Period
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["STATUS", "clean", "date", "days", "minute", "period", "second", "service", "short", "status"]
+__all__ = ["STATUS", "clean", "date", "days", "local", "minute", "period", "second", "service", "short", "status"]
 
 _LONGEST_TEXT = 600
 
@@ -43,19 +43,27 @@ def days(count: int) -> str:
     return f"{count} day{'s' * (count != 1)}"
 
 
+def local(moment: datetime) -> datetime:
+    """Return a moment in local time; as it is where the calendar ends before that."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
+
+
 def date(moment: datetime) -> str:
     """Return the day of a moment, in local time."""
-    return f"{moment.astimezone():%Y-%m-%d}"
+    return f"{local(moment):%Y-%m-%d}"
 
 
 def minute(moment: datetime) -> str:
     """Return a moment to the minute, in local time."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    return f"{local(moment):%Y-%m-%d %H:%M}"
 
 
 def second(moment: datetime) -> str:
     """Return a moment to the second, in local time."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{local(moment):%Y-%m-%d %H:%M:%S}"
 
 
 def short(text: str) -> str:
