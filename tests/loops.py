@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
+import sniffio
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 """On asyncio alone, in virtual time."""
 
 on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """Where sockets are waited for: on asyncio, in real time."""
+
+
+def for_other_threads() -> Callable[[Callable[[], object]], object]:
+    """Return what has this event loop do something, and waits for it in another thread."""
+
+    async def run(do: Callable[[], object]) -> None:
+        do()
+
+    if sniffio.current_async_library() == "trio":
+        token = trio.lowlevel.current_trio_token()
+        return lambda do: trio.from_thread.run(run, do, trio_token=token)
+    loop = asyncio.get_running_loop()
+    return lambda do: asyncio.run_coroutine_threadsafe(run(do), loop).result()

@@ -12,7 +12,7 @@ import pytest
 from smspva_async import Pace, SmspvaClient
 from smspva_async.errors import ClientClosed, SmspvaError
 from tests.ledgers import CREATE, at_next_start, lines, outcomes
-from tests.loops import on_asyncio
+from tests.loops import for_other_threads, on_asyncio
 from tests.samples import NOTHING, RENTAL, SPENDING, Call, every_spending_call
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, ed
 
 def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
     """Do something as soon as the line is being written."""
-    token = anyio.lowlevel.current_token()
+    on_the_loop = for_other_threads()
     ledger: Any = client._caller.books._ledger
     write = ledger._write
 
     def do_and_write(*args: Any, **options: Any) -> None:
         ledger._write = write
-        anyio.from_thread.run_sync(do, token=token)
+        on_the_loop(do)
         write(*args, **options)
 
     ledger._write = do_and_write
