@@ -32,9 +32,11 @@ WEEK = Period.weeks(1)
 _BEGIN, _END = "\x02", "\x03"
 
 
-def impatient_client(url: str, ledger: Path | None = None) -> SmspvaClient:
-    """Return a client for a world that doesn't last."""
-    return SmspvaClient(KEY, base_url=url, pace=Pace(gap=0.001), retry=Retry(attempts=1), timeout=0.2, ledger=ledger)
+def client(url: str, *, timeout: float = 0.2, ledger: Path | None = None) -> SmspvaClient:
+    """Return a client for a world that doesn't last: it tries once, and waits for little."""
+    return SmspvaClient(
+        KEY, base_url=url, pace=Pace(gap=0.001), retry=Retry(attempts=1), timeout=timeout, ledger=ledger
+    )
 
 
 def tell(report: int, *told: str) -> None:
@@ -53,7 +55,7 @@ def watch(url: str, journal: Path, report: Path) -> None:
 
     async def main() -> None:
         with report.open("a") as reported:
-            async with impatient_client(url) as client, watcher(client, journal) as watch:
+            async with client(url) as asking, watcher(asking, journal) as watch:
                 async for event in watch.events("the consumer"):
                     tell(reported.fileno(), json.dumps(event_to_dict(event)))
 
@@ -69,11 +71,11 @@ def rent(url: str, ledger: Path, report: Path) -> None:
 
     async def main() -> None:
         with report.open("a") as reported:
-            async with impatient_client(url, ledger) as client:
-                await client.orders()  # so that new ones can be told from old ones
+            async with client(url, ledger=ledger) as buying:
+                await buying.orders()  # so that new ones can be told from old ones
                 async with anyio.create_task_group() as renters:
                     for number in range(3):
-                        renters.start_soon(rent_on, client, number, reported.fileno())
+                        renters.start_soon(rent_on, buying, number, reported.fileno())
 
     async def rent_on(client: SmspvaClient, number: int, reported: int) -> None:
         chance = Random(f"{os.getpid()} {number}")

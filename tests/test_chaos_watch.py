@@ -108,7 +108,7 @@ async def test_no_kill_loses_or_doubles_anything(seed: int, tmp_path: Path) -> N
         processes.kill(program)
         world.calm_down()
 
-        async with chaos.impatient_client(server.url) as client, chaos.watcher(client, journal) as watcher:
+        async with chaos.client(server.url) as client, chaos.watcher(client, journal) as watcher:
             kept: list[Event] = []
             every = watcher.events(after=0)
 
