@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from smspva_async.simulator import Simulator
 
 
-on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+on_a_real_loop = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"loop_factory": asyncio.new_event_loop})], ids=["asyncio"]
+)
 """Run an `anyio` test where sockets are waited for: on asyncio, in real time."""
 
 

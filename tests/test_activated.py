@@ -32,7 +32,7 @@ from smspva_async import (
     Watcher,
     WatcherClosed,
 )
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
 from tests.watching import (
     HANGS,
     ORDERS,
@@ -58,9 +58,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator import FaultName
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
-on_asyncio = pytest.mark.parametrize(
-    "anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"], indirect=False
-)
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 INACTIVE, ACTIVE, ACTIVATING = OrderState.INACTIVE, OrderState.ACTIVE, OrderState.ACTIVATING
 ACTIVATE = 0

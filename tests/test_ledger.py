@@ -22,8 +22,8 @@ import pytest
 from smspva_async import Pace, SmspvaClient
 from smspva_async._ledger import Contents, Ended
 from smspva_async.errors import ApiError, ClientClosed, ConnectionFailed, JournalError, OutcomeUnknown, SmspvaError
-from smspva_async.simulator import VirtualTimeLoop
 from tests.edge import KEY, Edge, nothing_ever
+from tests.loopback import on_a_real_loop
 from tests.samples import CALLS, ORDER, RENTAL, SPENDING, Call, name_of
 
 if TYPE_CHECKING:
@@ -410,7 +410,7 @@ async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge:
     ],
 )
 # On trio's clock the call would time out while the thread works.
-@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_closed_under_way_its_outcome_is_written_when_it_comes(
     answer: Any, outcome: str, path: Path, edge: Edge
 ) -> None:
@@ -595,7 +595,7 @@ async def test_the_program_may_go_elsewhere(
     assert outcomes(path) == ["done"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_a_real_loop
 async def test_a_slow_disk_brings_no_two_requests_together(
     path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from smspva_async import Event, OrderState, Pace, SmspvaClient, Subscription, Watcher
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
 from tests.laws import assert_all_was_reported
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})], ids=["asyncio"]),
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
 ]
 
 
