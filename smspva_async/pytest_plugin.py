@@ -12,6 +12,7 @@ same name overrides one of them: `Simulator(dialect="live")`, for instance.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -19,14 +20,14 @@ import pytest
 # Nothing else at the top: pytest imports this in every run of whoever has the package installed.
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from anyio.abc import TestRunner
     from trio.testing import MockClock
 
     from smspva_async import SmspvaClient, Watcher
-    from smspva_async.simulator import Simulator
+    from smspva_async.simulator import Simulator, VirtualTimeLoop
 
 __all__ = ["smspva_client", "smspva_simulator", "smspva_virtual_time", "smspva_watcher"]
 
@@ -82,6 +83,7 @@ def smspva_virtual_time(request: pytest.FixtureRequest) -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if _is_run_by_anyio(request):
             _let_anyio_start_virtual_loops(patch)
+        _hold_time_while_a_thread_works(patch)
         yield
 
 
@@ -99,7 +101,7 @@ def pytest_fixture_setup(
     shall_be_virtual = _VIRTUAL_TIME in request.fixturenames and not _has_chosen_its_loop(request)
 
     async def entered(**fixtures: object) -> AsyncGenerator[object]:
-        if shall_be_virtual and not _is_virtual():
+        if shall_be_virtual and not (_virtual_loop() or _mock_clock()):
             raise RuntimeError(f"a fixture of a wider scope has started the event loop before {_VIRTUAL_TIME}")
         async with create(**fixtures) as usable:
             yield usable
@@ -178,24 +180,12 @@ def _has_chosen_its_loop(request: pytest.FixtureRequest) -> bool:
     return not isinstance(backend, str) and not backend[1].keys().isdisjoint({"loop_factory", "clock"})
 
 
-def _is_virtual() -> bool:
-    """Tell whether the clock of the running event loop jumps."""
-    import asyncio
-
-    from smspva_async._background import on_asyncio
-    from smspva_async.simulator import VirtualTimeLoop
-
-    if on_asyncio():
-        return isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
-    return _mock_clock() is not None
-
-
-# -- virtual time under anyio's plugin ---------------------------------------------------------------------------------
+# -- virtual time ------------------------------------------------------------------------------------------------------
 
 
 def _let_anyio_start_virtual_loops(patch: pytest.MonkeyPatch) -> None:
     """Give the event loop of a test a clock that jumps, unless its `anyio_backend` names one itself."""
-    from anyio import pytest_plugin as anyio_plugin, to_thread
+    from anyio import pytest_plugin as anyio_plugin
 
     start = anyio_plugin.get_runner
 
@@ -203,7 +193,6 @@ def _let_anyio_start_virtual_loops(patch: pytest.MonkeyPatch) -> None:
         return start(backend, {**_virtual_options(backend), **options})
 
     patch.setattr(anyio_plugin, "get_runner", start_virtual)
-    patch.setattr(to_thread, "run_sync", _while_time_stands_still(to_thread.run_sync))
 
 
 def _virtual_options(backend: str) -> dict[str, Any]:
@@ -216,28 +205,45 @@ def _virtual_options(backend: str) -> dict[str, Any]:
     return {"loop_factory": VirtualTimeLoop}
 
 
-def _while_time_stands_still(run_in_thread: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Return the same with trio's mock clock standing still meanwhile, as `VirtualTimeLoop` does by itself."""
-    under_way = 0
+def _hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
+    """Do for anyio's threads what `VirtualTimeLoop` does for asyncio's by itself."""
+    from anyio import to_thread
 
-    async def run(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the function takes and returns
-        nonlocal under_way
-        clock = _mock_clock()
-        if clock is None:
-            return await run_in_thread(*arguments, **options)
-        under_way += 1
+    run_sync = to_thread.run_sync
+    at_work = 0
+
+    @contextmanager
+    def held(clock: MockClock) -> Generator[None]:
+        nonlocal at_work
+        at_work += 1
         clock.autojump_threshold = math.inf
         try:
-            return await run_in_thread(*arguments, **options)
+            yield
         finally:
-            under_way -= 1
-            clock.autojump_threshold = math.inf if under_way else 0
+            at_work -= 1
+            clock.autojump_threshold = math.inf if at_work else 0
 
-    return run
+    async def run_held(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the function is called
+        loop, clock = _virtual_loop(), _mock_clock()
+        with loop.held() if loop else held(clock) if clock else nullcontext():
+            return await run_sync(*arguments, **options)
+
+    patch.setattr(to_thread, "run_sync", run_held)
+
+
+def _virtual_loop() -> VirtualTimeLoop | None:
+    """Return the running event loop of asyncio if its clock jumps."""
+    import asyncio
+
+    from smspva_async._background import on_asyncio
+    from smspva_async.simulator import VirtualTimeLoop
+
+    loop = asyncio.get_running_loop() if on_asyncio() else None
+    return loop if isinstance(loop, VirtualTimeLoop) else None
 
 
 def _mock_clock() -> MockClock | None:
-    """Return the clock of a trio loop if it is one that jumps."""
+    """Return the clock of trio's running event loop if it jumps."""
     from smspva_async._background import on_asyncio
 
     if on_asyncio():

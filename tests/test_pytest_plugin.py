@@ -139,15 +139,11 @@ class TestInVirtualTime:
     async def test_the_clock_stands_still_while_a_thread_works(self):
         began = anyio.current_time()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.to_thread.run_sync, time.sleep, 0.02)
-            await anyio.to_thread.run_sync(time.sleep, 0.04)
-            assert anyio.current_time() - began < 1
             tasks.start_soon(anyio.sleep, HOUR)
+            tasks.start_soon(anyio.to_thread.run_sync, time.sleep, 0.01)
+            await anyio.to_thread.run_sync(time.sleep, 0.03)
+            assert anyio.current_time() - began < 1
         assert anyio.current_time() - began >= HOUR
-
-    async def test_a_timer_is_not_due_before_a_thread_is_done(self):
-        with anyio.fail_after(HOUR):
-            await anyio.to_thread.run_sync(time.sleep, 0.04)
 
 
 @pytest.mark.anyio
@@ -187,8 +183,8 @@ async def test_a_loop_that_a_test_has_chosen(smspva_client):
 @pytest.mark.parametrize("others", [[], ["-p", "no:asyncio"]], ids=["pytest-asyncio as well", "alone"])
 def test_with_anyios_plugin(run: Run, others: list[str]) -> None:
     ran = run(ANYIO, "-v", *others)
-    ran.assert_outcomes(passed=13)
-    assert [sum(f"[{backend}]" in line for line in ran.outlines) for backend in ("asyncio", "trio")] == [6, 6]
+    ran.assert_outcomes(passed=11)
+    assert [sum(f"[{backend}]" in line for line in ran.outlines) for backend in ("asyncio", "trio")] == [5, 5]
 
 
 def test_with_both_in_one_suite(run: Run) -> None:
