@@ -94,7 +94,7 @@ class Poller:
         interval: float,
         eager_interval: float,
     ) -> None:
-        self.state = State()
+        self.state: State = State()
         self.orders: Mapping[int, Order] = MappingProxyType({})
         self.last_success: datetime | None = None
         self.last_failure: str | None = None
