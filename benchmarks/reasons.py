@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["REASONS"]
 
 REASONS: Mapping[str, str] = {
-    "`import smspva_async`": (
+    "`from smspva_async import SmspvaClient, Watcher`": (
         "beside `httpx` it needs attrs, cattrs and asyncio, and it defines some fifty attrs classes; to load parts "
         "of it at their first use would put the time off, not save it"
     ),

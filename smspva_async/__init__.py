@@ -3,64 +3,68 @@
 `SmspvaClient` has a method per call of the API. `Watcher` polls with it and reports what changes as events.
 """
 
-from smspva_async._active_number import ActiveNumber
-from smspva_async._codes import extract_code
-from smspva_async._policy import Pace, Retry
-from smspva_async._source import Source
-from smspva_async._statistics import ClientStatistics, WatchStatistics
-from smspva_async._subscription import Subscription
-from smspva_async.client import SmspvaClient
-from smspva_async.errors import (
-    ApiError,
-    ClientClosed,
-    ConnectionFailed,
-    CursorTaken,
-    InsufficientFunds,
-    InvalidKey,
-    JournalError,
-    JournalLocked,
-    Lagged,
-    NoNumbers,
-    OrderGone,
-    OrderNotFound,
-    OutcomeUnknown,
-    RateLimited,
-    RequestTimeout,
-    RestoreRefused,
-    SmspvaError,
-    UnexpectedResponse,
-    WaitTimeout,
-    WatcherClosed,
-)
-from smspva_async.events import (
-    Event,
-    OrderAdded,
-    OrderRemoved,
-    OrderUpdated,
-    PollFailed,
-    PollRecovered,
-    RowSkipped,
-    SmsReceived,
-    StateChanged,
-    event_from_dict,
-    event_to_dict,
-)
-from smspva_async.journal import Journal, MemoryJournal, SqliteJournal
-from smspva_async.models import (
-    Country,
-    Offer,
-    Order,
-    OrderState,
-    PastOrder,
-    Period,
-    Reconciliation,
-    Rental,
-    RestoreQuote,
-    Rows,
-    SkippedRow,
-    Sms,
-)
-from smspva_async.watcher import Watcher
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smspva_async._active_number import ActiveNumber
+    from smspva_async._codes import extract_code
+    from smspva_async._policy import Pace, Retry
+    from smspva_async._source import Source
+    from smspva_async._statistics import ClientStatistics, WatchStatistics
+    from smspva_async._subscription import Subscription
+    from smspva_async.client import SmspvaClient
+    from smspva_async.errors import (
+        ApiError,
+        ClientClosed,
+        ConnectionFailed,
+        CursorTaken,
+        InsufficientFunds,
+        InvalidKey,
+        JournalError,
+        JournalLocked,
+        Lagged,
+        NoNumbers,
+        OrderGone,
+        OrderNotFound,
+        OutcomeUnknown,
+        RateLimited,
+        RequestTimeout,
+        RestoreRefused,
+        SmspvaError,
+        UnexpectedResponse,
+        WaitTimeout,
+        WatcherClosed,
+    )
+    from smspva_async.events import (
+        Event,
+        OrderAdded,
+        OrderRemoved,
+        OrderUpdated,
+        PollFailed,
+        PollRecovered,
+        RowSkipped,
+        SmsReceived,
+        StateChanged,
+        event_from_dict,
+        event_to_dict,
+    )
+    from smspva_async.journal import Journal, MemoryJournal, SqliteJournal
+    from smspva_async.models import (
+        Country,
+        Offer,
+        Order,
+        OrderState,
+        PastOrder,
+        Period,
+        Reconciliation,
+        Rental,
+        RestoreQuote,
+        Rows,
+        SkippedRow,
+        Sms,
+    )
+    from smspva_async.watcher import Watcher
 
 __all__ = [
     "ActiveNumber",
@@ -120,3 +124,33 @@ __all__ = [
     "event_to_dict",
     "extract_code",
 ]
+
+_HOMES = [
+    "_active_number",
+    "_codes",
+    "_policy",
+    "_source",
+    "_statistics",
+    "_subscription",
+    "client",
+    "errors",
+    "events",
+    "journal",
+    "models",
+    "watcher",
+]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+    # pytest imports `pytest_plugin`, and so this package, in every run of whoever has it installed; only those who ask
+    # for a name shall wait. The first one brings them all, so that nothing is put off further and no error comes later.
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__ and name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        for home in _HOMES:
+            found = vars(import_module(f"{__name__}.{home}"))
+            globals().update({public: found[public] for public in __all__ if public in found})
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

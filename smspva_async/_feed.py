@@ -29,9 +29,9 @@ class Feed:
         self._journal = journal
         self._news = anyio.Event()
         self._failure: SmspvaError | None = None
-        self.ended = False
+        self.ended: bool = False
         """Whether no more events will come."""
-        self.newest = 0
+        self.newest: int = 0
         """The newest event's `seq`."""
         self.baseline: int | None = None
         """The same after the first good poll; None before it."""

@@ -39,7 +39,7 @@ class Recorder:
     """
 
     def __init__(self, journal: Journal, cursors: Cursors, feed: Feed) -> None:
-        self.state = State()
+        self.state: State = State()
         self.orders: Mapping[int, Order] = MappingProxyType({})
         """The orders as last seen; they change together with the state."""
         self.last_success: datetime | None = None

@@ -175,7 +175,7 @@ class OutcomeUnknown(SmspvaError):
         elapsed: float | None = None,
     ) -> None:
         super().__init__(message, method=method, elapsed=elapsed)
-        self.call = uuid4().hex if call is None else call
+        self.call: str = uuid4().hex if call is None else call
         self.params = params
         self.started_at = started_at
         self.known = known

@@ -1,58 +1,23 @@
-"""What every test may ask for: both event loops in virtual time, and a client at the edge of a strict fake server."""
+"""What every test may ask for: a clock at a known second, and a client at the edge of a strict fake server."""
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import pytest
-from trio.testing import MockClock
 
-from smspva_async.simulator import Simulator, VirtualTimeLoop
+from smspva_async.simulator import Simulator
 from tests.activating import ACTIVATION, STAY
 from tests.consumers import Disk
 from tests.edge import Edge
 from tests.watching import START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from smspva_async import SmspvaClient
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, object]]:
-    """Run each `anyio` test on both event loops, whose clocks jump instead of waiting, but not over a thread's work."""
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualTimeLoop}
-    clock = MockClock(autojump_threshold=0)
-    monkeypatch.setattr("anyio.to_thread.run_sync", _stopping(clock, anyio.to_thread.run_sync))
-    return "trio", {"clock": clock}
-
-
-def _stopping(clock: MockClock, run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Return the same, with the clock standing still meanwhile, as asyncio's virtual one does by itself."""
-    under_way = 0
-
-    async def stopping(*arguments: Any, **options: Any) -> Any:
-        nonlocal under_way
-        under_way += 1
-        clock.autojump_threshold = math.inf
-        try:
-            return await run(*arguments, **options)
-        finally:
-            under_way -= 1
-            clock.autojump_threshold = math.inf if under_way else 0
-
-    return stopping
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], VirtualTimeLoop]]:
-    """Run each `asyncio` test in virtual time as well."""
-    return {"virtual": VirtualTimeLoop}
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """On asyncio alone, in virtual time."""
 
-on_a_real_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+on_a_real_loop = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"loop_factory": asyncio.new_event_loop})], ids=["asyncio"]
+)
 """Where sockets are waited for: on asyncio, in real time."""
 
 

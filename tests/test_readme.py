@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     zip(
-        ["quick start", "hundred", "events", "journal", "web", "ledger", "simulator"],
+        ["quick start", "hundred", "events", "journal", "web", "ledger", "simulator", "own code", "own test"],
         re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
         strict=True,
     )

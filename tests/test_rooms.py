@@ -37,6 +37,7 @@ FLOORS = [
     ["watcher"],
     [""],
     ["simulator"],
+    ["pytest_plugin"],
     ["cli"],
     ["__main__"],
 ]
@@ -115,7 +116,7 @@ def test_the_simulator_shares_no_table_with_the_client() -> None:
 
 
 def test_importing_the_package_does_not_import_the_simulator() -> None:
-    code = "import sys, smspva_async; print(*sys.modules)"
+    code = "import sys; from smspva_async import Watcher; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
     assert "smspva_async.watcher" in loaded
     assert "smspva_async.simulator" not in loaded

@@ -79,9 +79,9 @@ class Simulator:
     ) -> None:
         if dialect not in get_args(DialectName):
             raise ValueError(f"dialect must be one of {', '.join(get_args(DialectName))}, not {dialect!r}")
-        self.switches = Switches(activation=activation, active=active)
+        self.switches: Switches = Switches(activation=activation, active=active)
         """What isn't known of the real server, and its times. May be changed at any time."""
-        self.faults = Faults(seed)
+        self.faults: Faults = Faults(seed)
         """What goes wrong, by script or by chance."""
         self.requests: list[RecordedRequest] = []
         """Every request, in order."""

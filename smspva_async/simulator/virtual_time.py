@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import selectors
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from concurrent.futures import Executor
     from selectors import SelectorKey
 
@@ -28,10 +29,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     elapsed = 0.0
     at_work = 0
-    """How many calls an executor has under way."""
+    """How much is under way that takes real time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        # What an executor does is waited for, no longer than the next timer so that it may depend on what that brings.
+        # What a thread does is waited for, no longer than the next timer so that it may depend on what that brings.
         ready = super().select(timeout if self.at_work else 0)
         if ready or timeout == 0:
             return ready
@@ -71,12 +72,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """End the default executor's threads, as asyncio does, while the virtual clock stands still."""
-        self._jumping.at_work += 1
-        try:
+        with self.held():
             if sys.version_info < (3, 12):
                 await super().shutdown_default_executor()
             else:
                 await super().shutdown_default_executor(timeout)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Let the clock stand still meanwhile, for what takes real time, such as the work of a thread."""
+        self._jumping.at_work += 1
+        try:
+            yield
         finally:
             self._jumping.at_work -= 1
 

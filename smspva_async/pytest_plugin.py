@@ -1,0 +1,255 @@
+"""The test kit: fixtures for pytest, there by themselves where this package is installed.
+
+- `smspva_simulator`: the provider in memory, a `smspva_async.simulator.Simulator`.
+- `smspva_client`: an open `SmspvaClient` of it.
+- `smspva_watcher`: a `Watcher` of that client, already entered.
+- `smspva_virtual_time`: the event loop's clock jumps instead of waiting, on asyncio and trio.
+
+They work in async tests of pytest-asyncio (1.4 or later, in either mode) and of anyio's pytest plugin. A fixture of the
+same name overrides one of them: `Simulator(dialect="live")`, for instance.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+# Nothing else at the top: pytest imports this in every run of whoever has the package installed.
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from anyio.abc import TestRunner
+    from trio.testing import MockClock
+
+    from smspva_async import SmspvaClient, Watcher
+    from smspva_async.simulator import Simulator, VirtualTimeLoop
+
+__all__ = ["smspva_client", "smspva_simulator", "smspva_virtual_time", "smspva_watcher"]
+
+_VIRTUAL_TIME = "smspva_virtual_time"
+
+Create = TypeVar("Create", bound="Callable[..., AbstractAsyncContextManager[Any]]")
+
+_to_enter: dict[str, Callable[..., AbstractAsyncContextManager[Any]]] = {}
+
+
+def _entered(create: Create) -> Create:
+    """Let what a fixture returns be entered on the event loop of its test, and left after it."""
+    _to_enter[create.__name__] = create
+    return create
+
+
+@pytest.fixture
+def smspva_simulator() -> Simulator:
+    """Return the provider in memory: a test adds orders to it, delivers messages and lets calls fail."""
+    from smspva_async.simulator import Simulator
+
+    return Simulator(seed=1)
+
+
+@pytest.fixture
+@_entered
+def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
+    """Return an open client of `smspva_simulator`. It keeps the pace, as in production."""
+    from smspva_async import SmspvaClient
+
+    return SmspvaClient("any key", transport=smspva_simulator.transport())
+
+
+@pytest.fixture
+@_entered
+def smspva_watcher(smspva_client: SmspvaClient) -> Watcher:
+    """Return a watcher of `smspva_client`, entered: it has made its first poll before the test begins.
+
+    A watch that has ended with an error, such as `InvalidKey`, raises it once more when the fixture is left.
+    """
+    from smspva_async import Watcher
+
+    return Watcher(smspva_client)
+
+
+@pytest.fixture
+def smspva_virtual_time(request: pytest.FixtureRequest) -> Generator[None]:
+    """Let the clock of an async test's event loop jump to the next timer instead of waiting for it.
+
+    An hour of watching takes a moment. The clock stands still while a thread works. Sockets and processes aren't waited
+    for while a timer is due, so what talks to them needs real time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if _is_run_by_anyio(request):
+            _let_anyio_start_virtual_loops(patch)
+        _hold_time_while_a_thread_works(patch)
+        yield
+
+
+# -- the event loop of a test ------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Enter what is to be entered: show the plugin that runs the test an async fixture in place of ours."""
+    create = _to_enter.get(fixturedef.argname)
+    if create is None or fixturedef.func is not create:
+        return (yield)
+    shall_be_virtual = _VIRTUAL_TIME in request.fixturenames and not _has_chosen_its_loop(request)
+
+    async def entered(**fixtures: object) -> AsyncGenerator[object]:
+        if shall_be_virtual and not (_virtual_loop() or _mock_clock()):
+            raise RuntimeError(f"a fixture of a wider scope has started the event loop before {_VIRTUAL_TIME}")
+        async with create(**fixtures) as usable:
+            yield usable
+
+    asyncio_mark = _asyncio_mark(request)
+    if asyncio_mark is not None:
+        import pytest_asyncio
+
+        named = asyncio_mark.kwargs
+        scope = (
+            named.get("loop_scope") or named.get("scope") or request.config.getini("asyncio_default_test_loop_scope")
+        )
+        # It marks the function as one for its hook, and for the loop that the test itself runs on.
+        pytest_asyncio.fixture(entered, loop_scope=scope)
+    elif not _is_run_by_anyio(request):
+        pytest.fail(
+            f"{fixturedef.argname} needs an event loop: let the test be an `async def`, marked with "
+            "`pytest.mark.asyncio` (pytest-asyncio) or `pytest.mark.anyio` (anyio)",
+            pytrace=False,
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fixturedef, "func", entered)
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Make time virtual before any fixture starts the event loop."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    if _VIRTUAL_TIME in names:
+        names.remove(_VIRTUAL_TIME)
+        names.insert(0, _VIRTUAL_TIME)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, object]:
+    """Let pytest-asyncio make virtual loops, for the tests that ask for them alone."""
+    plugins = metafunc.config.pluginmanager
+    if _VIRTUAL_TIME not in metafunc.fixturenames or not plugins.hasplugin("asyncio"):
+        return (yield)
+    if not hasattr(metafunc.config.hook, "pytest_asyncio_loop_factories"):
+        raise pytest.UsageError(f"{_VIRTUAL_TIME} needs pytest-asyncio 1.4 or later")
+    # Not a hook of this module: as soon as there is one, pytest-asyncio asks it for the loops of every test.
+    loops = _VirtualLoops()
+    plugins.register(loops)
+    try:
+        return (yield)
+    finally:
+        plugins.unregister(loops)
+
+
+class _VirtualLoops:
+    def pytest_asyncio_loop_factories(self) -> Mapping[str, Callable[[], AbstractEventLoop]]:
+        from smspva_async.simulator import VirtualTimeLoop
+
+        return {"virtual": VirtualTimeLoop}
+
+
+def _asyncio_mark(request: pytest.FixtureRequest) -> pytest.Mark | None:
+    """Return the mark of a test that pytest-asyncio runs; in its auto mode it sets it itself."""
+    if not request.config.pluginmanager.hasplugin("asyncio"):
+        return None
+    mark: pytest.Mark | None = request.node.get_closest_marker("asyncio")
+    return mark
+
+
+def _is_run_by_anyio(request: pytest.FixtureRequest) -> bool:
+    return "anyio_backend" in request.fixturenames
+
+
+def _has_chosen_its_loop(request: pytest.FixtureRequest) -> bool:
+    """Tell whether a test's `anyio_backend` names the loop or the clock by itself."""
+    if not _is_run_by_anyio(request):
+        return False
+    backend: str | tuple[str, dict[str, Any]] = request.getfixturevalue("anyio_backend")
+    return not isinstance(backend, str) and not backend[1].keys().isdisjoint({"loop_factory", "clock"})
+
+
+# -- virtual time ------------------------------------------------------------------------------------------------------
+
+
+def _let_anyio_start_virtual_loops(patch: pytest.MonkeyPatch) -> None:
+    """Give the event loop of a test a clock that jumps, unless its `anyio_backend` names one itself."""
+    from anyio import pytest_plugin as anyio_plugin
+
+    start = anyio_plugin.get_runner
+
+    def start_virtual(backend: str, options: dict[str, Any]) -> AbstractContextManager[TestRunner]:
+        return start(backend, {**_virtual_options(backend), **options})
+
+    patch.setattr(anyio_plugin, "get_runner", start_virtual)
+
+
+def _virtual_options(backend: str) -> dict[str, Any]:
+    if backend == "trio":
+        from trio.testing import MockClock
+
+        return {"clock": MockClock(autojump_threshold=0)}
+    from smspva_async.simulator import VirtualTimeLoop
+
+    return {"loop_factory": VirtualTimeLoop}
+
+
+def _hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
+    """Do for anyio's threads what `VirtualTimeLoop` does for asyncio's by itself."""
+    from anyio import to_thread
+
+    run_sync = to_thread.run_sync
+    at_work = 0
+
+    @contextmanager
+    def held(clock: MockClock) -> Generator[None]:
+        nonlocal at_work
+        at_work += 1
+        clock.autojump_threshold = math.inf
+        try:
+            yield
+        finally:
+            at_work -= 1
+            clock.autojump_threshold = math.inf if at_work else 0
+
+    async def run_held(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the function is called
+        loop, clock = _virtual_loop(), _mock_clock()
+        with loop.held() if loop else held(clock) if clock else nullcontext():
+            return await run_sync(*arguments, **options)
+
+    patch.setattr(to_thread, "run_sync", run_held)
+
+
+def _virtual_loop() -> VirtualTimeLoop | None:
+    """Return the running event loop of asyncio if its clock jumps."""
+    import asyncio
+
+    from smspva_async._background import on_asyncio
+    from smspva_async.simulator import VirtualTimeLoop
+
+    loop = asyncio.get_running_loop() if on_asyncio() else None
+    return loop if isinstance(loop, VirtualTimeLoop) else None
+
+
+def _mock_clock() -> MockClock | None:
+    """Return the clock of trio's running event loop if it jumps."""
+    from smspva_async._background import on_asyncio
+
+    if on_asyncio():
+        return None
+    from trio.lowlevel import current_clock
+    from trio.testing import MockClock
+
+    clock = current_clock()
+    return clock if isinstance(clock, MockClock) else None
