@@ -150,6 +150,17 @@ def test_waiting_for_a_message(commands: Commands) -> None:
     assert err == "#40300 is inactive: smspva activate 40300 has it receive\n"
 
 
+def test_a_message_like_one_before_is_new(commands: Commands) -> None:
+    waiting = commands.start("sms", "40300", "--wait", "--json")
+    while "sms" not in [request.method for request in commands.simulator.requests]:
+        assert waiting.poll() is None
+    text = "Code Instagram: 671 094."
+    commands.on_server(lambda: commands.simulator.deliver(40300, text, sender="FACEBOOK", date=1586948100))
+    out, _ = waiting.communicate(timeout=15)
+    assert waiting.returncode == 0
+    assert '"code": "671094"' in out
+
+
 def test_a_message_that_does_not_come_is_no_error_of_the_network(commands: Commands) -> None:
     done = commands.run("sms", "40301", "--wait", "--timeout", "0.05")
     assert (done.code, done.out) == (1, "")

@@ -313,7 +313,7 @@ def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Command
     renting = commands.start("rent", "PL", "opt29", "--yes")
     while "create" not in spent(commands):
         assert renting.poll() is None
-    for _ in range(50):
+    while renting.poll() is None:
         renting.send_signal(2)
     _, told = renting.communicate(timeout=15)
     assert (renting.returncode, "Traceback" in told) == (3, False)
@@ -334,3 +334,26 @@ def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
     (ledger,) = (commands.folder / "state" / "smspva").iterdir()
     ledger.write_text(f"{ledger.read_text()}what is this\n")
     assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_no_deed_without_an_outcome_is_repeated(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    commands.simulator.faults.next(method, "lost")  # type: ignore[arg-type]
+    for _ in range(2):
+        assert commands.run(*arguments, "--yes").code == 3
+    assert spent(commands) == [method]
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    assert stat.S_IMODE(ledger.parent.stat().st_mode) == 0o700
+
+
+def test_what_the_provider_will_not_prolong_is_told_before(commands: Commands) -> None:
+    commands.simulator.order(40300).until += timedelta(days=30)
+    assert "  the provider says that it can't be prolonged now" in commands.run("prolong", "40300").err.splitlines()
+
+
+def test_a_mistyped_key_is_an_error_and_no_missing_price(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", msg="Invalid apikey")
+    done = commands.run("rent", "PL", "opt29", "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert spent(commands) == []

@@ -125,6 +125,19 @@ def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: C
     assert (code, out, err.strip()) == (143, "", "")
 
 
+def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: Commands) -> None:
+    sim.add_order()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what a script starts with `&`
+    try:
+        child = commands.start("watch", "--json", *QUICK)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    line(child)
+    child.send_signal(signal.SIGTERM)
+    code, out, err = ended(child)
+    assert (code, out, err.strip()) == (143, "", "")
+
+
 def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     done = commands.run("watch")

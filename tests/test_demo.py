@@ -111,7 +111,9 @@ def test_the_demo_fits_the_terminal_and_says_there_what_it_says_in_a_pipe(width:
     assert max(map(cell_len, plain(lines))) <= width
 
     def words(lines: list[str]) -> list[str]:
-        return [word for word in " ".join(plain(lines)).split() if not re.fullmatch(r"\d\d:\d\d:\d\d", word)]
+        # How many polls there are depends on the watcher's phase.
+        told = re.sub(r"requests +\d+", "requests", " ".join(plain(lines)))
+        return [word for word in told.split() if not re.fullmatch(r"\d\d:\d\d:\d\d", word)]
 
     piped = shown_demo()
     assert words(lines) == words(piped)

@@ -108,6 +108,8 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
         terminated.append(True)
         signal.raise_signal(signal.SIGINT)
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has it so for what a script starts with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield terminated
