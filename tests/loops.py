@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import sniffio
 import trio
+from trio.testing import MockClock
+
+from smspva_async.simulator import VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,11 @@ on_a_real_loop = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"loop_factory": asyncio.new_event_loop})], ids=["asyncio"]
 )
 """Where sockets are waited for: on asyncio, in real time."""
+
+
+def virtual_time(backend: str) -> dict[str, object]:
+    """Return `anyio.run`'s options for one run in virtual time."""
+    return {"loop_factory": VirtualTimeLoop} if backend == "asyncio" else {"clock": MockClock(autojump_threshold=0)}
 
 
 def for_other_threads() -> Callable[[Callable[[], object]], object]:

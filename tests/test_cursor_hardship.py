@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from smspva_async import CursorTaken, Event, JournalError, MemoryJournal, SqliteJournal, Watcher
 from tests.consumers import Disk, account_with, deliver, seqs, step, take, until
-from tests.loops import on_asyncio
+from tests.loops import on_asyncio, virtual_time
 from tests.watching import Account, order, polls, sms
 
 if TYPE_CHECKING:
@@ -360,17 +360,13 @@ class Consumer:
 
 
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
-def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(
-    anyio_backend: tuple[str, dict[str, object]], where: str
-) -> None:
-    backend, options = anyio_backend
-
+def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(anyio_backend: str, where: str) -> None:
     @settings(max_examples=100 if where == "memory" else 12, deadline=None, suppress_health_check=[*HealthCheck])
     @given(st.lists(ACTIONS, max_size=30))
     def check(actions: list[tuple[str, int]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             disk = Disk(None if where == "memory" else Path(folder) / "journal")
-            anyio.run(Consumer(disk).live, actions, backend=backend, backend_options=options)
+            anyio.run(Consumer(disk).live, actions, backend=anyio_backend, backend_options=virtual_time(anyio_backend))
 
     check()
 
