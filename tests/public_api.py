@@ -52,7 +52,7 @@ def _members(cls: type) -> Iterator[str]:
         yield from (f"{member.name} = {member.value!r}" for member in cls)
         return
     fields = attrs.fields(cls) if attrs.has(cls) else ()
-    yield from (_field(field) for field in fields if not field.name.startswith("_"))
+    yield from (_field(cls, field) for field in fields if not field.name.startswith("_"))
     found: dict[str, str] = {}
     # What a private base has belongs to the class; a public one stands for itself.
     for base in cls.__mro__:
@@ -74,9 +74,12 @@ def _is_ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "smspva_async"
 
 
-def _field(field: attrs.Attribute[Any]) -> str:
+def _field(cls: type, field: attrs.Attribute[Any]) -> str:
+    # Not `field.type`: that is the text only until cattrs has read such an object, and the type itself from then on.
+    annotations = [inspect.get_annotations(base) for base in cls.__mro__]
+    annotation = next(found[field.name] for found in annotations if field.name in found)
     default = "" if field.default is attrs.NOTHING else f" = {_default(field.default)}"
-    return f"{field.name}: {_text(field.type)}{default}{'  # by keyword' if field.kw_only else ''}"
+    return f"{field.name}: {_text(annotation)}{default}{'  # by keyword' if field.kw_only else ''}"
 
 
 def _attributes(cls: type) -> dict[str, str]:
