@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     zip(
-        ["quick start", "hundred", "events", "journal", "web", "ledger", "simulator", "own code", "own test"],
+        ["quick start", "hundred", "events", "web", "journal", "simulator", "own code", "own test", "ledger"],
         re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
         strict=True,
     )
