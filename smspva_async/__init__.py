@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smspva_async._active_number import ActiveNumber
     from smspva_async._codes import extract_code
     from smspva_async._policy import Pace, Retry
-    from smspva_async._source import Source
     from smspva_async._statistics import ClientStatistics, WatchStatistics
-    from smspva_async._subscription import Subscription
+    from smspva_async._watch.active_number import ActiveNumber
+    from smspva_async._watch.source import Source
+    from smspva_async._watch.subscription import Subscription
     from smspva_async.client import SmspvaClient
     from smspva_async.errors import (
         ApiError,
@@ -126,12 +126,12 @@ __all__ = [
 ]
 
 _HOMES = [
-    "_active_number",
     "_codes",
     "_policy",
-    "_source",
     "_statistics",
-    "_subscription",
+    "_watch.active_number",
+    "_watch.source",
+    "_watch.subscription",
     "client",
     "errors",
     "events",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from smspva_async._books import Books
 from smspva_async._envelope import decode
+from smspva_async._money.books import Books
+from smspva_async._money.spending import spend
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
-from smspva_async._spending import spend
 from smspva_async._statistics import ClientStatistics
 from smspva_async._wire import Kind, Method
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from smspva_async._envelope import Answer
-    from smspva_async._ledger import Ledger
+    from smspva_async._money.ledger import Ledger
     from smspva_async._pacer import Turn
     from smspva_async._transport import Session
 

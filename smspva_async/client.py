@@ -9,11 +9,11 @@ from attrs import evolve
 
 from smspva_async import _params, _wire
 from smspva_async._caller import Caller
-from smspva_async._evidence import gather_evidence
-from smspva_async._ledger import Ledger
+from smspva_async._money.evidence import gather_evidence
+from smspva_async._money.ledger import Ledger
+from smspva_async._money.reconcile import decide
 from smspva_async._policy import Pace, Retry
 from smspva_async._polling_view import PollingView
-from smspva_async._reconcile import decide
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
 from smspva_async.errors import OutcomeUnknown

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from attrs import evolve
 
 from smspva_async import _params
-from smspva_async._active_number import activated
 from smspva_async._background import Background, finish
-from smspva_async._cursors import Cursors
-from smspva_async._demand import Demand
-from smspva_async._feed import EVERYTHING, Feed
-from smspva_async._poller import Poller
-from smspva_async._recorder import Recorder
-from smspva_async._source import polled
 from smspva_async._state import State
-from smspva_async._subscription import Subscription
-from smspva_async._waits import Waits
+from smspva_async._watch.active_number import activated
+from smspva_async._watch.cursors import Cursors
+from smspva_async._watch.demand import Demand
+from smspva_async._watch.feed import EVERYTHING, Feed
+from smspva_async._watch.poller import Poller
+from smspva_async._watch.recorder import Recorder
+from smspva_async._watch.source import polled
+from smspva_async._watch.subscription import Subscription
+from smspva_async._watch.waits import Waits
 from smspva_async.errors import JournalError, WatcherClosed
 from smspva_async.events import Event, SmsReceived
 from smspva_async.journal import MemoryJournal
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smspva_async._active_number import ActiveNumber
-    from smspva_async._source import Source
     from smspva_async._statistics import WatchStatistics
+    from smspva_async._watch.active_number import ActiveNumber
+    from smspva_async._watch.source import Source
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
 

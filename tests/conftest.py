@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a watcher be entered at `START`, and a fraction of a second, by the local clock."""
-    monkeypatch.setattr("smspva_async._clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
+    monkeypatch.setattr("smspva_async._watch.clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
 
 
 @pytest.fixture

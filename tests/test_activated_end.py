@@ -277,7 +277,7 @@ async def test_what_the_body_raises_passes_unchanged(sim: Simulator, error: Exce
 
 def running() -> set[str]:
     """Return the names of the tasks of asyncio, but for the calls of the poll loop, which come and go."""
-    return {task.get_name() for task in asyncio.all_tasks()} - {"smspva_async._poller.Poller._call"}
+    return {task.get_name() for task in asyncio.all_tasks()} - {"smspva_async._watch.poller.Poller._call"}
 
 
 @on_asyncio

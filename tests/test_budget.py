@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smspva_async._budget import Budget, Quota
+from smspva_async._watch.budget import Budget, Quota
 
 GAP = 1.5
 INTERVAL = 30.0

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from smspva_async import Pace, SmspvaClient
-from smspva_async._ledger_entries import Contents, Ended
+from smspva_async._money.ledger_entries import Contents, Ended
 from smspva_async.errors import JournalError, OutcomeUnknown
 from tests.edge import KEY, Edge
 from tests.ledgers import CREATE, at_next_start, outcomes, written_by
@@ -26,7 +26,7 @@ from tests.watching import gaps
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smspva_async._ledger_entries import Outcome
+    from smspva_async._money.ledger_entries import Outcome
     from tests.samples import Call
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
@@ -142,7 +142,7 @@ async def test_data_nested_too_deeply_is_left_out(path: Path, edge: Edge, monkey
             raise RecursionError
         return dumps(value, **options)
 
-    monkeypatch.setattr("smspva_async._ledger_entries.json.dumps", shallow)
+    monkeypatch.setattr("smspva_async._money.ledger_entries.json.dumps", shallow)
     edge.call(CREATE, {"status": 1, "data": [[[]]]})
     async with edge.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, strategies as st
 
-from smspva_async._plan import ReadQueue, plan
 from smspva_async._state import Track
+from smspva_async._watch.plan import ReadQueue, plan
 from tests.watching import START, order
 
 if TYPE_CHECKING:

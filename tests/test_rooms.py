@@ -20,20 +20,22 @@ FLOORS = [
     ["_wire", "_diff"],
     ["_envelope"],
     ["_policy", "_transport", "_latest"],
-    ["_pacer", "_background", "_clock", "_keeper", "_plan"],
-    ["_worker", "_reconcile", "_budget", "_ledger_entries"],
-    ["journal", "_ledger"],
-    ["_books", "_feed"],
-    ["_spending"],
+    ["_pacer", "_background"],
+    ["_worker"],
+    ["_money.reconcile", "_money.ledger_entries"],
+    ["_money.ledger"],
+    ["_money.books"],
+    ["_money.spending"],
+    ["journal"],
     ["_caller"],
-    ["_cursors", "_polling_view", "_evidence"],
-    ["_subscription"],
+    ["_polling_view", "_money.evidence"],
     ["client"],
-    ["_source", "_demand", "_recorder"],
-    ["_schedule", "_waits"],
-    ["_collector"],
-    ["_poller"],
-    ["_active_number"],
+    ["_watch.clock", "_watch.keeper", "_watch.plan", "_watch.feed"],
+    ["_watch.budget", "_watch.cursors", "_watch.demand", "_watch.source"],
+    ["_watch.subscription", "_watch.recorder", "_watch.schedule"],
+    ["_watch.waits", "_watch.collector"],
+    ["_watch.poller"],
+    ["_watch.active_number"],
     ["watcher"],
     [""],
     ["simulator"],
@@ -42,14 +44,25 @@ FLOORS = [
     ["__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+WINGS = {room.partition(".")[0] for room in FLOOR if "." in room}
+"""Folders whose files are rooms of their own; any other folder is one room."""
+
+
+def room_of(names: list[str]) -> str:
+    """Return the room that a module's path within the package leads to; `""` is the package's own face."""
+    return ".".join(names[: 2 if names and names[0] in WINGS else 1])
 
 
 def rooms() -> dict[Path, str]:
-    """Return each file of the package and the room it belongs to; `""` is the package's own face."""
-    return {
-        path: "" if path.name == "__init__.py" and path.parent == PACKAGE else path.relative_to(PACKAGE).parts[0]
-        for path in PACKAGE.rglob("*.py")
-    }
+    """Return each file of the package and the room it belongs to. The face of a wing imports nothing and is none."""
+    found: dict[Path, str] = {}
+    for path in PACKAGE.rglob("*.py"):
+        names = [*path.relative_to(PACKAGE).with_suffix("").parts]
+        if names[-1] == "__init__":
+            names.pop()
+        if ".".join(names) not in WINGS:
+            found[path] = room_of(names)
+    return found
 
 
 def imports(path: Path) -> set[str]:
@@ -77,11 +90,10 @@ def runtime_nodes(tree: ast.AST) -> list[ast.AST]:
 
 def test_imports_run_downward_only() -> None:
     upward: list[str] = []
-    for path, file in rooms().items():
-        room = file.removesuffix(".py")
+    for path, room in rooms().items():
         for module in imports(path):
-            package, _, rest = module.partition(".")
-            target = rest.partition(".")[0]
+            package, *names = module.split(".")
+            target = room_of(names)
             if package != "smspva_async" or target == room:
                 continue
             # A public name stands for the package's face.
@@ -97,7 +109,7 @@ def users_of(*packages: str) -> set[str]:
 
 
 def test_only_the_transport_and_the_simulator_import_httpx() -> None:
-    assert users_of("httpx") == {"_transport.py", "simulator"}
+    assert users_of("httpx") == {"_transport", "simulator"}
 
 
 def test_only_the_command_line_imports_what_it_alone_needs() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from smspva_async import OrderState, Pace, SmspvaClient, Watcher, WatcherClosed
-from smspva_async._plan import plan, turns_of_all
+from smspva_async._watch.plan import plan, turns_of_all
 from smspva_async.simulator import Simulator
 from tests.test_plan import KINDS, queue_of, track
 from tests.watching import INTERVAL, ORDERS, OUTAGE, Account, gaps, order, polls, watching

@@ -79,7 +79,7 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell it, unless it is told in other words: rows that can't be read, a call without an outcome."""
         message = record.getMessage()
-        if record.module in {"_ledger", "_spending"} and not message.startswith("outcome unknown"):
+        if record.module in {"ledger", "spending"} and not message.startswith("outcome unknown"):
             with suppress(OSError):
                 click.echo(f"smspva: {clean(message)}", err=True)
 

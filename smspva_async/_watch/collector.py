@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smspva_async._clock import ServerClock
 from smspva_async._diff import Failed, NoSuchOrder, OrdersListed, SmsListed
-from smspva_async._keeper import asking
+from smspva_async._watch.clock import ServerClock
+from smspva_async._watch.keeper import asking
 from smspva_async.errors import ApiError, ClientClosed, InvalidKey, OrderNotFound, RateLimited
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smspva_async._demand import Demand
-    from smspva_async._keeper import Kept
-    from smspva_async._recorder import Recorder
-    from smspva_async._schedule import Schedule
-    from smspva_async._source import PolledSource
+    from smspva_async._watch.demand import Demand
+    from smspva_async._watch.keeper import Kept
+    from smspva_async._watch.recorder import Recorder
+    from smspva_async._watch.schedule import Schedule
+    from smspva_async._watch.source import PolledSource
 
 __all__ = ["Collector"]
 

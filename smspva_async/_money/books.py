@@ -10,16 +10,16 @@ import anyio.lowlevel
 from attrs import define
 
 from smspva_async import _wire
-from smspva_async._ledger_entries import Begun, Ended
-from smspva_async._reconcile import LENGTHENING, PURCHASES, Others, is_longer
+from smspva_async._money.ledger_entries import Begun, Ended
+from smspva_async._money.reconcile import LENGTHENING, PURCHASES, Others, is_longer
 from smspva_async.errors import OutcomeUnknown
 from smspva_async.models import Order, Rental, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from smspva_async._ledger import Ledger
-    from smspva_async._ledger_entries import Contents, Outcome
+    from smspva_async._money.ledger import Ledger
+    from smspva_async._money.ledger_entries import Contents, Outcome
     from smspva_async._wire import Method
 
 __all__ = ["Books"]

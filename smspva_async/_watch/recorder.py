@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from smspva_async._cursors import Cursors
-    from smspva_async._feed import Feed
+    from smspva_async._watch.cursors import Cursors
+    from smspva_async._watch.feed import Feed
     from smspva_async.journal import Journal
     from smspva_async.models import Order
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smspva_async._budget import HAIR, Budget, Quota
+from smspva_async._watch.budget import HAIR, Budget, Quota
 
 if TYPE_CHECKING:
-    from smspva_async._demand import Demand
-    from smspva_async._source import PolledSource
+    from smspva_async._watch.demand import Demand
+    from smspva_async._watch.source import PolledSource
 
 __all__ = ["Schedule"]
 

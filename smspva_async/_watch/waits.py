@@ -12,8 +12,8 @@ from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from smspva_async._feed import Feed
-    from smspva_async._recorder import Recorder
+    from smspva_async._watch.feed import Feed
+    from smspva_async._watch.recorder import Recorder
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 

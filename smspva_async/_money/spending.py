@@ -23,8 +23,8 @@ from smspva_async.models import Rental, Rows
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from smspva_async._books import Books
     from smspva_async._envelope import Answer
+    from smspva_async._money.books import Books
     from smspva_async._wire import Method
 
 __all__ = ["spend"]

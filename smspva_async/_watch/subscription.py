@@ -9,8 +9,8 @@ import anyio.lowlevel
 if TYPE_CHECKING:
     from typing import Self
 
-    from smspva_async._cursors import NamedCursor
-    from smspva_async._feed import Feed
+    from smspva_async._watch.cursors import NamedCursor
+    from smspva_async._watch.feed import Feed
     from smspva_async.events import Event
 
 __all__ = ["Subscription"]

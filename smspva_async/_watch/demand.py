@@ -12,7 +12,7 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from smspva_async._feed import Feed
+    from smspva_async._watch.feed import Feed
 
 __all__ = ["Demand", "Look"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smspva_async._feed import EVERYTHING
+from smspva_async._watch.feed import EVERYTHING
 from smspva_async.errors import CursorTaken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smspva_async._feed import Feed
+    from smspva_async._watch.feed import Feed
     from smspva_async.journal import Journal
 
 __all__ = ["Cursors", "NamedCursor"]

@@ -14,11 +14,11 @@ from smspva_async.models import OrderState
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from smspva_async._demand import Demand
-    from smspva_async._keeper import Kept
-    from smspva_async._poller import Poller
-    from smspva_async._recorder import Recorder
-    from smspva_async._waits import Waits
+    from smspva_async._watch.demand import Demand
+    from smspva_async._watch.keeper import Kept
+    from smspva_async._watch.poller import Poller
+    from smspva_async._watch.recorder import Recorder
+    from smspva_async._watch.waits import Waits
     from smspva_async.errors import SmspvaError
     from smspva_async.models import Order, Sms
 

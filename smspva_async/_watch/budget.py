@@ -7,7 +7,7 @@ from collections import deque
 
 from attrs import evolve, frozen
 
-from smspva_async._plan import FLAGGED_IN_A_ROW
+from smspva_async._watch.plan import FLAGGED_IN_A_ROW
 
 __all__ = ["HAIR", "Budget", "Quota"]
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-from smspva_async._ledger_entries import Begun, Contents, Ended, read_entry, read_line, write_line
+from smspva_async._money.ledger_entries import Begun, Contents, Ended, read_entry, read_line, write_line
 from smspva_async._worker import Worker
 from smspva_async.errors import JournalError
 

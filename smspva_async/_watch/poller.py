@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from smspva_async._budget import HAIR
-from smspva_async._collector import Collector
-from smspva_async._keeper import Keeper
-from smspva_async._plan import ReadQueue, plan, turns_of_all
-from smspva_async._schedule import Schedule
 from smspva_async._statistics import WatchStatistics
+from smspva_async._watch.budget import HAIR
+from smspva_async._watch.collector import Collector
+from smspva_async._watch.keeper import Keeper
+from smspva_async._watch.plan import ReadQueue, plan, turns_of_all
+from smspva_async._watch.schedule import Schedule
 from smspva_async.errors import SmspvaError, WatcherClosed
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from smspva_async._demand import Demand
-    from smspva_async._feed import Feed
-    from smspva_async._keeper import Kept
-    from smspva_async._plan import Read
-    from smspva_async._recorder import Recorder
-    from smspva_async._source import PolledSource
     from smspva_async._state import State
+    from smspva_async._watch.demand import Demand
+    from smspva_async._watch.feed import Feed
+    from smspva_async._watch.keeper import Kept
+    from smspva_async._watch.plan import Read
+    from smspva_async._watch.recorder import Recorder
+    from smspva_async._watch.source import PolledSource
 
 __all__ = ["Poller"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import evolve
 
 from smspva_async import _wire
-from smspva_async._reconcile import Evidence
+from smspva_async._money.reconcile import Evidence
 from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
 
 if TYPE_CHECKING:
