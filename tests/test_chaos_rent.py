@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smspva_async import OutcomeUnknown
 
 KILLS = 40
+BUYING = ["create", "create_multi"]
 KINDS: list[FaultName] = [
     *("refused", "connect_timeout", "lost", "reset", "hang", "latency", "slow_body", "cut", "half"),
     *("http_500", "http_503", "html_502", "html", "text", "redirect", "echo", "bad_row"),
@@ -27,9 +28,14 @@ KINDS: list[FaultName] = [
 """Without refusals for the pace: a program that asks less often wouldn't buy enough in its short life."""
 
 
-async def asked_once_more(sim: Simulator) -> None:
-    before = len(sim.requests)
-    while len(sim.requests) == before:  # noqa: ASYNC110 - the simulator has no such event
+async def asked_for(sim: Simulator, purchases: int) -> None:
+    """Wait until a program has asked for some purchases more, however long a busy machine takes for that."""
+
+    def count() -> int:
+        return sum(asked.method in BUYING for asked in sim.requests)
+
+    before = count()
+    while count() < before + purchases:  # noqa: ASYNC110 - the simulator has no such event
         await anyio.sleep(0.005)
 
 
@@ -44,11 +50,11 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path
     sim.add_order()  # bought long ago, and by nobody here
     ledger, report = tmp_path / "ledger", tmp_path / "report"
     async with Served(sim) as server:
-        sim.faults.rate(0.3, kinds=KINDS, methods=["create", "create_multi"])
+        sim.faults.rate(0.3, kinds=KINDS, methods=BUYING)
         for _ in range(KILLS):
             program = processes.start(chaos.rent, server.url, ledger, report)
-            await asked_once_more(sim)  # a busy machine takes its time to start it
-            await anyio.sleep(chance.uniform(0, 0.1))
+            await asked_for(sim, chance.randint(1, 6))
+            await anyio.sleep(chance.uniform(0, 0.02))
             processes.kill(program)
         sim.faults.clear()
 

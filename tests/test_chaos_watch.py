@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KILLS = 50
 ORDERS = 7
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class World:
