@@ -6,7 +6,8 @@
 - `smspva_virtual_time`: the event loop's clock jumps instead of waiting, on asyncio and trio.
 
 They work in async tests of pytest-asyncio (1.4 or later, in either mode) and of anyio's pytest plugin. A fixture of the
-same name overrides one of them: `Simulator(dialect="live")`, for instance.
+same name overrides one of them: `smspva_simulator` to return `Simulator(dialect="live")`, for instance, or
+`smspva_virtual_time` to do nothing, so that some tests of a suite in virtual time keep real time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pytest
 # Nothing else at the top: pytest imports this in every run of whoever has the package installed.
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from anyio.abc import TestRunner
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["smspva_client", "smspva_simulator", "smspva_virtual_time", "smspva_watcher"]
 
 _VIRTUAL_TIME = "smspva_virtual_time"
+_LOOPS_HOOK = "pytest_asyncio_loop_factories"
 
 Create = TypeVar("Create", bound="Callable[..., AbstractAsyncContextManager[Any]]")
 
@@ -98,7 +100,7 @@ def pytest_fixture_setup(
     create = _to_enter.get(fixturedef.argname)
     if create is None or fixturedef.func is not create:
         return (yield)
-    shall_be_virtual = _VIRTUAL_TIME in request.fixturenames and not _has_chosen_its_loop(request)
+    shall_be_virtual = _is_in_virtual_time(request.node) and not _has_chosen_its_loop(request)
 
     async def entered(**fixtures: object) -> AsyncGenerator[object]:
         if shall_be_virtual and not (_virtual_loop() or _mock_clock()):
@@ -106,7 +108,7 @@ def pytest_fixture_setup(
         async with create(**fixtures) as usable:
             yield usable
 
-    asyncio_mark = _asyncio_mark(request)
+    asyncio_mark = _asyncio_mark(request.node)
     if asyncio_mark is not None:
         import pytest_asyncio
 
@@ -130,8 +132,8 @@ def pytest_fixture_setup(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Make time virtual before any fixture starts the event loop."""
-    names: list[str] = getattr(item, "fixturenames", [])
-    if _VIRTUAL_TIME in names:
+    if _is_in_virtual_time(item):
+        names: list[str] = getattr(item, "fixturenames", [])
         names.remove(_VIRTUAL_TIME)
         names.insert(0, _VIRTUAL_TIME)
 
@@ -140,10 +142,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, object]:
     """Let pytest-asyncio make virtual loops, for the tests that ask for them alone."""
     plugins = metafunc.config.pluginmanager
-    if _VIRTUAL_TIME not in metafunc.fixturenames or not plugins.hasplugin("asyncio"):
+    if not _is_in_virtual_time(metafunc.definition) or not hasattr(metafunc.config.hook, _LOOPS_HOOK):
         return (yield)
-    if not hasattr(metafunc.config.hook, "pytest_asyncio_loop_factories"):
-        raise pytest.UsageError(f"{_VIRTUAL_TIME} needs pytest-asyncio 1.4 or later")
     # Not a hook of this module: as soon as there is one, pytest-asyncio asks it for the loops of every test.
     loops = _VirtualLoops()
     plugins.register(loops)
@@ -153,6 +153,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, 
         plugins.unregister(loops)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have pytest-asyncio look at each test's loop first, so that no wide fixture stays behind on another's."""
+    # That is what it does where the hook is there; it asks for no loops from now on.
+    if any(_is_in_virtual_time(item) and _asyncio_mark(item) for item in session.items):
+        session.config.pluginmanager.register(_VirtualLoops())
+
+
 class _VirtualLoops:
     def pytest_asyncio_loop_factories(self) -> Mapping[str, Callable[[], AbstractEventLoop]]:
         from smspva_async.simulator import VirtualTimeLoop
@@ -160,11 +167,25 @@ class _VirtualLoops:
         return {"virtual": VirtualTimeLoop}
 
 
-def _asyncio_mark(request: pytest.FixtureRequest) -> pytest.Mark | None:
+def _is_in_virtual_time(item: pytest.Item) -> bool:
+    """Tell whether a test asks for virtual time, and no fixture of its own overrides that."""
+    info = getattr(item, "_fixtureinfo", None)
+    definitions: Sequence[pytest.FixtureDef[Any]] = info.name2fixturedefs.get(_VIRTUAL_TIME, ()) if info else ()
+    for definition in reversed(definitions):
+        if definition.func.__module__ == __name__:
+            return True
+        if _VIRTUAL_TIME not in definition.argnames:  # it does without the one that it overrides
+            return False
+    return False
+
+
+def _asyncio_mark(item: pytest.Item) -> pytest.Mark | None:
     """Return the mark of a test that pytest-asyncio runs; in its auto mode it sets it itself."""
-    if not request.config.pluginmanager.hasplugin("asyncio"):
+    if not item.config.pluginmanager.hasplugin("asyncio"):
         return None
-    mark: pytest.Mark | None = request.node.get_closest_marker("asyncio")
+    mark = item.get_closest_marker("asyncio")
+    if mark is not None and not hasattr(item.config.hook, _LOOPS_HOOK):
+        raise pytest.UsageError("the fixtures of smspva_async need pytest-asyncio 1.4 or later")
     return mark
 
 

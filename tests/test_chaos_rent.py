@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from smspva_async.simulator import FaultName, Simulator
+from smspva_async.simulator import FaultName, MethodName, Simulator
 from tests import chaos, processes
 from tests.loopback import Served
 from tests.loops import on_a_real_loop
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smspva_async import OutcomeUnknown
 
 KILLS = 40
-BUYING = ["create", "create_multi"]
+BUYING: list[MethodName] = ["create", "create_multi"]
 KINDS: list[FaultName] = [
     *("refused", "connect_timeout", "lost", "reset", "hang", "latency", "slow_body", "cut", "half"),
     *("http_500", "http_503", "html_502", "html", "text", "redirect", "echo", "bad_row"),

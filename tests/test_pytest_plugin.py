@@ -242,6 +242,78 @@ async def test_both(smspva_simulator, smspva_watcher):
     run(code).assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+def test_an_empty_fixture_gives_some_tests_of_a_suite_real_time(run: Run, plugin: str) -> None:
+    code = f"""
+@pytest.fixture
+def smspva_virtual_time():
+    pass
+
+@pytest.mark.{plugin}
+async def test_real_time(smspva_client):
+    began = time.monotonic()
+    await anyio.sleep(0.02)
+    assert time.monotonic() - began >= 0.02
+    assert await smspva_client.orders() == []
+"""
+    virtual = f"""
+import anyio, pytest
+
+@pytest.fixture
+def smspva_virtual_time(smspva_virtual_time):
+    return "built on the one that it overrides"
+
+@pytest.mark.{plugin}
+async def test_virtual_time(smspva_client, smspva_virtual_time):
+    await anyio.sleep(3600)
+    assert smspva_virtual_time
+"""
+    ran = run(code, "-o", "usefixtures=smspva_virtual_time", "test_suite.py", "virtual.py", virtual=virtual)
+    ran.assert_outcomes(passed=2 if plugin == "asyncio" else 4)
+
+
+def test_a_wide_fixture_is_made_anew_for_another_loop(run: Run) -> None:
+    code = """
+import pytest_asyncio
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def wide():
+    return asyncio.get_running_loop()
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+async def test_first(wide, smspva_client):
+    assert wide is asyncio.get_running_loop()
+
+async def test_then(wide, smspva_client, smspva_virtual_time):
+    assert wide is asyncio.get_running_loop()
+    assert isinstance(wide, VirtualTimeLoop)
+
+async def test_at_last(wide, smspva_client):
+    assert wide is asyncio.get_running_loop()
+    assert not isinstance(wide, VirtualTimeLoop)
+"""
+    run(code).assert_outcomes(passed=3)
+
+
+def test_a_pytest_asyncio_that_is_too_old_is_told_where_it_runs_the_test(run: Run) -> None:
+    old = """
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio: as an old pytest-asyncio has it")
+    config.pluginmanager.unblock("asyncio")
+    config.pluginmanager.register(object(), "asyncio")
+"""
+    others = """
+@pytest.mark.anyio
+@virtual_time
+async def test_other(smspva_client):
+    await anyio.sleep(HOUR)
+"""
+    run(others, "-p", "no:asyncio", conftest=old).assert_outcomes(passed=2)
+    ran = run(others.replace("anyio", "asyncio"), "-p", "no:asyncio", conftest=old)
+    assert "ERROR: the fixtures of smspva_async need pytest-asyncio 1.4 or later" in ran.errlines
+
+
 @pytest.mark.parametrize("name", ["smspva_client", "smspva_watcher"])
 def test_without_an_event_loop_it_says_what_is_missing(run: Run, name: str) -> None:
     ran = run(f"def test_sync({name}): pass")
