@@ -151,6 +151,45 @@ async def test_what_was_prolonged_and_listed_before_is_no_matter() -> None:
         assert await verdict(client, error) == ("done", [order.id])
 
 
+@pytest.mark.parametrize("again", ["at once", "another program", "next start"])
+async def test_what_was_settled_may_have_been_done_until_a_list_shows_it(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    path = tmp_path / "ledger"
+
+    async def second(client: SmspvaClient, *, done: bool) -> tuple[str, list[int]]:
+        sim.faults.next("prolong", "lost", done=done)
+        return await verdict(client, await unknown(client.prolong(order.id, WEEK)))
+
+    async with client_of(sim, ledger=path) as client, client_of(sim, ledger=path) as other:
+        sim.faults.next("prolong", "lost")
+        error = await unknown(client.prolong(order.id, WEEK))
+        client.settle(error)
+        if again != "next start":
+            assert await second(client if again == "at once" else other, done=False) == ("open", [order.id])
+    async with client_of(sim, ledger=path, listed=again != "next start") as client:
+        if again == "next start":
+            assert await second(client, done=False) == ("open", [order.id])
+        for call in client.unsettled:
+            client.settle(call)
+        await client.orders()
+        order.until -= timedelta(days=7)  # so that it may be prolonged again
+        await client.orders()
+        assert await second(client, done=True) == ("done", [order.id])
+
+
+async def test_a_list_without_the_order_doesnt_show_what_was_done_to_it() -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong", "lost")
+        client.settle(await unknown(client.prolong(order.id, WEEK)))
+        sim.faults.next("orders", "empty")
+        await client.orders()
+        sim.faults.next("prolong", "lost", done=False)
+        assert await verdict(client, await unknown(client.prolong(order.id, WEEK))) == ("open", [order.id])
+
+
 # -- delete --------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ FLOORS = [
     ["_pacer", "_background"],
     ["_worker"],
     ["_money.reconcile", "_money.ledger_entries"],
-    ["_money.ledger"],
+    ["_money.ledger", "_money.sightings"],
     ["_money.books"],
     ["_money.spending"],
     ["journal"],

@@ -1,1 +1,4 @@
-"""Calls that spend: sent once (`spending`), written down (`books`, `ledger`), and judged afterwards (`reconcile`)."""
+"""Calls that spend: sent once (`spending`), written down (`books`, `ledger`) and, if need be, judged (`reconcile`).
+
+They are judged by what the server showed of the orders before (`sightings`) and shows now (`evidence`).
+"""

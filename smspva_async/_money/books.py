@@ -1,9 +1,9 @@
-"""The books of the calls that spend: which are open, which are over, and which orders there were before each."""
+"""The books of the calls that spend: which are open, and which are over."""
 
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio.lowlevel
@@ -12,8 +12,8 @@ from attrs import define
 from smspva_async import _wire
 from smspva_async._money.ledger_entries import Begun, Ended
 from smspva_async._money.reconcile import LENGTHENING, PURCHASES, Others, is_longer
+from smspva_async._money.sightings import Sightings
 from smspva_async.errors import OutcomeUnknown
-from smspva_async.models import Order, Rental, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smspva_async._money.ledger import Ledger
     from smspva_async._money.ledger_entries import Contents, Outcome
     from smspva_async._wire import Method
+    from smspva_async.models import Order, Rows
 
 __all__ = ["Books"]
 
@@ -39,7 +40,16 @@ class _Past:
     ended: datetime
     done: bool
     until: datetime | None = None
-    """Calls that began later can't; None: they can as well."""
+    """When it was seen done, or settled; None: neither is any matter."""
+
+    def may_be(self, error: OutcomeUnknown) -> bool:
+        """Tell whether a call without an outcome may be taken for it."""
+        if self.until is None:
+            return True
+        if self.done:
+            return self.until > error.started_at
+        # It may have been done all the same, and what is known of the order may be from before.
+        return error.known_at is None or self.until > error.known_at
 
     @property
     def order_id(self) -> int | None:
@@ -64,12 +74,7 @@ class Books:
         self._own: set[str] = set()
         self._given: set[int] = set()
         self._past: list[_Past] = []
-        # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
-        self._known: dict[int, datetime] = {}
-        # When it was asked, when it was answered, and the end that was new then.
-        self._growth: dict[int, list[tuple[datetime, datetime, datetime]]] = {}
-        self._ahead: timedelta | None = None
-        self._listed = False
+        self._sightings = Sightings()
 
     # -- the ledger --------------------------------------------------------------------------------------------------
 
@@ -138,6 +143,7 @@ class Books:
             params=begun.params,
             started_at=begun.started_at,
             known=begun.known,
+            known_at=begun.known_at,
             listed=begun.listed,
             call=begun.call,
             data=None if ended is None else ended.data,
@@ -184,8 +190,7 @@ class Books:
                     given.update(end.orders)
                     past += self._past_of(self._remembered(contents.begun[call], None), end)
             ended = contents.ended.get(error.call)
-        past = [entry for entry in past if entry.until is None or entry.until > error.started_at]
-        past = [entry for entry in past if entry.call.call != error.call]
+        past = [entry for entry in past if entry.call.call != error.call and entry.may_be(error)]
         mine |= {entry.call.call: entry.call for entry in past if not entry.done and entry.call.method not in PURCHASES}
         mine.pop(error.call, None)
         return Others(
@@ -193,7 +198,7 @@ class Books:
             tuple(mine.values()),
             tuple(entry.call for entry in past if entry.done),
             settled=tuple(entry.call for entry in past if not entry.done and entry.call.method in PURCHASES),
-            ahead=self._ahead,
+            ahead=self._sightings.ahead,
             outcome=None if ended is None else _VERDICTS.get(ended.outcome),
             orders=None if ended is None or not ended.told else frozenset(ended.orders),
         )
@@ -207,33 +212,20 @@ class Books:
             return []
         past = _Past(call, ended.at, done=True)
         before = call.known.get(past.order_id or 0)
-        for asked, listed, until in self._growth.get(past.order_id or 0, ()):
-            if past.until is None and asked > ended.at and before is not None and is_longer(until, before):
-                past.until = listed
+        if past.order_id is not None and before is not None:
+            past.until = self._sightings.lengthened(past.order_id, before, ended.at)
         return [past]
 
     # -- which orders there are --------------------------------------------------------------------------------------
 
     def take_note(self, method: Method[Any], rows: Rows[object]) -> None:
-        """Remember which orders there are."""
-        has_new = bool(rows) and not rows.repeated and isinstance(rows[0], (Order, Rental))
-        orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
-        # A watch is told of the same orders again and again.
-        new = [order for order in orders if self._known.get(order.id) is not order.until]
-        self._known |= {order.id: order.until for order in new}
-        if method.name == _wire.ORDERS.name:
-            self._listed = not rows.skipped
-            now = datetime.now(UTC)
-            asked = now - timedelta(seconds=rows.took)
-            self._ahead = None if rows.date is None else rows.date - now
-            for order in new:
-                growth = self._growth.setdefault(order.id, [])
-                if not growth or is_longer(order.until, growth[-1][2]):
-                    growth.append((asked, now, order.until))
-            self._see_lengthened(cast("Rows[Order]", rows), asked, now)
+        """Remember which orders there are, and look for what calls that are over did to them."""
+        asked = self._sightings.take_note(method, rows)
+        if asked is not None:
+            self._see_lengthened(cast("Rows[Order]", rows), asked, datetime.now(UTC))
 
     def _see_lengthened(self, orders: Rows[Order], asked: datetime, now: datetime) -> None:
-        """Look in a new list for what calls that are over did."""
+        """Look in a list for what calls that are over did."""
         awaited = [past for past in self._past if past.done and past.until is None and past.ended < asked]
         listed = {order.id: order.until for order in orders} if awaited else {}
         for past in awaited:
@@ -252,8 +244,9 @@ class Books:
             method=method.name,
             params=dict(params),
             started_at=datetime.now(UTC),
-            known=dict(self._known),
-            listed=self._listed,
+            known=dict(self._sightings.known),
+            known_at=self._sightings.asked_at(int(params["id"]) if "id" in params else None),
+            listed=self._sightings.listed,
         )
         self._own.add(call.call)
         self._under_way[call.call] = call
@@ -273,7 +266,7 @@ class Books:
             return
         try:
             await self._ledger.begin(
-                Begun(call.call, str(call.method), call.params, call.started_at, call.known, call.listed)
+                Begun(call.call, str(call.method), call.params, call.started_at, call.known, call.listed, call.known_at)
             )
             # Writing doesn't notice a cancellation, and sending would when it can't be told any more what was sent.
             await anyio.lowlevel.checkpoint_if_cancelled()

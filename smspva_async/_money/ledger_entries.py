@@ -40,6 +40,7 @@ class Begun:
     started_at: datetime
     known: Mapping[int, datetime]
     listed: bool
+    known_at: datetime | None
 
     def line(self) -> bytes:
         """Return it as the ledger has it."""
@@ -51,6 +52,7 @@ class Begun:
             started_at=self.started_at.isoformat(),
             known=known,
             listed=self.listed,
+            known_at=None if self.known_at is None else self.known_at.isoformat(),
         )
 
 
@@ -149,6 +151,7 @@ def _begun(fields: dict[str, Any]) -> Begun:
         started_at=_time(fields["started_at"]),
         known={int(order_id): _time(until) for order_id, until in fields["known"].items()},
         listed=bool(fields["listed"]),
+        known_at=None if fields.get("known_at") is None else _time(fields["known_at"]),
     )
 
 
