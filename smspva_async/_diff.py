@@ -253,12 +253,9 @@ def _sms_listed(state: State, seen: SmsListed) -> tuple[State, Sequence[Event]]:
     if track.failing_since is not None:
         events.add(PollRecovered, _seconds(track.failing_since, seen.at), order_id=seen.order_id)
     skipped = _report_skipped(state, seen.skipped, events, seen.order_id)
-    # A list that was asked for before the flag rose need not have what it rose for.
+    # A list that was asked for before the flag rose may have what it rose for, and need not: it is read again.
     rose_since = track.flag_rose and track.rose_at is not None and seen.asked_at < track.rose_at
-    if track.read_at is None:
-        old = _known_before(track, seen.messages, rose=track.flag_rose and not rose_since)
-    else:
-        old = set[MessageKey]()
+    old = _known_before(track, seen.messages, rose=track.flag_rose) if track.read_at is None else set[MessageKey]()
     counts = dict(track.counts)
     listed: Counter[MessageKey] = Counter()
     for sms in sorted(seen.messages, key=_arrival):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.request import getproxies
 
 import anyio
@@ -184,9 +184,7 @@ class _KeyTransport(Transport):
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
             return self._failure(error)
         except BaseException as error:  # noqa: BLE001 - cancelled; raised again above
-            # The frames below hold the request with the key, and so may what they were dealing with.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
-            return error
+            return _bare(error)
         finally:
             if connected:
                 self._connected -= 1
@@ -243,6 +241,18 @@ class _KeyTransport(Transport):
 
     async def aclose(self) -> None:
         await self._below.aclose()
+
+
+def _bare(error: BaseException) -> BaseException:
+    """Return a cancellation without what may hold the key: the frames below, what they were dealing with, and notes."""
+    if isinstance(error, BaseExceptionGroup):
+        # Of what failed beside it nobody is told, as of any failure of a call that was cancelled.
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        leaves = group.subgroup(lambda leaf: not isinstance(leaf, Exception | BaseExceptionGroup))
+        return BaseExceptionGroup("cancelled", [_bare(leaf) for leaf in leaves.exceptions] if leaves else [])
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    vars(error).pop("__notes__", None)
+    return error
 
 
 def _text_of(error: Exception) -> str:

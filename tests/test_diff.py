@@ -296,11 +296,15 @@ def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_rise
     assert not play([down, up, nothing, again], State())[0].tracks[1].flag_rose
 
 
-def test_a_list_that_was_asked_for_before_the_flag_rose_is_not_what_it_rose_for() -> None:
-    late = SmsListed(at=at(45), asked_at=at(1), order_id=1, messages=[Sms("old", received=at(-5))])
+def test_a_list_that_was_asked_for_before_the_flag_rose_may_have_what_it_rose_for_and_is_read_again() -> None:
+    in_doubt, new = Sms("in doubt", received=at(-5)), Sms("new", received=at(29))
+    late = SmsListed(at=at(45), asked_at=at(1), order_id=1, messages=[Sms("old", received=at(-6)), in_doubt])
     state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], State())
-    assert [event for event in events if isinstance(event, SmsReceived)] == []
+    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["in doubt"]
     assert state.tracks[1].flag_rose
+    state, events = play([read(46, 1, in_doubt, new)], state)
+    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["new"]
+    assert not state.tracks[1].flag_rose
 
 
 # -- absence ---------------------------------------------------------------------------------------------------------

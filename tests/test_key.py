@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
 import logging
@@ -369,6 +370,43 @@ async def test_a_cancellation_within_the_body_doesnt_show_it(call: Call) -> None
             try:
                 await call.make(client)
             except anyio.get_cancelled_exc_class() as error:
+                told.append(shown(error))
+                raise
+        told += [shown(error) for error in client.unsettled]
+    assert told
+    assert HEAD not in "".join(told)
+
+
+class Crowd(httpx.AsyncBaseTransport):
+    """A transport of several tasks, one of which fails as it is cancelled."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def fail() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError(f"no answer from {request.url}")
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fail)
+                await anyio.sleep_forever()
+        except BaseException as error:
+            error.add_note(str(request.url))
+            raise
+        raise AssertionError("cancelled before")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_what_fails_beside_a_cancellation_doesnt_show_it(call: Call) -> None:
+    told: list[str] = []
+    async with SmspvaClient(KEY, transport=Crowd(), retry=Retry(attempts=1)) as client:
+        # On asyncio the failure takes the place of the cancellation.
+        with contextlib.suppress(SmspvaError), anyio.move_on_after(1):
+            try:
+                await call.make(client)
+            except BaseException as error:
                 told.append(shown(error))
                 raise
         told += [shown(error) for error in client.unsettled]
