@@ -327,7 +327,7 @@ class SmspvaClient:
             skip += len(rows) + len(rows.skipped)
 
     async def restore_quote(self, order_id: int) -> RestoreQuote:
-        """Return what restoring an expired order would cost, by `RestoreQuote`'s rule (`restore_user_precalc`).
+        """Return what restoring an expired order would cost (`restore_user_precalc`). Spends nothing.
 
         Args:
             order_id: The id of the expired order, such as `PastOrder.order_id`.
