@@ -134,6 +134,7 @@ class RowSkipped(_EventBase):
 Event: TypeAlias = (
     OrderAdded | OrderUpdated | OrderRemoved | StateChanged | SmsReceived | PollFailed | PollRecovered | RowSkipped
 )
+"""Whatever a watch reports; a `match` that has a case for each of these is exhaustive to type checkers."""
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
