@@ -43,7 +43,8 @@ _NEARLY_BACK = 0.05
 class Pace:
     """How quickly a client may ask.
 
-    The default is 40 requests a minute, which the provider states for its other API; for rentals it states nothing.
+    The default is 40 requests a minute: for its other API the provider states so many connections at most (and 4 to 5
+    seconds between queries), for rentals it states nothing. A gap that can't be right raises `ValueError`.
 
     When the server says that there were too many requests, the gap doubles, to half a second at least, and to sixteen
     times the setting or a minute at most; each answer after that takes a twentieth of the growth away again. A wait
@@ -51,7 +52,7 @@ class Pace:
     """
 
     gap: float = 1.5
-    """Seconds between the beginnings of two requests."""
+    """Least seconds between the beginnings of two requests; 0 is no gap."""
 
     def __attrs_post_init__(self) -> None:
         seconds("the gap", self.gap, zero=True)
@@ -59,14 +60,19 @@ class Pace:
 
 @frozen
 class Retry:
-    """How often and when a failed call is tried again. What spends money is never sent twice."""
+    """How often and when a failed call is tried again. What spends money is never sent twice.
+
+    Tried again are connections that fail, answers that don't come in time, HTTP 5xx, answers that aren't JSON, and too
+    many requests. A longer wait that the server asks for (``Retry-After``) is kept up to two minutes; if it asks for
+    more, the call fails at once. A setting that can't be right raises `ValueError`.
+    """
 
     attempts: int = 4
-    """Attempts in all."""
+    """Attempts in all; 1 tries nothing again."""
     first: float = 0.5
     """Seconds to wait before the second attempt; doubled for each one after, and drawn from the upper half."""
     cap: float = 30.0
-    """The longest wait in seconds."""
+    """The longest wait in seconds, those that the server asks for aside."""
 
     def __attrs_post_init__(self) -> None:
         number("the number of attempts", self.attempts, 1)

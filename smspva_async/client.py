@@ -42,13 +42,17 @@ class SmspvaClient:
     least while it waits. Calls that only read, and `activate`, are tried again when the network or the server fails;
     calls that spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
 
-    Every call may raise `ApiError` and its kinds (the provider refused: nothing was done), `ConnectionFailed`,
-    `RequestTimeout`, `UnexpectedResponse` and `ClientClosed`; calls that spend raise `OutcomeUnknown` where the others
-    raise one of those after sending. Input that can't be right raises `ValueError` before anything is sent.
+    Every call may raise `ApiError` and its kinds (the provider refused: nothing was done; `InvalidKey`, for one),
+    `ConnectionFailed`, `RequestTimeout`, `UnexpectedResponse` and `ClientClosed`; calls that spend raise
+    `OutcomeUnknown` where the others raise one of those after sending. Input that can't be right raises `ValueError`
+    before anything is sent. The methods below name what is to be expected of each among that.
+
+    A call's method is in parentheses. It is of the provider's rental page, and so is what is told of it, where nothing
+    else is said: the provider's newer reference site, or what was seen on the live server.
 
     Args:
         api_key: The account's key; None takes it from the environment variable ``SMSPVA_API_KEY``.
-        base_url: The server's address, for a mirror or a simulator. https, or http on this machine.
+        base_url: The server's address, for a mirror or a simulator. https, or http on this machine; no query.
         timeout: Seconds for one attempt as a whole; waiting for the pace is not counted.
         pace: How quickly requests may follow each other.
         retry: How often and when calls that may be repeated are tried again.
@@ -61,6 +65,7 @@ class SmspvaClient:
         ValueError: There is no key, or a setting can't be right.
         JournalError: On entering, or else at the first call or look at `unsettled`: the ledger can't be used. From a
             call that spends: it can't be written, so that nothing was sent.
+        RuntimeError: On entering a client that is entered already.
 
     """
 
@@ -115,15 +120,18 @@ class SmspvaClient:
     # -- what can be rented ------------------------------------------------------------------------------------------
 
     async def countries(self) -> Rows[Country]:
-        """Return the countries that have numbers (`getcountries`)."""
+        """Return the countries that have numbers (`getcountries`). The key isn't sent: the provider needs none here."""
         return await self._caller.call(_wire.GET_COUNTRIES, {})
 
     async def offers(self, country: str, period: Period = _WEEK) -> Rows[Offer]:
         """Return the services to rent in a country, with price per day in US dollars and availability (`getdata`).
 
         Args:
-            country: Two letters. ``GB`` is sent as ``UK``, as the provider wants it.
-            period: For how long.
+            country: Two letters. ``GB`` is sent as ``UK``, as the provider has it (not told on the rental page).
+            period: For how long; the price and what is available may go by it.
+
+        Raises:
+            ApiError: The provider doesn't know the country.
 
         """
         return await self._caller.call(_wire.GET_DATA, {"country": _params.country(country), **_params.period(period)})
@@ -134,14 +142,16 @@ class SmspvaClient:
         """Rent a number (`create`). Spends money; sent once.
 
         Args:
-            country: Two letters.
+            country: Two letters, ``GB`` or ``UK`` alike.
             service: The service's code, such as ``opt16``.
             period: For how long.
-            provider: One of the providers behind the offer, for servers that name them.
+            provider: One of the companies that the numbers come from, as `Offer.extra` names them under ``count`` (from
+                the reference site, not on the rental page); None leaves it to the server.
 
         Raises:
             NoNumbers: None is available; nothing was charged.
             InsufficientFunds: The balance is too low; nothing was charged.
+            ApiError: The provider doesn't know the service or the country, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
@@ -153,19 +163,21 @@ class SmspvaClient:
     async def rent_multi(
         self, country: str, services: Iterable[str], period: Period, *, provider: str | None = None
     ) -> Rows[Rental]:
-        """Rent a number for several services at once (`create_multi`). Spends money; sent once.
+        """Rent numbers for several services at once (`create_multi`, of the reference site). Spends money; sent once.
 
         A rental that can't be read stands in `Rows.skipped`, with whatever the server said of it: it is paid.
 
         Args:
-            country: Two letters.
-            services: The services' codes.
+            country: Two letters, ``GB`` or ``UK`` alike.
+            services: The services' codes, one at least.
             period: For how long.
-            provider: One of the providers behind the offer, for servers that name them.
+            provider: One of the companies that the numbers come from, as `Offer.extra` names them under ``count`` (from
+                the reference site, not on the rental page); None leaves it to the server.
 
         Raises:
             NoNumbers: None is available; nothing was charged.
             InsufficientFunds: The balance is too low; nothing was charged.
+            ApiError: The provider doesn't know the service or the country, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
@@ -182,15 +194,19 @@ class SmspvaClient:
 
         Args:
             order_id: The order that has the number.
-            service: The further service's code.
+            service: The further service's code, such as ``opt89``.
             phone: The whole number, such as `Order.phone`.
-            rent_days: For how many days, 1 to 90; None leaves it to the server.
+            rent_days: For how many days, 1 to 90 (from the reference site; the rental page's call has no period); None
+                leaves it to the server.
 
         Returns:
-            The new rental where the server describes it, None where it says no more than that it is done.
+            The new rental where the server describes it (seen on the live server), None where it says no more than
+            that it is done (rental page).
 
         Raises:
             OrderNotFound: There is no such order; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            ApiError: The provider doesn't know the service, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
@@ -206,10 +222,17 @@ class SmspvaClient:
     async def prolong(self, order_id: int, period: Period) -> None:
         """Prolong a rental (`prolong`). Spends money; sent once.
 
-        The provider allows it within the last 7 days of a rental, and 90 days in all (rental page).
+        The provider allows it within the last 7 days before `Order.until`, and guarantees 90 days at most (rental
+        page). `Order.can_prolong` and the two fields after it tell what it allows now.
+
+        Args:
+            order_id: The order's id.
+            period: By how long.
 
         Raises:
             OrderNotFound: There is no such order; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            ApiError: It is too early, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
@@ -218,11 +241,20 @@ class SmspvaClient:
     # -- orders and messages -----------------------------------------------------------------------------------------
 
     async def orders(self) -> Rows[Order]:
-        """Return the account's orders (`orders`)."""
+        """Return the account's orders (`orders`): those whose time isn't up; `history` has the others.
+
+        A purchase may be listed late, and an order may be missing from an answer: neither is known of the provider.
+        """
         return await self._caller.call(_wire.ORDERS, {})
 
     async def sms(self, order_id: int) -> Rows[Sms]:
-        """Return the messages that an order's number received (`sms`).
+        """Return the messages that an order's number received (`sms`), in whatever order the server lists them.
+
+        Those that the server lists apart (`Sms.other`) come last. Whether reading clears `Order.has_new_sms`, and
+        whether old messages are dropped, isn't known of the provider.
+
+        Args:
+            order_id: The order's id.
 
         Raises:
             OrderNotFound: There is no such order.
@@ -234,7 +266,10 @@ class SmspvaClient:
         """Ask for a number's activation (`activate`).
 
         It takes 10 to 15 minutes on average, sometimes much longer, and lasts 10 to 30 minutes (rental page). Asking
-        twice does no harm.
+        twice does no harm. `Watcher.activated` does it whenever it is needed.
+
+        Args:
+            order_id: The order's id.
 
         Raises:
             OrderNotFound: There is no such order.
@@ -243,7 +278,12 @@ class SmspvaClient:
         await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)})
 
     async def delete(self, order_id: int) -> None:
-        """Give a number up (`delete`). Destroys; sent once. There is no refund once a message was received.
+        """Give a number up (`delete`). Destroys; sent once.
+
+        There is no refund once a message was received; otherwise the provider decides case by case (rental page).
+
+        Args:
+            order_id: The order's id.
 
         Raises:
             OrderNotFound: There is no such order.
@@ -255,11 +295,11 @@ class SmspvaClient:
     # -- the archive -------------------------------------------------------------------------------------------------
 
     async def history(self, *, skip: int = 0, take: int = 50) -> Rows[PastOrder]:
-        """Return past orders (`get_rent_history`).
+        """Return a part of the archive of past orders (`get_rent_history`).
 
         Args:
-            skip: How many to pass over.
-            take: How many to return at most.
+            skip: How many to pass over, 0 or more.
+            take: How many to return at most, 1 or more.
 
         """
         params = {"skip": _params.number("skip", skip, 0), "take": _params.number("take", take, 1)}
@@ -269,7 +309,7 @@ class SmspvaClient:
         """Iterate over all past orders, each once (`get_rent_history`).
 
         Args:
-            page: How many to ask for at a time.
+            page: How many to ask for at a time, 1 or more.
 
         """
         skip = 0
@@ -289,18 +329,26 @@ class SmspvaClient:
     async def restore_quote(self, order_id: int) -> RestoreQuote:
         """Return what restoring an expired order would cost (`restore_user_precalc`). Spends nothing.
 
+        Args:
+            order_id: The id of the expired order, such as `PastOrder.order_id`.
+
         Raises:
             RestoreRefused: It can't be restored; `code` says why.
+            InsufficientFunds: The balance is too low to restore it.
             OrderNotFound: There is no such order.
 
         """
         return await self._caller.call(_wire.RESTORE_QUOTE, {"id": _params.order_id(order_id)})
 
     async def restore(self, order_id: int) -> int | None:
-        """Restore an expired order (`restore_user`). Spends money; sent once.
+        """Restore an expired order (`restore_user`). Spends money, what `restore_quote` tells; sent once.
+
+        Args:
+            order_id: The id of the expired order, such as `PastOrder.order_id`.
 
         Returns:
-            The new order id where the server names one.
+            The new order id where the server names one (seen on the live server), None where it says no more than
+            that it is done (rental page), be it under the same id or another.
 
         Raises:
             RestoreRefused: It can't be restored; nothing was charged.
@@ -329,7 +377,9 @@ class SmspvaClient:
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server with what was known before a call, and return what that shows of its outcome.
 
-        Spends nothing and settles nothing; it may be asked again. The verdict is what the evidence bears and no more:
+        Spends nothing and settles nothing; it may be asked again. It asks for `orders`, then if need be for the `sms`
+        of an order that was to be deleted, or for `get_rent_history` and `restore_user_precalc` of one that was to be
+        restored. The verdict is what the evidence bears and no more:
 
         - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if there are new orders of that service which no
           other caller was given, and enough of them end as they must, to within two days, for every call that may have
@@ -352,6 +402,7 @@ class SmspvaClient:
         Raises:
             ValueError: It isn't an `OutcomeUnknown` of this client's calls.
             JournalError: The ledger can't be used.
+            SmspvaError: The server couldn't be asked, as with any call that only reads.
 
         """
         if not isinstance(error, OutcomeUnknown) or error.method not in _wire.SPENDING:

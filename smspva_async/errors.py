@@ -110,7 +110,7 @@ class ConnectionFailed(SmspvaError):
 
 
 class RequestTimeout(SmspvaError):
-    """No answer within the client's `timeout`, to a call that spends nothing."""
+    """No answer within the client's `timeout`, or in a watch by a poll's deadline, to a call that spends nothing."""
 
 
 class UnexpectedResponse(SmspvaError):
@@ -194,7 +194,7 @@ class ApiError(SmspvaError):
         msg: The provider's own words.
         code: The code that stands first in `msg`, such as ``"NOBALANCE"``, if the rental page lists it; its errors in
             prose have none.
-        data: What came beside the message, or None.
+        data: What came beside the message, read as JSON, or None.
         retry_after: Seconds that the server asks to wait, or None if it didn't say.
 
     """
@@ -218,27 +218,50 @@ class ApiError(SmspvaError):
 
 
 class InvalidKey(ApiError):
-    """The API key is missing, unknown or banned."""
+    """The API key is missing, unknown or banned. A watch ends when the provider says so a second time.
+
+    In the provider's words ``API KEY not received!``, ``API KEY NOT FOUND!``, ``Invalid apikey`` or ``BANNED``: seen
+    elsewhere on it, the rental page has none for that.
+    """
 
 
 class NoNumbers(ApiError):
-    """No number is available for this country, service and period."""
+    """No number is available for this country, service and period; another, or another time, may have one.
+
+    In the provider's words ``No number available`` or ``No numbers available``, seen elsewhere on it.
+    """
 
 
 class InsufficientFunds(ApiError):
-    """The account's balance doesn't cover it."""
+    """The account's balance doesn't cover it.
+
+    In the provider's words ``NOBALANCE`` or ``Balance is not enough`` (rental page, where a rental is restored), or
+    ``Insufficient balance``, seen elsewhere on it. How much is needed may stand in `msg`.
+    """
 
 
 class OrderNotFound(ApiError):
-    """There is no such order, or it belongs to another account."""
+    """There is no such order, or it belongs to another account.
+
+    In the provider's words ``NOTOWNER`` or ``the user had not this order`` (rental page, where a rental is restored),
+    ``Order not found`` or ``Incorrect order id``, seen elsewhere on it.
+    """
 
 
 class RateLimited(ApiError):
-    """Too many requests."""
+    """Too many requests: HTTP 429, or ``TOO MANY REQUESTS``, which was seen elsewhere on the provider.
+
+    The client has slowed down by then, see `Pace`, and has tried again what may be repeated, see `Retry`.
+    """
 
 
 class RestoreRefused(ApiError):
-    """The order can't be restored; `code` says why where the provider gave a code."""
+    """The order can't be restored; `code` says why where the provider gave a code.
+
+    By the rental page: ``NOAVAILDAYS`` (the number has too few days left), ``NOREMOTEDATA`` (the order isn't in the
+    archive), ``DATEDIFFINVERT`` (it hasn't expired), ``NOORDERCOUNTRY`` and ``NOSERVICEDATA`` (its data are missing,
+    the provider's support may help). There is no code where the server answers no more than ``false``.
+    """
 
 
 class WaitTimeout(SmspvaError, TimeoutError):
@@ -286,7 +309,7 @@ class Lagged(SmspvaError):
     """The place to read on from isn't in the journal: its events are no longer kept, or it lies in the future.
 
     Attributes:
-        resume: The nearest place that can be read from, to be passed as ``events(after=...)``.
+        resume: The nearest place that can be read from, a `seq`, to be passed as ``events(after=...)``.
 
     """
 
@@ -317,8 +340,8 @@ class JournalLocked(JournalError):
 
 
 class ClientClosed(SmspvaError):
-    """The client was used after it had been closed."""
+    """The client was used after it had been closed, or closed before the call's request left."""
 
 
 class WatcherClosed(SmspvaError):
-    """The watcher was used before it was entered or after it had been left."""
+    """The watcher is not entered yet, or has been left, which ends what still waits."""

@@ -55,9 +55,10 @@ class _EventBase:
 
 @frozen
 class OrderAdded(_EventBase):
-    """An order is listed that was not before."""
+    """An order is listed that was not before: each one on the first poll, later a new one or one that was gone."""
 
     order: Order
+    """The order as listed now."""
 
 
 @frozen
@@ -65,7 +66,9 @@ class OrderUpdated(_EventBase):
     """An order's service, phone, country, expiry or what can be prolonged has changed."""
 
     order: Order
+    """The order as listed now."""
     previous: Order
+    """The order as it was seen before."""
 
 
 @frozen
@@ -73,8 +76,9 @@ class OrderRemoved(_EventBase):
     """An order is gone; an absence from one answer is not enough for that."""
 
     order: Order
+    """The order as last seen."""
     expired: bool
-    """Whether its time was up."""
+    """Whether its time was up, by the server's clock."""
 
 
 @frozen
@@ -82,8 +86,11 @@ class StateChanged(_EventBase):
     """A number's state has changed. Steps between two polls are not seen: 0 -> 1 is possible."""
 
     order: Order
+    """The order as listed now."""
     previous: OrderState
+    """The state in which it was seen before."""
     current: OrderState
+    """The state in which it is now: that of `order`."""
 
 
 @frozen
@@ -91,7 +98,9 @@ class SmsReceived(_EventBase):
     """A message has arrived."""
 
     order: Order
+    """The order as last seen, which may have been before the message came."""
     sms: Sms
+    """The message; `Sms.code` is the one-time code in it."""
 
 
 @frozen
@@ -99,13 +108,14 @@ class PollFailed(_EventBase):
     """Polling fails from now on: `orders`, or one order's `sms` if `order_id` is set. One event for an outage."""
 
     kind: str
-    """The name of the exception's class."""
+    """The name of the exception's class, such as ``"RequestTimeout"``."""
     message: str
+    """What the exception says."""
 
 
 @frozen
 class PollRecovered(_EventBase):
-    """Polling works again."""
+    """Polling works again: `orders`, or one order's `sms` if `order_id` is set."""
 
     downtime: float
     """Seconds from the first failed poll to the first good one."""
@@ -116,12 +126,15 @@ class RowSkipped(_EventBase):
     """A row of an answer can't be read. Reported once for each distinct row."""
 
     reason: str
+    """What is missing or wrong in it, by the server's names."""
     raw: object = field(hash=False)
+    """The row as the server sent it, read as JSON."""
 
 
 Event: TypeAlias = (
     OrderAdded | OrderUpdated | OrderRemoved | StateChanged | SmsReceived | PollFailed | PollRecovered | RowSkipped
 )
+"""Whatever a watch reports; a `match` that has a case for each of these is exhaustive to type checkers."""
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
@@ -133,6 +146,10 @@ def event_to_dict(event: Event) -> dict[str, Any]:
         {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
          "order": {"id": 40300, "service": "opt16", "phone": "+79046577127", "state": 2, ...},
          "previous": 0, "current": 2}
+
+    Args:
+        event: The event, of any kind.
+
     """
     _register()
     return _serialization.write(event, Event)
@@ -140,6 +157,9 @@ def event_to_dict(event: Event) -> dict[str, Any]:
 
 def event_from_dict(fields: Mapping[str, Any]) -> Event:
     """Return the event that `event_to_dict` made this of. Keys that it doesn't know are passed over.
+
+    Args:
+        fields: The dict, also after a way through JSON.
 
     Raises:
         ValueError: It was made of no event.

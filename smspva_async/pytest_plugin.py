@@ -48,7 +48,10 @@ def _entered(create: Create) -> Create:
 
 @pytest.fixture
 def smspva_simulator() -> Simulator:
-    """Return the provider in memory: a test adds orders to it, delivers messages and lets calls fail."""
+    """Return the provider in memory: a test adds orders to it, delivers messages and lets calls fail.
+
+    It has the rental page's dialect and the seed 1, so that each run draws the same.
+    """
     from smspva_async.simulator import Simulator
 
     return Simulator(seed=1)
@@ -57,7 +60,10 @@ def smspva_simulator() -> Simulator:
 @pytest.fixture
 @_entered
 def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
-    """Return an open client of `smspva_simulator`. It keeps the pace, as in production."""
+    """Return an open client of `smspva_simulator`. It keeps the pace of 1.5 seconds, as in production.
+
+    In virtual time that costs nothing.
+    """
     from smspva_async import SmspvaClient
 
     return SmspvaClient("any key", transport=smspva_simulator.transport())
@@ -67,6 +73,8 @@ def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
 @_entered
 def smspva_watcher(smspva_client: SmspvaClient) -> Watcher:
     """Return a watcher of `smspva_client`, entered: it has made its first poll before the test begins.
+
+    It polls every 30 seconds and keeps its events in memory.
 
     A watch that has ended with an error, such as `InvalidKey`, raises it once more when the fixture is left.
     """

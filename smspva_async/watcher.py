@@ -59,12 +59,18 @@ class Watcher:
 
     Args:
         source: A `SmspvaClient`, or anything that can be asked for orders and messages as it can.
-        interval: Seconds between two polls. The provider's own page polls every 30 seconds.
+        interval: Seconds between two polls. The provider's own page refreshes every 30 seconds (rental page).
         eager_interval: The same while somebody waits for a message; three times that while only for a state. Never
             quicker than two requests of the client's pace.
         journal: Where events and state are kept; None keeps them in memory.
         start: What messages found on the first poll are: ``"baseline"`` takes them as known, ``"replay"`` reports them.
             A journal that has a state already goes on from there, and neither applies.
+
+    Raises:
+        ValueError: A setting can't be right.
+        JournalError: On entering: the journal can't be used; `JournalLocked` if another watcher has it.
+        RuntimeError: On entering a second time.
+        SmspvaError: On leaving: what ended the watch, unless something else is raised there already.
 
     """
 
@@ -152,7 +158,7 @@ class Watcher:
 
     @property
     def orders(self) -> Mapping[int, Order]:
-        """The orders by id, as last seen. It changes together with `cursor`."""
+        """The orders by id, as last seen (`orders`). It changes together with `cursor`."""
         return self._recorder.orders
 
     @property
@@ -200,6 +206,7 @@ class Watcher:
 
         Raises:
             WatcherClosed: The watcher was not entered yet.
+            ValueError: The arguments don't go together, or `after` is no place among events.
 
         """
         place = self._place(after)
@@ -229,7 +236,7 @@ class Watcher:
         """Wait until an order is in a state, and return it. An order that isn't listed yet is waited for as well.
 
         Args:
-            order_id: The order.
+            order_id: The order's id.
             state: The state; returns at once if the order was last seen in it.
             timeout: Seconds.
 
@@ -237,7 +244,8 @@ class Watcher:
             WaitTimeout: It didn't come to that in time.
             OrderGone: The order has been removed or has expired.
             Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
-            WatcherClosed: The watcher was left.
+            WatcherClosed: The watcher was left, or not entered yet.
+            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         _params.order_id(order_id)
@@ -256,7 +264,7 @@ class Watcher:
         """Wait for a message to an order's number, and return its event.
 
         Args:
-            order_id: The order.
+            order_id: The order's id.
             after: The `seq` after which the message may have come; None is from now on.
             match: Tells which message is meant; None is any.
             timeout: Seconds.
@@ -265,7 +273,8 @@ class Watcher:
             WaitTimeout: None came in time. One that comes later is in the events.
             OrderGone: The order has been removed or has expired.
             Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
-            WatcherClosed: The watcher was left.
+            WatcherClosed: The watcher was left, or not entered yet.
+            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         _params.order_id(order_id)
@@ -289,7 +298,7 @@ class Watcher:
         for. Nothing cancels what is inside: what goes wrong is raised by `ActiveNumber.next_sms`.
 
         Args:
-            order_id: The order.
+            order_id: The order's id.
             after: The `seq` after which messages count as new, such as a stored `ActiveNumber.cursor`; None: those
                 that come once the messages were read on entering.
             timeout: Seconds until the number must be active. An activation takes 10 to 15 minutes on average, and
@@ -299,7 +308,8 @@ class Watcher:
             WaitTimeout: It wasn't active in time.
             OrderGone: The order has been removed or has expired.
             ApiError: The provider refused to activate it; of a source that isn't our client, `SmspvaError`.
-            WatcherClosed: The watcher was left.
+            WatcherClosed: The watcher was left, or not entered yet.
+            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         _params.order_id(order_id)

@@ -26,7 +26,7 @@ __all__ = ["ActiveNumber", "activated"]
 
 
 class ActiveNumber:
-    """A number that `Watcher.activated` keeps active."""
+    """A number that `Watcher.activated` keeps active while one is inside of it."""
 
     def __init__(self, recorder: Recorder, demand: Demand, waits: Waits, kept: Kept, order: Order, after: int) -> None:
         self._recorder = recorder
@@ -72,6 +72,7 @@ class ActiveNumber:
                 it is asked again two minutes later.
             Lagged: The journal no longer keeps what came next; the call after this one goes on with what it has.
             WatcherClosed: The watcher was left.
+            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         order_id = self._order.id

@@ -25,19 +25,37 @@ _CALLS = ("orders", "sms", "activate")
 class Source(Protocol):
     """What a watcher can watch: a `SmspvaClient`, or anything with these three methods.
 
-    `OrderNotFound` of `sms` means that there is no such order; any other exception is a failed poll.
+    Lists will do; `Rows` can also tell of rows that couldn't be read and of the server's clock. `ClientClosed` ends the
+    watch, and so does `InvalidKey` the second time; any other exception of `orders` and `sms` is a failed poll. So is a
+    call that takes longer than two intervals, or than a minute if that is more. It is polled within the default `Pace`.
     """
 
     async def orders(self) -> Sequence[Order]:
-        """Return all orders."""
+        """Return all orders, as `SmspvaClient.orders` does. One that is left out for long counts as removed."""
         ...
 
     async def sms(self, order_id: int, /) -> Sequence[Sms]:
-        """Return all messages of an order."""
+        """Return all messages of an order, old ones too, as `SmspvaClient.sms` does.
+
+        Args:
+            order_id: The order's id.
+
+        Raises:
+            OrderNotFound: There is no such order; one that `orders` no longer lists is removed then.
+
+        """
         ...
 
     async def activate(self, order_id: int, /) -> None:
-        """Ask for the activation of an order's number."""
+        """Ask for the activation of an order's number, as `SmspvaClient.activate` does. For `Watcher.activated` alone.
+
+        A failure that may pass, such as `ConnectionFailed`, `TimeoutError` or `OrderNotFound`, has it asked again after
+        the next poll; any other is raised where the number is used.
+
+        Args:
+            order_id: The order's id.
+
+        """
         ...
 
 

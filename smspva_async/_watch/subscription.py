@@ -60,6 +60,7 @@ class Subscription:
             Lagged: The place is no longer kept, or lies in the future; `Lagged.resume` is the nearest that can be read.
             CursorTaken: Another consumer reads under this name now.
             SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
+            RuntimeError: Another task reads this subscription just now.
 
         """
         if self._running:
@@ -75,6 +76,9 @@ class Subscription:
         """Have the journal keep that an event is done. For a subscription with a name; in any order.
 
         After a restart the name goes on at the first event that isn't done, and gives later ones that are done again.
+
+        Args:
+            event: One that this subscription gave.
 
         Raises:
             CursorTaken: Another consumer reads under this name now, and is given the event again.

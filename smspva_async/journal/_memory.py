@@ -22,6 +22,9 @@ class MemoryJournal:
     Args:
         keep: How many events to keep, the newest; also those that a named cursor has not read are dropped.
 
+    Raises:
+        ValueError: `keep` isn't a whole number of 1 or more.
+
     """
 
     def __init__(self, keep: int = 65_536) -> None:
@@ -36,7 +39,12 @@ class MemoryJournal:
         return f"<MemoryJournal: {len(self._ring)} of {self._ring.newest} events>"
 
     async def open(self, account: Callable[[], str] | None) -> State | None:  # noqa: ARG002 - of the protocol
-        """Take the journal for one watcher; see `Journal.open`."""
+        """Take the journal for one watcher; see `Journal.open`. The account isn't checked.
+
+        Raises:
+            JournalLocked: Another watcher has it.
+
+        """
         if self._taken:
             raise JournalLocked("another watcher writes to this journal; give each watcher its own")
         self._taken = True
@@ -49,12 +57,17 @@ class MemoryJournal:
         await self.move(places)
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place; see `Journal.read`."""
+        """Return the events after a place; see `Journal.read`.
+
+        Raises:
+            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
+
+        """
         check_place(after, self._ring.oldest, self._ring.newest)
         return self._ring.after(after, limit)
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor."""
+        """Return the place of each named cursor; see `Journal.places`."""
         return dict(self._places)
 
     async def move(self, places: Mapping[str, int]) -> None:
@@ -63,7 +76,7 @@ class MemoryJournal:
             self._places[name] = max(place, self._places.get(name, 0))
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more."""
+        """Remove a named cursor that nobody uses any more; see `Journal.forget`."""
         self._places.pop(name, None)
 
     async def aclose(self) -> None:

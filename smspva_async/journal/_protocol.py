@@ -29,16 +29,28 @@ class Journal(Protocol):
 
         Raises:
             JournalLocked: Another watcher has it.
+            JournalError: It can't be used, or belongs to another account.
 
         """
         ...
 
     async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
-        """Add events, replace the state and move named cursors: all of it or nothing."""
+        """Add events, replace the state and move named cursors: all of it or nothing.
+
+        Args:
+            events: Numbered on from the newest one; there may be none.
+            state: What `open` returns from now on, to be kept as it is.
+            places: As for `move`.
+
+        """
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events that follow a place, oldest first, `limit` at most.
+        """Return the events that follow a place, oldest first.
+
+        Args:
+            after: The place; 0 is before the first event there ever was.
+            limit: How many to return at most. Fewer may come although there are more, but one at least.
 
         Raises:
             Lagged: The first of them is no longer kept, or the place lies beyond the newest.
@@ -47,15 +59,25 @@ class Journal(Protocol):
         ...
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor."""
+        """Return the place of each named cursor: the `seq` up to which every event is done."""
         ...
 
     async def move(self, places: Mapping[str, int]) -> None:
-        """Move named cursors forward; one that is further on already stays there. A new name is added."""
+        """Move named cursors forward; one that is further on already stays there. A new name is added.
+
+        Args:
+            places: The new places by name.
+
+        """
         ...
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more."""
+        """Remove a named cursor that nobody uses any more.
+
+        Args:
+            name: The name, as it was given to `Watcher.events`; one that there isn't is no error.
+
+        """
         ...
 
     async def aclose(self) -> None:

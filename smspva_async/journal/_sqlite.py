@@ -47,6 +47,9 @@ class SqliteJournal:
         keep: How many events to keep (a number), how long (a timedelta, up to the newest), or both; None keeps all.
             What a named cursor has not read yet is always kept, see `forget`.
 
+    Raises:
+        ValueError: `keep` can't be right: fewer than one event, or no time at all.
+
     """
 
     def __init__(self, path: Path | str, *, keep: Keep = (1_000_000, timedelta(days=90))) -> None:
@@ -69,7 +72,7 @@ class SqliteJournal:
         return f"<SqliteJournal {self._path}>"
 
     async def open(self, account: Callable[[], str] | None) -> State | None:
-        """Take the journal for one watcher; see `Journal.open`.
+        """Take the journal for one watcher, and make its file if it isn't there; see `Journal.open`.
 
         Raises:
             JournalLocked: Another watcher has it, here or in another process.
@@ -91,7 +94,14 @@ class SqliteJournal:
         return opened.state
 
     async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
-        """Add events, replace the state and move named cursors; see `Journal.append`."""
+        """Add events, replace the state and move named cursors; see `Journal.append`.
+
+        What brings events is on the disk when it returns; the rest may be lost by a power failure, and is found again.
+
+        Raises:
+            JournalError: It couldn't be written: the disk is full, for one. Nothing of it was.
+
+        """
         before = self._database.newest
         try:
             await self._do(partial(self._database.append, events, state, dict(places)))
@@ -101,7 +111,13 @@ class SqliteJournal:
                 self._ring.extend(events)
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place; see `Journal.read`."""
+        """Return the events after a place; see `Journal.read`.
+
+        Raises:
+            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
+            JournalError: The file can't be read.
+
+        """
         self._check(after)
         if after >= self._ring.oldest:
             return self._ring.after(after, limit)
@@ -117,15 +133,32 @@ class SqliteJournal:
         return [event for event in page if event.seq > after][:limit]
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor."""
+        """Return the place of each named cursor; see `Journal.places`.
+
+        Raises:
+            JournalError: The file can't be read.
+
+        """
         return await self._do(self._database.places)
 
     async def move(self, places: Mapping[str, int]) -> None:
-        """Move named cursors forward; see `Journal.move`."""
+        """Move named cursors forward; see `Journal.move`.
+
+        Raises:
+            JournalError: The file can't be written.
+
+        """
         await self._do(partial(self._database.move, dict(places)))
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more, so that what it has not read may be dropped."""
+        """Remove a named cursor that nobody uses any more, so that what it has not read may be dropped.
+
+        It works without a watcher, and beside one in whatever process; see `Journal.forget`.
+
+        Raises:
+            JournalError: The file can't be written, or isn't there.
+
+        """
         await self._do(partial(self._database.forget, name))
 
     async def aclose(self) -> None:

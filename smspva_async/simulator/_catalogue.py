@@ -23,6 +23,7 @@ class Offer:
     service: str
     """Service code, such as `opt16`."""
     name: str
+    """The service's name, such as `Instagram`."""
     price_day: Decimal
     """USD per day."""
     stock: dict[str, int]
@@ -39,16 +40,19 @@ class Country:
     """A country, its numbers and its offers."""
 
     name: str
+    """As the provider writes it, some in Russian."""
     code: str
     """Country code as the provider has it: the United Kingdom is `UK`."""
     dial: str
     """Dial code with its plus, such as `+7`."""
     activation: Activation
+    """Whether its numbers are always active, activated on demand, or of both types."""
     prefix: str
     """How its mobile numbers begin after the dial code."""
     digits: int
     """How long they are without the dial code."""
     offers: dict[str, Offer] = field(factory=dict[str, Offer], repr=False)
+    """What can be rented there, by the service's code; more can be put in."""
 
 
 # Codes and names of opt16, opt46 and opt59 are the rental page's; the others are assumed.

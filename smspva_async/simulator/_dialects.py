@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dialect", "DialectName", "LiveDialect", "PageDialect", "dump"]
 
 DialectName = Literal["page", "live"]
+"""The shapes of the rental page's samples, or those that the live server was seen to give, drawn from the seed."""
 
 
 class Dialect(Protocol):

@@ -42,9 +42,11 @@ FaultName = Literal[
     "nameless_row",
     "unknown_state",
 ]
+"""What can go wrong; the docstring of `Faults` has a table."""
 FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
 AnyMethod: TypeAlias = 'MethodName | Literal["*"]'
+"""A method of the API, or any of those that a fault can befall."""
 
 
 @frozen
@@ -105,6 +107,7 @@ class Fault:
     """One fault, as it is met."""
 
     name: FaultName
+    """Which, by the table of `Faults`."""
     done: bool
     """Whether the provider does what was asked although the client won't hear of it."""
     seconds: float = 0.0
@@ -175,7 +178,21 @@ class Faults:
         seconds: float | None = None,
         msg: str | None = None,
     ) -> None:
-        """Let the next request of a method, or the next `count`, meet a fault. Calls queue up."""
+        """Let the next request of a method meet a fault. Calls queue up.
+
+        Args:
+            method: The method of the API, such as `orders`, or `"*"` for any that the fault can befall.
+            fault: Which, by the table above.
+            count: How many of the next requests meet it.
+            done: Whether the provider does what was asked all the same, for the faults with a `*`; None: as there.
+            seconds: How long it takes, for `latency` and `slow_body`, or how long `http_429` asks to wait; None: as in
+                the table.
+            msg: What a `refusal` says, such as `No numbers available`; needed there, and for no other fault.
+
+        Raises:
+            ValueError: That fault can't befall the method, or doesn't take what is given.
+
+        """
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
         entry: tuple[AnyMethod, Fault] = (method, _fault(method, fault, done, seconds, msg))
@@ -190,7 +207,19 @@ class Faults:
         seconds: float | None = None,
         msg: str | None = None,
     ) -> None:
-        """Let every request of a method meet a fault until `clear`: an outage."""
+        """Let every request of a method meet a fault until `clear`: an outage.
+
+        Args:
+            method: The method of the API, whose fault replaces the one before, or `"*"` for those that have none.
+            fault: Which, by the table above.
+            done: As for `next`.
+            seconds: As for `next`.
+            msg: As for `next`.
+
+        Raises:
+            ValueError: That fault can't befall the method, or doesn't take what is given.
+
+        """
         self._always[method] = _fault(method, fault, done, seconds, msg)
 
     def rate(
@@ -200,10 +229,19 @@ class Faults:
         kinds: Iterable[FaultName] | None = None,
         methods: Iterable[MethodName] | None = None,
     ) -> None:
-        """Let requests meet a random fault with this probability; 0 ends it.
+        """Let requests meet a random fault, as the table above has it. Each call replaces the one before.
 
-        `kinds` and `methods` narrow the choice. Chance has no `refusal`, and no `duplicate` of a message or of an
-        archived order, since no client could see through that.
+        Chance has no `refusal`, and no `duplicate` of a message or of an archived order, since no client could see
+        through that.
+
+        Args:
+            probability: From 0, which ends it, to 1.
+            kinds: The faults to choose from; None: all.
+            methods: The methods that they befall; None: all.
+
+        Raises:
+            ValueError: There is no such probability, fault or method.
+
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability}")
@@ -216,7 +254,15 @@ class Faults:
         self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen_methods
 
     def clear(self, method: AnyMethod = "*") -> None:
-        """Forget what was scripted for a method; without one, everything, chance included."""
+        """Forget what was scripted for a method; without one, everything, chance included.
+
+        Args:
+            method: The method of the API; what was scripted for any method stays. `"*"`: everything.
+
+        Raises:
+            ValueError: There is no such method.
+
+        """
         _check("method", method, (*METHOD_NAMES, "*"))
         if method == "*":
             self._queue.clear()
@@ -227,7 +273,12 @@ class Faults:
             self._always.pop(method, None)
 
     def meet(self, method: str) -> Fault | None:
-        """Return the fault that a request of this method meets now, and cross it off."""
+        """Return the fault that a request meets now, and cross it off. The simulator asks for each request.
+
+        Args:
+            method: The method that was asked for, known or not.
+
+        """
         for entry in self._queue:
             if _fits(*entry, method):
                 self._queue.remove(entry)

@@ -43,6 +43,7 @@ MethodName = Literal[
     "restore_user_precalc",
     "restore_user",
 ]
+"""The methods that are simulated; `create_multi` is of the provider's reference site, the others of the rental page."""
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 LIST_METHODS: tuple[MethodName, ...] = ("getcountries", "getdata", "orders", "sms", "get_rent_history")

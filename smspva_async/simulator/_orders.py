@@ -22,7 +22,9 @@ class Message:
     """A text message on a number."""
 
     text: str
+    """What it says."""
     sender: str | None
+    """Who it is from, or None for a message whose sender the server doesn't tell."""
     date: int | None
     """Unix time of its arrival, or None for a message that the server doesn't date."""
     other: bool
@@ -36,17 +38,21 @@ class SimulatedOrder:
     """A rented number. What depends on time is computed when it is asked for."""
 
     id: int
+    """By which the API knows it; numbers count up from 40300, as in the page's sample."""
     country: str
     """Country code, such as `RU`."""
     service: str
     """Service code, such as `opt16`."""
     service_name: str
+    """The service's name in the catalogue; empty if it isn't there."""
     ccode: str
     """Dial code with its plus, such as `+7`; empty if the server tells the number whole."""
     number: str
     """Digits after the dial code, or all of them where `ccode` is empty."""
     provider: str
+    """The company that the number comes from."""
     always_active: bool
+    """Whether it needs no activation, and never lapses."""
     owned: bool
     """False for a number of another user."""
     days: int
@@ -54,6 +60,7 @@ class SimulatedOrder:
     begins: float
     """Second on the simulator's clock, as all the times below."""
     ends: float
+    """When the time that was paid for is up."""
     listed_from: float
     """When the purchase shows up in `orders`."""
     restore_refusal: RestoreRefusal | None = field(default=None, validator=check_restore_refusal)
@@ -63,12 +70,15 @@ class SimulatedOrder:
     restored_as: int | None = None
     """Id of the order that has taken its place."""
     messages: list[Message] = field(factory=list[Message])
+    """All that arrived, oldest first, whatever `sms` still lists."""
     flagged: float | None = None
     """When the newest unread message arrived."""
     fixed_state: int | None = None
     """A state that neither time nor `activate` changes."""
     active_from: float | None = None
+    """When the last activation takes effect; None: there was none, or it was ended by `switch_off`."""
     active_until: float = 0.0
+    """When it lapses."""
     _seen_online: float = field(default=0.0, init=False)
     _clock: Clock = field(alias="clock", repr=False)
 
@@ -82,7 +92,7 @@ class SimulatedOrder:
 
     @property
     def until(self) -> datetime:
-        """The end of the rental; it can be set, as by somebody who prolongs on the website."""
+        """The end of the rental, aware UTC; it can be set, as by somebody who prolongs on the website."""
         return self._clock.at(self.ends)
 
     @until.setter
@@ -108,7 +118,7 @@ class SimulatedOrder:
 
     @property
     def last_online(self) -> float:
-        """When the number was last active; it moves on as long as it is."""
+        """When the number was last active, on the simulator's clock; it moves on as long as it is."""
         now = self._clock.elapsed()
         if self.state == ACTIVE:
             return now
@@ -117,7 +127,13 @@ class SimulatedOrder:
         return self._seen_online
 
     def queue(self, wait: float, stay: float) -> None:
-        """Become active after `wait` seconds, for `stay` seconds."""
+        """Become active, and lapse then, as after an activation.
+
+        Args:
+            wait: Seconds in the queue.
+            stay: Seconds that it is active then.
+
+        """
         self._seen_online = self.last_online
         self.active_from = self._clock.elapsed() + wait
         self.active_until = self.active_from + stay

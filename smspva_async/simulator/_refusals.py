@@ -57,6 +57,7 @@ RestoreRefusal = Literal[
     "Balance is not enough",
     "false",
 ]
+"""Why `restore_user` says no: in the rental page's words, or by no more than `data: false`."""
 
 # As the page prints them, its punctuation included.
 _PROSE = {

@@ -49,7 +49,7 @@ class RecordedRequest:
     at: datetime
     """The same as aware UTC time."""
     fault: FaultName | None
-    """The fault that it met."""
+    """The fault that it met, if any."""
 
 
 class Simulator:
@@ -59,11 +59,20 @@ class Simulator:
     asyncio and trio, without tasks of its own. The clock starts with the first use inside an event loop; what is done
     before happens at the start. Whatever is left to chance is drawn from the seed.
 
-    `dialect` is `page` (shapes of the rental page's samples) or `live` (those that the live server was seen to give).
-    `start` is the server's time at the start. Any key is accepted unless `api_key` is given. `balance` is in USD.
-    `activation` and `active` are the shortest and longest seconds that a number waits to be active and then is.
-
     Rules come from the rental page where it has any; docstrings tell which ones are assumed.
+
+    Args:
+        seed: What chance is drawn from; the same seed and the same requests give the same answers.
+        dialect: `page` (shapes of the rental page's samples) or `live` (those that the live server was seen to give).
+        start: The server's time at the start, aware; fractions of a second are dropped.
+        api_key: The only key that is accepted; None: any is.
+        balance: What the account has, in USD.
+        activation: Shortest and longest seconds that a number waits to be active (rental page: 10 to 15 minutes).
+        active: Shortest and longest seconds that it is active then (rental page: 10 to 30 minutes).
+
+    Raises:
+        ValueError: There is no such dialect, `start` has no time zone, or a pair isn't (lowest, highest).
+
     """
 
     def __init__(
@@ -90,6 +99,7 @@ class Simulator:
         self.api_key = api_key
         """The only key that is accepted; None: any is."""
         self.dialect: DialectName = dialect
+        """The shapes of the answers, as chosen when it was made; setting it later doesn't change them."""
         self._clock = Clock(start)
         self._rng = Random(f"{seed} damage")  # noqa: S311 - not cryptography
         self._writer: Dialect = LiveDialect(seed) if dialect == "live" else PageDialect()
@@ -105,7 +115,7 @@ class Simulator:
     # Ways in
 
     def transport(self) -> SimulatorTransport:
-        """Return a new httpx transport that leads here."""
+        """Return a new httpx transport that leads here, to be given to a client as `transport`."""
         return SimulatorTransport(self._respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +154,15 @@ class Simulator:
         return self._provider.open_orders()
 
     def order(self, order_id: int) -> SimulatedOrder:
-        """Return an order by its id, also a closed one or one of another user; `LookupError` if there is none."""
+        """Return an order, also a closed one or one of another user.
+
+        Args:
+            order_id: The order's id.
+
+        Raises:
+            LookupError: There is no such order.
+
+        """
         return self._provider.order(order_id)
 
     def add_order(  # noqa: PLR0913 - keywords
@@ -165,13 +183,26 @@ class Simulator:
     ) -> SimulatedOrder:
         """Add an order as if it had been rented before. It costs nothing and is listed at once.
 
-        `phone` is the whole number with its plus, or the part after the dial code; by default it is drawn. `ccode` is
-        the dial code, by default the country's; with an empty one the server tells the number whole. `until` is the
-        end, by default `days` from now; one in the past makes an archived order. `state` is 0, 1, 2 or -1 (any other
-        number is a state that the page doesn't know); by default it is 1 for always-active numbers and 0 for others.
-        Numbers are always active if `always_active`, by default where a country has no others. With `owned=False` it is
-        another user's. A country outside the catalogue needs `phone` and `ccode`; such an order can't be restored, nor
-        can one whose service is outside of it.
+        Args:
+            country: The country's code. One outside the catalogue needs `phone` and `ccode`, and the order can't be
+                restored then.
+            service: The service's code. An order whose service is outside of the catalogue can't be restored.
+            order_id: The order's id; by default the next one.
+            phone: The whole number with its plus, or the part after the dial code; by default it is drawn.
+            ccode: The dial code, by default the country's; with an empty one the server tells the number whole.
+            days: How many days it lasts, from now or up to `until`.
+            until: The end, aware, by default `days` from now; one in the past makes an archived order.
+            state: 0, 1, 2 or -1 (any other number is a state that the page doesn't know), as by `set_state`; by default
+                it is 1 for always-active numbers and 0 for others.
+            always_active: Whether the number is active all the time; by default where a country has no others.
+            owned: False makes it another user's.
+            provider: The company that the number comes from; the live dialect tells it for some orders.
+            restore_refusal: Why it can't be restored, once it has expired; None: it can.
+
+        Raises:
+            ValueError: The country needs a number, the number isn't one of that dial code, the id is taken, `until` has
+                no time zone, or there is no such refusal.
+
         """
         home = self._provider.catalogue.get(country)
         if home is None and (phone is None or ccode is None):
@@ -214,6 +245,14 @@ class Simulator:
 
         States 1 and 2 go on from there as after an activation. An always-active number given another state becomes an
         ordinary one.
+
+        Args:
+            order_id: The order's id.
+            state: The state's number, as the rental page has it or any other.
+
+        Raises:
+            LookupError: There is no such order.
+
         """
         self._provider.set_state(self.order(order_id), state)
 
@@ -225,7 +264,18 @@ class Simulator:
         price_day: Decimal | int | str | None = None,
         count: int | None = None,
     ) -> None:
-        """Set the price per day in USD, or how many numbers are free, of an offer of the catalogue."""
+        """Set the price of an offer of the catalogue, or how many numbers are free.
+
+        Args:
+            country: The country's code.
+            service: The service's code.
+            price_day: USD per day; None leaves it.
+            count: How many numbers are free, all of the provider `A`; None leaves them.
+
+        Raises:
+            LookupError: The catalogue has no such offer.
+
+        """
         try:
             offer = self._provider.catalogue[country].offers[service]
         except KeyError:
@@ -247,10 +297,22 @@ class Simulator:
     ) -> bool:
         """Let a message arrive at a number, and raise `hasnewsms`.
 
-        `date` is its unix time, or None if the server doesn't tell it; `sender` may be missing too. `other` puts it
-        among the live server's `OtherSms`; the page's dialect has no place for those. By default it arrives whatever
-        the state. With `network=True` it goes the way of a real one: it is lost unless the number is active and still
-        rented. Returns whether it arrived.
+        Args:
+            order_id: The order's id.
+            text: The message.
+            sender: Who it is from; None: the server doesn't tell it.
+            date: When it arrived, as unix time in whole seconds; None: the server doesn't tell it.
+            other: Whether the live server lists it among its `OtherSms`; the page's dialect has no place for those.
+            network: Whether it goes the way of a real message, which is lost unless the number is active and still
+                rented. By default it arrives whatever the state.
+
+        Returns:
+            Whether it arrived.
+
+        Raises:
+            LookupError: There is no such order.
+            ValueError: The page's dialect has no `other` messages.
+
         """
         order = self.order(order_id)
         if other and self.dialect == "page":
@@ -263,11 +325,27 @@ class Simulator:
         return True
 
     def read_elsewhere(self, order_id: int) -> None:
-        """Clear `hasnewsms`, as somebody does who reads the messages on the website."""
+        """Clear `hasnewsms`, as somebody does who reads the messages on the website.
+
+        Args:
+            order_id: The order's id.
+
+        Raises:
+            LookupError: There is no such order.
+
+        """
         self.order(order_id).flagged = None
 
     def remove_order(self, order_id: int) -> None:
-        """End an order now, as somebody does who deletes it on the website."""
+        """End an order now, as somebody does who deletes it on the website.
+
+        Args:
+            order_id: The order's id.
+
+        Raises:
+            LookupError: There is no such order.
+
+        """
         self.order(order_id).closed = self._clock.elapsed()
 
     # The server

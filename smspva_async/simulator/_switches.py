@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["RateLimitAnswer", "SmsOrder", "Switches"]
 
 SmsOrder = Literal["oldest", "newest", "shuffled"]
+"""How `sms` lists messages, see `Switches.sms_order`."""
 RateLimitAnswer = Literal["json", "text", "http_429"]
+"""How too many requests are refused, see `Switches.rate_limit_answer`."""
 
 _flag = validators.in_((True, False))
 _share = validators.and_(validators.ge(0.0), validators.le(1.0))

@@ -31,7 +31,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         self._respond = respond
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, or fail as a network does."""
+        """Answer a request, or fail as a network does: with the exceptions of httpx that its own transports raise."""
         asked = Asked(
             verb=request.method,
             path=request.url.path,

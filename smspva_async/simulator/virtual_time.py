@@ -80,7 +80,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Let the clock stand still meanwhile, for what takes real time, such as the work of a thread."""
+        """Return a context in which the clock stands still, for what takes real time, such as the work of a thread."""
         self._jumping.at_work += 1
         try:
             yield

@@ -1,0 +1,187 @@
+"""What an editor shows of a public name: what it is, and a word on each parameter and each field."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import smspva_async
+import smspva_async.simulator
+from smspva_async import OutcomeUnknown, Period, SmspvaClient, SmspvaError
+from smspva_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODULES = [smspva_async, smspva_async.simulator]
+PUBLIC = {f"{it.__name__}.{name}": getattr(it, name) for it in MODULES for name in it.__all__}
+CLASSES = [pytest.param(value, id=name) for name, value in PUBLIC.items() if inspect.isclass(value)]
+FUNCTIONS = [pytest.param(value, id=name) for name, value in PUBLIC.items() if inspect.isfunction(value)]
+ALIASES = [name for name, value in PUBLIC.items() if not (inspect.isclass(value) or inspect.isfunction(value))]
+CALLS = [name for name, value in vars(SmspvaClient).items() if not name.startswith("_") and inspect.isfunction(value)]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_says_what_it_does(function: Any) -> None:
+    assert function.__doc__
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_an_alias_is_followed_by_what_it_stands_for(name: str) -> None:
+    package, _, alias = name.rpartition(".")
+    bodies = [tree(module).body for module in {*sys.modules} if module.startswith(package)]
+    assert [told[alias] for told in map(assigned, bodies) if alias in told] == [True]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_class_says_what_it_is_and_so_does_each_method_and_property(cls: type) -> None:
+    assert cls.__doc__
+    assert [name for name, function in members(cls) if not function.__doc__] == []
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_method_explains_its_parameters(cls: type) -> None:
+    of_class = section("Args", cls)
+    for name, function in members(cls):
+        given = parameters(function)
+        assert section("Args", function) - given == set(), f"{name} has no such parameter"
+        if not is_foreign(cls, name):
+            assert given - of_class - explained(function) == set(), name
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_class_that_explains_its_constructor_s_parameters_explains_them_all(cls: type) -> None:
+    told = section("Args", cls)
+    assert not told or told == parameters(cls)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_each_field_has_a_word(cls: type) -> None:
+    told = {name for base in ours(cls) for name in section("Attributes", base)}
+    told |= {name for base in ours(cls) for name, has_docstring in fields(base).items() if has_docstring}
+    assert {name for base in ours(cls) for name in fields(base)} - told == set()
+
+
+ARGUMENTS: dict[str, Any] = {
+    "country": "RU",
+    "service": "opt6",
+    "services": ["opt6", "opt7"],
+    "period": Period.weeks(1),
+    "order_id": 1,
+    "phone": "+79096068511",
+    "error": OutcomeUnknown("", method="delete", params={"id": "2"}, started_at=datetime.now(UTC), known={}),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_names_the_provider_s_methods_that_it_asks(name: str) -> None:
+    sim = Simulator()
+    sim.add_order(order_id=1, phone=ARGUMENTS["phone"])
+    async with SmspvaClient("any key", transport=sim.transport()) as client:
+        call = getattr(client, name)
+        needed = {it.name for it in inspect.signature(call).parameters.values() if it.default is it.empty}
+        with suppress(SmspvaError):
+            running = call(**{parameter: ARGUMENTS[parameter] for parameter in needed})
+            if inspect.isasyncgen(running):
+                assert [order async for order in running] == []
+            elif inspect.iscoroutine(running):
+                await running
+    assert {request.method for request in sim.requests} - set(re.findall(r"`(\w+)`", call.__doc__ or "")) == set()
+
+
+# -- docstrings ------------------------------------------------------------------------------------------------------
+
+
+def section(title: str, of: Any) -> set[str]:
+    """Return the names that a docstring explains under a title."""
+    found = re.search(rf"^{title}:\n((?: +.*\n?|\n)*)", inspect.cleandoc(of.__doc__ or ""), re.MULTILINE)
+    return set(re.findall(r"^    \*{0,2}(\w+): ", found[1], re.MULTILINE)) if found else set()
+
+
+def explained(function: Any) -> set[str]:
+    """Return the parameters that a docstring explains, or the one of another public method that it says to see."""
+    others = re.findall(r"see `(\w+)\.(\w+)`", function.__doc__ or "")
+    told = [section("Args", getattr(PUBLIC[f"smspva_async.{cls}"], method)) for cls, method in others]
+    return section("Args", function).union(*told)
+
+
+# -- classes ---------------------------------------------------------------------------------------------------------
+
+
+def ours(cls: type) -> list[type]:
+    """Return a class and those of its bases that are of this package."""
+    return [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "smspva_async"]
+
+
+def is_foreign(cls: type, name: str) -> bool:
+    """Tell whether a method overrides one of somebody else's, whose documentation has the parameters."""
+    return any(hasattr(base, name) for base in cls.__mro__ if base not in ours(cls))
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield the functions of a class's public methods and properties; public bases stand for themselves."""
+    bases = [base for base in ours(cls) if base is cls or base.__name__.startswith("_")]
+    for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
+def parameters(function: Any) -> set[str]:
+    return {*inspect.signature(function).parameters} - {"self", "cls"}
+
+
+# -- fields and aliases: Python keeps no docstring of theirs, so they are looked up in the source ----------------------
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(inspect.getsource(sys.modules[module]))
+
+
+def fields(cls: type) -> dict[str, bool]:
+    """Return the public attributes that a class or its constructor assigns, and whether a docstring follows each."""
+    (found,) = (it for it in ast.walk(tree(cls.__module__)) if isinstance(it, ast.ClassDef) and it.name == cls.__name__)
+    told = assigned(found.body)
+    for constructor in (it for it in found.body if isinstance(it, ast.FunctionDef) and it.name == "__init__"):
+        told = assigned(constructor.body, "self.") | told
+    return told
+
+
+def assigned(body: list[ast.stmt], prefix: str = "") -> dict[str, bool]:
+    """Return the public names that are assigned or annotated there, and whether a docstring follows each."""
+    told: dict[str, bool] = {}
+    for statement, after in zip_longest(body, body[1:]):
+        for target in targets(statement):
+            name = re.fullmatch(rf"{re.escape(prefix)}([^\W_]\w*)", ast.unparse(target))
+            if name:
+                told[name[1]] = is_docstring(after)
+    return told
+
+
+def is_docstring(statement: ast.stmt | None) -> bool:
+    match statement:
+        case ast.Expr(ast.Constant(str(text))):
+            return text != ""
+        case _:
+            return False
+
+
+def targets(statement: ast.stmt) -> list[ast.expr]:
+    match statement:
+        case ast.AnnAssign(target=target):
+            return [target]
+        case ast.Assign(targets=targets):
+            return targets
+        case _:
+            return []
