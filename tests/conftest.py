@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -65,3 +66,12 @@ async def client(edge: Edge) -> AsyncIterator[SmspvaClient]:
     """Return an open client of that server, without a gap between requests."""
     async with edge.client() as client:
         yield client
+
+
+@pytest.fixture
+def everything_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have all libraries log all they do, whatever proxy the environment names."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with caplog.at_level(logging.DEBUG):
+        yield
