@@ -19,7 +19,7 @@ from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, se
 from smspva_async._statistics import ClientStatistics
 from smspva_async._wire import Kind, Method
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
-from smspva_async.models import Rows
+from smspva_async.models import Rows, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -133,7 +133,6 @@ class Caller:
                     sent = anyio.current_time()
                     if begun is not None:
                         begun()
-                    self._current()
                     return await self._attempt(method, params, turn, min(self._timeout, left), decode)
                 finally:
                     self.pacer.leave(turn)
@@ -206,7 +205,7 @@ class Caller:
         rows = cast("Rows[object]", value) if isinstance(value, Rows) else Rows[object]([value])
         self.books.take_note(method, rows)
         for row in rows.skipped:
-            fingerprint = f"{method.name} {row.raw!r}"
-            if fingerprint not in self._warned:
-                self._warned.append(fingerprint)
+            known_by = fingerprint(row, method.name)
+            if known_by not in self._warned:
+                self._warned.append(known_by)
                 _log.warning("%s: a row can't be read and is set aside, see Rows.skipped: %s", method.name, row.reason)

@@ -27,7 +27,7 @@ from smspva_async.events import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async.models import Order, SkippedRow, Sms
+from smspva_async.models import Order, SkippedRow, Sms, fingerprint
 
 __all__ = ["Failed", "NoSuchOrder", "Observation", "OrdersListed", "SmsListed", "step"]
 
@@ -335,13 +335,12 @@ def _report_skipped(
     # In the order in which they were last seen, so that the ones to be forgotten are those that are no longer sent.
     known = dict.fromkeys(state.skipped)
     for row in rows:
-        told = json.dumps([order_id, row.raw], sort_keys=True, default=repr)
-        fingerprint = hashlib.sha256(told.encode()).hexdigest()
-        if fingerprint in known:
-            del known[fingerprint]
+        known_by = fingerprint(row, order_id)
+        if known_by in known:
+            del known[known_by]
         else:
             events.add(RowSkipped, row.reason, row.raw, order_id=row.order_id if order_id is None else order_id)
-        known[fingerprint] = None
+        known[known_by] = None
     return tuple(known)[-max(_ROWS_REMEMBERED, len(rows)) :]
 
 

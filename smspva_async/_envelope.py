@@ -27,7 +27,7 @@ from smspva_async.models import Rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "decode", "one_line"]
+__all__ = ["Answer", "decode"]
 
 T = TypeVar("T")
 
@@ -204,24 +204,23 @@ def _head(msg: str) -> str:
 def _refusal(answer: Answer, msg: str, data: object = None) -> ApiError:
     kind, advice = _known("TOO MANY REQUESTS" if answer.status == _TOO_MANY else msg) or (ApiError, "")
     code = _head(msg).upper()
-    error = kind(
-        f"refused: {one_line(msg) or 'no reason given'}" + (f" ({advice})" if advice else ""),
+    return kind(
+        f"refused: {_one_line(msg) or 'no reason given'}" + (f" ({advice})" if advice else ""),
         msg=msg,
         code=code if code in (*_CODES, "NOTOWNER", "NOBALANCE") else None,
         data=None if data is MISSING else data,
+        retry_after=answer.retry_after,
     )
-    error.retry_after = answer.retry_after
-    return error
 
 
-def one_line(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return the beginning of a text of somebody else's, as one printable line."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _EXCERPT])
     return " ".join(printable.split())[:_EXCERPT]
 
 
 def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:
-    excerpt = one_line(answer.text)
+    excerpt = _one_line(answer.text)
     told = [f"HTTP {answer.status}", answer.content_type or "no content type"]
     if answer.location:
         told.append(f"redirects to {answer.location}")

@@ -28,6 +28,7 @@ __all__ = [
     "seconds",
     "service",
     "services",
+    "timeout",
 ]
 
 _PROVIDERS_OWN = {"GB": "UK"}
@@ -123,6 +124,11 @@ def seconds(what: str, value: float, *, zero: bool = False) -> float:
     if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and not zero):
         raise ValueError(f"{what} is in seconds, {'0 or more' if zero else 'more than 0'}: {value!r}")
     return value
+
+
+def timeout(value: float) -> float:
+    """Return the time that somebody is ready to wait: any, and without end as well."""
+    return value if value == math.inf else seconds("the timeout", value, zero=True)
 
 
 def name(value: str) -> str:

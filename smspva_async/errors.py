@@ -199,8 +199,6 @@ class ApiError(SmspvaError):
 
     """
 
-    retry_after: float | None = None
-
     def __init__(
         self,
         message: str,
@@ -208,6 +206,7 @@ class ApiError(SmspvaError):
         msg: str = "",
         code: str | None = None,
         data: object = None,
+        retry_after: float | None = None,
         method: str | None = None,
         elapsed: float | None = None,
     ) -> None:
@@ -215,6 +214,7 @@ class ApiError(SmspvaError):
         self.msg = msg
         self.code = code
         self.data = data
+        self.retry_after = retry_after
 
 
 class InvalidKey(ApiError):

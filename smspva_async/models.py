@@ -6,6 +6,8 @@ takes no part in equality and hash. Times are aware UTC datetimes, prices are US
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -320,6 +322,15 @@ class Rows(list[T]):
         self.took = took
         self.extra = {} if extra is None else extra
         self.repeated = repeated
+
+
+def fingerprint(row: SkippedRow, where: object) -> str:
+    """Return what a row that can't be read is known by when it comes again in the same place."""
+    try:
+        told = json.dumps([where, row.raw], sort_keys=True, default=repr)
+    except RecursionError:
+        told = f"{where}: nested too deeply to be told apart"
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def utc(seconds: float) -> datetime:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from smspva_async.models import Order, Sms
 
 __all__ = ["Watcher"]
-
-T = TypeVar("T")
 
 _LEAST_DEADLINE = 60.0
 _LEAST_INTERVAL = 0.01
@@ -211,6 +209,8 @@ class Watcher:
         """
         place = self._place(after)
         if name is None:
+            if order_id is not None:
+                _params.order_id(order_id)
             if not auto_ack:
                 raise ValueError("without a name there is no place to keep, and nothing to acknowledge: events(name)")
             return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
@@ -249,6 +249,7 @@ class Watcher:
 
         """
         _params.order_id(order_id)
+        _params.timeout(timeout)
         wanted = OrderState(state)
         after = self._place(None)
         known = self.orders.get(order_id)
@@ -256,7 +257,7 @@ class Watcher:
             return known
         with self._demand.waiting_for_state(order_id):
             wait = self._waits.first(order_id, after, _in_state(wanted))
-            return await self._waits.within(timeout, order_id, f"be {wanted.name}", wait)
+            return await self._waits.within(timeout, order_id, f"become {wanted.name}", wait)
 
     async def wait_for_sms(
         self, order_id: int, *, after: int | None = None, match: Callable[[Sms], bool] | None = None, timeout: float
@@ -278,6 +279,7 @@ class Watcher:
 
         """
         _params.order_id(order_id)
+        _params.timeout(timeout)
 
         def wanted(event: Event) -> SmsReceived | None:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None

@@ -115,6 +115,13 @@ async def test_a_place_that_is_none_is_refused(after: int) -> None:
             watcher.events(after=after)
 
 
+@pytest.mark.parametrize("order_id", [0, -1, "1", True])
+async def test_an_order_that_cant_be_is_refused(order_id: int) -> None:
+    async with Watcher(account_with()) as watcher:
+        with pytest.raises(ValueError, match="order's id"):
+            watcher.events(order_id=order_id)
+
+
 # -- falling behind --------------------------------------------------------------------------------------------------
 
 

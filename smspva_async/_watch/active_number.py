@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from smspva_async import _params
 from smspva_async.errors import Lagged
 from smspva_async.events import Event, SmsReceived
 from smspva_async.models import OrderState
@@ -76,6 +77,7 @@ class ActiveNumber:
 
         """
         order_id = self._order.id
+        _params.timeout(timeout)
 
         def wanted(event: Event) -> Sms | None:
             sms = event.sms if isinstance(event, SmsReceived) else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from smspva_async.simulator._methods import Json, Row
 
-__all__ = ["Dialect", "DialectName", "LiveDialect", "PageDialect", "dump"]
+__all__ = ["Dialect", "DialectName", "LiveDialect", "PageDialect"]
 
 DialectName = Literal["page", "live"]
 """The shapes of the rental page's samples, or those that the live server was seen to give, drawn from the seed."""
@@ -41,7 +41,7 @@ class Dialect(Protocol):
         ...
 
 
-def dump(value: Json, *, escaped: bool) -> bytes:
+def _dump(value: Json, *, escaped: bool) -> bytes:
     """Return JSON; `escaped` as PHP writes it unasked: ASCII alone, and a backslash before each slash."""
     text = json.dumps(value, ensure_ascii=escaped, default=_plain_number)
     # A slash can only stand inside a string there.
@@ -108,11 +108,11 @@ class PageDialect:
             answer["data"] = data is not False
         elif method != "add_service_to_order":  # answered by the status alone
             answer["data"] = _page_rows(data, _PAGE_KEYS[method])
-        return dump(answer, escaped=False)
+        return _dump(answer, escaped=False)
 
     def refusal(self, wordings: tuple[str, ...]) -> bytes:
         """Write the first wording as `msg`."""
-        return dump({"status": 0, "msg": wordings[0]}, escaped=False)
+        return _dump({"status": 0, "msg": wordings[0]}, escaped=False)
 
 
 def _page_rows(data: Json, keys: tuple[str, ...]) -> Json:
@@ -181,7 +181,7 @@ class LiveDialect:
     def _dump(self, answer: Row) -> bytes:
         if self._chance(0.5):
             answer["server"] = "rent/3"
-        return dump(answer, escaped=True)
+        return _dump(answer, escaped=True)
 
     def _chance(self, share: float) -> bool:
         return self._rng.random() < share

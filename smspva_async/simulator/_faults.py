@@ -13,7 +13,7 @@ from smspva_async.simulator._methods import LIST_METHODS, METHOD_NAMES, MethodNa
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FAULT_NAMES", "AnyMethod", "Fault", "FaultName", "Faults"]
+__all__ = ["AnyMethod", "Fault", "FaultName", "Faults"]
 
 FaultName = Literal[
     "refused",
@@ -43,7 +43,7 @@ FaultName = Literal[
     "unknown_state",
 ]
 """What can go wrong; the docstring of `Faults` has a table."""
-FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
+_FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
 AnyMethod: TypeAlias = 'MethodName | Literal["*"]'
 """A method of the API, or any of those that a fault can befall."""
@@ -99,7 +99,7 @@ def _random_methods(name: FaultName) -> tuple[MethodName, ...]:
     return kind.methods if kind.random is None else kind.random
 
 
-_RANDOM_NAMES: tuple[FaultName, ...] = tuple(name for name in FAULT_NAMES if _random_methods(name))
+_RANDOM_NAMES: tuple[FaultName, ...] = tuple(name for name in _FAULT_NAMES if _random_methods(name))
 
 
 @frozen
@@ -315,7 +315,7 @@ def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _fault(method: AnyMethod, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
     _check("method", method, (*METHOD_NAMES, "*"))
-    _check("fault", name, FAULT_NAMES)
+    _check("fault", name, _FAULT_NAMES)
     kind = _KINDS[name]
     if method != "*" and method not in kind.methods:
         raise ValueError(f"{name!r} can't befall {method}; it befalls {', '.join(kind.methods)}")
