@@ -125,25 +125,15 @@ async def test_all_who_wait_for_a_lost_connection_are_served(line: Line) -> None
     assert got == [[], [], []]
 
 
-async def test_a_pool_that_is_merely_busy_is_left_alone(line: Line) -> None:
-    async with client_of("http://127.0.0.1/", timeout=15) as client:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.orders)
-            await anyio.sleep(1)
-            with pytest.raises(ConnectionFailed, match=r"PoolTimeout.*nothing was sent"):
-                await client.countries()
-            line.may_answer.set()
-        assert line.connections == 1
-
-
-async def test_a_pool_that_is_still_connecting_is_left_alone(line: Line) -> None:
-    line.may_connect = anyio.Event()
+@pytest.mark.parametrize("slow", ["may_connect", "may_answer"])
+async def test_a_pool_that_is_still_connecting_or_merely_busy_is_left_alone(line: Line, slow: str) -> None:
     line.may_answer.set()
+    setattr(line, slow, go_on := anyio.Event())
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.orders)
             await anyio.sleep(1)
             with pytest.raises(ConnectionFailed, match=r"PoolTimeout.*nothing was sent"):
                 await client.countries()
-            line.may_connect.set()
+            go_on.set()
         assert line.connections == 1
