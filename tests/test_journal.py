@@ -131,7 +131,7 @@ async def test_what_is_added_while_somebody_reads_the_past(restart: Restart) -> 
     await journal.aclose()
 
 
-async def test_a_place_beyond_the_newest_says_where_to_resume(restart: Restart) -> None:
+async def test_reading_beyond_the_newest_says_where_to_resume_after_a_restart_as_well(restart: Restart) -> None:
     journal = await filled(restart, 5)
     with pytest.raises(Lagged, match="hasn't happened") as caught:
         await journal.read(6, 100)
