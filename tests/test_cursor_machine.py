@@ -46,10 +46,9 @@ class Consumer:
         self._auto_ack = True
         self._begin(0, 0)
 
-    def _begin(self, sure: int, perhaps: int) -> None:
-        # What the journal surely has, and what it may have, as a step was cancelled that would have told it.
-        self._from = sure
-        self._perhaps = perhaps
+    def _begin(self, least: int, greatest: int) -> None:
+        self._least = least
+        self._greatest = greatest  # another one, when a step was cancelled that would have told the journal
         self._here: list[Event] = []
         self._acked: set[int] = set()
         self._tried: set[int] = set()
@@ -57,14 +56,14 @@ class Consumer:
     def _bounds(self) -> tuple[int, int]:
         """Return the least and the greatest place that the name may have."""
         if not self._here:
-            return self._from, self._perhaps
+            return self._least, self._greatest
         begun = self._here[0].seq - 1
-        sure, perhaps = (
+        least, greatest = (
             next(seq for seq in itertools.count(begun + 1) if seq not in done) - 1
             for done in (self._acked, self._acked | self._tried)
         )
         # Before its first event is acknowledged, the place may be behind where this consumer began.
-        return (self._from if sure == begun else sure), perhaps
+        return (self._least if least == begun else least), greatest
 
     async def live(self, actions: list[tuple[str, int]]) -> None:
         script = [*actions, ("leave", 1)]
@@ -94,7 +93,7 @@ class Consumer:
                 await until(watcher, len(self._account.messages[1]) + 1)
             case "next":
                 await until(watcher, len(self._account.messages[1]) + 1)
-                if (self._here[-1].seq if self._here else self._perhaps) < watcher.cursor:
+                if (self._here[-1].seq if self._here else self._greatest) < watcher.cursor:
                     await self._next(events)
             case "next, cancelled":
                 await cancelled_after(number, partial(self._next, events))
@@ -123,7 +122,7 @@ class Consumer:
         if self._here:
             assert event.seq == self._here[-1].seq + 1, "one was passed over, or given twice"
         else:
-            assert self._from < event.seq <= self._perhaps + 1, "the name began where it wasn't left"
+            assert self._least < event.seq <= self._greatest + 1, "the name began where it wasn't left"
         assert self.given.setdefault(event.seq, event) == event
         self._here.append(event)
 
