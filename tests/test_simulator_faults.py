@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from smspva_async.simulator import FaultName, MethodName, Simulator
+from tests.edge import URL
 
 pytestmark = pytest.mark.anyio
 
-URL = "https://smspva.com/api/rent.php"
 RENT: dict[str, str | int] = {"country": "RU", "service": "opt6", "dtype": "week", "dcount": 1}
 LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
 

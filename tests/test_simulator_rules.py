@@ -7,22 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 from smspva_async.simulator import Simulator
+from tests.asking import ask
 
 pytestmark = pytest.mark.anyio
 
-URL = "https://smspva.com/api/rent.php"
 DAY = 86_400
-
-
-async def ask(sim: Simulator, method: str, /, **params: str | int) -> Any:
-    async with httpx.AsyncClient(transport=sim.transport()) as client:
-        response = await client.get(URL, params={"method": method, "apikey": "key", **params})
-        assert response.status_code == 200
-        return response.json()
 
 
 async def test_a_number_queues_is_active_and_lapses() -> None:
