@@ -137,7 +137,7 @@ async def test_mistakes_in_a_test_are_told() -> None:
         order.restore_refusal = "NO"  # type: ignore[assignment]
 
 
-async def test_keys() -> None:
+async def test_orders_need_the_right_key_and_countries_none() -> None:
     sim = Simulator(api_key="secret")
     async with httpx.AsyncClient(transport=sim.transport()) as client:
 
