@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import pytest
 
-from smspva_async import OrderState, Sms
+from smspva_async import ApiError, OrderState, Sms
 from tests.watching import HANGS, START, Account, SlowJournal, polls
 
 if TYPE_CHECKING:
@@ -95,6 +96,13 @@ async def entered(entering: AbstractAsyncContextManager[object]) -> None:
     """Enter and leave."""
     async with entering:
         pass
+
+
+async def lapses_and_is_refused(sim: Simulator, number: ActiveNumber) -> None:
+    """Let a number lapse whose activation "Rent is blocked" refuses, and be told of it."""
+    sim.set_state(number.order.id, 0)
+    with pytest.raises(ApiError, match="Rent is blocked"):
+        await number.next_sms()
 
 
 async def assert_nothing_is_kept(sim: Simulator) -> None:

@@ -28,6 +28,17 @@ def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let the environment name no proxy and nobody to trust; return what may change that."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
 def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an account's fingerprint cost nothing."""
     monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)

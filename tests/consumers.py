@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from smspva_async import CursorTaken, Event, JournalError, MemoryJournal, SqliteJournal, Watcher
 from tests.watching import Account, order, polls, sms
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LONG = 2e5
 """Seconds, on a clock that jumps, after which it won't happen any more."""
+both_ends = pytest.mark.parametrize("end", ["left", "killed"])
+"""However the process that watches comes to its end."""
 
 
 class Run:
@@ -155,3 +158,22 @@ async def waiting(events: Subscription, tasks: anyio.abc.TaskGroup) -> list[Exce
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
     return raised
+
+
+async def cancelled_after(checkpoints: int, function: Callable[[], Awaitable[Any]]) -> bool:
+    """Call a function and cancel it some steps of the scheduler later; return whether it got to its end."""
+    ended = False
+
+    async def call() -> None:
+        nonlocal ended
+        with scope:
+            await function()
+            ended = True
+
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+        tasks.start_soon(call)
+        for _ in range(checkpoints):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+    return ended

@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
 import pytest
 
 from smspva_async import Event, JournalError, Lagged, SqliteJournal
@@ -72,6 +73,38 @@ def try_to_open(path: Path, pipe: Connection) -> None:
             pipe.send(None)
 
     asyncio.run(main())
+
+
+# -- the thread that works on it --------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Holds up a journal's thread, before or after its work."""
+
+    def __init__(self, journal: SqliteJournal, method: str, *, after: bool = False) -> None:
+        work = getattr(journal._database, method)
+        self._reached, self._open = threading.Event(), threading.Event()
+
+        def held_up(*args: object) -> object:
+            done = work(*args) if after else None
+            self._reached.set()
+            assert self._open.wait(10)
+            return done if after else work(*args)
+
+        setattr(journal._database, method, held_up)
+
+    async def reached(self) -> None:
+        while not self._reached.is_set():
+            await anyio.lowlevel.checkpoint()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def turns(count: int = 10) -> None:
+    """Let the event loop go round some times."""
+    for _ in range(count):
+        await anyio.lowlevel.checkpoint()
 
 
 # -- polls, as they are written ----------------------------------------------------------------------------------------

@@ -166,6 +166,9 @@ CALLS = {
 NOTHING: dict[str, Any] = {"status": 1, "data": []}
 """An answer without a row."""
 
+HALF = '{"status": 1, "data": {"id": 40370, "pnum'
+"""An answer to `create` that breaks off."""
+
 _SPENDING = ("create", "create_multi", "add_service_to_order", "prolong", "delete", "restore_user")
 SPENDING = [CALLS[method] for method in _SPENDING]
 REPEATABLE = [call for call in CALLS.values() if call not in SPENDING]

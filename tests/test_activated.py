@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from smspva_async import (
@@ -33,6 +32,7 @@ from tests.activating import (
     asked,
     assert_nothing_is_kept,
     entered,
+    lapses_and_is_refused,
     seconds,
 )
 from tests.watching import ORDERS, OUTAGE, START, gaps, order, polls, watching
@@ -228,9 +228,7 @@ async def test_who_comes_new_has_a_refused_activation_tried_anew(sim: Simulator)
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as first:
-        sim.set_state(order_id, 0)
-        with pytest.raises(ApiError, match="Rent is blocked"):
-            await first.next_sms()
+        await lapses_and_is_refused(sim, first)
         async with watcher.activated(order_id):
             assert len(asked(sim, "activate")) == 2
             assert max(gaps(asked(sim, "activate"))) < 15

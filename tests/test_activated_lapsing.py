@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from smspva_async import ApiError, OrderState, WaitTimeout, Watcher
@@ -21,6 +20,7 @@ from tests.activating import (
     asked,
     assert_nothing_is_kept,
     entered,
+    lapses_and_is_refused,
     seconds,
 )
 from tests.watching import gaps, order, polls, so_far, texts, watching
@@ -176,9 +176,7 @@ async def test_a_refusal_is_over_when_the_number_is_active_all_the_same(sim: Sim
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
-        sim.set_state(order_id, 0)
-        with pytest.raises(ApiError, match="Rent is blocked"):
-            await number.next_sms()
+        await lapses_and_is_refused(sim, number)
         sim.set_state(order_id, 1)  # somebody else had it activated
         await polls(2)
         sim.deliver(order_id, "one")

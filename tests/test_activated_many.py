@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from smspva_async import ApiError, Pace, Sms, SmspvaClient, Watcher

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from smspva_async import Lagged, MemoryJournal, Sms, SqliteJournal, WaitTimeout, Watcher

@@ -1,7 +1,4 @@
-"""What a journal promises, whichever it is: order, limits, all or nothing, one watcher at a time, nothing forgotten.
-
-Then what is `MemoryJournal`'s own.
-"""
+"""What a journal promises, whichever it is: order, limits, all or nothing, one watcher at a time, nothing forgotten."""
 
 from __future__ import annotations
 
@@ -21,7 +18,6 @@ from smspva_async import (
     Journal,
     JournalLocked,
     Lagged,
-    MemoryJournal,
     OrderAdded,
     RowSkipped,
     SmsReceived,
@@ -135,7 +131,7 @@ async def test_what_is_added_while_somebody_reads_the_past(restart: Restart) -> 
     await journal.aclose()
 
 
-async def test_a_place_beyond_the_newest_says_where_to_resume(restart: Restart) -> None:
+async def test_reading_beyond_the_newest_says_where_to_resume_after_a_restart_as_well(restart: Restart) -> None:
     journal = await filled(restart, 5)
     with pytest.raises(Lagged, match="hasn't happened") as caught:
         await journal.read(6, 100)
@@ -400,36 +396,3 @@ async def test_what_another_watcher_added_meanwhile_is_there_when_it_is_taken_ag
     assert await first.read(0, 10) == events(1, 5)
     assert await first.places() == {"a": 4}
     await first.aclose()
-
-
-# -- in memory -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("last", range(1, 12))
-@pytest.mark.parametrize("keep", [1, 2, 5])
-async def test_memory_goes_round(keep: int, last: int) -> None:
-    journal = MemoryJournal(keep=keep)
-    oldest = max(0, last - keep)
-    for event in events(1, last):
-        await journal.append([event], State(seq=event.seq), {})
-    assert await journal.read(oldest, 100) == events(oldest + 1, last)
-
-
-async def test_memory_drops_what_a_name_has_not_read() -> None:
-    journal = MemoryJournal(keep=2)
-    await journal.append(events(1, 5), State(seq=5), {"slow": 1})
-    with pytest.raises(Lagged):
-        await journal.read(1, 100)
-    assert await journal.places() == {"slow": 1}
-
-
-async def test_memory_tells_how_full_it_is() -> None:
-    journal = MemoryJournal(keep=3)
-    await journal.append(events(1, 5), State(seq=5), {})
-    assert repr(journal) == "<MemoryJournal: 3 of 5 events>"
-
-
-@pytest.mark.parametrize("keep", [0, -1, 1.5, True, None])
-def test_memory_keeps_one_event_at_least(keep: int) -> None:
-    with pytest.raises(ValueError, match="one event at least"):
-        MemoryJournal(keep=keep)

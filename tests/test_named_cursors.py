@@ -1,27 +1,24 @@
-"""Names: where each begins, and its place in the journal, which the next step or `ack` moves."""
+"""Names: where each begins, also if nothing was read under it yet, or if it is told where."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
-from smspva_async import Event, Lagged, SmsReceived, Watcher
-from tests.consumers import LONG, Disk, account_with, deliver, rest, step, take, until, waiting
-from tests.watching import ORDERS, OUTAGE, kinds, polls, sms, texts
+from smspva_async import Lagged, MemoryJournal, SqliteJournal, Watcher
+from tests.consumers import Disk, account_with, both_ends, deliver, step, take, until, waiting
+from tests.loops import on_asyncio
+from tests.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from smspva_async import Subscription
+    from smspva_async import Event
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
-
-both_ends = pytest.mark.parametrize("end", ["left", "killed"])
 
 
 # -- where a name begins -----------------------------------------------------------------------------------------------
@@ -117,6 +114,13 @@ async def test_a_new_name_begins_where_it_is_told_to(disk: Disk, after: int, fir
         assert await take(watcher.events("name", after=after), 2) == [first, first + 1]
 
 
+@pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
+async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
+    async with Watcher(Account(order())) as watcher:
+        with pytest.raises(ValueError, match="a name is a text"):
+            watcher.events(name)
+
+
 # -- where a name begins, if nothing was read under it yet -------------------------------------------------------------
 
 
@@ -169,6 +173,33 @@ async def test_a_name_that_began_with_all_that_was_kept_is_not_told_of_what_was_
         await until(watcher, 31)
     async with disk.watching(account) as watcher:
         assert await take(watcher.events("name"), 23) == list(range(9, 32))
+
+
+@on_asyncio
+async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as_well(tmp_path: Path) -> None:
+    account = Account(order())
+    async with Watcher(account, journal=SqliteJournal(tmp_path / "journal", keep=3)) as watcher:
+        for number in range(10):
+            account.messages[1].append(sms(f"message {number}", number + 60))
+            await polls(1)
+        watcher.events("name", after=0)
+        oldest = watcher.cursor - 3
+        account.messages[1].append(sms("the last", 600))
+        await polls(1)  # by which the name is kept, before its first step
+        assert await watcher._journal.places() == {"name": oldest}
+
+
+async def test_a_name_that_was_forgotten_meanwhile_is_kept_again_with_its_next_consumer() -> None:
+    account, journal = Account(order()), MemoryJournal()
+    async with Watcher(account, journal=journal) as watcher:
+        watcher.events("name")
+        await polls(1)
+        await journal.forget("name")
+        watcher.events("name")
+        account.messages[1].append(sms("one", None))
+        account.change(1, has_new_sms=True)
+        await polls(2)
+        assert "name" in await journal.places()
 
 
 # -- `after` with a name that is known ---------------------------------------------------------------------------------
@@ -242,182 +273,3 @@ async def test_a_file_keeps_what_a_name_has_not_read(tmp_path: Path) -> None:
             deliver(account, 1)
     async with disk.watching(account) as watcher:
         assert await take(watcher.events("name"), 10) == list(range(2, 12))
-
-
-# -- the place moves with the next step --------------------------------------------------------------------------------
-
-
-@both_ends
-async def test_asking_for_the_next_event_acknowledges_the_one_before(disk: Disk, end: str) -> None:
-    account = account_with(4)
-    for first in (2, 3, 4):
-        async with disk.watching(account, end=end) as watcher:
-            assert await take(watcher.events("name"), 2) == [first, first + 1]
-
-
-@both_ends
-async def test_an_event_that_was_given_last_is_given_again(disk: Disk, end: str) -> None:
-    account = account_with(3)
-    given: list[Event] = []
-    for _ in range(3):
-        async with disk.watching(account, end=end) as watcher:
-            given.append(await step(watcher.events("name")))
-    assert given == given[:1] * 3
-    assert isinstance(given[0], SmsReceived)
-
-
-async def test_asking_in_vain_acknowledges_as_well(disk: Disk) -> None:
-    account = account_with(1)
-    async with disk.watching(account) as watcher:
-        events = watcher.events("name")
-        assert await take(events, 1) == [2]
-    assert await rest(events) == []
-    assert await disk.places() == {"name": 2}
-
-
-async def test_a_loop_that_is_left_gives_its_last_event_again(disk: Disk) -> None:
-    async with disk.watching(account_with(3)) as watcher:
-        async for event in watcher.events("name"):
-            if event.seq == 3:
-                break
-        assert await take(watcher.events("name"), 2) == [3, 4]
-
-
-# -- the place moves by `ack` ------------------------------------------------------------------------------------------
-
-
-@both_ends
-async def test_without_ack_the_place_stays(disk: Disk, end: str) -> None:
-    account = account_with(3)
-    for _ in range(2):
-        async with disk.watching(account, end=end) as watcher:
-            assert await take(watcher.events("name", auto_ack=False), 3) == [2, 3, 4]
-    assert await disk.places() == {"name": 1}
-
-
-@both_ends
-@pytest.mark.parametrize("acked", [(2, 3, 4), (4, 3, 2), (3, 4, 2), (3, 4), (4, 2), (5, 3, 2)])
-async def test_a_restart_goes_on_at_the_first_event_that_is_not_done(
-    disk: Disk, acked: tuple[int, ...], end: str
-) -> None:
-    account = account_with(4)
-    async with disk.watching(account, end=end) as watcher:
-        events = watcher.events("name", auto_ack=False)
-        given = {event.seq: event for event in [await step(events) for _ in range(4)]}
-        for seq in acked:
-            await events.ack(given[seq])
-    first = next(seq for seq in range(2, 7) if seq not in acked)
-    async with disk.watching(account) as watcher:
-        events = watcher.events("name", auto_ack=False)
-        again = [await step(events) for _ in range(first, 6)]
-        assert again == [given[seq] for seq in range(first, 6)]
-
-
-async def test_a_place_that_begins_with_after_moves_from_there(disk: Disk) -> None:
-    account = account_with(4)
-    async with disk.watching(account) as watcher:
-        await until(watcher, 5)
-        await take(watcher.events("name"), 1)
-        events = watcher.events("name", after=3, auto_ack=False)
-        await events.ack(await step(events))
-        assert await disk.places() == {"name": 4}
-        assert await take(watcher.events("name"), 1) == [5]
-
-
-async def test_acknowledging_twice_changes_nothing(disk: Disk) -> None:
-    async with disk.watching(account_with(3)) as watcher:
-        events = watcher.events("name", auto_ack=False)
-        given = [await step(events) for _ in range(3)]
-        for event in (given[0], given[0], given[2], given[2], given[0]):
-            await events.ack(event)
-        assert await disk.places() == {"name": 2}
-        await events.ack(given[1])
-        await events.ack(given[1])
-        assert await disk.places() == {"name": 4}
-
-
-async def test_an_event_that_was_not_given_cannot_be_acknowledged(memory: Disk) -> None:
-    async with memory.watching(account_with(4)) as watcher:
-        others = watcher.events(after=0)
-        known = [await step(others) for _ in range(5)]
-        events = watcher.events("name", after=2, auto_ack=False)
-        for event in known:
-            with pytest.raises(ValueError, match=f"event {event.seq} wasn't given"):
-                await events.ack(event)
-        await step(events)
-        for event in (known[0], known[1], known[3]):
-            with pytest.raises(ValueError, match=f"event {event.seq} wasn't given"):
-                await events.ack(event)
-        assert await memory.places() == {"name": 2}
-
-
-async def test_without_a_name_there_is_nothing_to_acknowledge(memory: Disk) -> None:
-    async with memory.watching(account_with(1)) as watcher:
-        events = watcher.events()
-        with pytest.raises(ValueError, match="with a name"):
-            await events.ack(await step(events))
-        with pytest.raises(ValueError, match="nothing to acknowledge"):
-            watcher.events(auto_ack=False)
-
-
-@both_ends
-async def test_a_task_per_event_that_ends_in_any_order_loses_nothing(disk: Disk, end: str) -> None:
-    account = account_with(12)
-    done, acked = list[int](), set[int]()
-
-    async def work(events: Subscription, event: Event, *, hangs: bool) -> None:
-        await anyio.sleep(1 + event.seq * 5 % 7 if not hangs else LONG)
-        done.append(event.seq)
-        await events.ack(event)
-        acked.add(event.seq)
-
-    async def consume(watcher: Watcher, *hanging: int) -> None:
-        events = watcher.events("name", auto_ack=False)
-        async with anyio.create_task_group() as tasks:
-            while events.cursor < 13:
-                event = await step(events)
-                tasks.start_soon(partial(work, events, event, hangs=event.seq in hanging))
-            while not {*range(2, 14)} <= {*acked, *hanging}:
-                await polls(1)
-            tasks.cancel_scope.cancel()
-
-    async with disk.watching(account, end=end) as watcher:
-        await consume(watcher, 5, 9)
-    assert sorted(done) == [2, 3, 4, 6, 7, 8, 10, 11, 12, 13]
-    assert done != sorted(done)
-    async with disk.watching(account) as watcher:
-        await consume(watcher)
-    assert {*done} == {*range(2, 14)}
-    assert all(done.count(seq) == 1 for seq in (2, 3, 4))
-
-
-async def test_several_tasks_acknowledge_at_once(disk: Disk) -> None:
-    account = account_with(20)
-    async with disk.watching(account) as watcher:
-        events = watcher.events("name", auto_ack=False)
-        given = [await step(events) for _ in range(20)]
-        async with anyio.create_task_group() as tasks:
-            for event in [*given[::-2], *given[::2], *given[10:]]:
-                tasks.start_soon(events.ack, event)
-        assert await disk.places() == {"name": 21}
-
-
-async def test_an_acknowledgement_returns_when_the_journal_has_it(memory: Disk) -> None:
-    held, acked = anyio.Event(), list[int]()
-    async with memory.watching(account_with(2)) as watcher, anyio.create_task_group() as tasks:
-        events = watcher.events("name", auto_ack=False)
-        given = [await step(events) for _ in range(2)]
-        memory.journal.before["move"] = held.wait
-
-        async def ack(event: Event) -> None:
-            await events.ack(event)
-            acked.append(event.seq)
-
-        for event in (given[0], given[1], given[0]):
-            tasks.start_soon(ack, event)
-            await polls(1)
-        assert acked == []
-        held.set()
-        await polls(1)
-        assert sorted(acked) == [2, 2, 3]
-        assert await memory.places() == {"name": 3}

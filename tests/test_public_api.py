@@ -87,7 +87,7 @@ def test_a_match_over_every_event_is_exhaustive(event: Any) -> None:
     assert subject(event)
 
 
-def test_every_event_has_been_matched() -> None:
+def test_the_events_matched_are_of_every_kind() -> None:
     assert {type(event) for event, _ in FORMS} == {*get_args(Event)}
 
 

@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.asking import ask
+from tests.edge import URL
 
 pytestmark = pytest.mark.anyio
-
-URL = "https://smspva.com/api/rent.php"
 
 # The rental page's samples as it prints them, their comments left out.
 PAGE = {
@@ -43,13 +43,6 @@ PAGE = {
     ' "pnumber": "79929831844", "outdays": 32, "orderid": 317017, "prolongTo": 30}}',
     "restore_user": '{"status":1,"data":true}',
 }
-
-
-async def ask(sim: Simulator, method: str, /, **params: str | int) -> Any:
-    async with httpx.AsyncClient(transport=sim.transport()) as client:
-        response = await client.get(URL, params={"method": method, "apikey": "key", **params})
-        assert response.status_code == 200
-        return response.json()
 
 
 def shape(value: Any) -> Any:
@@ -144,7 +137,7 @@ async def test_mistakes_in_a_test_are_told() -> None:
         order.restore_refusal = "NO"  # type: ignore[assignment]
 
 
-async def test_keys() -> None:
+async def test_orders_need_the_right_key_and_countries_none() -> None:
     sim = Simulator(api_key="secret")
     async with httpx.AsyncClient(transport=sim.transport()) as client:
 

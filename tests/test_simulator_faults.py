@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from smspva_async.simulator import FaultName, MethodName, Simulator
+from tests.edge import URL
 
 pytestmark = pytest.mark.anyio
 
-URL = "https://smspva.com/api/rent.php"
 RENT: dict[str, str | int] = {"country": "RU", "service": "opt6", "dtype": "week", "dcount": 1}
 LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
 
@@ -44,7 +44,9 @@ async def test_refused_before_anything_happened() -> None:
 
 @pytest.mark.parametrize(("fault", "error"), [("lost", httpx.RemoteProtocolError), ("reset", httpx.ReadError)])
 @pytest.mark.parametrize("done", [True, False])
-async def test_lost_answer(fault: FaultName, error: type[Exception], *, done: bool) -> None:
+async def test_an_answer_is_lost_whether_or_not_the_deed_was_done(
+    fault: FaultName, error: type[Exception], *, done: bool
+) -> None:
     sim = Simulator()
     sim.faults.next("create", fault, done=done)
     with pytest.raises(error):
@@ -68,7 +70,7 @@ async def test_cut_body_fails_while_it_is_read() -> None:
     assert len(sim.orders) == 1
 
 
-async def test_half_of_the_json_in_a_whole_answer() -> None:
+async def test_half_of_the_json_comes_in_a_whole_answer() -> None:
     sim = Simulator()
     sim.faults.next("create", "half")
     response = await get(sim, "create", **RENT)
@@ -103,7 +105,7 @@ async def test_latency_does_the_deed_at_once_and_answers_late() -> None:
     assert response.headers["date"].endswith("00:00:34 GMT")
 
 
-async def test_slow_body() -> None:
+async def test_a_slow_body_comes_late_and_its_head_at_once() -> None:
     sim = Simulator()
     sim.faults.next("orders", "slow_body", seconds=8)
     before = anyio.current_time()
@@ -128,7 +130,7 @@ async def test_slow_body() -> None:
         ("http_429", 429, "text/plain", "Too Many", False),
     ],
 )
-async def test_answers_of_a_broken_server(
+async def test_a_broken_server_answers_with_its_own_status_and_body(
     fault: FaultName, status: int, content_type: str, start: str, *, done: bool
 ) -> None:
     sim = Simulator()
@@ -161,7 +163,7 @@ async def test_a_server_may_fail_before_or_after_the_deed() -> None:
             assert len(sim.orders) == number - 1 + done
 
 
-async def test_too_many_requests() -> None:
+async def test_too_many_requests_are_refused_in_json_or_by_http_429() -> None:
     sim = Simulator()
     sim.faults.next("create", "too_many")
     sim.faults.next("create", "http_429")
@@ -199,7 +201,7 @@ async def test_any_refusal_can_be_had() -> None:
     assert (await get(sim, "orders")).json() == {"status": 0, "msg": "API KEY NOT FOUND!"}
 
 
-async def test_faults_of_rows() -> None:
+async def test_faults_of_rows_spoil_one_answer_each() -> None:
     sim = Simulator(seed=2)
     ids = [sim.add_order().id for _ in range(4)]
     whole = await rows(sim)
