@@ -18,13 +18,17 @@ import httpx
 import pytest
 
 from examples.web_service import service
-from smspva_async import Pace, SmspvaClient
+from smspva_async import MemoryJournal, Pace, SmspvaClient, Watcher
 from smspva_async.simulator import Simulator
 from tests.loops import on_a_real_loop
 from tests.web import Reader, served, streamed, until, watched
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anyio.abc import Process
+
+    from smspva_async import Event
 
 pytestmark = pytest.mark.anyio
 
@@ -187,7 +191,8 @@ async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
             lost.last_id = last_id
             await lost.read(until=lambda lost: bool(lost.sent))
             assert (lost.sent[0].name, lost.sent[0].id) == ("snapshot", f"{run}-{newest}"), last_id
-            assert lost.texts == ["message 3", "message 4", "message 5"], "those that are kept"
+            # Those that are kept, and what earlier pages were shown already.
+            assert lost.texts == [f"message {number}" for number in range(6)][-max(3, len(lost.texts)) :]
         at_the_end = web.reader()
         at_the_end.last_id = f"{run}-{newest}"
         simulator.deliver(simulator.orders[0].id, "one more")
@@ -208,6 +213,45 @@ async def test_an_id_of_an_earlier_run_is_not_taken_for_one_of_this() -> None:
     assert [sent.seq for sent in reader.sent] == [1, 1]
     assert reader.sent[1].name == "snapshot"
     assert [row["phone"] for row in reader.sent[1].data["orders"]] == [order.phone]
+
+
+class CountingJournal(MemoryJournal):
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.reads = 0
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        self.reads += 1
+        return await super().read(after, limit)
+
+
+async def test_a_snapshot_reads_what_came_since_the_one_before() -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    journal = CountingJournal(keep=30)
+    client = SmspvaClient("key-of-the-tests", transport=simulator.transport(), pace=Pace(gap=0))
+    texts = [f"message {number}" for number in range(3 * service.MESSAGES)]
+
+    async def shown() -> list[str]:
+        _, known = await board.snapshot()
+        return [message["sms"]["text"] for message in known["messages"]]
+
+    async with client, Watcher(client, journal=journal) as watcher:
+        board = service.Board(watcher)
+        assert await shown() == []
+        for number in range(2, len(texts), 2):  # no more at once than the journal keeps
+            for text in texts[number - 2 : number]:
+                simulator.deliver(order.id, text)
+            await anyio.sleep(60)
+            assert (await shown())[-2:] == texts[number - 2 : number]
+        assert await shown() == texts[:number][-service.MESSAGES :]
+        journal.reads = 0
+        await shown()
+        assert journal.reads == 0
+        for text in (unseen := [f"unseen {number}" for number in range(40)]):
+            simulator.deliver(order.id, text)
+            await anyio.sleep(60)
+        assert (await shown())[-30:] == unseen[-30:], "what fell out of the journal meanwhile is passed over"
 
 
 # -- the connection ------------------------------------------------------------------------------------------------
@@ -331,6 +375,17 @@ def test_without_a_key_the_account_is_not_watched(
         service.main()
     assert ended.value.code == 2
     assert "SMSPVA_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_port_that_is_none_is_refused(
+    port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["service.py", "--port", port])
+    with pytest.raises(SystemExit) as ended:
+        service.main()
+    assert ended.value.code == 2
+    assert f"a port is a number from 0 to 65535: {port}" in capsys.readouterr().err
 
 
 async def test_the_simulated_world_goes_on_and_on() -> None:

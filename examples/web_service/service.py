@@ -77,14 +77,15 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any]]:
         async with watch as watcher:
-            yield {"watcher": watcher}
+            yield {"watcher": watcher, "board": Board(watcher)}
 
     async def page(_: Request) -> HTMLResponse:
         return HTMLResponse(PAGE, headers=headers)
 
     async def events(request: Request) -> StreamingResponse:
         last = re.fullmatch(rf"{run}-([0-9]{{1,18}})", request.headers.get("Last-Event-ID", ""))
-        body = stream(request.state.watcher, run, None if last is None else int(last[1]), heartbeat)
+        place = None if last is None else int(last[1])
+        body = stream(request.state.watcher, request.state.board, run, place, heartbeat)
         return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return Starlette(
@@ -110,11 +111,12 @@ def _policy(page: str) -> str:
 # -- the events ------------------------------------------------------------------------------------------------------
 
 
-async def stream(watcher: Watcher, run: str, place: int | None, heartbeat: float) -> AsyncGenerator[str]:
+async def stream(watcher: Watcher, board: Board, run: str, place: int | None, heartbeat: float) -> AsyncGenerator[str]:
     """Yield the watch as server-sent events, until the watcher is left.
 
     Args:
         watcher: What is watched.
+        board: What a fresh page is shown.
         run: The first part of an event's id; the second is its `seq`.
         place: The `seq` of the last event that the page has; None, or one that is no longer kept: it is given a
             snapshot, and what follows it.
@@ -126,7 +128,7 @@ async def stream(watcher: Watcher, run: str, place: int | None, heartbeat: float
         while True:
             try:
                 if place is None:
-                    place, known = await snapshot(watcher)
+                    place, known = await board.snapshot()
                     yield _sse("snapshot", known, f"{run}-{place}")
                 async for event in with_heartbeats(watcher.events(after=place), heartbeat):
                     if event is None:
@@ -157,25 +159,43 @@ async def with_heartbeats(events: AsyncIterator[Event], seconds: float) -> Async
         yield event
 
 
-async def snapshot(watcher: Watcher) -> tuple[int, dict[str, Any]]:
-    """Return a place among the events, and what a page shows that has read up to there."""
-    place, orders = watcher.cursor, watcher.orders  # they change together, and nothing is awaited between them
-    messages = deque[dict[str, Any]](maxlen=MESSAGES)
-    failing = None
-    if place:
-        async for event in watcher.events(after=0):
+class Board:
+    """What a fresh page is shown. Each snapshot reads on from the one before, so that a long watch costs no more."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._place = 0
+        self._messages: deque[SmsReceived] = deque(maxlen=MESSAGES)
+        self._failing: str | None = None
+        self._turn = anyio.Lock()
+
+    async def snapshot(self) -> tuple[int, dict[str, Any]]:
+        """Return a place among the events, and what a page shows that has read up to there."""
+        async with self._turn:
+            # They change together, and nothing is awaited between them.
+            place, orders = self._watcher.cursor, self._watcher.orders
+            while self._place < place:
+                with suppress(Lagged):
+                    await self._read_up_to(place)
+                    break
+                self._place = 0  # what is still kept
+        messages = [told(event) for event in self._messages]
+        return place, {"orders": [*map(attrs.asdict, orders.values())], "messages": messages, "failing": self._failing}
+
+    async def _read_up_to(self, place: int) -> None:
+        async for event in self._watcher.events(after=self._place):
             match event:
                 case SmsReceived():
-                    messages.append(told(event))
+                    self._messages.append(event)
                 case PollFailed(order_id=None, message=message):
-                    failing = message
+                    self._failing = message
                 case PollRecovered(order_id=None):
-                    failing = None
+                    self._failing = None
                 case _:
                     pass
+            self._place = event.seq
             if event.seq >= place:
                 break
-    return place, {"orders": [*map(attrs.asdict, orders.values())], "messages": [*messages], "failing": failing}
 
 
 def told(event: Event) -> dict[str, Any]:
@@ -254,6 +274,8 @@ def main() -> None:
     parser.add_argument("--live", action="store_true", help="your numbers, by the key in SMSPVA_API_KEY")
     parser.add_argument("--port", type=int, default=8000, help="the port on 127.0.0.1 (default: 8000)")
     options = parser.parse_args()
+    if options.port not in range(2**16):
+        parser.error(f"a port is a number from 0 to 65535: {options.port}")
     try:
         watch = live(SmspvaClient()) if options.live else simulated()
     except ValueError as error:
