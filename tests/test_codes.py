@@ -7,6 +7,7 @@ import re
 import string
 import sys
 import time
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,10 +221,37 @@ def steps(text: str) -> int:
     return count
 
 
-def test_the_words_of_the_tables_are_none_twice() -> None:
-    tables = {name: getattr(_words, name) for name in _words.__all__}
-    for name, table in tables.items():
-        for part in table.values() if isinstance(table, dict) else [table]:
-            words = part.split()
-            assert len(words) == len(set(words)), name
-            assert all(word.strip("*|_") for word in words), name
+def listed(table: str | dict[str, str]) -> list[str]:
+    parts = table.values() if isinstance(table, dict) else [table]
+    return [word for part in parts for word in part.split()]
+
+
+TABLES = {name: [fold(word).lower() for word in listed(getattr(_words, name))] for name in _words.__all__}
+# What is in one of these is the whole of a word; in the others, its beginning.
+OF_WHOLE_WORDS = {"CODE_WORDS", "COMMON", "COPULAS", "CURRENCIES", "FILLERS", "NO_CODE", "UNITS", "UNITS_UNSPACED"}
+
+
+def covers(word: str, other: str) -> bool:
+    """Return whether a word of a table is found wherever another of it is."""
+    if word[0] == "*":
+        return word[1:] in other.strip("*|")
+    return word[-1] != "|" and other[0] != "*" and other.startswith(word)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_word_of_a_table_is_there_twice_or_found_by_another(name: str) -> None:
+    words = TABLES[name]
+    assert [word for word in set(words) if words.count(word) > 1] == []
+    assert all(word.strip("*|_") for word in words)
+    if name not in OF_WHOLE_WORDS:
+        assert [(a, b) for a in words for b in words if a != b and covers(a, b)] == []
+
+
+ALPHABETS = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN", "HEBREW", "ARABIC"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_word_of_a_table_is_of_one_alphabet(name: str) -> None:
+    for word in TABLES[name]:
+        used = {unicodedata.name(letter).split()[0] for letter in word if letter.isalpha()}
+        assert len(used & ALPHABETS) <= 1, word
