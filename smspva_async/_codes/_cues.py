@@ -37,6 +37,8 @@ BLANK = "\0"
 """Stands for each character of a number that is something else than a code."""
 
 _LETTER = r"[^\W\d_]"
+# What is left of a word, in an alphabet with capitals. In others the word for "is" may be a part of it.
+_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER})*+"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
@@ -69,8 +71,8 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 
 @cache
 def codes() -> re.Pattern[str]:
-    """Return what a one-time code is called; of abbreviations that are common words in small letters see `_codes`."""
-    return _compiled(words.CODES)
+    """Return what a one-time code is called, to the word's end; abbreviations see `_message`."""
+    return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
 
 
 @cache

@@ -7,16 +7,17 @@ well it did on messages it hadn't seen: 81 of 84, 89 of 90, 71 of 75, 86 of 101,
 
 from __future__ import annotations
 
+from tests.code_messages.fifth import BY_LANGUAGE
 from tests.code_messages.first import FIRST, SECOND, THIRD
 from tests.code_messages.fourth import EIGHTH, NINTH
 from tests.code_messages.second import FIFTH, FOURTH, SIXTH
 from tests.code_messages.third import SEVENTH
 
-__all__ = ["KNOWN_LIMITS", "MESSAGES"]
+__all__ = ["BY_LANGUAGE", "KNOWN_LIMITS", "MESSAGES"]
 
 MESSAGES = [
     message
-    for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH)
+    for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, *BY_LANGUAGE.values())
     for message in table.items()
 ]
 
