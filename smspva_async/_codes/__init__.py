@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 
+from smspva_async._codes._cues import parted
 from smspva_async._codes._forms import possible
 from smspva_async._codes._message import Message
 from smspva_async._codes._text import fold
@@ -55,7 +56,7 @@ def extract_code(text: str) -> str | None:
     folded = fold(text).strip()
     if bound := _BOUND.findall(folded):
         return str(bound[-1])
-    return Message(_without_app_hash(folded)).code() if possible(folded) else None
+    return Message(parted(_without_app_hash(folded))).code() if possible(folded) else None
 
 
 def _without_app_hash(text: str) -> str:

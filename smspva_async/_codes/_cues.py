@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from smspva_async._codes import _words as words
@@ -29,6 +30,7 @@ __all__ = [
     "numbered",
     "offers",
     "other_codes",
+    "parted",
     "proofs",
     "sentence_end",
 ]
@@ -73,6 +75,19 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 def codes() -> re.Pattern[str]:
     """Return what a one-time code is called, to the word's end; abbreviations see `_message`."""
     return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
+
+
+@cache
+def _glue() -> re.Pattern[str]:
+    number = "[0-9]{4,8}"
+    return re.compile(rf"{codes().pattern}(?={number}(?![0-9a-z]))|{_STARTS}{number}(?={codes().pattern}(?![0-9a-z]))")
+
+
+def parted(text: str) -> str:
+    """Return a folded text with a space between a number and the word, or the next sentence, that it is written to."""
+    text = _NO_SPACE.sub(r"\g<0> ", text)
+    ends = [0, *(match.end() for match in _glue().finditer(text.lower())), len(text)]
+    return " ".join(text[begin:end] for begin, end in pairwise(ends))
 
 
 @cache
@@ -121,16 +136,20 @@ def common() -> re.Pattern[str]:
     return re.compile(rf"{_STARTS}(?:{_any(_split(words.COMMON))}){_ENDS}")
 
 
+def _is() -> str:
+    return _stems(word if word[0] == "*" else f"{word}|" for word in _split(words.COPULAS))
+
+
 @cache
 def introduction() -> re.Pattern[str]:
     """Return the end of what introduces a number: a colon, or a word for "is"."""
-    return re.compile(rf"(?:[:=>]|-\s|{_stems(_split(words.COPULAS))})[\s\"'(\[{{*<#【「《-]*$")
+    return re.compile(rf"(?:[:=>]|-\s|{_is()})[\s\"'(\[{{*<#【「《-]*$")
 
 
 @cache
 def copula() -> re.Pattern[str]:
     """Return a word for "is" that follows."""
-    return re.compile(rf"[\"')\]]? ?(?:{_stems(_split(words.COPULAS))}|-)(?!{_LETTER})")
+    return re.compile(rf"[\"')\]]? ?(?:{_is()}|-(?!{_LETTER}))")
 
 
 @cache
@@ -149,6 +168,8 @@ def sentence_end() -> re.Pattern[str]:
     )
 
 
+# "1234Do not share it"
+_NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
 _WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
@@ -231,7 +252,7 @@ def _others() -> list[re.Pattern[str]]:
 
 @cache
 def _of_other_codes() -> re.Pattern[str]:
-    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
+    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}}")
 
 
 def _blank(match: re.Match[str]) -> str:

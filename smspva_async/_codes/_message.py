@@ -31,7 +31,7 @@ _BRIEF = 160  # characters of a message whose only number may be its code though
 _ENOUGH = 6
 
 # How much a word for a code speaks for a number, by where it is and how many words lie between.
-_ADJOINING, _INTRODUCED = 10, 9
+_ADJOINING, _INTRODUCED = 11, 9
 _BEFORE = ((3, 8), (8, 6), (_NEAR, 4))
 _AFTER = ((4, 9), (8, 7), (_NEAR, 5))
 _INTRODUCED_WITHIN = 12
@@ -100,22 +100,26 @@ class Message:
         if self.is_offer and not self.proofs:
             return None
         numbers = list(forms.numbers(self.blanked))
-        for number in numbers:
-            self._take(number)
-        spoken = self._heaviest(numbers)
-        if spoken is None and not self.codes:
-            spoken = self._only(numbers)
-        if spoken is None and not self.is_offer:
-            spoken = self._heaviest(forms.mixed(self.text, self.blanked))
-        if spoken is None and self.codes and not self.is_offer:
+        mixed = [] if self.is_offer else self._mixed()
+        for candidate in [*numbers, *mixed]:
+            self._take(candidate)
+        found = self._heaviest([*numbers, *mixed])
+        if found is None and not self.codes:
+            return self._only(numbers)
+        if found is None and not self.is_offer:
             words = forms.capitals(self.text, self.blanked)
-            spoken = self._heaviest(word for word in words if self._is_in_place(word))
-        return spoken
+            return self._heaviest(word for word in words if self._is_in_place(word))
+        return found
 
-    def _take(self, number: Candidate) -> None:
-        """Note that the word right before a number speaks of it, and so of none before the word."""
-        for word in self.codes.before(number.start)[-1:]:
-            if self._adjoins(self.codes.ends[word], number):
+    def _mixed(self) -> list[Candidate]:
+        """Return what is of letters and digits: where it looks like a word with a number, only what is introduced."""
+        mixed = forms.mixed(self.text, self.blanked)
+        return [word for word in mixed if not forms.is_name(word.code) or self._is_introduced(word)]
+
+    def _take(self, candidate: Candidate) -> None:
+        """Note that the word right before a candidate speaks of it, and so of none before the word."""
+        for word in self.codes.before(candidate.start)[-1:]:
+            if self._adjoins(self.codes.ends[word], candidate):
                 self.taken.add(word)
 
     def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
