@@ -33,6 +33,7 @@ __all__ = [
     "parted",
     "proofs",
     "sentence_end",
+    "statement",
 ]
 
 BLANK = "\0"
@@ -153,6 +154,12 @@ def copula() -> re.Pattern[str]:
 
 
 @cache
+def statement() -> re.Pattern[str]:
+    """Return all that stands between a code and the word for it where it is said to be the code."""
+    return re.compile(rf"(?:{copula().pattern})[^\W\d_]*(?:[ '-]{{1,2}}[^\W\d_]+){{0,4}}[ '-]{{0,2}}")
+
+
+@cache
 def no_code() -> re.Pattern[str]:
     """Return words that may stand in capitals where a code could."""
     return re.compile(_any(_split(words.NO_CODE)))
@@ -174,7 +181,7 @@ _WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
 _THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3}){1,5}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
-_NUMBER = rf"{_ALONE}(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
+_NUMBER = rf"(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
 _DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
 _GROUP_OF_PHONE = r"(?: \(?[0-9]{2,4}\)?)"
 _BETWEEN = "[ :#\"'(*=-]{0,3}"
@@ -204,8 +211,8 @@ def _amounts() -> str:
     currency = f"(?:{_any(_split(words.CURRENCIES))})"
     return "|".join(
         [
-            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}",
-            rf"{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
+            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}(?![0-9a-z])",
+            rf"{_ALONE}{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
             rf"{_ALONE}(?<![0-9][.,])[0-9]{{1,9}}[.,][0-9]{{1,2}}(?![.,]?[0-9])",
             rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])",
         ]

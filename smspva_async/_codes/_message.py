@@ -84,7 +84,9 @@ class Message:
         # Other than by the word for the code itself, as in "password".
         self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
         self.is_offer = cues.offers().search(low) is not None
+        # Of the words for the code those that speak of what follows, and of what is before.
         self.taken: set[int] = set()
+        self.told: set[int] = set()
 
     def _places(self, pattern: re.Pattern[str]) -> _Places:
         return _Places(match.span() for match in pattern.finditer(self.low))
@@ -101,8 +103,7 @@ class Message:
             return None
         numbers = list(forms.numbers(self.blanked))
         mixed = [] if self.is_offer else self._mixed()
-        for candidate in [*numbers, *mixed]:
-            self._take(candidate)
+        self._share_words([*numbers, *mixed])
         found = self._heaviest([*numbers, *mixed])
         if found is None and not self.codes:
             return self._only(numbers)
@@ -116,11 +117,29 @@ class Message:
         mixed = forms.mixed(self.text, self.blanked)
         return [word for word in mixed if not forms.is_name(word.code) or self._is_introduced(word)]
 
-    def _take(self, candidate: Candidate) -> None:
-        """Note that the word right before a candidate speaks of it, and so of none before the word."""
-        for word in self.codes.before(candidate.start)[-1:]:
-            if self._adjoins(self.codes.ends[word], candidate):
-                self.taken.add(word)
+    def _share_words(self, candidates: list[Candidate]) -> None:
+        """Note which words speak of the candidate after them, and which of the one before: none does of both."""
+        for candidate in candidates:
+            self.taken.update(self._speaking(candidate, _ADJOINING))
+        for candidate in candidates:
+            self.told.update(word for word in self._stating(candidate) if word not in self.taken)
+        for candidate in candidates:
+            self.taken.update(word for word in self._speaking(candidate, _INTRODUCED) if word not in self.told)
+
+    def _speaking(self, candidate: Candidate, least: int) -> list[int]:
+        """Return the last word before a candidate if it speaks for it so much."""
+        last = self.codes.before(candidate.start)[-1:]
+        return [word for word in last if self._announced_by(self.codes.ends[word], candidate) >= least]
+
+    def _stating(self, candidate: Candidate) -> list[int]:
+        """Return the first word after a candidate if the candidate is said to be it."""
+        first = self.codes.after(candidate.end)[:1]
+        return [word for word in first if self._is_stated(candidate, self.codes.starts[word])]
+
+    def _is_stated(self, candidate: Candidate, word: int) -> bool:
+        """Return whether it is said to be what a word says: "1234 is your code", or first of all "1234 - your code"."""
+        gap = self.low[candidate.end : word]
+        return cues.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_first(candidate))
 
     def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
         weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in candidates)
@@ -144,8 +163,11 @@ class Message:
 
     def _place(self, candidate: Candidate) -> int:
         """Weigh its place: codes stand by themselves, or with a name, or first; also behind what is said of a code."""
-        first = _WORD.search(self._before(candidate)) is None if self.codes else self._begins_at(candidate.start)
+        first = self._is_first(candidate) if self.codes else self._begins_at(candidate.start)
         return _ALONE * self._is_alone(candidate) + _FIRST * first
+
+    def _is_first(self, candidate: Candidate) -> bool:
+        return _WORD.search(self._before(candidate)) is None
 
     def _is_alone(self, candidate: Candidate) -> bool:
         words = len(_WORD.findall(self._before(candidate))) + len(_WORD.findall(self._after(candidate)))
@@ -169,7 +191,11 @@ class Message:
 
     def _announced(self, candidate: Candidate) -> int:
         """Weigh it by the word for a code that is best placed."""
-        before = [self._announced_by(self.codes.ends[word], candidate) for word in self.codes.before(candidate.start)]
+        before = [
+            self._announced_by(self.codes.ends[word], candidate)
+            for word in self.codes.before(candidate.start)
+            if word not in self.told
+        ]
         after = [
             self._told_by(candidate, self.codes.starts[word])
             for word in self.codes.after(candidate.end)
