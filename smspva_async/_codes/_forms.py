@@ -22,7 +22,9 @@ _USUAL = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: _UNUSUAL}  # by length; any other 
 # Without one of these there is no code.
 _POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")
 # These give nothing back, so that each character is read once.
-_NUMBERS = re.compile(r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?: [0-9]++)*+)")
+_NUMBERS = re.compile(
+    r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?:_[0-9]++)++|[0-9]++(?: [0-9]++)*+)"
+)
 _PIECES = re.compile(r"[0-9a-z]++(?:-[0-9a-z]++)*+")
 # "Windows11", "100mbps", "WELCOME50", "50WELCOME"
 _NAME = re.compile(r"[A-Za-z][a-z]+[0-9]+|[0-9]+[a-z]+|[A-Z]{5,}[0-9]{1,3}|[0-9]{1,3}[A-Z]{5,}")
@@ -60,10 +62,10 @@ def numbers(text: str) -> Iterator[Candidate]:
     for match in _NUMBERS.finditer(text):
         run, start, end = match[0], match.start(), match.end()
         if text[end : end + 1].isascii() and text[end : end + 1].isalpha():
-            run = run[: max(0, *map(run.rfind, " -."))]  # its last group goes on with letters
+            run = run[: max(0, *map(run.rfind, " -._"))]  # its last group goes on with letters
         if len(run) == SHORTEST and _beside_letters(text, start, start + len(run)):
             continue  # half of "ABC-123"
-        divider = next((mark for mark in "- ." if mark in run), "")
+        divider = next((mark for mark in " -._" if mark in run), "")
         if not divider:
             yield from _number(start, start + len(run), run)
         elif divider == " ":
@@ -87,7 +89,7 @@ def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
     digits = sum(map(len, groups))
     if len(groups) > _PAIR and len(groups[0]) <= _GROUP and digits >= _LONGEST and len(set(map(len, groups))) > 1:
         return  # a phone
-    if len(groups) == _PAIR and digits <= LONGEST_LONE and len(groups[0]) < SHORTEST <= len(groups[1]):
+    if len(groups) == _PAIR and digits <= LONGEST_LONE and len(groups[0]) == _PAIR < len(groups[1]):
         yield from _number(start, start + digits + 1, "".join(groups), _UNUSUAL)
         return
     for length, equal in groupby(groups, len):
@@ -104,7 +106,7 @@ def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
 
 
 def _joined(start: int, run: str, divider: str) -> Iterator[Candidate]:
-    """Put together groups with hyphens or dots, if they are not too many and not those of a phone."""
+    """Put together groups with hyphens, dots or underscores, if they are not too many and not those of a phone."""
     groups = run.split(divider)
     even = len(set(map(len, groups))) == 1 and len(groups[0]) <= _GROUP
     if even or (len(groups) == _PAIR and len(run) <= LONGEST_LONE + 1):

@@ -70,7 +70,8 @@ OTHER_BEFORE = (
     " alennus etu| tarjous kedvezmeny iranyito kupon akcijsk popust nuolaid atlaid allahindlus sooduskood"
     " sooduspakkumis vonal chegirma endirim sodus промо скид знижк торгов штрих куар почтов поштов отстъп пощенск"
     " попуст акци жеңілд প্রোমো কুপন ডিসকাউন্ট प्रोमो कूपन डिस्काउंट クーポン プロモ キャンペーン 割引 郵便 バー"
-    " エラー 商品 쿠폰 할인 프로모션 상품 초대 에러"
+    " エラー 商品 쿠폰 할인 프로모션 상품 초대 에러 old| previous former expired alter| altes| alten| ancien anterior|"
+    " antiguo vecchio antigo| stary| starego старый старого старий предыдущ попередн eski| gammal gamla| gamle| oude|"
 )
 # ... before this, ...
 CODE_WORDS = (
@@ -168,12 +169,13 @@ LABELS = {
         "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada terminada_en"
         " terminado_en acabada_en referencia encomenda rastreio fatura cartao conta_final final| protocolo ordine"
         " pacco spedizione fattura prenotazione volo carta| conto_n riferimento commande colis suivi facture billet"
-        " vol| carte solde dossier comanda colet rezervare zbor card cont_nr sold| finissant se_terminant"
+        " vol| carte solde dossier comanda colet rezervare zbor card cont_nr sold| finissant terminant termine_par"
+        " termina_en termina_con termina_em finit_par"
     ),
     "Germanic": (
         "bestell auftrag paket sendung rechnung buchung flug kontostand guthaben konto_nr vorgang aktenzeichen"
         " endziffer endend zending factuur boeking vlucht pas| eindigend ordre bestilling kort| kortet sandning"
-        " bokning kvitto"
+        " bokning kvitto endet_auf"
     ),
     "Slavic, Latin": (
         "zamowien rachun paczk przesylk faktur rezerwac kart| karty| kartu objednav zasilk zasielk rezervac zostatek"
@@ -231,7 +233,8 @@ PHONES = (
     " fax| whatsapp_us send_to report_to llam telefon ligue| chiama| appel anruf rufen ruf| bel| ring| soita| helista"
     " zvanie skambink zadzwon zavol volejte pozovite poklicite sunati| suna| hivja| ara| arayin zang| qongiroq hubungi"
     " goi| tawag тел| телефон звон дзвон позвън позовите номер_на_номер καλεστε τηλ *טלפון *חייגו *התקשר *اتصل *هاتف"
-    " *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu"
+    " *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu sent_to sent_on"
+    " mailed_to texted_to delivered_to"
 )
 
 UNITS = (
@@ -261,12 +264,12 @@ CURRENCIES = (
 FILLERS = (
     "est es ist jest je ir on är este ni adalah la هو הוא คือ no nr num number numero nummer numer numar n номер"
     " номера номером номеру id is was in with de di da du do na на по til to al a of at me us au an pod su cislo broj"
-    " stev numarasi raqami رقم מספר 号 號 是 为 為 は"
+    " stev numarasi raqami رقم מספר 号 號 是 为 為 は par"
 )
 # "is", before a number.
 COPULAS = (
     "is are es est e ist lautet jest je er ar on yra ir sunt este eshte ni ay adalah ialah la va to это є це е είναι"
-    " *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज as"
+    " *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज"
 )
 # The little words of languages whose words for a code stand above: in these a number needs more than to be alone.
 COMMON = (
