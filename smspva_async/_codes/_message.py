@@ -19,6 +19,8 @@ __all__ = ["Message"]
 _ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
 
 _WORD = re.compile(r"[^\W_]+")
+# "Name: ", "[Name] ", or no word at all
+_NAMED = re.compile(r"(?:[^:\])】]{1,30}[:\])】])?[\W_]*")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 _NEAR = 120  # characters from a word to the code that it speaks of, at most
@@ -255,17 +257,41 @@ class Message:
         return cues.introduction().search(before) is not None
 
     def _is_in_place(self, word: Candidate) -> bool:
-        """Return whether capitals are where a code is: "code: ABCD", "ABCD is your code"."""
+        """Return whether capitals are where a code is."""
         spoken = self.low[word.start : word.end]
         if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
             return False
+        return self._is_led_to(word) or self._is_subject(word)
+
+    def _is_led_to(self, word: Candidate) -> bool:
+        """Return whether capitals follow a word for a code: "code: ABCD", "enter code ABCD to log in"."""
         for cue in self.codes.before(word.start)[-1:]:
             end = self.codes.ends[cue]
             gap = self.low[end : word.start]
-            if _steps(gap) <= _INTRODUCED_WITHIN and not self._divided(end, word.start) and self._is_introduced(word):
-                line = self.text[max(0, word.start - _LINE_AROUND) : word.end + _LINE_AROUND]
-                return ":" in gap or any(map(str.islower, line))
-        return self._begins_at(word.start) and cues.copula().match(self.low, word.end) is not None
+            steps = _steps(gap)
+            if self._divided(end, word.start) or steps > _INTRODUCED_WITHIN:
+                return False
+            if self._is_introduced(word):
+                return ":" in gap or not self._is_shouted(word)
+            return steps == 0 and self._is_used(word) and not self._is_shouted(word)
+        return False
+
+    def _is_used(self, word: Candidate) -> bool:
+        """Return whether it is said what to do with capitals, and then what for."""
+        sentence = self._sentence(word.start)
+        purposes = (self.proofs.starts[proof] for proof in self.proofs.after(word.end))
+        return self._meant_by(self.asks, word) > 0 and any(self._sentence(place) == sentence for place in purposes)
+
+    def _is_shouted(self, word: Candidate) -> bool:
+        """Return whether what is around capitals is in capitals too."""
+        around = self.text[max(0, word.start - _LINE_AROUND) : word.start]
+        around += self.text[word.end : word.end + _LINE_AROUND]
+        return any(map(str.isupper, around)) and not any(map(str.islower, around))
+
+    def _is_subject(self, word: Candidate) -> bool:
+        """Return whether a sentence begins with capitals, or a name and these, and goes on: "is your code"."""
+        following = (self.codes.starts[cue] for cue in self.codes.after(word.end)[:1])
+        return _NAMED.fullmatch(self._before(word)) is not None and any(self._is_stated(word, cue) for cue in following)
 
     def _only(self, numbers: list[Candidate]) -> str | None:
         """Return the only number of a short message in which nothing says what it is."""

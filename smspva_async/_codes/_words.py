@@ -269,7 +269,7 @@ FILLERS = (
 # "is", before a number.
 COPULAS = (
     "is are es est e ist lautet jest je er ar on yra ir sunt este eshte ni ay adalah ialah la va to это є це е είναι"
-    " *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज"
+    " *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज *הוא *היא"
 )
 # The little words of languages whose words for a code stand above: in these a number needs more than to be alone.
 COMMON = (

@@ -25,8 +25,10 @@ MESSAGES = [
 KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     # the name of a carrier that reads as another code
     "Swiss Post code: 4821": (None, "4821"),
-    # letters alone that no word calls a code: "Use GOOGLE to log in" looks the same
+    # letters alone: "Use GOOGLE to log in", which no word calls a code, looks the same
     "Enter BQRTZ to confirm your number": (None, "BQRTZ"),
+    "Use code ANNABEL when you sign up": ("ANNABEL", None),
+    "NIMBUS is sending your code": ("NIMBUS", None),
     # what is asked stands far from the number
     "Confirm payment 1500 RUB at OZON with 4819": (None, "4819"),
     # look like a message with a code

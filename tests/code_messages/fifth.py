@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 BY_LANGUAGE: dict[str, dict[str, str | None]] = {
+    "Arabic": {
+        "رمز التحقق الخاص بك هو RVKDTX": "RVKDTX",
+    },
     "Chinese": {
         "用户660318，您的验证码为R7W2PD": "R7W2PD",
         "云杉：592741為你的一次性密碼，HKD750.00轉賬至***4417": "592741",
+        "您的验证码是RVKD": "RVKD",
     },
     "Dutch": {
         "Balie 660318: uw code voor de lift is 5927": "5927",
@@ -40,6 +44,15 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Use 59 2741 as your code": "592741",
         "Your previous code 4417 no longer works. Your new code is 5927.": "5927",
         "The old PIN 4417 is void, use 5927 to log in": "5927",
+        "Parkly: RVKDTX is your login code. Keep it safe": "RVKDTX",
+        "[Parkly] RVKDTX is your sign-in code": "RVKDTX",
+        "Welcome back! RVKDTX is your security code": "RVKDTX",
+        "Enter code RVKDTX to verify your phone": "RVKDTX",
+        "BARCLAY is your bank: we never ask for your code": None,
+        "Parkly: NIMBUS is our partner, no code is needed": None,
+        "Enter code SENT to confirm it": None,
+        "ENTER YOUR CODE NOW TO LOG IN": None,
+        "Use code AUTUMN at the till": None,
     },
     "French": {
         "Bonjour 660318, votre code est R7W2PD": "R7W2PD",
@@ -52,13 +65,20 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Ihr Passwort lautet herbst5927": "herbst5927",
         "Ihr Code wurde gesendet an 0655512345": None,
         "Ihr alter Code 4417 ist abgelaufen. Der neue Code ist 5927.": "5927",
+        "Bitte geben Sie den Code RVKDTX zum Anmelden ein": "RVKDTX",
     },
     "Greek": {
         "Χρήστης 660318 κωδικός: 592741": "592741",
     },
+    "Hebrew": {
+        "קוד האימות שלך הוא RVKDTX": "RVKDTX",
+    },
     "Italian": {
         "Ordine n° 660318, codice di ritiro 5927": "5927",
         "Il codice è stato inviato al 3655512345": None,
+    },
+    "Japanese": {
+        "認証コードは RVKDTX です": "RVKDTX",
     },
     "Polish": {
         "Uzytkownik 660318, haslem jest 592741": "592741",
@@ -79,6 +99,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "5927 - код для перевода на сумму: 1500": "5927",
         "Пароль №7 5927 для входа": "5927",
         "Старый код 4417 больше не действует. Новый код: 5927": "5927",
+        "Введите код RVKDTX для входа в Паркли": "RVKDTX",
     },
     "Spanish": {
         "Usuario 660318 contraseña: 592741": "592741",
@@ -86,6 +107,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Pedido nº 660318: su clave de recogida es 5927": "5927",
         "Tu código fue enviado al 655512345": None,
         "Clave para la compra con la tarjeta que termina en 4417: 592741": "592741",
+        "Usa el código RVKDTX para iniciar sesión en Parkly": "RVKDTX",
     },
     "Turkish": {
         "Kullanıcı 660318 şifreniz: 592741": "592741",
