@@ -228,7 +228,7 @@ def _phones_and_cards() -> str:
             rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
             rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
             rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
-            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9]| ?\*)",
+            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )
@@ -262,13 +262,21 @@ def _of_other_codes() -> re.Pattern[str]:
     return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}}")
 
 
+@cache
+def _is_code() -> re.Pattern[str]:
+    return re.compile(rf"(?!\W*-){statement().pattern}{codes().pattern}")
+
+
 def _blank(match: re.Match[str]) -> str:
     return BLANK * len(match[0])
 
 
 def _blank_labelled(match: re.Match[str]) -> str:
-    # "order confirmation code 1234" has its label and a code all the same; so has "the code for your order is 1234".
+    # These have a label and a code all the same: "order confirmation code 1234", "the code for your order is 1234",
+    # "ID: 1234 is your code".
     said = match[0]
+    if _is_code().match(match.string, match.end()):
+        return said
     introduced = introduction().search(said[: match.start("number") - match.start()])
     spoken = said if not introduced else match.string[max(0, match.start() - _WIDE) : match.end()]
     return said if codes().search(spoken) else _blank(match)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Message"]
 
 # Common words if in small letters.
-_ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
+_ABBREVIATIONS = re.compile(r"(?<![A-Za-z])[a-z]{0,12}(?:TAN|TAC)(?![A-Za-z])")
 
 _WORD = re.compile(r"[^\W_]+")
 # "Name: ", "[Name] ", or no word at all

@@ -55,7 +55,7 @@ CODES = {
     "Chinese": (
         "*验证码 *驗證碼 *校验码 *校驗碼 *动态码 *動態碼 *确认码 *確認碼 *认证码 *認證碼 *安全码 *安全碼 *激活码"
         " *随机码 *登录码 *登錄碼 *登入碼 *短信码 *识别码 *授权码 *密码 *密碼 *口令 *代码 *代碼 *验证号 *驗證號"
-        " *一次性码 *啟用碼 *检验码"
+        " *一次性码 *啟用碼 *检验码 *取件码 *取件碼 *提货码 *取货码 *取餐码"
     ),
     "Japanese": "*コード *認証番号 *確認番号 *暗証番号 *パスワード *ワンタイム *確認用番号 *認証キー",
     "Korean": "*인증번호 *코드 *비밀번호 *확인번호 *보안번호 *암호 *패스워드 *인증_번호 *확인_번호",
@@ -116,6 +116,7 @@ PROOFS = {
     "Cyrillic": (
         "подтвержд подтверд підтверд верифик верифік однораз еднокр авториз вход увійти вхід войти регистр реєстр"
         " потвърд потврд једнократ пацвярд аднараз активац раста баталгаа тасдиқ тастық безпек безопасн логин проверки"
+        " подписания подписи підписання підпису"
     ),
     "Finnic, Baltic": (
         "vahvist kertakay kirjaut tunnist kinnit uhekord sisselog patvirtin prisijung vienkart apstiprin vienreiz"
@@ -163,7 +164,8 @@ LABELS = {
         " bus| train| route visa mastercard maestro amex a/c| acct acc| account| ending| ending_in ending_with txn"
         " transaction utr| upi_ref rrn contract agreement case| claim policy id_no balance bal| model| version| v|"
         " build| po_box box| suite| unit| street| platform terminal branch| extension ext| locker cheque check_no"
-        " serial imei| meter sku| item| article points approval id| last_4 last_four total price amount paid"
+        " serial imei| meter sku| item| article points approval id| last_4 last_four total price amount paid session"
+        " document|"
     ),
     "Romance": (
         "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada terminada_en"
@@ -189,7 +191,7 @@ LABELS = {
         "заказ талон индекс посылк отправлен трек накладн счет| счета| счетчик лічильник договор заявк обращени"
         " квитанц брон рейс карт баланс остаток доступно место кабинет поезд автобус запис замовлен посилк рахунок"
         " залишок поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем окно| окончан"
-        " заканчив mir| мир| ecmc покупка оплата списан замова"
+        " заканчив mir| мир| ecmc покупка оплата списан замова документ| документа|"
     ),
     "Greek": "παραγγελ δεμα| αποστολ τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
     "Other, Latin": (

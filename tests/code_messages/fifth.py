@@ -11,6 +11,8 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "用户660318，您的验证码为R7W2PD": "R7W2PD",
         "云杉：592741為你的一次性密碼，HKD750.00轉賬至***4417": "592741",
         "您的验证码是RVKD": "RVKD",
+        "【云柜】取件码5927，请凭码取件": "5927",
+        "提货码：592741，请到服务台": "592741",
     },
     "Dutch": {
         "Balie 660318: uw code voor de lift is 5927": "5927",
@@ -53,6 +55,14 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Enter code SENT to confirm it": None,
         "ENTER YOUR CODE NOW TO LOG IN": None,
         "Use code AUTUMN at the till": None,
+        "Your code is X5927K": "X5927K",
+        "Parkly: use X5927K to sign in": "X5927K",
+        "Card x5927: your code is 660318": "660318",
+        "ID: 592741 is your Parkly code": "592741",
+        "Booking.example / Table: 5927 is your check-in code": "5927",
+        "ID: 592741. Visit us soon": None,
+        "592741 for signing in the Parkly app": "592741",
+        "Session 592741 - code for login 4417": "4417",
     },
     "French": {
         "Bonjour 660318, votre code est R7W2PD": "R7W2PD",
@@ -66,6 +76,8 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Ihr Code wurde gesendet an 0655512345": None,
         "Ihr alter Code 4417 ist abgelaufen. Der neue Code ist 5927.": "5927",
         "Bitte geben Sie den Code RVKDTX zum Anmelden ein": "RVKDTX",
+        "Ihre mobileTAN für die Zahlung von 89,90 EUR lautet: 592741": "592741",
+        "pushTAN: 592741": "592741",
     },
     "Greek": {
         "Χρήστης 660318 κωδικός: 592741": "592741",
@@ -100,6 +112,8 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Пароль №7 5927 для входа": "5927",
         "Старый код 4417 больше не действует. Новый код: 5927": "5927",
         "Введите код RVKDTX для входа в Паркли": "RVKDTX",
+        "Паркли: 592741 для подписания заявления": "592741",
+        "Документ 592741 готов к подписанию": None,
     },
     "Spanish": {
         "Usuario 660318 contraseña: 592741": "592741",
@@ -108,11 +122,13 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Tu código fue enviado al 655512345": None,
         "Clave para la compra con la tarjeta que termina en 4417: 592741": "592741",
         "Usa el código RVKDTX para iniciar sesión en Parkly": "RVKDTX",
+        "Mesa 5927 es tu código de acceso": "5927",
     },
     "Turkish": {
         "Kullanıcı 660318 şifreniz: 592741": "592741",
     },
     "Ukrainian": {
         "Ваш код це 5927": "5927",
+        "592741 для підписання заяви": "592741",
     },
 }
