@@ -215,7 +215,17 @@ def listed(table: str | dict[str, str]) -> list[str]:
 
 TABLES = {name: [fold(word).lower() for word in listed(getattr(_words, name))] for name in _words.__all__}
 # What is in one of these is the whole of a word; in the others, its beginning.
-OF_WHOLE_WORDS = {"CODE_WORDS", "COMMON", "COPULAS", "CURRENCIES", "FILLERS", "NO_CODE", "UNITS", "UNITS_UNSPACED"}
+OF_WHOLE_WORDS = {
+    "CODE_WORDS",
+    "COMMON",
+    "COPULAS",
+    "CURRENCIES",
+    "DONE",
+    "FILLERS",
+    "NO_CODE",
+    "UNITS",
+    "UNITS_UNSPACED",
+}
 
 
 def covers(word: str, other: str) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "codes",
     "common",
     "copula",
+    "done",
     "introduction",
     "labels",
     "no_code",
@@ -103,8 +104,14 @@ def other_codes() -> re.Pattern[str]:
 
 @cache
 def proofs() -> re.Pattern[str]:
-    """Return what a one-time code is for: verification, a login, security."""
-    return _compiled(words.PROOFS)
+    """Return what a one-time code is for: verification, a login, security; not that it has been done."""
+    return re.compile(rf"(?!{done().pattern})(?:{_stems(_split(words.PROOFS))})")
+
+
+@cache
+def done() -> re.Pattern[str]:
+    """Return what reports that something was confirmed or the like."""
+    return re.compile(rf"{_STARTS}(?:{_any(_split(words.DONE))}){_ENDS}")
 
 
 @cache

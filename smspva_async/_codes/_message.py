@@ -237,6 +237,8 @@ class Message:
     def _meant(self, candidate: Candidate) -> int:
         """Weigh it by what it is for and what one shall do with it: "use 1234 to log in"."""
         proved, asked = (self._meant_by(words, candidate) for words in (self.proofs, self.asks))
+        if not asked and not candidate.code.isdigit():
+            return 0  # "AB12CD verification" is as well a receipt
         return max(proved, asked) + _BOTH * (proved > 0 < asked)
 
     def _meant_by(self, words: _Places, candidate: Candidate) -> int:
@@ -299,22 +301,31 @@ class Message:
         if len({number.code for number in longer}) != 1 or len(self.low) > _BRIEF:
             return None
         only = longer[0]
-        if len(only.code) > forms.LONGEST_LONE or not _LETTERS.search(self.low):
-            return only.code if len(only.code) <= forms.LONGEST_LONE else None
-        numbered = self._is_counted(only) or cues.numbered().search(self.low)
-        if cues.labels().search(self.low) or numbered or forms.is_year(only.code):
+        if len(only.code) > forms.LONGEST_LONE:
             return None
-        usual = only.form > 1
-        stands_out = self._is_introduced(only) or self._is_alone(only) or self._begins_at(only.start)
+        if not _LETTERS.search(self.low):
+            return only.code
+        return None if self._is_explained(only) or not self._stands_out(only) else only.code
+
+    def _is_explained(self, number: Candidate) -> bool:
+        """Return whether a number is an order's, a year, or part of a report."""
+        explanations = (cues.labels(), cues.numbered(), cues.done())
+        counted = self._is_counted(number) or forms.is_year(number.code)
+        return counted or any(pattern.search(self.low) for pattern in explanations)
+
+    def _stands_out(self, number: Candidate) -> bool:
+        """Return whether a number is of a usual length or in a usual place; in a known language both."""
+        usual = number.form > 1
+        in_place = self._is_introduced(number) or self._is_alone(number) or self._begins_at(number.start)
         if self._is_foreign():
-            return only.code if usual or stands_out or not _WORD.search(self._after(only)) else None
-        return only.code if usual and stands_out else None
+            return usual or in_place or not _WORD.search(self._after(number))
+        return usual and in_place
 
     def _is_counted(self, number: Candidate) -> bool:
         return self.low[max(0, number.start - 1) : number.start] == "#"
 
     def _is_foreign(self) -> bool:
-        """Return whether it seems to be in a language that the tables don't know, and has one number."""
+        """Return whether it seems to be in a language that the tables don't know, and has no number of another kind."""
         small = {match[0] for match in cues.common().finditer(self.low)}
         return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
 

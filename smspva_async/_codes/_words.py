@@ -14,6 +14,7 @@ __all__ = [
     "COMMON",
     "COPULAS",
     "CURRENCIES",
+    "DONE",
     "FILLERS",
     "LABELS",
     "NO_CODE",
@@ -142,6 +143,18 @@ PROOFS = {
         " *로그인 *본인확인"
     ),
 }
+
+# Forms of these that report what was done, and ask for nothing.
+DONE = (
+    "confirmed verified authorized authorised authenticated activated registered unlocked validated confirmado"
+    " confirmada verificado verificada autorizado autorizada activado activada ativado ativada registrado registrada"
+    " confermato confermata verificato verificata autorizzato autorizzata attivato attivata validado validada"
+    " verifiziert aktiviert freigeschaltet angemeldet potwierdzono potwierdzony potwierdzona potwierdzone"
+    " zweryfikowano zweryfikowany autoryzowano подтвержден подтверждена подтверждено подтверждены активирован"
+    " активирована авторизован зарегистрирован зарегистрирована підтверджено підтверджена підтверджений"
+    " авторизовано зареєстровано потвърдена потвърдено potvrzeno potvrzena potvrdene potvrdeno potvrden potvrdena"
+    " onaylandi dogrulandi"
+)
 
 # What one shall do with it.
 ASKS = (

@@ -63,6 +63,12 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "ID: 592741. Visit us soon": None,
         "592741 for signing in the Parkly app": "592741",
         "Session 592741 - code for login 4417": "4417",
+        "RW57PDLK2M Confirmed. You have paid Ksh750.00 to MAMA SHOP": None,
+        "Delivery 592741 confirmed": None,
+        "Your device 592741 was registered": None,
+        "Reservation confirmed: RW7PDK": None,
+        "Confirm with 592741": "592741",
+        "Use RW7PDK to confirm": "RW7PDK",
     },
     "French": {
         "Bonjour 660318, votre code est R7W2PD": "R7W2PD",
@@ -97,6 +103,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Uzytkownik 660318, haslem tymczasowym jest 592741": "592741",
         "Kod wysłano na numer 655512345": None,
         "Hasło nr 4 592741": "592741",
+        "Przelew 592741 potwierdzony": None,
     },
     "Portuguese": {
         "Encomenda nº660318 enviada": None,
@@ -114,6 +121,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Введите код RVKDTX для входа в Паркли": "RVKDTX",
         "Паркли: 592741 для подписания заявления": "592741",
         "Документ 592741 готов к подписанию": None,
+        "Платёж 592741 подтверждён": None,
     },
     "Spanish": {
         "Usuario 660318 contraseña: 592741": "592741",
@@ -123,6 +131,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Clave para la compra con la tarjeta que termina en 4417: 592741": "592741",
         "Usa el código RVKDTX para iniciar sesión en Parkly": "RVKDTX",
         "Mesa 5927 es tu código de acceso": "5927",
+        "Traspaso 592741 confirmado": None,
     },
     "Turkish": {
         "Kullanıcı 660318 şifreniz: 592741": "592741",
