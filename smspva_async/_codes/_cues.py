@@ -227,14 +227,14 @@ def _amounts() -> str:
 
 
 def _phones_and_cards() -> str:
-    sent = "sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende"
+    sent = rf"{_STARTS}(?:{_any(_split(words.SENDS))})(?: [\w\"]{{1,12}}){{0,4}} (?:{_any(_split(words.SENT_TO))})"
     return "|".join(
         [
             r"(?<![^\W_])\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
             # "8 800 100-70-10": of two dividers, which no code has
             rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
             rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
-            rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
+            rf"{sent}[ -][0-9]{{3,6}}(?![0-9])",
             r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]

@@ -25,6 +25,8 @@ __all__ = [
     "OTHER_WHOLE",
     "PHONES",
     "PROOFS",
+    "SENDS",
+    "SENT_TO",
     "UNITS",
     "UNITS_UNSPACED",
 ]
@@ -185,7 +187,7 @@ LABELS = {
         " terminado_en acabada_en referencia encomenda rastreio fatura cartao conta_final final| protocolo ordine"
         " pacco spedizione fattura prenotazione volo carta| conto_n riferimento commande colis suivi facture billet"
         " vol| carte solde dossier comanda colet rezervare zbor card cont_nr sold| finissant terminant termine_par"
-        " termina_en termina_con termina_em finit_par"
+        " termina_en termina_con termina_em finit_par cep|"
     ),
     "Germanic": (
         "bestell auftrag paket sendung rechnung buchung flug kontostand guthaben konto_nr vorgang aktenzeichen"
@@ -251,6 +253,14 @@ PHONES = (
     " *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu sent_to sent_on"
     " mailed_to texted_to delivered_to"
 )
+# A word to send, and the short number that it is sent to: "text YES to 12345".
+SENDS = (
+    "sms text txt reply send respond отправь отправьте отправить пришли пришлите ответь ответьте надішліть надішли"
+    " відправте envia envie enviar responde responda invia inviare rispondi envoyez envoie repondez sende senden"
+    " sendet antworte antworten antwort stuur antwoord skicka svara svar wyslij odpowiedz odeslete odpovezte posalji"
+    " posaljite trimite trimiteti kirim balas gonder gonderin yanitla soan שלח שלחו ارسل"
+)
+SENT_TO = "to на al a para au an naar til till na la ke gui ל الى"
 
 UNITS = (
     "sec secs second seconds sek sekund seg segundo segundos secondi sekunde sekunden sekundi sn saniye detik giay"
@@ -273,7 +283,7 @@ CURRENCIES = (
     " dkk isk chf tl lira azn manat тг тенге kzt сум uzs сом gel lari amd ils nis aed sar egp qar kwd درهم ريال جنيه"
     " دينار تومان toman irr روپے rupees rupee rs inr pkr bdt taka tk रुपये रुपए টাকা ரூ ரூபாய் บาท thb baht vnd idr rp"
     " rupiah myr rm php pesos ksh kes tzs tsh ngn naira zar brl reais cny rmb yuan jpy yen krw mxn cop clp ars hkd sgd"
-    " twd ლარი դրամ שקל שקלים"
+    ' twd ლარი դրամ שקל שקלים ש"ח'
 )
 # Between a word and the number that it introduces.
 FILLERS = (

@@ -25,6 +25,10 @@ MESSAGES = [
 KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     # the name of a carrier that reads as another code
     "Swiss Post code: 4821": (None, "4821"),
+    # the same in a brand that reads as an offer
+    "Your Discount Bank code is 482913": (None, "482913"),
+    # a word that is as often a ticket: "Ski pass: 482913"
+    "User: 660318 Pass: 592741": (None, "592741"),
     # letters alone: "Use GOOGLE to log in", which no word calls a code, looks the same
     "Enter BQRTZ to confirm your number": (None, "BQRTZ"),
     "Use code ANNABEL when you sign up": ("ANNABEL", None),

@@ -75,6 +75,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Commande n°660318 : code de retrait 5927": "5927",
         "Votre code a été envoyé au 0655512345": None,
         "Code pour le paiement avec la carte se terminant par 4417 : 59274106": "59274106",
+        "Répondez STOP au 5927": None,
     },
     "German": {
         "Nutzer 660318 Kennwort: 592741": "592741",
@@ -84,16 +85,21 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Bitte geben Sie den Code RVKDTX zum Anmelden ein": "RVKDTX",
         "Ihre mobileTAN für die Zahlung von 89,90 EUR lautet: 592741": "592741",
         "pushTAN: 592741": "592741",
+        "Sende JA an 5927": None,
     },
     "Greek": {
         "Χρήστης 660318 κωδικός: 592741": "592741",
     },
     "Hebrew": {
         "קוד האימות שלך הוא RVKDTX": "RVKDTX",
+        'היתרה שלך: 5927 ש"ח': None,
+        "לתשלום: 5927 ש״ח": None,
+        "שלח כן ל-5927": None,
     },
     "Italian": {
         "Ordine n° 660318, codice di ritiro 5927": "5927",
         "Il codice è stato inviato al 3655512345": None,
+        "Rispondi OK al 5927": None,
     },
     "Japanese": {
         "認証コードは RVKDTX です": "RVKDTX",
@@ -104,10 +110,12 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Kod wysłano na numer 655512345": None,
         "Hasło nr 4 592741": "592741",
         "Przelew 592741 potwierdzony": None,
+        "Wyślij TAK na 5927": None,
     },
     "Portuguese": {
         "Encomenda nº660318 enviada": None,
         "Token para a compra no cartão que termina em 4417: 592741": "592741",
+        "CEP 01310-200": None,
     },
     "Russian": {
         "Логин: 660318\nПароль: 592741": "592741",
@@ -122,6 +130,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Паркли: 592741 для подписания заявления": "592741",
         "Документ 592741 готов к подписанию": None,
         "Платёж 592741 подтверждён": None,
+        "Отправь СТАРТ на 5927": None,
     },
     "Spanish": {
         "Usuario 660318 contraseña: 592741": "592741",
@@ -132,6 +141,10 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "Usa el código RVKDTX para iniciar sesión en Parkly": "RVKDTX",
         "Mesa 5927 es tu código de acceso": "5927",
         "Traspaso 592741 confirmado": None,
+        "Responde SI al 5927": None,
+    },
+    "Swedish": {
+        "Svara JA till 5927": None,
     },
     "Turkish": {
         "Kullanıcı 660318 şifreniz: 592741": "592741",
