@@ -188,6 +188,14 @@ def test_the_code_of_a_long_text_is_found_at_its_beginning_and_at_its_end(filler
     assert extract_code(repeated(filler, LONG) + "\n@login.example.com #482913") == "482913"
 
 
+@pytest.mark.parametrize("number", ["12345678901234567890", "1234 5678 9012 3456 7890", "١٢٣٤٥٦٧٨٩٠١٢٣٤٥٦٧٨٩٠"])
+def test_a_long_text_is_never_cut_into_a_false_number(number: str) -> None:
+    half = _codes._READ // 2
+    for left in range(1, len(number)):
+        assert extract_code("Your code:\n" + "-" * (half - 11 - left) + number + " " + repeated("a ", LONG)) is None
+        assert extract_code(repeated("a ", LONG) + number + "\n" * (half - left)) is None
+
+
 def seconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
