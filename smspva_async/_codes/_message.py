@@ -139,9 +139,9 @@ class Message:
         return [word for word in first if self._is_stated(candidate, self.codes.starts[word])]
 
     def _is_stated(self, candidate: Candidate, word: int) -> bool:
-        """Return whether it is said to be what a word says: "1234 is your code", or first of all "1234 - your code"."""
+        """Return whether it is said to be what a word says: "1234 is your code", or by itself "1234 - your code"."""
         gap = self.low[candidate.end : word]
-        return cues.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_first(candidate))
+        return cues.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_subject(candidate))
 
     def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
         weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in candidates)
@@ -263,7 +263,7 @@ class Message:
         spoken = self.low[word.start : word.end]
         if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
             return False
-        return self._is_led_to(word) or self._is_subject(word)
+        return self._is_led_to(word) or (self._is_subject(word) and self._stating(word) != [])
 
     def _is_led_to(self, word: Candidate) -> bool:
         """Return whether capitals follow a word for a code: "code: ABCD", "enter code ABCD to log in"."""
@@ -290,10 +290,9 @@ class Message:
         around += self.text[word.end : word.end + _LINE_AROUND]
         return any(map(str.isupper, around)) and not any(map(str.islower, around))
 
-    def _is_subject(self, word: Candidate) -> bool:
-        """Return whether a sentence begins with capitals, or a name and these, and goes on: "is your code"."""
-        following = (self.codes.starts[cue] for cue in self.codes.after(word.end)[:1])
-        return _NAMED.fullmatch(self._before(word)) is not None and any(self._is_stated(word, cue) for cue in following)
+    def _is_subject(self, candidate: Candidate) -> bool:
+        """Return whether it begins a sentence, by itself or after a name and a colon."""
+        return _NAMED.fullmatch(self._before(candidate)) is not None
 
     def _only(self, numbers: list[Candidate]) -> str | None:
         """Return the only number of a short message in which nothing says what it is."""

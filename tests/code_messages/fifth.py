@@ -37,6 +37,7 @@ BY_LANGUAGE: dict[str, dict[str, str | None]] = {
         "We e-mailed your code on 12 May. Sent to 70655512345": None,
         "Your passcode, sent to 0655512345, is 592741": "592741",
         "Parkly: use 592741 as your code, EUR75 to pay": "592741",
+        "Parkly: 592741 - your code for flight: 660318": "592741",
         "Van 660318: your code for the depot is 5927": "5927",
         "Counter 660318, the code for today is 5927": "5927",
         "5927 is your code for a transfer of: 15000": "5927",
