@@ -42,7 +42,7 @@ BLANK = "\0"
 
 _LETTER = r"[^\W\d_]"
 # What is left of a word, in an alphabet with capitals. In others the word for "is" may be a part of it.
-_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER})*+"
+_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER}){{0,20}}+"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
@@ -79,8 +79,13 @@ def codes() -> re.Pattern[str]:
     return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
 
 
+# "1234Do not share it"
+_NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
+
+
 @cache
 def _glue() -> re.Pattern[str]:
+    """Return a word for a code right before a number, or a number right before such a word."""
     number = "[0-9]{4,8}"
     return re.compile(rf"{codes().pattern}(?={number}(?![0-9a-z]))|{_STARTS}{number}(?={codes().pattern}(?![0-9a-z]))")
 
@@ -97,7 +102,7 @@ def other_codes() -> re.Pattern[str]:
     """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
     code = f"(?:{_any(_split(words.CODE_WORDS))})"
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
-    of = r"(?:(?:de|di|del|do|da|la|za|na|на|для) )?"
+    of = f"(?:(?:{_any(_split(words.OF))}) )?"
     after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}{of}(?:{_stems(_split(words.OTHER_AFTER))})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
 
@@ -182,8 +187,6 @@ def sentence_end() -> re.Pattern[str]:
     )
 
 
-# "1234Do not share it"
-_NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
 _WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"

@@ -19,6 +19,7 @@ __all__ = [
     "LABELS",
     "NO_CODE",
     "NUMBERED",
+    "OF",
     "OFFERS",
     "OTHER_AFTER",
     "OTHER_BEFORE",
@@ -89,6 +90,8 @@ OTHER_AFTER = (
     " замовл отслеж подразд маркировк отстъпк попуст έκπτωσ προσφορ קופון הנחה מבצע خصم الخصم تخفيف پستي رهگيري سفارش"
     " ملي تتبع الطلب cuppon שובר छूट"
 )
+# ... with one of these between them, ...
+OF = "de di del do da la za na на для"
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
     "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass *postcode *zipcode postcod *barcode qrcode qrkod"
