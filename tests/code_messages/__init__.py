@@ -2,7 +2,8 @@
 
 The rule was written with the first table. Each of the others was written before the rule was tried on it, and shows how
 well it did on messages it hadn't seen: 81 of 84, 89 of 90, 71 of 75, 86 of 101, 74 of 79; and in a review 213 of 219,
-177 of 192 (the hardest) and, after that was mended, 164 of 169 were right at first.
+177 of 192 (the hardest) and, after that was mended, 164 of 169 were right at first. Of 964 messages of another trial,
+many of them aimed at what it had shown to be weak, 872 were.
 """
 
 from __future__ import annotations
