@@ -7,20 +7,21 @@ payment), how long it holds, a warning, a link, a number to call. So, in this or
 2. A line `@example.com #123456` says what the code is, and is believed.
 3. Numbers of another kind are blanked out (`_cues`): links, times, dates, amounts, phones, masked cards by their form;
    those of orders, accounts or promotions by the word right before them. The words themselves are in `_words`.
-4. What is left and looks like a code (`_forms`) is a candidate: 3 to 10 digits, in one piece or in groups; where none
-   of these will do, letters and digits mixed; then capitals, where they stand in a code's place.
+4. What is left and looks like a code (`_forms`) is a candidate: 3 to 10 digits, in one piece or in groups, and letters
+   and digits mixed; where none of these will do, capitals that stand in a code's place.
 5. Each candidate is weighed (`_message`), mostly by its nearest word for a code: next to it, behind a colon or "is",
-   some words off, in another sentence. Without such a word it is by what the code is for and what to do with it ("use
-   1234 to log in"). Form and place count a little: six digits are usual, three or a year aren't; codes stand first in
-   a sentence, or alone.
-6. The heaviest is the code if it is heavy enough. In a short message without a word for a code, and where nothing else
-   explains its only number, that number is.
+   some words off, in another sentence. A word speaks of one candidate: of that which it leads to, or which is said to
+   be it. Without such a word it is by what the code is for and what to do with it ("use 1234 to log in"). Form and
+   place count a little: six digits are usual, three or a year aren't; codes stand first in a sentence, or alone.
+6. The heaviest is the code if it is heavy enough. In a short message without a word for a code its only number may be,
+   where nothing else explains it and it looks or stands like one.
 """
 
 from __future__ import annotations
 
 import re
 
+from smspva_async._codes._cues import parted
 from smspva_async._codes._forms import possible
 from smspva_async._codes._message import Message
 from smspva_async._codes._text import fold
@@ -29,6 +30,9 @@ __all__ = ["extract_code"]
 
 # Of a longer text this many characters are read, half of them at its end: many times what fits into a message.
 _READ = 4_000
+# What may be a part of a number where a text is cut off, and where it goes on.
+_CUT_OFF = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
+_CUT_ON = re.compile(r"\A(?:[ ._-]?[0-9])++")
 # The line by which a browser knows the site that a code is for: "@example.com #123456".
 _BOUND = re.compile(r"^@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
 # What an app finds its own message by, at the very end: eleven characters that are neither a number nor a word.
@@ -38,24 +42,30 @@ _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 def extract_code(text: str) -> str | None:
     """Return the one-time code in a message, or None if there is none to be seen.
 
-    The code is as one types it, 3 to 10 ASCII letters and digits: ``"Code Instagram: 671 094."`` gives ``"671094"``,
-    ``"ABC-123"`` gives ``"ABC123"``. Digits of other scripts become ASCII, letters keep their case. Letters before a
-    longer number, as in ``"G-123456"``, say who sent it and aren't part of the code: that gives ``"123456"``.
+    The code is as one types it, 3 to 10 digits, or 4 to 10 ASCII letters with or without digits: ``"Code Instagram:
+    671 094."`` gives ``"671094"``, ``"ABC-123"`` gives ``"ABC123"``. Digits of other scripts become ASCII, letters keep
+    their case. Letters and a hyphen before a longer number, as in ``"G-123456"``, say who sent it and aren't part of
+    the code: that gives ``"123456"``.
 
     It is found by what stands around it, such as the words for a code in some sixty languages. Where no known word
-    speaks of one, the only number of 4 to 8 digits in a short message is taken, unless something else explains it.
-    Amounts, dates, times, phones, cards, orders, links and promo codes are passed over. What only the sense of a
-    message tells may be wrong: a lone number that nothing explains, letters alone that nothing calls a code.
+    speaks of one, it may be the only number of 4 to 8 digits in a short message, if nothing else explains it and if it
+    is of a usual length or in a usual place. Amounts, dates, times, phones, cards, orders, links and promo codes are
+    passed over. What only the sense of a message tells may be wrong: a lone number that nothing explains, letters alone
+    that nothing calls a code, a brand whose name is a word for an offer.
 
     The time grows with the length of the text and has a bound: of more than 4000 characters the first and the last 2000
-    are read. The first call takes some tens of milliseconds more, in which the patterns are made.
+    are read. The first call takes longer, as the patterns are made in it.
     """
-    if len(text) > _READ:
-        text = f"{text[: _READ // 2]}\n{text[-_READ // 2 :]}"
-    folded = fold(text).strip()
+    folded = (fold(text) if len(text) <= _READ else _ends(text)).strip()
     if bound := _BOUND.findall(folded):
         return str(bound[-1])
-    return Message(_without_app_hash(folded)).code() if possible(folded) else None
+    return Message(parted(_without_app_hash(folded))).code() if possible(folded) else None
+
+
+def _ends(text: str) -> str:
+    """Return the beginning and the end of a text, folded, without what is left of a number where it was cut."""
+    beginning, end = fold(text[: _READ // 2]), fold(text[-_READ // 2 :])
+    return f"{_CUT_OFF.sub('', beginning)}\n{_CUT_ON.sub('', end)}"
 
 
 def _without_app_hash(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from smspva_async._codes import _words as words
@@ -23,20 +24,25 @@ __all__ = [
     "codes",
     "common",
     "copula",
+    "done",
     "introduction",
     "labels",
     "no_code",
     "numbered",
     "offers",
     "other_codes",
+    "parted",
     "proofs",
     "sentence_end",
+    "statement",
 ]
 
 BLANK = "\0"
 """Stands for each character of a number that is something else than a code."""
 
 _LETTER = r"[^\W\d_]"
+# What is left of a word, in an alphabet with capitals. In others the word for "is" may be a part of it.
+_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER}){{0,20}}+"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
@@ -69,8 +75,26 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 
 @cache
 def codes() -> re.Pattern[str]:
-    """Return what a one-time code is called; of abbreviations that are common words in small letters see `_codes`."""
-    return _compiled(words.CODES)
+    """Return what a one-time code is called, to the word's end; abbreviations see `_message`."""
+    return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
+
+
+# "1234Do not share it"
+_NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
+
+
+@cache
+def _glue() -> re.Pattern[str]:
+    """Return a word for a code right before a number, or a number right before such a word."""
+    number = "[0-9]{4,8}"
+    return re.compile(rf"{codes().pattern}(?={number}(?![0-9a-z]))|{_STARTS}{number}(?={codes().pattern}(?![0-9a-z]))")
+
+
+def parted(text: str) -> str:
+    """Return a folded text with a space between a number and the word, or the next sentence, that it is written to."""
+    text = _NO_SPACE.sub(r"\g<0> ", text)
+    ends = [0, *(match.end() for match in _glue().finditer(text.lower())), len(text)]
+    return " ".join(text[begin:end] for begin, end in pairwise(ends))
 
 
 @cache
@@ -78,15 +102,21 @@ def other_codes() -> re.Pattern[str]:
     """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
     code = f"(?:{_any(_split(words.CODE_WORDS))})"
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
-    of = r"(?:(?:de|di|del|do|da|la|za|na|на|для) )?"
+    of = f"(?:(?:{_any(_split(words.OF))}) )?"
     after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}{of}(?:{_stems(_split(words.OTHER_AFTER))})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
 
 
 @cache
 def proofs() -> re.Pattern[str]:
-    """Return what a one-time code is for: verification, a login, security."""
-    return _compiled(words.PROOFS)
+    """Return what a one-time code is for: verification, a login, security; not that it has been done."""
+    return re.compile(rf"(?!{done().pattern})(?:{_stems(_split(words.PROOFS))})")
+
+
+@cache
+def done() -> re.Pattern[str]:
+    """Return what reports that something was confirmed or the like."""
+    return re.compile(rf"{_STARTS}(?:{_any(_split(words.DONE))}){_ENDS}")
 
 
 @cache
@@ -119,16 +149,26 @@ def common() -> re.Pattern[str]:
     return re.compile(rf"{_STARTS}(?:{_any(_split(words.COMMON))}){_ENDS}")
 
 
+def _is() -> str:
+    return _stems(word if word[0] == "*" else f"{word}|" for word in _split(words.COPULAS))
+
+
 @cache
 def introduction() -> re.Pattern[str]:
     """Return the end of what introduces a number: a colon, or a word for "is"."""
-    return re.compile(rf"(?:[:=>]|-\s|{_stems(_split(words.COPULAS))})[\s\"'(\[{{*<#【「《-]*$")
+    return re.compile(rf"(?:[:=>]|-\s|{_is()})[\s\"'(\[{{*<#【「《-]*$")
 
 
 @cache
 def copula() -> re.Pattern[str]:
     """Return a word for "is" that follows."""
-    return re.compile(rf"[\"')\]]? ?(?:{_stems(_split(words.COPULAS))}|-)(?!{_LETTER})")
+    return re.compile(rf"[\"')\]]? ?(?:{_is()}|-(?!{_LETTER}))")
+
+
+@cache
+def statement() -> re.Pattern[str]:
+    """Return all that stands between a code and the word for it where it is said to be the code."""
+    return re.compile(rf"(?:{copula().pattern})[^\W\d_]*(?:[ '-]{{1,2}}[^\W\d_]+){{0,4}}[ '-]{{0,2}}")
 
 
 @cache
@@ -151,7 +191,7 @@ _WIDE = 40  # characters before a label in which a word for a code may stand
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
 _THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3}){1,5}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
-_NUMBER = rf"{_ALONE}(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
+_NUMBER = rf"(?:{_THOUSANDS}|[0-9]{{1,12}}(?:[.,][0-9]{{1,3}}(?![0-9]))?)"
 _DIALLED = r"\+?\(?[0-9](?:[ ()/-]{0,2}[0-9]|\.[0-9]){1,17}"
 _GROUP_OF_PHONE = r"(?: \(?[0-9]{2,4}\)?)"
 _BETWEEN = "[ :#\"'(*=-]{0,3}"
@@ -181,8 +221,8 @@ def _amounts() -> str:
     currency = f"(?:{_any(_split(words.CURRENCIES))})"
     return "|".join(
         [
-            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}",
-            rf"{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
+            rf"(?:{_SIGN}|{_STARTS}{currency}\.?) ?{_NUMBER}(?![0-9a-z])",
+            rf"{_ALONE}{_NUMBER} ?(?:{_SIGN}(?! ?[0-9])|[元圆塊円원%]|{currency}{_ENDS})",
             rf"{_ALONE}(?<![0-9][.,])[0-9]{{1,9}}[.,][0-9]{{1,2}}(?![.,]?[0-9])",
             rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])",
         ]
@@ -190,15 +230,15 @@ def _amounts() -> str:
 
 
 def _phones_and_cards() -> str:
-    sent = "sms|text|reply|send|отправьте|envia|envie|invia|envoyez|sende"
+    sent = rf"{_STARTS}(?:{_any(_split(words.SENDS))})(?: [\w\"]{{1,12}}){{0,4}} (?:{_any(_split(words.SENT_TO))})"
     return "|".join(
         [
             r"(?<![^\W_])\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
             # "8 800 100-70-10": of two dividers, which no code has
             rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
             rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
-            rf"{_STARTS}(?:{sent})(?: [\w\"]{{1,12}}){{1,4}} (?:to|на|al|a|para|au|an) [0-9]{{3,6}}(?![0-9])",
-            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9]| ?\*)",
+            rf"{sent}[ -][0-9]{{3,6}}(?![0-9])",
+            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )
@@ -229,7 +269,12 @@ def _others() -> list[re.Pattern[str]]:
 
 @cache
 def _of_other_codes() -> re.Pattern[str]:
-    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:is |es |est |ist )?[0-9a-z][0-9a-z-]{{2,19}}")
+    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}}")
+
+
+@cache
+def _is_code() -> re.Pattern[str]:
+    return re.compile(rf"(?!\W*-){statement().pattern}{codes().pattern}")
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -237,8 +282,11 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _blank_labelled(match: re.Match[str]) -> str:
-    # "order confirmation code 1234" has its label and a code all the same; so has "the code for your order is 1234".
+    # These have a label and a code all the same: "order confirmation code 1234", "the code for your order is 1234",
+    # "ID: 1234 is your code".
     said = match[0]
+    if _is_code().match(match.string, match.end()):
+        return said
     introduced = introduction().search(said[: match.start("number") - match.start()])
     spoken = said if not introduced else match.string[max(0, match.start() - _WIDE) : match.end()]
     return said if codes().search(spoken) else _blank(match)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LONGEST_LONE", "SHORTEST", "Candidate", "capitals", "is_year", "mixed", "numbers", "possible"]
+__all__ = ["LONGEST_LONE", "SHORTEST", "Candidate", "capitals", "is_name", "is_year", "mixed", "numbers", "possible"]
 
 SHORTEST, LONGEST_LONE = 3, 8
 """Digits of the shortest code, and of the longest that no word announces."""
@@ -22,11 +22,12 @@ _USUAL = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: _UNUSUAL}  # by length; any other 
 # Without one of these there is no code.
 _POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")
 # These give nothing back, so that each character is read once.
-_NUMBERS = re.compile(r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?: [0-9]++)*+)")
+_NUMBERS = re.compile(
+    r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?:_[0-9]++)++|[0-9]++(?: [0-9]++)*+)"
+)
 _PIECES = re.compile(r"[0-9a-z]++(?:-[0-9a-z]++)*+")
-_GLUED = re.compile(r"([a-z]{2,12})?([0-9]{4,8})([a-z]{2,12})?")  # "code1234"
-# "Windows11", "100mbps", "WELCOME50"
-_MODEL = re.compile(r"[A-Za-z][a-z]+[0-9]+|[0-9]+[a-z]+|[A-Z]{5,}[0-9]{1,3}")
+# "Windows11", "100mbps", "WELCOME50", "50WELCOME"
+_NAME = re.compile(r"[A-Za-z][a-z]+[0-9]+|[0-9]+[a-z]+|[A-Z]{5,}[0-9]{1,3}|[0-9]{1,3}[A-Z]{5,}")
 _YEAR = re.compile("(?:19|20)[0-9]{2}")
 _DATE = re.compile("(?:0[1-9]|[12][0-9]|3[01])-(?:0[1-9]|1[0-2])-[0-9]{2}")
 
@@ -51,25 +52,26 @@ def is_year(code: str) -> bool:
     return _YEAR.fullmatch(code) is not None
 
 
+def is_name(code: str) -> bool:
+    """Return whether a code may be a name with a number, or a number with its unit."""
+    return _NAME.fullmatch(code) is not None
+
+
 def numbers(text: str) -> Iterator[Candidate]:
     """Yield the numbers in a text of small letters that have the form of a code, their groups put together."""
     for match in _NUMBERS.finditer(text):
         run, start, end = match[0], match.start(), match.end()
         if text[end : end + 1].isascii() and text[end : end + 1].isalpha():
-            run = run[: max(0, *map(run.rfind, " -."))]  # its last group goes on with letters
+            run = run[: max(0, *map(run.rfind, " -._"))]  # its last group goes on with letters
         if len(run) == SHORTEST and _beside_letters(text, start, start + len(run)):
             continue  # half of "ABC-123"
-        divider = next((mark for mark in "- ." if mark in run), "")
+        divider = next((mark for mark in " -._" if mark in run), "")
         if not divider:
             yield from _number(start, start + len(run), run)
         elif divider == " ":
             yield from _spaced(start, run.split(" "))
         else:
             yield from _joined(start, run, divider)
-    for match in _PIECES.finditer(text):
-        glued = _GLUED.fullmatch(match[0])
-        if glued is not None and bool(glued[1]) != bool(glued[3]):
-            yield from _number(match.start() + glued.start(2), match.start() + glued.end(2), glued[2])
 
 
 def _beside_letters(text: str, start: int, end: int) -> bool:
@@ -87,7 +89,7 @@ def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
     digits = sum(map(len, groups))
     if len(groups) > _PAIR and len(groups[0]) <= _GROUP and digits >= _LONGEST and len(set(map(len, groups))) > 1:
         return  # a phone
-    if len(groups) == _PAIR and digits <= LONGEST_LONE and len(groups[0]) < SHORTEST <= len(groups[1]):
+    if len(groups) == _PAIR and digits <= LONGEST_LONE and len(groups[0]) == _PAIR < len(groups[1]):
         yield from _number(start, start + digits + 1, "".join(groups), _UNUSUAL)
         return
     for length, equal in groupby(groups, len):
@@ -104,7 +106,7 @@ def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
 
 
 def _joined(start: int, run: str, divider: str) -> Iterator[Candidate]:
-    """Put together groups with hyphens or dots, if they are not too many and not those of a phone."""
+    """Put together groups with hyphens, dots or underscores, if they are not too many and not those of a phone."""
     groups = run.split(divider)
     even = len(set(map(len, groups))) == 1 and len(groups[0]) <= _GROUP
     if even or (len(groups) == _PAIR and len(run) <= LONGEST_LONE + 1):
@@ -115,7 +117,7 @@ def _joined(start: int, run: str, divider: str) -> Iterator[Candidate]:
 def mixed(text: str, blanked: str) -> Iterator[Candidate]:
     """Yield what is of letters and digits, from a text and the same in small letters without other numbers."""
     for start, end, code in _pieces(text, blanked):
-        if not code.isdigit() and not code.isalpha() and not _MODEL.fullmatch(code):
+        if not code.isdigit() and not code.isalpha():
             yield Candidate(start, end, code, _UNUSUAL)
 
 

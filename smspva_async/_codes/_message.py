@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Message"]
 
 # Common words if in small letters.
-_ABBREVIATIONS = re.compile(r"(?<![A-Za-z])(?:[a-z]{1,5})?(?:TAN|TAC)(?![A-Za-z])")
+_ABBREVIATIONS = re.compile(r"(?<![A-Za-z])[a-z]{0,12}(?:TAN|TAC)(?![A-Za-z])")
 
 _WORD = re.compile(r"[^\W_]+")
+# "Name: ", "[Name] ", or no word at all
+_NAMED = re.compile(r"(?:[^:\])】]{1,30}[:\])】])?[\W_]*")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 _NEAR = 120  # characters from a word to the code that it speaks of, at most
@@ -31,7 +33,7 @@ _BRIEF = 160  # characters of a message whose only number may be its code though
 _ENOUGH = 6
 
 # How much a word for a code speaks for a number, by where it is and how many words lie between.
-_ADJOINING, _INTRODUCED = 10, 9
+_ADJOINING, _INTRODUCED = 11, 9
 _BEFORE = ((3, 8), (8, 6), (_NEAR, 4))
 _AFTER = ((4, 9), (8, 7), (_NEAR, 5))
 _INTRODUCED_WITHIN = 12
@@ -84,7 +86,9 @@ class Message:
         # Other than by the word for the code itself, as in "password".
         self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
         self.is_offer = cues.offers().search(low) is not None
+        # Of the words for the code those that speak of what follows, and of what is before.
         self.taken: set[int] = set()
+        self.told: set[int] = set()
 
     def _places(self, pattern: re.Pattern[str]) -> _Places:
         return _Places(match.span() for match in pattern.finditer(self.low))
@@ -100,23 +104,44 @@ class Message:
         if self.is_offer and not self.proofs:
             return None
         numbers = list(forms.numbers(self.blanked))
-        for number in numbers:
-            self._take(number)
-        spoken = self._heaviest(numbers)
-        if spoken is None and not self.codes:
-            spoken = self._only(numbers)
-        if spoken is None and not self.is_offer:
-            spoken = self._heaviest(forms.mixed(self.text, self.blanked))
-        if spoken is None and self.codes and not self.is_offer:
+        mixed = [] if self.is_offer else self._mixed()
+        self._share_words([*numbers, *mixed])
+        found = self._heaviest([*numbers, *mixed])
+        if found is None and not self.codes:
+            return self._only(numbers)
+        if found is None and not self.is_offer:
             words = forms.capitals(self.text, self.blanked)
-            spoken = self._heaviest(word for word in words if self._is_in_place(word))
-        return spoken
+            return self._heaviest(word for word in words if self._is_in_place(word))
+        return found
 
-    def _take(self, number: Candidate) -> None:
-        """Note that the word right before a number speaks of it, and so of none before the word."""
-        for word in self.codes.before(number.start)[-1:]:
-            if self._adjoins(self.codes.ends[word], number):
-                self.taken.add(word)
+    def _mixed(self) -> list[Candidate]:
+        """Return what is of letters and digits: where it looks like a word with a number, only what is introduced."""
+        mixed = forms.mixed(self.text, self.blanked)
+        return [word for word in mixed if not forms.is_name(word.code) or self._is_introduced(word)]
+
+    def _share_words(self, candidates: list[Candidate]) -> None:
+        """Note which words speak of the candidate after them, and which of the one before: none does of both."""
+        for candidate in candidates:
+            self.taken.update(self._speaking(candidate, _ADJOINING))
+        for candidate in candidates:
+            self.told.update(word for word in self._stating(candidate) if word not in self.taken)
+        for candidate in candidates:
+            self.taken.update(word for word in self._speaking(candidate, _INTRODUCED) if word not in self.told)
+
+    def _speaking(self, candidate: Candidate, least: int) -> list[int]:
+        """Return the last word before a candidate if it speaks for it so much."""
+        last = self.codes.before(candidate.start)[-1:]
+        return [word for word in last if self._announced_by(self.codes.ends[word], candidate) >= least]
+
+    def _stating(self, candidate: Candidate) -> list[int]:
+        """Return the first word after a candidate if the candidate is said to be it."""
+        first = self.codes.after(candidate.end)[:1]
+        return [word for word in first if self._is_stated(candidate, self.codes.starts[word])]
+
+    def _is_stated(self, candidate: Candidate, word: int) -> bool:
+        """Return whether it is said to be what a word says: "1234 is your code", or by itself "1234 - your code"."""
+        gap = self.low[candidate.end : word]
+        return cues.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_subject(candidate))
 
     def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
         weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in candidates)
@@ -140,8 +165,11 @@ class Message:
 
     def _place(self, candidate: Candidate) -> int:
         """Weigh its place: codes stand by themselves, or with a name, or first; also behind what is said of a code."""
-        first = _WORD.search(self._before(candidate)) is None if self.codes else self._begins_at(candidate.start)
+        first = self._is_first(candidate) if self.codes else self._begins_at(candidate.start)
         return _ALONE * self._is_alone(candidate) + _FIRST * first
+
+    def _is_first(self, candidate: Candidate) -> bool:
+        return _WORD.search(self._before(candidate)) is None
 
     def _is_alone(self, candidate: Candidate) -> bool:
         words = len(_WORD.findall(self._before(candidate))) + len(_WORD.findall(self._after(candidate)))
@@ -165,7 +193,11 @@ class Message:
 
     def _announced(self, candidate: Candidate) -> int:
         """Weigh it by the word for a code that is best placed."""
-        before = [self._announced_by(self.codes.ends[word], candidate) for word in self.codes.before(candidate.start)]
+        before = [
+            self._announced_by(self.codes.ends[word], candidate)
+            for word in self.codes.before(candidate.start)
+            if word not in self.told
+        ]
         after = [
             self._told_by(candidate, self.codes.starts[word])
             for word in self.codes.after(candidate.end)
@@ -205,6 +237,8 @@ class Message:
     def _meant(self, candidate: Candidate) -> int:
         """Weigh it by what it is for and what one shall do with it: "use 1234 to log in"."""
         proved, asked = (self._meant_by(words, candidate) for words in (self.proofs, self.asks))
+        if not asked and not candidate.code.isdigit():
+            return 0  # "AB12CD verification" is as well a receipt
         return max(proved, asked) + _BOTH * (proved > 0 < asked)
 
     def _meant_by(self, words: _Places, candidate: Candidate) -> int:
@@ -225,17 +259,40 @@ class Message:
         return cues.introduction().search(before) is not None
 
     def _is_in_place(self, word: Candidate) -> bool:
-        """Return whether capitals are where a code is: "code: ABCD", "ABCD is your code"."""
+        """Return whether capitals are where a code is."""
         spoken = self.low[word.start : word.end]
         if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
             return False
+        return self._is_led_to(word) or (self._is_subject(word) and self._stating(word) != [])
+
+    def _is_led_to(self, word: Candidate) -> bool:
+        """Return whether capitals follow a word for a code: "code: ABCD", "enter code ABCD to log in"."""
         for cue in self.codes.before(word.start)[-1:]:
             end = self.codes.ends[cue]
             gap = self.low[end : word.start]
-            if _steps(gap) <= _INTRODUCED_WITHIN and not self._divided(end, word.start) and self._is_introduced(word):
-                line = self.text[max(0, word.start - _LINE_AROUND) : word.end + _LINE_AROUND]
-                return ":" in gap or any(map(str.islower, line))
-        return self._begins_at(word.start) and cues.copula().match(self.low, word.end) is not None
+            steps = _steps(gap)
+            if self._divided(end, word.start) or steps > _INTRODUCED_WITHIN:
+                return False
+            if self._is_introduced(word):
+                return ":" in gap or not self._is_shouted(word)
+            return steps == 0 and self._is_used(word) and not self._is_shouted(word)
+        return False
+
+    def _is_used(self, word: Candidate) -> bool:
+        """Return whether it is said what to do with capitals, and then what for."""
+        sentence = self._sentence(word.start)
+        purposes = (self.proofs.starts[proof] for proof in self.proofs.after(word.end))
+        return self._meant_by(self.asks, word) > 0 and any(self._sentence(place) == sentence for place in purposes)
+
+    def _is_shouted(self, word: Candidate) -> bool:
+        """Return whether what is around capitals is in capitals too."""
+        around = self.text[max(0, word.start - _LINE_AROUND) : word.start]
+        around += self.text[word.end : word.end + _LINE_AROUND]
+        return any(map(str.isupper, around)) and not any(map(str.islower, around))
+
+    def _is_subject(self, candidate: Candidate) -> bool:
+        """Return whether it begins a sentence, by itself or after a name and a colon."""
+        return _NAMED.fullmatch(self._before(candidate)) is not None
 
     def _only(self, numbers: list[Candidate]) -> str | None:
         """Return the only number of a short message in which nothing says what it is."""
@@ -243,22 +300,31 @@ class Message:
         if len({number.code for number in longer}) != 1 or len(self.low) > _BRIEF:
             return None
         only = longer[0]
-        if len(only.code) > forms.LONGEST_LONE or not _LETTERS.search(self.low):
-            return only.code if len(only.code) <= forms.LONGEST_LONE else None
-        numbered = self._is_counted(only) or cues.numbered().search(self.low)
-        if cues.labels().search(self.low) or numbered or forms.is_year(only.code):
+        if len(only.code) > forms.LONGEST_LONE:
             return None
-        usual = only.form > 1
-        stands_out = self._is_introduced(only) or self._is_alone(only) or self._begins_at(only.start)
+        if not _LETTERS.search(self.low):
+            return only.code
+        return None if self._is_explained(only) or not self._stands_out(only) else only.code
+
+    def _is_explained(self, number: Candidate) -> bool:
+        """Return whether a number is an order's, a year, or part of a report."""
+        explanations = (cues.labels(), cues.numbered(), cues.done())
+        counted = self._is_counted(number) or forms.is_year(number.code)
+        return counted or any(pattern.search(self.low) for pattern in explanations)
+
+    def _stands_out(self, number: Candidate) -> bool:
+        """Return whether a number is of a usual length or in a usual place; in a known language both."""
+        usual = number.form > 1
+        in_place = self._is_introduced(number) or self._is_alone(number) or self._begins_at(number.start)
         if self._is_foreign():
-            return only.code if usual or stands_out or not _WORD.search(self._after(only)) else None
-        return only.code if usual and stands_out else None
+            return usual or in_place or not _WORD.search(self._after(number))
+        return usual and in_place
 
     def _is_counted(self, number: Candidate) -> bool:
         return self.low[max(0, number.start - 1) : number.start] == "#"
 
     def _is_foreign(self) -> bool:
-        """Return whether it seems to be in a language that the tables don't know, and has one number."""
+        """Return whether it seems to be in a language that the tables don't know, and has no number of another kind."""
         small = {match[0] for match in cues.common().finditer(self.low)}
         return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
 

@@ -14,69 +14,68 @@ __all__ = [
     "COMMON",
     "COPULAS",
     "CURRENCIES",
+    "DONE",
     "FILLERS",
     "LABELS",
     "NO_CODE",
     "NUMBERED",
+    "OF",
     "OFFERS",
     "OTHER_AFTER",
     "OTHER_BEFORE",
     "OTHER_WHOLE",
     "PHONES",
     "PROOFS",
+    "SENDS",
+    "SENT_TO",
     "UNITS",
     "UNITS_UNSPACED",
 ]
 
 CODES = {
-    "Latin, several": (
-        "*code *kod *passcode passwor otp| otps otpni otpiniz pin| pini| pins pinni pinkod pinnum *token"
-    ),
-    "Romance": (
-        "cod| codul codului codi| codigo codice clave| contrasen senha parola| parole_chi palavra_passe mot_de_pass"
-    ),
-    "Germanic": ("kennwor losenord *passord *passwor wachtwoor wagwoor adgangsord tan_nummer tunnusluk kennitala"),
-    "Baltic, Finnic": "kods kodas *kood *tunnuslu salasan salason parool parol slaptazod",
-    "Slavic, Latin": "hasl heslo heslem lozink sifra sifro sifru geslo geslom zapork",
-    "Cyrillic": ("*код *парол пин| пина| *пин_код пін| *пін_код шифра сырсоз купия_соз құпия_сөз нууц_үг рамзи *кодн"),
+    "Latin, several": "*code *kod otp| otps otpni otpiniz pin| pini| pins pinni pinnum *token",
+    "Romance": "cod| codul codi| codigo codice clave| contrasen senha palavra_passe mot_de_pass",
+    "Germanic": "kennwor losenord *passord *passwor wachtwoor wagwoor adgangsord tan_nummer kennitala",
+    "Baltic, Finnic": "*kood *tunnuslu salasan salason parool parol slaptazod",
+    "Slavic, Latin": "hasl heslo heslem lozink sifra sifro sifru geslo zapork",
+    "Cyrillic": "*код *парол пин| пина| пін| шифра сырсоз купия_соз құпия_сөз нууц_үг рамзи",
     "Greek": "κωδικ συνθηματικ",
-    "Turkic": "sifre sifreniz sifrə parol",
+    "Turkic": "sifre",
     "Other, Latin": (
-        "jelszo fjalekalim kodea kodici sandi| kata_laluan kata_sandi msimbo nywila neno_la_siri namba_ya_siri"
-        " nambari_ya_siri mat_khau ma_xac ma_otp ma_bao_mat ma_kich ma_dang_nhap ma_cua_ban ma_la| ma_pin"
-        " ma_so_xac lykilord lambar_sirri lambobin koodh furah"
+        "jelszo fjalekalim sandi| kata_laluan kata_sandi msimbo nywila neno_la_siri namba_ya_siri nambari_ya_siri"
+        " mat_khau ma_xac ma_otp ma_bao_mat ma_kich ma_dang_nhap ma_cua_ban ma_la| ma_pin ma_so_xac lykilord"
+        " lambar_sirri lambobin furah"
     ),
     "Caucasus": "*კოდ *პაროლ *կոդ *ծածկագ *գաղտնաբառ *գաղտնագ",
     "Hebrew": "*קוד *סיסמ",
     "Arabic script": (
         "*رمز *كود كلمه_المرور كلمة_المرور كلمه_السر كلمة_السر *الرقم_السري رقم_سري كد گذرواژ پاس_ورد *پاسورد پن|"
-        " پاسكود *كوديڭ"
     ),
     "Indic": (
         "*कोड *ओटीपी *पासवर्ड पिन| *কোড *ওটিপি *পাসওয়ার্ড পিন| *குறியீ *கடவுச் *ஓடிபி *ஒடிபி *ஓ.டி.பி *கோட் *కోడ్"
-        " *ఓటీపీ *ఒటిపి *ఓటిపి *పాస్‌వర్డ్ *ಕೋಡ್ *ಒಟಿಪಿ *ಓಟಿಪಿ *കോഡ് *ഒടിപി *ഒറ്റത്തവണ *કોડ *ઓટીપી *ਕੋਡ *ਓਟੀਪੀ"
-        " *කේත *මුරපද"
+        " *ఓటీపీ *ఒటిపి *పాస్‌వర్డ్ *ಕೋಡ್ *ಒಟಿಪಿ *ಓಟಿಪಿ *കോഡ് *ഒടിപി *ഒറ്റത്തവണ *કોડ *ઓટીપી *ਕੋਡ *ਓਟੀਪੀ *කේත *මුරපද"
     ),
     "South-East Asia": "*รหัส *โค้ด *ລະຫັດ *កូដ *ကုဒ်",
     "Chinese": (
         "*验证码 *驗證碼 *校验码 *校驗碼 *动态码 *動態碼 *确认码 *確認碼 *认证码 *認證碼 *安全码 *安全碼 *激活码"
         " *随机码 *登录码 *登錄碼 *登入碼 *短信码 *识别码 *授权码 *密码 *密碼 *口令 *代码 *代碼 *验证号 *驗證號"
-        " *一次性码 *啟用碼 *检验码"
+        " *一次性码 *啟用碼 *检验码 *取件码 *取件碼 *提货码 *取货码 *取餐码"
     ),
     "Japanese": "*コード *認証番号 *確認番号 *暗証番号 *パスワード *ワンタイム *確認用番号 *認証キー",
-    "Korean": ("*인증번호 *코드 *비밀번호 *확인번호 *보안번호 *본인확인번호 *암호 *패스워드 *인증_번호 *확인_번호"),
+    "Korean": "*인증번호 *코드 *비밀번호 *확인번호 *보안번호 *암호 *패스워드 *인증_번호 *확인_번호",
     "Ethiopic": "*ኮድ",
 }
 # Words of another code: what stands ...
 OTHER_BEFORE = (
-    "class| promo promotion discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal|"
-    " post| area| country| dial| dialling qr| bar| source| dress| product| item| error| booking reservation order|"
-    " tracking shipping shipment swift| sort| ifsc short| color| colour| hs| wifi| wi_fi| tax| affiliate rabatt"
-    " gutschein aktions korting kampanj kampagne presentkort rabat znizk promocyjn slevov zlavov posta| postnummer"
-    " indirim kampanya hediye barkod alennus kuponki etu| tarjous kedvezmeny iranyito kupon akcijsk popust nuolaid"
-    " atlaid allahindlus sooduskood sooduspakkumis vonal chegirma endirim sodus промо скид знижк торгов штрих куар"
-    " почтов поштов отстъп пощенск попуст акци жеңілд প্রোমো কুপন ডিসকাউন্ট प्रोमो कूपन डिस्काउंट クーポン プロモ"
-    " キャンペーン 割引 郵便 バー エラー 商品 쿠폰 할인 프로모션 상품 초대 에러"
+    "class| promo discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal| post| area|"
+    " country| dial| dialling qr| bar| source| dress| product| item| error| booking reservation order| tracking"
+    " shipping shipment swift| sort| ifsc short| color| colour| hs| wifi| wi_fi| tax| affiliate gutschein aktions"
+    " korting kampanj kampagne presentkort rabat znizk slevov zlavov posta| postnummer indirim kampanya hediye barkod"
+    " alennus etu| tarjous kedvezmeny iranyito kupon akcijsk popust nuolaid atlaid allahindlus sooduskood"
+    " sooduspakkumis vonal chegirma endirim sodus промо скид знижк торгов штрих куар почтов поштов отстъп пощенск"
+    " попуст акци жеңілд প্রোমো কুপন ডিসকাউন্ট प्रोमो कूपन डिस्काउंट クーポン プロモ キャンペーン 割引 郵便 バー"
+    " エラー 商品 쿠폰 할인 프로모션 상품 초대 에러 old| previous former expired alter| altes| alten| ancien anterior|"
+    " antiguo vecchio antigo| stary| starego старый старого старий предыдущ попередн eski| gammal gamla| gamle| oude|"
 )
 # ... before this, ...
 CODE_WORDS = (
@@ -85,13 +84,14 @@ CODE_WORDS = (
 )
 # ... or after it, ...
 OTHER_AFTER = (
-    "promo postal postale post| descuento desconto sconto reduction reducere promotion avantage parrainage barr"
-    " barre barras qr rabat rabatow pocztow kreskow promocyjn znizk zlav slev of_conduct review pos| voucher diskon"
-    " produk produ product error erreur pais pays article parrain referido referral red| kupon popust kupovin"
-    " promocional promozional postar comercial скид знижк товар ошибк помилк город региона страны країни заказ"
-    " замовл отслеж подразд маркировк отстъпк попуст έκπτωσ προσφορ קופון הנחה מבצע خصم الخصم تخفيف پستي رهگيري"
-    " سفارش ملي تتبع الطلب cuppon שובר छूट"
+    "promo postal post| descuento desconto sconto reduction reducere avantage barr qr rabat pocztow kreskow znizk"
+    " zlav slev of_conduct review pos| voucher diskon produ error erreur pais pays article parrain referido referral"
+    " red| kupon popust kupovin postar comercial скид знижк товар ошибк помилк город региона страны країни заказ"
+    " замовл отслеж подразд маркировк отстъпк попуст έκπτωσ προσφορ קופון הנחה מבצע خصم الخصم تخفيف پستي رهگيري سفارش"
+    " ملي تتبع الطلب cuppon שובר छूट"
 )
+# ... with one of these between them, ...
+OF = "de di del do da la za na на для"
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
     "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass *postcode *zipcode postcod *barcode qrcode qrkod"
@@ -104,35 +104,33 @@ OTHER_WHOLE = (
 # What a one-time code is for.
 PROOFS = {
     "English": (
-        "verif authent confirm one_time onetime login log_in logging_in sign_in signin signing_in sign_up signup"
-        " security 2fa mfa two_factor 2_step two_step activat authoriz authoris regist passw unlock otp"
+        "verif authent confirm one_time onetime login log_in logging_in sign_in signin sign_up signup 2fa mfa"
+        " two_factor 2_step two_step activat authoriz authoris regist passw unlock otp"
     ),
     "Romance": (
-        "autentic autoriz verific valida connexion identif inregistr conect confirma segur securit inici acceso"
-        " acced ingres sesion entrar accesso access sicurezza un_solo_uso uso_unico usage_unique uso_unic"
-        " seguranca"
+        "autentic autoriz valida connexion identif inregistr conect segur securit inici acceso acced ingres sesion"
+        " entrar access sicurezza un_solo_uso usage_unique uso_unic"
     ),
     "Germanic": (
-        "bestatig anmeld einmal sicherheit bevestig inlog eenmalig beveilig bekreft bekraft engang innlog logga"
-        " logge log_ind verifi verifier aktiver freischalt stadfest innskra"
+        "bestatig anmeld einmal sicherheit bevestig inlog eenmalig beveilig bekreft bekraft engang innlog logga logge"
+        " aktiver freischalt stadfest innskra"
     ),
     "Slavic, Latin": (
         "potwierdz weryfik jednoraz logow zalogow potvr overen overovac prihlas bezpec bezpiec autoryz prijav"
-        " verifik jednokrat enkrat aktivac preverj"
+        " jednokrat enkrat aktivac preverj"
     ),
     "Cyrillic": (
-        "подтвержд подтверд підтверд підтвердж верифик верифік однораз еднократ еднокр авториз вход входа увійти"
-        " входу вхід войти регистр реєстр потвърд потврд једнократ пацвярд аднараз активац активаци раста баталгаа"
-        " тасдиқ тастық безпек безопасн логин проверки"
+        "подтвержд подтверд підтверд верифик верифік однораз еднокр авториз вход увійти вхід войти регистр реєстр"
+        " потвърд потврд једнократ пацвярд аднараз активац раста баталгаа тасдиқ тастық безпек безопасн логин проверки"
+        " подписания подписи підписання підпису"
     ),
     "Finnic, Baltic": (
         "vahvist kertakay kirjaut tunnist kinnit uhekord sisselog patvirtin prisijung vienkart apstiprin vienreiz"
-        " autoriz"
     ),
     "Other, Latin": (
-        "megerosit ellenorz hitelesit egyszer bejelentk dogrula onay tek_kullanim giris guvenlik tesdiq tasdiq"
-        " giris| verifika konfirm konfirmasi masuk| pengesahan xac_nhan xac_thuc xac_minh dang_nhap thibitisha"
-        " uthibit verifikim konfirmim pagpapatunay kirish dogrul tekkullan baieztap verifik"
+        "megerosit ellenorz hitelesit egyszer bejelentk onay tek_kullanim giris guvenlik tesdiq tasdiq konfirm masuk|"
+        " pengesahan xac_nhan xac_thuc xac_minh dang_nhap thibitisha uthibit pagpapatunay kirish dogrul tekkullan"
+        " baieztap"
     ),
     "Greek": "επαληθευ επιβεβαι ταυτοποι συνδεσ εισοδ ασφαλει μιας_χρησ",
     "Hebrew, Arabic": (
@@ -141,7 +139,7 @@ PROOFS = {
     ),
     "Caucasus": "*დადასტურ *ვერიფიკ *ერთჯერად *ავტორიზ *հաստատ *նույնական *մեկանգամյա",
     "Indic": (
-        "*सत्याप *पुष्टि *लॉग *वेरिफ *यासाई *যাচাই *লগ *ভেরিফ *சரிபார் *உள்நுழை *ధృవీక *లాగిన్ *ಪರಿಶೀಲ *ಲಾಗಿನ್"
+        "*सत्याप *पुष्टि *लॉग *वेरिफ *যাচাই *লগ *ভেরিফ *சரிபார் *உள்நுழை *ధృవీక *లాగిన్ *ಪರಿಶೀಲ *ಲಾಗಿನ್"
         " *പരിശോധ *ലോഗിൻ *ચકાસ *લૉગિન *ਤਸਦੀਕ *ਲੌਗ"
     ),
     "South-East Asia": "*ยืนยัน *เข้าสู่ระบบ *ຢືນຢັນ *ផ្ទៀងផ្ទាត់ *បញ្ជាក់ *အတည်ပြု",
@@ -151,72 +149,82 @@ PROOFS = {
     ),
 }
 
+# Forms of these that report what was done, and ask for nothing.
+DONE = (
+    "confirmed verified authorized authorised authenticated activated registered unlocked validated confirmado"
+    " confirmada verificado verificada autorizado autorizada activado activada ativado ativada registrado registrada"
+    " confermato confermata verificato verificata autorizzato autorizzata attivato attivata validado validada"
+    " verifiziert aktiviert freigeschaltet angemeldet potwierdzono potwierdzony potwierdzona potwierdzone"
+    " zweryfikowano zweryfikowany autoryzowano подтвержден подтверждена подтверждено подтверждены активирован"
+    " активирована авторизован зарегистрирован зарегистрирована підтверджено підтверджена підтверджений"
+    " авторизовано зареєстровано потвърдена потвърдено potvrzeno potvrzena potvrdene potvrdeno potvrden potvrdena"
+    " onaylandi dogrulandi"
+)
+
 # What one shall do with it.
 ASKS = (
-    "use| enter| type| input| insert| submit| utilis saisi entrez tapez usa| usar introduc ingres escrib insira"
-    " digite inserisci digita inseris usalo verwende benutze eingeben geben_sie gib| nutze nutzen vul| voer"
-    " gebruik indtast brug| skriv bruk| tast| ange| anvand syota kayta sisesta kasuta ievad izmanto ivesk naudok"
-    " wpisz uzyj podaj zadejte zadaj pouzijt pouzite unesite vnesite upisite uporabi koristite introdu folosi"
-    " ird_be add_meg hasznal girin giriniz kullan daxil kirit gunakan masukkan guna| nhap| dung| ilagay gamitin"
-    " tumia| weka| вводите введите введіть въведете унесите ввод увядзіце енгіз оруулна используй використов"
-    " използвай користи εισαγ πληκτρολ χρησιμοπ *הזן *הזינ *השתמש *ادخل *استخدم *وارد *داخل *दर्ज *डालें *ব্যবহার"
-    " *লিখুন *উপযোগ *उपयोग *உள்ளிட *பயன்படுத் *ใส่ *กรอก *ใช้ *输入 *輸入 *使用 *填写 *入力 *입력 *შეიყვან"
-    " *მուտքագր *մուտքագր"
+    "use| enter| type| input| insert| submit| utilis saisi entrez tapez usa| usar ingres escrib insira digite digita"
+    " inseris usalo verwende benutze eingeben geben_sie gib| nutze vul| voer gebruik indtast brug| skriv bruk| tast|"
+    " ange| anvand syota kayta sisesta kasuta ievad izmanto ivesk naudok wpisz uzyj podaj zadejte zadaj pouzijt"
+    " pouzite unesite vnesite upisite uporabi koristite introdu folosi ird_be add_meg hasznal girin kullan daxil kirit"
+    " gunakan masukkan guna| nhap| dung| ilagay gamitin tumia| weka| введите введіть въведете унесите ввод увядзіце"
+    " енгіз оруулна используй використов използвай користи εισαγ πληκτρολ χρησιμοπ *הזן *הזינ *השתמש *ادخل *استخدم"
+    " *وارد *داخل *दर्ज *डालें *ব্যবহার *লিখুন *উপযোগ *उपयोग *உள்ளிட *பயன்படுத் *ใส่ *กรอก *ใช้ *输入 *輸入 *使用"
+    " *填写 *入力 *입력 *შეიყვან *մուտքագր"
 )
 
 # What introduces another number: a word and, next to it, the number.
 LABELS = {
     "English": (
-        "customer client| clienta cliente| kunden member membership student employee cap| plz| psc| *会员 *會員"
-        " klient| klienta müşteri musteri клиент| клиента абонент| абонента order parcel package shipment tracking"
-        " awb consignment reference| ref| invoice bill| receipt ticket booking reservation pnr flight gate| seat|"
-        " room| flat| apartment apt| table| queue| bus| train| route card| cards visa mastercard maestro amex a/c|"
-        " acct acc| account| ending| ending_in ending_with txn transaction utr|"
-        " upi_ref rrn contract agreement case| claim policy member_no customer_no ticket_no id_no balance bal|"
-        " invoice_no model| version| v| build| po_box box| suite| unit| street| platform terminal branch|"
-        " extension ext| locker cheque check_no serial imei| meter sku| item| article points approval pnr| id|"
-        " last_4 last_four total price amount paid"
+        "customer client| clienta cliente| kunden member student employee cap| plz| psc| *会员 *會員 klient| klienta"
+        " müşteri клиент| клиента абонент| абонента order parcel package shipment tracking awb consignment reference|"
+        " ref| invoice bill| receipt ticket booking pnr flight gate| seat| room| flat| apartment apt| table| queue|"
+        " bus| train| route visa mastercard maestro amex a/c| acct acc| account| ending| ending_in ending_with txn"
+        " transaction utr| upi_ref rrn contract agreement case| claim policy id_no balance bal| model| version| v|"
+        " build| po_box box| suite| unit| street| platform terminal branch| extension ext| locker cheque check_no"
+        " serial imei| meter sku| item| article points approval id| last_4 last_four total price amount paid session"
+        " document|"
     ),
     "Romance": (
-        "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada"
-        " terminada_en terminado_en acabada_en referencia encomenda rastreio fatura cartao conta_final final|"
-        " protocolo ordine pacco spedizione fattura prenotazione volo carta| conto_n riferimento commande colis"
-        " suivi facture billet reservation vol| carte solde dossier comanda colet awb rezervare zbor card cont_nr"
-        " sold| finissant se_terminant"
+        "pedido paquete envio seguimiento factura reserva vuelo tarjeta saldo cuenta_n cuenta_terminada terminada_en"
+        " terminado_en acabada_en referencia encomenda rastreio fatura cartao conta_final final| protocolo ordine"
+        " pacco spedizione fattura prenotazione volo carta| conto_n riferimento commande colis suivi facture billet"
+        " vol| carte solde dossier comanda colet rezervare zbor card cont_nr sold| finissant terminant termine_par"
+        " termina_en termina_con termina_em finit_par cep|"
     ),
     "Germanic": (
-        "bestell auftrag paket sendung rechnung buchung flug karte| karten kontostand guthaben konto_nr kundennummer"
-        " vorgang aktenzeichen endziffer endend bestelling pakket zending factuur boeking vlucht pas| saldo"
-        " eindigend ordre pakke faktura bestilling kort| kortet paket| sandning bokning kvitto"
+        "bestell auftrag paket sendung rechnung buchung flug kontostand guthaben konto_nr vorgang aktenzeichen"
+        " endziffer endend zending factuur boeking vlucht pas| eindigend ordre bestilling kort| kortet sandning"
+        " bokning kvitto endet_auf"
     ),
     "Slavic, Latin": (
-        "zamowien rachun paczk przesylk faktur rezerwac kart| karty| kartu saldo objednav zasilk zasielk rezervac"
-        " zostatek zostatok narudzb posiljk racun| narocil paket stanje| kartic rezervacij"
+        "zamowien rachun paczk przesylk faktur rezerwac kart| karty| kartu objednav zasilk zasielk rezervac zostatek"
+        " zostatok narudzb posiljk racun| narocil stanje| kartic"
     ),
     "Finnic, Baltic": (
-        "tilau paketti lahetys lasku varaus varauks kortti saldo tellimus pakk arve| broneering kaart| pasutijum"
-        " sutijum rekin rezervac karte uzsakym siunt saskait kortel"
+        "tilau lahetys lasku varaus varauks kortti tellimus pakk arve| broneering kaart| pasutijum sutijum rekin"
+        " karte uzsakym siunt saskait kortel"
     ),
     "Cyrillic": (
-        "заказ талон индекс посылк отправлен трек накладн счет| счета| счёт| счетчик лічильник договор заявк обращени"
-        " квитанц брон рейс карт карта баланс остаток доступно место кабинет поезд автобус запис замовлен посилк"
-        " рахунок картк залишок бронюв поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем"
-        " окно| окончан заканчив mir| мир| ecmc покупка оплата списан замова"
+        "заказ талон индекс посылк отправлен трек накладн счет| счета| счетчик лічильник договор заявк обращени"
+        " квитанц брон рейс карт баланс остаток доступно место кабинет поезд автобус запис замовлен посилк рахунок"
+        " залишок поръчк пратк фактур сметк салдо резервац поруџбин пошиљк стање тапсырыс сәлемдем окно| окончан"
+        " заканчив mir| мир| ecmc покупка оплата списан замова документ| документа|"
     ),
     "Greek": "παραγγελ δεμα| αποστολ τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
     "Other, Latin": (
-        "rendeles csomag szamla foglalas jarat kartya egyenleg siparis kargo fatura rezervasyon ucus kart| bakiye"
-        " sifaris baglama balans buyurtma posilka karta| pesanan paket resi| tagihan saldo kartu penerbangan bil|"
-        " baki| don_hang van_don hoa_don so_du chuyen_bay oda| agizo kifurushi salio porosi order numar_comanda"
+        "rendeles csomag szamla foglalas jarat kartya egyenleg siparis kargo rezervasyon ucus bakiye sifaris baglama"
+        " balans buyurtma posilka karta| pesanan resi| tagihan penerbangan bil| baki| don_hang van_don hoa_don so_du"
+        " chuyen_bay oda| agizo kifurushi salio porosi numar_comanda"
     ),
     "Hebrew, Arabic": (
-        "*הזמנה *משלוח *חבילה *חשבונית *כרטיס *יתרה *תור| *الطلب طلب| طلبك *شحنه *شحنة *شحنتك *فاتوره *فاتورة"
-        " *بطاقه *بطاقة *رصيد *حجز *رحله *رحلة سفارش مرسوله كارت| مانده آردر *آرڈر *پارسل *بيلنس *المنتهيه"
+        "*הזמנה *משלוח *חבילה *חשבונית *כרטיס *יתרה *תור| *الطلب طلب| طلبك *شحنه *شحنة *شحنتك *فاتوره *فاتورة *بطاقه"
+        " *بطاقة *رصيد *حجز *رحله *رحلة سفارش مرسوله كارت| مانده *آرڈر *پارسل *بيلنس *المنتهيه"
     ),
     "Caucasus": "*შეკვეთ *ამანათ *ბარათ *ბალანს *ინვოის *պատվեր *առաք *քարտ *հաշվեկշ *մնացորդ",
     "Indic": (
-        "*ऑर्डर *पार्सल *बैलेंस *खाता *खाते *कार्ड *बिल| *शेष *অর্ডার *পার্সেল *ব্যালেন্স *কার্ড *ஆர்டர் *இருப்பு"
-        " *கணக்கு *அட்டை *ఆర్డర్ *ఖాతా *ಖಾತೆ *ഓർഡർ *അക്കൗണ്ട് *ઓર્ડર *ਆਰਡਰ"
+        "*ऑर्डर *पार्सल *बैलेंस *खाते *कार्ड *बिल| *शेष *অর্ডার *পার্সেল *ব্যালেন্স *কার্ড *ஆர்டர் *இருப்பு *கணக்கு"
+        " *அட்டை *ఆర్డర్ *ఖాతా *ಖಾತೆ *ഓർഡർ *അക്കൗണ്ട് *ઓર્ડર *ਆਰਡਰ"
     ),
     "South-East Asia": "*คำสั่งซื้อ *พัสดุ *ยอดเงิน *ยอดคงเหลือ *ใบแจ้งหนี้ *บัตร *เลขที่ *ห้อง *ລາຍການ",
     "Chinese": (
@@ -227,29 +235,35 @@ LABELS = {
         "*注文番号 *ご注文 *追跡番号 *伝票番号 *お問い合わせ番号 *予約番号 *会員番号 *残高 *カード番号 *受付番号"
         " *下4桁 *口座"
     ),
-    "Korean": (
-        "*주문번호 *운송장번호 *송장번호 *예약번호 *접수번호 *잔액 *카드 *계좌 *승인번호 *고객번호 *주문 *택배 *잔고"
-    ),
+    "Korean": "*송장번호 *예약번호 *접수번호 *잔액 *카드 *계좌 *승인번호 *고객번호 *주문 *택배 *잔고",
 }
 # A promotion, whose codes are for a discount.
 OFFERS = (
-    "купон kupon cupon buono kupong promo discount coupon voucher sale| % off| cashback gift| deal| rabat rabatt"
-    " gutschein korting kampanj kampanje tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid"
-    " znizk wyprzed slev| sleva slevu zlav popust kedvezm akcio reducere oferta ofert descuento desconto sconto"
-    " offerta remise soldes reduction promocj indirim kampanya endirim chegirma diskon giam_gia uu_dai khuyen_mai"
-    " punguzo скид промо акци распродаж знижк отстъп намален попуст жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم"
-    " *تخفيض *تخفيف *छूट *ऑफर *डिस्काउंट *ছাড় *அஃபர் *தள்ளுபடி *ส่วนลด *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减"
-    " *割引 *クーポン *セール *할인 *쿠폰 *특가 *ფასდაკლ *զեղչ"
+    "купон kupon cupon buono promo discount coupon voucher sale| % off| cashback gift| deal| rabat gutschein korting"
+    " kampanj tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid znizk wyprzed slev| sleva slevu"
+    " zlav popust kedvezm akcio reducere ofert descuento desconto sconto offerta remise soldes reduction indirim"
+    " kampanya endirim chegirma diskon giam_gia uu_dai khuyen_mai punguzo скид промо акци распродаж знижк отстъп"
+    " намален попуст жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم *تخفيض *تخفيف *छूट *ऑफर *डिस्काउंट *ছাড় *அஃபர்"
+    " *தள்ளுபடி *ส่วนลด *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减 *割引 *クーポン *セール *할인 *쿠폰 *특가 *ფასდაკლ"
+    " *զեղչ"
 )
 # After these comes a number to call or to write to.
 PHONES = (
     "call| calling phone| tel| telephone mobile| hotline helpline dial| text| reply| sms_to contact_us_at contact|"
-    " fax| whatsapp_us send_to report_to llam telefono telefon ligue| chiama| appel appelez anruf rufen ruf| bel|"
-    " ring| soita| helista zvanie skambink zadzwon zavol volejte pozovite poklicite sunati| suna| hivja| ara|"
-    " arayin zang| qongiroq hubungi goi| tawag тел| телефон звон дзвон позвън позовите номер_на_номер καλεστε τηλ"
-    " τηλεφων *טלפון *חייגו *התקשר *اتصل *هاتف *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화"
-    " *문의 *お電話 *დარეკ *զանգ piga_simu"
+    " fax| whatsapp_us send_to report_to llam telefon ligue| chiama| appel anruf rufen ruf| bel| ring| soita| helista"
+    " zvanie skambink zadzwon zavol volejte pozovite poklicite sunati| suna| hivja| ara| arayin zang| qongiroq hubungi"
+    " goi| tawag тел| телефон звон дзвон позвън позовите номер_на_номер καλεστε τηλ *טלפון *חייגו *התקשר *اتصل *هاتف"
+    " *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu sent_to sent_on"
+    " mailed_to texted_to delivered_to"
 )
+# A word to send, and the short number that it is sent to: "text YES to 12345".
+SENDS = (
+    "sms text txt reply send respond отправь отправьте отправить пришли пришлите ответь ответьте надішліть надішли"
+    " відправте envia envie enviar responde responda invia inviare rispondi envoyez envoie repondez sende senden"
+    " sendet antworte antworten antwort stuur antwoord skicka svara svar wyslij odpowiedz odeslete odpovezte posalji"
+    " posaljite trimite trimiteti kirim balas gonder gonderin yanitla soan שלח שלחו ارسل"
+)
+SENT_TO = "to на al a para au an naar til till na la ke gui ל الى"
 
 UNITS = (
     "sec secs second seconds sek sekund seg segundo segundos secondi sekunde sekunden sekundi sn saniye detik giay"
@@ -267,23 +281,23 @@ UNITS_UNSPACED = (
     " ثانیه ساعة ساعات ساعت روز يوم منٹ דקות שניות שעות ימים ደቂቃ នាទី မိနစ် ນາທີ"
 )
 CURRENCIES = (
-    "euro euros eur usd gbp dollar dollars bucks pounds руб рублей рубля рубль рублям р rub rubl грн гривень uah"
-    " pln zl zlotych kc kr kron kroner kronor czk huf ft forint ron lei leva лв bgn динара ден денара rsd kn hrk"
-    " sek nok dkk isk chf tl lira azn manat тг тенге kzt сум сўм uzs сом gel lari amd ils nis aed sar egp qar kwd"
-    " درهم ريال جنيه دينار تومان toman irr روپے rupees rupee rs inr pkr bdt taka tk रुपये रुपए টাকা ரூ ரூபாய் บาท"
-    " thb baht vnd idr rp rupiah myr rm php pesos ksh kes tzs tsh ngn naira zar brl reais cny rmb yuan jpy yen krw"
-    " mxn cop clp ars hkd sgd twd ლარი դրամ שקל שקלים"
+    "euro euros eur usd gbp dollar dollars bucks pounds руб рублей рубля рубль рублям р rub rubl грн гривень uah pln"
+    " zl zlotych kc kr kron kroner kronor czk huf ft forint ron lei leva лв bgn динара ден денара rsd kn hrk sek nok"
+    " dkk isk chf tl lira azn manat тг тенге kzt сум uzs сом gel lari amd ils nis aed sar egp qar kwd درهم ريال جنيه"
+    " دينار تومان toman irr روپے rupees rupee rs inr pkr bdt taka tk रुपये रुपए টাকা ரூ ரூபாய் บาท thb baht vnd idr rp"
+    " rupiah myr rm php pesos ksh kes tzs tsh ngn naira zar brl reais cny rmb yuan jpy yen krw mxn cop clp ars hkd sgd"
+    ' twd ლარი դրամ שקל שקלים ש"ח'
 )
 # Between a word and the number that it introduces.
 FILLERS = (
     "est es ist jest je ir on är este ni adalah la هو הוא คือ no nr num number numero nummer numer numar n номер"
     " номера номером номеру id is was in with de di da du do na на по til to al a of at me us au an pod su cislo broj"
-    " stev numarasi raqami رقم מספר 号 號 是 为 為 は"
+    " stev numarasi raqami رقم מספר 号 號 是 为 為 は par"
 )
 # "is", before a number.
 COPULAS = (
-    "is are es est e ist lautet jest je er ar on yra ir sunt este eshte ni ay adalah ialah la va to är это є цe е"
-    " είναι *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज as"
+    "is are es est e ist lautet jest je er ar on yra ir sunt este eshte ni ay adalah ialah la va to это є це е είναι"
+    " *है *হল *হলো هو هي است ہے *는 *은 *は *为 *為 *是 *คือ इज *הוא *היא"
 )
 # The little words of languages whose words for a code stand above: in these a number needs more than to be alone.
 COMMON = (
@@ -301,7 +315,7 @@ NO_CODE = (
 )
 # A number that a message calls one is an order's or a customer's.
 NUMBERED = (
-    "number| numbers| nr| numero| numeros| nummer| numer| numeris| numurs| szam| szama cislo cislem broj stev"
-    " nomor| nombor| numara numaras raqam nomer| номер нумар број αριθμ מספר *رقم *شماره *नंबर *नम्बर *নম্বর *எண்"
-    " *หมายเลข *号码 *號碼 *番号 *번호 so_hieu"
+    "number| numbers| nr| numero| numeros| nummer| numer| numeris| numurs| szam| szama cislo cislem broj stev nomor|"
+    " nombor| numara raqam nomer| номер нумар број αριθμ מספר *رقم *شماره *नंबर *नम्बर *নম্বর *எண் *หมายเลข *号码"
+    " *號碼 *番号 *번호 so_hieu"
 )

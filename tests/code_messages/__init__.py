@@ -2,21 +2,23 @@
 
 The rule was written with the first table. Each of the others was written before the rule was tried on it, and shows how
 well it did on messages it hadn't seen: 81 of 84, 89 of 90, 71 of 75, 86 of 101, 74 of 79; and in a review 213 of 219,
-177 of 192 (the hardest) and, after that was mended, 164 of 169 were right at first.
+177 of 192 (the hardest) and, after that was mended, 164 of 169 were right at first. Of 964 messages of another trial,
+many of them aimed at what it had shown to be weak, 872 were.
 """
 
 from __future__ import annotations
 
+from tests.code_messages.fifth import BY_LANGUAGE
 from tests.code_messages.first import FIRST, SECOND, THIRD
 from tests.code_messages.fourth import EIGHTH, NINTH
 from tests.code_messages.second import FIFTH, FOURTH, SIXTH
 from tests.code_messages.third import SEVENTH
 
-__all__ = ["KNOWN_LIMITS", "MESSAGES"]
+__all__ = ["BY_LANGUAGE", "KNOWN_LIMITS", "MESSAGES"]
 
 MESSAGES = [
     message
-    for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH)
+    for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, *BY_LANGUAGE.values())
     for message in table.items()
 ]
 
@@ -24,8 +26,14 @@ MESSAGES = [
 KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     # the name of a carrier that reads as another code
     "Swiss Post code: 4821": (None, "4821"),
-    # letters alone that no word calls a code: "Use GOOGLE to log in" looks the same
+    # the same in a brand that reads as an offer
+    "Your Discount Bank code is 482913": (None, "482913"),
+    # a word that is as often a ticket: "Ski pass: 482913"
+    "User: 660318 Pass: 592741": (None, "592741"),
+    # letters alone: "Use GOOGLE to log in", which no word calls a code, looks the same
     "Enter BQRTZ to confirm your number": (None, "BQRTZ"),
+    "Use code ANNABEL when you sign up": ("ANNABEL", None),
+    "NIMBUS is sending your code": ("NIMBUS", None),
     # what is asked stands far from the number
     "Confirm payment 1500 RUB at OZON with 4819": (None, "4819"),
     # look like a message with a code

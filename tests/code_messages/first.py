@@ -222,7 +222,7 @@ SECOND: dict[str, str | None] = {
     "Envie SMS para 77190 e ganhe 500 pontos": None,
     "QR code 338201 is for the car park barrier": None,
     "Your taxi, plate AB 7719, is waiting. Driver: +380 44 338 2011": None,
-    "您的快递已到3号柜，取件码7719，请24小时内取走": None,
+    "您的快递已到3号柜，取件码7719，请24小时内取走": "7719",
     "您尾号4417的卡消费1250.00元，余额33820.10元": None,
     "ご注文番号338201の商品を発送しました": None,
     "고객님의 택배(338201)가 오늘 도착합니다": None,
