@@ -6,6 +6,7 @@ import json
 import random
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -102,6 +103,17 @@ def test_the_demo_is_the_same_each_time() -> None:
     for chance in range(10):
         random.seed(chance)  # the watcher's phase is drawn from it
         assert without_times_and_counts() == first
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("## The demo\n")[2].partition("```text\n")[2].partition("```")[0]
+
+    def without_times_and_counts(lines: list[str]) -> list[str]:
+        changing = r"^\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|(?<=^  requests  )\d+"
+        return [re.sub(changing, "", line) for line in lines if line]
+
+    assert without_times_and_counts(block.splitlines()) == without_times_and_counts(shown_demo())
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -346,8 +346,7 @@ def test_the_example_of_the_readme(run: Run) -> None:
 
 def test_the_example_of_the_readme_with_anyios_plugin(run: Run) -> None:
     code = BLOCKS["own test"].replace("pytest.mark.asyncio", "pytest.mark.anyio")
-    code += '\n@pytest.fixture\ndef anyio_backend(): return "asyncio"\n'
-    run(code, "-p", "no:asyncio", pipeline=BLOCKS["own code"]).assert_outcomes(passed=1)
+    run(code, "-p", "no:asyncio", pipeline=BLOCKS["own code"]).assert_outcomes(passed=2)
 
 
 def test_importing_the_plugin_imports_nothing_else() -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import trio
+from trio.testing import MockClock
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.web import streamed
@@ -67,6 +69,27 @@ def test_the_quick_start_prints_the_code(
         await asyncio.sleep(60)
 
     run("quick start", world(), monkeypatch)
+    assert capsys.readouterr().out == f"ready: {simulator.orders[0].phone}\ncode: 671094\n"
+    assert simulator.violations == []
+
+
+def test_the_quick_start_runs_under_trio(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def world() -> None:
+        while not simulator.orders or simulator.orders[0].state != 1:  # noqa: ASYNC110 - it is the simulator that acts
+            await trio.sleep(60)
+        simulator.deliver(simulator.orders[0].id, "Code Instagram: 671 094.", sender="FB")
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world)
+            nursery.start_soon(program["main"])
+
+    monkeypatch.setattr(asyncio, "run", lambda main: main.close())
+    program: dict[str, Any] = {}
+    exec(compile(BLOCKS["quick start"], "README.md, quick start", "exec"), program)  # noqa: S102
+    trio.run(both, clock=MockClock(autojump_threshold=0))
     assert capsys.readouterr().out == f"ready: {simulator.orders[0].phone}\ncode: 671094\n"
     assert simulator.violations == []
 
