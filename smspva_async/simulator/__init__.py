@@ -18,7 +18,8 @@ from smspva_async.simulator._faults import AnyMethod, Fault, FaultName, Faults
 from smspva_async.simulator._methods import MethodName
 from smspva_async.simulator._orders import Message, SimulatedOrder
 from smspva_async.simulator._refusals import RestoreRefusal
-from smspva_async.simulator._simulator import RecordedRequest, Simulator
+from smspva_async.simulator._server import RecordedRequest
+from smspva_async.simulator._simulator import Simulator
 from smspva_async.simulator._switches import RateLimitAnswer, SmsOrder, Switches
 from smspva_async.simulator._transport import SimulatorTransport
 from smspva_async.simulator.virtual_time import VirtualTimeLoop

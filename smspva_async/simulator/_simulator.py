@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import format_datetime
 from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
-from urllib.parse import parse_qsl
 
-from attrs import evolve, frozen
-
-from smspva_async.simulator import _refusals as refusals
 from smspva_async.simulator._clock import DAY, Clock
-from smspva_async.simulator._dialects import Dialect, DialectName, LiveDialect, PageDialect
-from smspva_async.simulator._faults import Fault, FaultName, Faults
-from smspva_async.simulator._methods import METHODS, Json, complaints
+from smspva_async.simulator._dialects import DialectName, LiveDialect, PageDialect
+from smspva_async.simulator._faults import Faults
 from smspva_async.simulator._orders import SimulatedOrder
 from smspva_async.simulator._provider import Provider
-from smspva_async.simulator._refusals import RefusedError, RestoreRefusal
-from smspva_async.simulator._replies import Asked, Reply, break_reply, spoil_rows
+from smspva_async.simulator._server import RecordedRequest, Server
 from smspva_async.simulator._switches import Switches
 from smspva_async.simulator._transport import Receive, Scope, Send, SimulatorTransport, serve_asgi
 
 if TYPE_CHECKING:
-    from smspva_async.simulator._catalogue import Country
+    from collections.abc import Mapping
 
-__all__ = ["RecordedRequest", "Simulator"]
+    from smspva_async.simulator._catalogue import Country
+    from smspva_async.simulator._refusals import RestoreRefusal
+
+__all__ = ["Simulator"]
 
 _DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
-_KEY_HEADERS = {"authorization", "apikey", "api-key", "x-api-key"}
-# From this length on a key that is found inside other text is no accident.
-_TELLING_LENGTH = 8
-
-
-@frozen
-class RecordedRequest:
-    """A request that was made, also one that a fault kept from arriving."""
-
-    method: str
-    """The API method; empty if none was named."""
-    params: Mapping[str, str]
-    """The other parameters, without the key."""
-    time: float
-    """Seconds on the simulator's clock."""
-    at: datetime
-    """The same as aware UTC time."""
-    fault: FaultName | None
-    """The fault that it met, if any."""
 
 
 class Simulator:
@@ -92,17 +68,9 @@ class Simulator:
         """What isn't known of the real server, and its times. May be changed at any time."""
         self.faults: Faults = Faults(seed)
         """What goes wrong, by script or by chance."""
-        self.requests: list[RecordedRequest] = []
-        """Every request, in order."""
-        self.violations: list[str] = []
-        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
-        self.api_key = api_key
-        """The only key that is accepted; None: any is."""
         self.dialect: DialectName = dialect
         """The shapes of the answers, as chosen when it was made; setting it later doesn't change them."""
         self._clock = Clock(start)
-        self._rng = Random(f"{seed} damage")  # noqa: S311 - not cryptography
-        self._writer: Dialect = LiveDialect(seed) if dialect == "live" else PageDialect()
         self._provider = Provider(
             self._clock,
             Random(f"{seed} world"),  # noqa: S311 - not cryptography
@@ -110,13 +78,25 @@ class Simulator:
             Decimal(balance),
             renumbers=dialect == "live",
         )
-        self._last_arrival: float | None = None
+        self._server = Server(
+            self._provider,
+            self._clock,
+            LiveDialect(seed) if dialect == "live" else PageDialect(),
+            self.switches,
+            self.faults,
+            Random(f"{seed} damage"),  # noqa: S311 - not cryptography
+            api_key,
+        )
+        self.requests: list[RecordedRequest] = self._server.requests
+        """Every request, in order."""
+        self.violations: list[str] = self._server.violations
+        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
 
     # Ways in
 
     def transport(self) -> SimulatorTransport:
         """Return a new httpx transport that leads here, to be given to a client as `transport`."""
-        return SimulatorTransport(self._respond)
+        return SimulatorTransport(self._server.respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve ASGI: HTTP under any path, and the lifespan.
@@ -125,9 +105,18 @@ class Simulator:
         raise `ConnectionResetError`, which a server turns into HTTP 500 or a closed connection; `cut` raises it after
         half of the body; `hang` lasts until the client has gone.
         """
-        await serve_asgi(self._respond, scope, receive, send)
+        await serve_asgi(self._server.respond, scope, receive, send)
 
     # The world
+
+    @property
+    def api_key(self) -> str | None:
+        """The only key that is accepted; None: any is."""
+        return self._server.api_key
+
+    @api_key.setter
+    def api_key(self, key: str | None) -> None:
+        self._server.api_key = key
 
     @property
     def now(self) -> datetime:
@@ -347,109 +336,6 @@ class Simulator:
 
         """
         self.order(order_id).closed = self._clock.elapsed()
-
-    # The server
-
-    def _respond(self, asked: Asked) -> Reply:
-        """Answer a request: the deed is done here and now, before the answer travels."""
-        with self._clock.held():
-            return self._exchange(asked)
-
-    def _exchange(self, asked: Asked) -> Reply:
-        pairs = parse_qsl(asked.query, keep_blank_values=True)
-        params = dict(pairs)
-        method, key = params.pop("method", ""), params.pop("apikey", "")
-        fault = self.faults.meet(method)
-        self.requests.append(
-            RecordedRequest(method, params, self._clock.elapsed(), self.now, None if fault is None else fault.name)
-        )
-        wrong = [*_wrong_ways(asked, pairs, key), *complaints(method, params)]
-        self.violations += [f"{method or 'no method'}: {what}" for what in wrong]
-        reply = self._reply(asked.verb, method, params, key, fault)
-        if fault is not None:
-            reply = break_reply(reply, fault, asked)
-        date = format_datetime(self._clock.at(self._clock.elapsed() + reply.delay), usegmt=True)
-        return evolve(reply, headers={"Server": "nginx", "Date": date, **reply.headers})
-
-    def _reply(self, verb: str, method: str, params: Mapping[str, str], key: str, fault: Fault | None) -> Reply:
-        if fault is not None and not fault.done:
-            return self._refusal(_wordings(fault, key))
-        if self._too_soon():
-            return self._too_many()
-        try:
-            data = self._do(verb, method, params, key)
-        except RefusedError as refused:
-            return self._refusal(refused.wordings)
-        if fault is not None:
-            data = spoil_rows(data, fault, self._rng)
-        zero = method == "prolong" and self.switches.prolong_status_zero
-        return Reply(self._writer.success(method, data, zero=zero), self._writer.content_type)
-
-    def _do(self, verb: str, method: str, params: Mapping[str, str], key: str) -> Json:
-        known = METHODS.get(method)
-        if known is None or verb != "GET":
-            raise RefusedError(refusals.METHOD_UNKNOWN)
-        if known.needs_key:
-            self._check_key(key)
-        return known.answer(self._provider, params)
-
-    def _check_key(self, key: str) -> None:
-        if not key:
-            raise RefusedError(refusals.KEY_MISSING)
-        if self.api_key is not None and key != self.api_key:
-            raise RefusedError(refusals.KEY_UNKNOWN)
-        if self.switches.banned:
-            raise RefusedError(refusals.BANNED)
-
-    def _too_soon(self) -> bool:
-        """Return whether the request breaks the rate limit; those that were refused for it count too (assumed)."""
-        now, last, gap = self._clock.elapsed(), self._last_arrival, self.switches.rate_limit
-        self._last_arrival = now
-        # The clock is rounded to the microsecond, and so are the differences.
-        return gap is not None and last is not None and round(now - last, 6) < gap
-
-    def _too_many(self) -> Reply:
-        match self.switches.rate_limit_answer:
-            case "json":
-                return self._refusal(refusals.TOO_MANY)
-            case "text":
-                return Reply(refusals.TOO_MANY[0].encode())
-            case "http_429":
-                wait = ceil(self.switches.rate_limit or 0)
-                return Reply(b"Too Many Requests", status=429, headers={"Retry-After": str(wait)})
-
-    def _refusal(self, wordings: tuple[str, ...]) -> Reply:
-        return Reply(self._writer.refusal(wordings), self._writer.content_type)
-
-
-def _wordings(fault: Fault, key: str) -> tuple[str, ...]:
-    """Return the refusal of a server that a fault kept from doing what was asked; most faults hide it."""
-    match fault.name:
-        case "too_many":
-            return refusals.TOO_MANY
-        case "refusal":
-            return (fault.msg,)
-        case "echo":
-            return (f"Incorrect request: apikey={key}",)
-        case _:
-            return ("Server error",)
-
-
-def _wrong_ways(asked: Asked, pairs: list[tuple[str, str]], key: str) -> list[str]:
-    """Return what is wrong with the way of asking, whatever the method; never tells the key."""
-    names = [name for name, _value in pairs]
-    telling = len(key) >= _TELLING_LENGTH
-    return [
-        *([f"{asked.verb} instead of GET"] if asked.verb != "GET" else []),
-        *(["a body"] if asked.body else []),
-        *(f"repeated parameter {name}" for name in sorted(set(names)) if names.count(name) > 1),
-        *(
-            f"key in the header {name}"
-            for name, value in asked.headers
-            if name in _KEY_HEADERS or (key and value == key) or (telling and key in value)
-        ),
-        *(["key in the path"] if telling and key in asked.path else []),
-    ]
 
 
 def _split(phone: str, ccode: str) -> tuple[str, str]:
