@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _PROVIDERS_OWN = {"GB": "UK"}
+_ADDRESS = "https://smspva.com/api/rent.php"
 
 
 def country(code: str) -> str:
@@ -94,12 +95,17 @@ def base_url(url: str) -> str:
     """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
     if not isinstance(url, str):
         raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
-    parts = urlsplit(url)
-    if not re.fullmatch("[!-~]+", url) or parts.port == 0:  # reading the port raises for one that can't be
-        raise ValueError(f"the base address isn't written as one: {parts.hostname!r}")
-    if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"the base address is a plain https address without query or user: {parts.hostname!r}")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+    try:
+        parts = urlsplit(url)
+        # A host, and a port that can be one: reading another raises.
+        host = parts.hostname if re.fullmatch("[!-~]+", url) and parts.port != 0 else None
+    except ValueError:
+        host = None
+    if host is None:  # what it is isn't shown: a key or a password may stand in it
+        raise ValueError(f"the base address isn't written as one, such as {_ADDRESS!r}")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"the base address is a plain one without query or user, such as {_ADDRESS!r}: {host!r}")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
     return url
 
