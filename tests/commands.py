@@ -84,6 +84,11 @@ class Terminal:
             self.child.expect(r".+")
         return self.screen
 
+    def resize(self, width: int) -> None:
+        """Make the window wider or narrower."""
+        self.child.setwinsize(HEIGHT, width)
+        self._screen.resize(HEIGHT, width)
+
     def ended(self) -> int:
         """Wait for the end and return the exit code."""
         self.child.expect(pexpect.EOF)
