@@ -95,14 +95,15 @@ def base_url(url: str) -> str:
     """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
     if not isinstance(url, str):
         raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
+    # What can't be one isn't shown: a key or a password may stand in it.
+    unusable = ValueError(f"the base address isn't written as one, such as {_ADDRESS!r}")
     try:
         parts = urlsplit(url)
-        # A host, and a port that can be one: reading another raises.
-        host = parts.hostname if re.fullmatch("[!-~]+", url) and parts.port != 0 else None
+        host, port = parts.hostname, parts.port  # reading a port that can't be one raises
     except ValueError:
-        host = None
-    if host is None:  # what it is isn't shown: a key or a password may stand in it
-        raise ValueError(f"the base address isn't written as one, such as {_ADDRESS!r}")
+        raise unusable from None
+    if not host or port == 0 or not re.fullmatch("[!-~]+", url):
+        raise unusable
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"the base address is a plain one without query or user, such as {_ADDRESS!r}: {host!r}")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):

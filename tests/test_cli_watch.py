@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -253,6 +254,10 @@ def test_a_refused_key_says_nothing_of_numbers(sim: Simulator, commands: Command
         assert "rented" not in terminal.raw
 
 
+def any_ends_with(last: str, lines: list[str]) -> bool:
+    return any(shown.endswith(last) for shown in lines)
+
+
 def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order(phone="+79096068511")
     text = "Code 671094. " + " ".join(f"word{number:02}" for number in range(40))
@@ -260,7 +265,7 @@ def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, 
         terminal.wait_for(lambda lines: len(lines) > 2)
         for sent in (text, f"{text} too"):
             commands.on_server(lambda sent=sent: sim.deliver(order.id, sent, sender="FB"))
-            terminal.wait_for(lambda lines, last=sent[-3:]: any(shown.endswith(last) for shown in lines))
+            terminal.wait_for(partial(any_ends_with, sent[-3:]))
         assert sum("671094  FB: Code 671094." in shown for shown in terminal.screen) == 2
         terminal.resize(70)
         screen = terminal.wait_for(lambda lines: sum("word" in shown for shown in lines) > 12)

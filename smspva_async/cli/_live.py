@@ -92,10 +92,10 @@ class LiveView:
     def _latest(self, room: int) -> list[Text]:
         """Return the last events that there is room for, each whole unless it is the only one."""
         events = list(self._events)
-        days = [self._lines.day, *(date(event.at) for event in events)]
         lines: list[Text] = []
-        for event, day in zip(reversed(events), reversed(days[:-1]), strict=True):
-            told = self._lines.lines_of(event, day)
+        while events:
+            event = events.pop()
+            told = self._lines.lines_of(event, date(events[-1].at) if events else self._lines.day)
             if len(lines) + len(told) > room:
                 return lines or told[: max(room, 0)]
             lines[:0] = told

@@ -99,8 +99,8 @@ def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:
 
 def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Exception, *, is_settled: bool) -> None:
     if not isinstance(result, Reconciliation):
-        fields = {**_fields(error), "verdict": None, "settled": False, "candidates": [], "reason": str(result)}
-        printer.tell(fields, f"{_told(error)}: can't be compared now: {short(str(result))}")
+        nothing: dict[str, object] = {"verdict": None, "settled": False, "candidates": [], "reason": str(result)}
+        printer.tell(_fields(error) | nothing, f"{_told(error)}: can't be compared now: {short(str(result))}")
         return
     orders = ", ".join(f"#{order.id} {clean(order.phone)}" for order in result.candidates)
     match result.verdict:
