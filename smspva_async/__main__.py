@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 __all__ = ["main"]
@@ -10,12 +11,17 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line, or say what it takes."""
     try:
-        from smspva_async import cli  # noqa: PLC0415 - may be missing what it needs
+        # Here, as it may be missing what it needs, and takes long enough for a Ctrl-C.
+        from smspva_async import cli  # noqa: PLC0415
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")  # as after every Ctrl-C
+        sys.exit(128 + signal.SIGINT)
     except ModuleNotFoundError as missing:
         if missing.name not in {"click", "rich"}:
             raise
         sys.exit(f"smspva: {missing.name} is missing; pip install 'smspva-async[cli]' brings it")
-    cli.main()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _PROVIDERS_OWN = {"GB": "UK"}
+_ADDRESS = "https://smspva.com/api/rent.php"
 
 
 def country(code: str) -> str:
@@ -95,12 +96,18 @@ def base_url(url: str) -> str:
     """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
     if not isinstance(url, str):
         raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
-    parts = urlsplit(url)
-    if not re.fullmatch("[!-~]+", url) or parts.port == 0:  # reading the port raises for one that can't be
-        raise ValueError(f"the base address isn't written as one: {parts.hostname!r}")
-    if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"the base address is a plain https address without query or user: {parts.hostname!r}")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+    # What can't be one isn't shown: a key or a password may stand in it.
+    unusable = ValueError(f"the base address isn't written as one, such as {_ADDRESS!r}")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port  # reading a port that can't be one raises
+    except ValueError:
+        raise unusable from None
+    if not host or port == 0 or not re.fullmatch("[!-~]+", url):
+        raise unusable
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"the base address is a plain one without query or user, such as {_ADDRESS!r}: {host!r}")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
     return url
 

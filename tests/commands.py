@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pexpect
@@ -80,9 +81,16 @@ class Terminal:
 
     def wait_for(self, is_there: Callable[[list[str]], object]) -> list[str]:
         """Wait until the screen is as it should be, and return it."""
+        until = monotonic() + 3 * PATIENCE  # a live table goes on drawing for ever
         while not is_there(self.screen):
+            assert monotonic() < until, self.screen
             self.child.expect(r".+")
         return self.screen
+
+    def resize(self, width: int) -> None:
+        """Make the window wider or narrower."""
+        self.child.setwinsize(HEIGHT, width)
+        self._screen.resize(HEIGHT, width)
 
     def ended(self) -> int:
         """Wait for the end and return the exit code."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -16,16 +19,22 @@ from smspva_async import (
     ApiError,
     ConnectionFailed,
     JournalError,
+    OrderGone,
+    OrderState,
     OutcomeUnknown,
     RequestTimeout,
     SmspvaError,
     UnexpectedResponse,
+    WaitTimeout,
     cli,
 )
 from smspva_async.cli._lines import Lines
 from smspva_async.cli._output import Output
 from smspva_async.simulator import Simulator
 from tests.commands import KEY, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMANDS = [
     "demo",
@@ -57,12 +66,25 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["watch"], "there is no API key in the environment variable SMSPVA_API_KEY"),
+        (
+            ["watch"],
+            "there is no API key in the environment variable SMSPVA_API_KEY; --api-key-file names a file with one",
+        ),
         (["watch", "--api-key-file", "nowhere"], "the API key can't be read from nowhere: No such file or directory"),
         (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
         (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
         (["watch", "--api-key-file", "two-lines"], "what is in two-lines is no API key: one is a single line of ASCII"),
         (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
+        *(
+            (["orders", "--api-key-file", "good", "--base-url", address], "such as 'https://smspva.com/api/rent.php'")
+            for address in ("", "nonsense", "https://", "https://[::1", "https://smspva.com:port/", "https://a b/")
+        ),
+        (["orders", "--api-key-file", "good", "--base-url", "nonsense"], "Invalid value for '--base-url'"),
+        (["rent", "PL", "opt1", "OPT1", "--api-key-file", "good"], "a service is given twice (opt1, OPT1)"),
+        (
+            ["rent", "PL", "opt1", "--api-key-file", "good", "--ledger", "no-folder/ledger"],
+            "no ledger can be kept at no-folder/ledger: nothing was sent, give another path with --ledger",
+        ),
         (["watch", "--api-key-file", "good", "--interval", "0"], "the interval is in seconds, more than 0"),
         (["watch", "--api-key-file", "good", "--interval", "nan"], "the interval is in seconds, more than 0"),
         (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is not a valid float"),
@@ -156,7 +178,7 @@ def test_what_is_no_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -
     ("error", "code"),
     [
         (ApiError("refused: no", method="orders"), 1),
-        (JournalError("the journal is full"), 1),
+        (JournalError("the journal is full"), 2),
         (
             OutcomeUnknown("who knows", method="create", params={}, started_at=datetime.now(UTC), known={}),
             3,
@@ -188,6 +210,99 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 1
     assert done.stderr == "smspva: click is missing; pip install 'smspva-async[cli]' brings it\n"
+
+
+SIGNALLED = """
+import runpy, signal, sys
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich.console":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Impatient())
+runpy.run_module("smspva_async", run_name="__main__")
+"""
+
+
+def test_ctrl_c_ends_it_also_while_it_is_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\n")
+
+
+TERMINATED = """
+import signal
+from smspva_async.cli._ledgers import _ctrl_c_once
+from smspva_async.cli._main import _sigterm_as_ctrl_c
+
+with _sigterm_as_ctrl_c(), _ctrl_c_once():
+    for number in map(int, {numbers}):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            print("cleaning up")
+    print("clean")
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "told", "code"),
+    [
+        ([signal.SIGINT, signal.SIGINT], "cleaning up\nclean\n", 0),
+        ([signal.SIGINT, signal.SIGTERM], "cleaning up\n", -signal.SIGTERM),
+        ([signal.SIGTERM, signal.SIGTERM], "cleaning up\nclean\n", 0),  # as `timeout` sends it
+    ],
+)
+def test_sigterm_ends_what_ctrl_c_has_clean_up(signals: list[int], told: str, code: int) -> None:
+    program = TERMINATED.format(numbers=[*map(int, signals)])
+    done = subprocess.run([sys.executable, "-u", "-c", program], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (code, told, "")
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "code"),
+    [
+        (
+            WaitTimeout(
+                "order 5 didn't become active within 9 s; last seen ACTIVATING; last good poll: 2026-01-01 00:00 UTC",
+                order_id=5,
+                state=OrderState.ACTIVATING,
+                last_success=datetime(2026, 1, 1, tzinfo=UTC),
+                last_failure="no",
+                elapsed=9,
+            ),
+            "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00; last failure: no",
+            1,
+        ),
+        (
+            OrderGone("order 5 (+1, until 2026-01-01 00:00 UTC) is gone", order_id=5),
+            "order 5 is gone: it expired or was deleted; smspva history lists past orders",
+            1,
+        ),
+        (ValueError("the page is a whole number"), "the page is a whole number", 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+@pytest.mark.usefixtures("in_tokyo")
+def test_failures_are_told_in_the_words_of_commands(
+    error: Exception, told: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setenv("SMSPVA_API_KEY", KEY)
+    monkeypatch.setattr(anyio, "run", fail)
+    assert run("orders", monkeypatch=monkeypatch) == code
+    assert capsys.readouterr().err == f"smspva: {told}\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")

@@ -138,6 +138,29 @@ def test_waiting_for_an_activation_shows_how_it_stands(commands: Commands, width
     assert " ".join(told).startswith("#40300 is active: +4850040300, Instagram, until ")
 
 
+def test_a_terminal_that_draws_nothing_gets_a_line_for_each_change(commands: Commands) -> None:
+    commands.simulator.switches.activation = (2, 2)
+    with commands.terminal("activate", "40300", "--wait", TERM="dumb") as terminal:
+        terminal.wait_for(lambda lines: lines and "queued" in lines[-1])
+        assert terminal.ended() == 0
+    queued, *told = terminal.screen[terminal.screen.index("queued; it usually takes 10 to 15 minutes") :]
+    assert queued not in told
+    assert told[-1].startswith("#40300 is active: ")
+
+
+def test_only_what_can_be_activated_is_to_be(commands: Commands) -> None:
+    commands.simulator.set_state(40300, 2)
+    done = commands.run("sms", "40300", "--wait", "--timeout", "0.05")
+    assert done.code == 1
+    state, told = done.err.splitlines()
+    assert state == "#40300 is queued"
+    assert re.fullmatch(
+        r"smspva: order 40300 didn't receive the message within 0.05 s; it is queued; last answer \S+ [\d:]{8};"
+        r" last failure: none",
+        told,
+    )
+
+
 def test_waiting_for_a_message(commands: Commands) -> None:
     waiting = commands.start("sms", "40300", "--wait", "--json")
     while "sms" not in [request.method for request in commands.simulator.requests]:

@@ -51,7 +51,7 @@ DEEDS = {
     ),
     "rent several": (
         ["rent", "PL", "opt29", "opt16"],
-        "Rent a number in PL for opt29, opt16, 1 week (7 days)",
+        "Rent numbers in PL for opt29, opt16, 1 week (7 days)",
         [
             "opt29 Telegram: about $3.50: 7 days at $0.50 a day, an estimate; 7 available",
             "opt16 Instagram: about $1.75: 7 days at $0.25 a day, an estimate; 9 available",
@@ -157,7 +157,10 @@ def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
     assert done.code == 1
     assert "nothing was charged" in done.err.splitlines()[-1]
     done = commands.run("prolong", "77")
-    assert done.err.startswith("Prolong order 77, which isn't listed by 1 week")
+    assert done.err.splitlines()[:2] == [
+        "Prolong order 77, which isn't listed, by 1 week (7 days)",
+        "  no price can be computed: the order isn't listed",
+    ]
 
 
 def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
@@ -172,7 +175,12 @@ def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
     )
     again = commands.run("rent", "PL", "opt29", "--yes")
     assert again.code == 3
-    assert "nothing was sent, as that might be the second time; smspva unsettled looks into it" in again.err
+    refused = re.fullmatch(
+        r"smspva: create PL opt29 of \S+ \S+ \((\w{8})\) has no known outcome: nothing was sent, as that might be the"
+        r" second time; smspva unsettled looks into it\n",
+        again.err,
+    )
+    assert refused is not None
     assert spent(commands) == ["create"]
     several = commands.run("rent", "PL", "opt16", "opt29", "--yes")
     assert several.code == 3
@@ -180,6 +188,7 @@ def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
     assert spent(commands) == ["create"]
     assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
     found = commands.run("unsettled")
+    assert found.out.startswith(f"{refused[1]}  ")
     bought = next(order for order in sim.orders if order.service == "opt29")
     assert (found.code, found.err) == (0, "")
     assert found.out.endswith(f": was done: #{bought.id} {bought.phone}; settled\n")
@@ -196,6 +205,7 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     renting.send_signal(2)
     _, told = renting.communicate(timeout=15)
     assert renting.returncode == 3  # Ctrl-C, but what it ended may have been done
+    assert told.count("\n") == 3  # what it is about, with a price, and once how it ended
     assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
 
     done = commands.run("unsettled", "--json")
@@ -334,6 +344,45 @@ def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
     (ledger,) = (commands.folder / "state" / "smspva").iterdir()
     ledger.write_text(f"{ledger.read_text()}what is this\n")
     assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)
+
+
+def test_what_the_library_warns_of_is_told_once(commands: Commands) -> None:
+    commands.on_server(commands.simulator.add_order)
+    commands.simulator.faults.next("orders", "bad_row")
+    told = commands.run("rent", "PL", "opt29", "--yes").err
+    assert (told.count("smspva: "), told.count("a row of the answer can't be read and is left out")) == (1, 1)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_it_fails_on_before_says_that_nothing_was_done(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    commands.simulator.faults.next("orders", "refusal", msg="Closed for lunch")
+    done = commands.run(*arguments, "--yes")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    spared = "nothing was deleted" if method == "delete" else "nothing was bought"
+    assert re.fullmatch(rf"smspva: orders: refused: Closed for lunch; {spared} \[.*\]\n", done.err)
+    commands.simulator.faults.next(method, "refusal", msg="Closed for lunch")  # type: ignore[arg-type]
+    assert commands.run(*arguments, "--yes").err.splitlines()[-1].count("nothing was") == 1
+
+
+@pytest.mark.parametrize("place", ["/proc/ledger", "/dev/null", "{folder}/text"])
+def test_a_ledger_that_cannot_be_used_is_one_line_and_2(commands: Commands, place: str) -> None:
+    (commands.folder / "text").write_text("no ledger\n")
+    done = commands.run("rent", "PL", "opt29", "--yes", "--ledger", place.format(folder=commands.folder))
+    assert (done.code, done.out, done.err.count("smspva: ")) == (2, "", 1)
+    assert "nothing was sent" in done.err.splitlines()[-1]
+    assert spent(commands) == []
+
+
+@pytest.mark.parametrize("phone", ["+481", "+481234567890123456"])
+def test_a_service_is_not_added_to_what_is_no_number(commands: Commands, phone: str) -> None:
+    commands.on_server(lambda: commands.simulator.add_order("PL", "opt16", order_id=7, phone=phone))
+    done = commands.run("add-service", "7", "opt29", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(
+        rf"smspva: a phone number is given whole[^\n]*{re.escape(phone)}[^\n]*nothing was sent[^\n]*\n", done.err
+    )
+    assert spent(commands) == []
 
 
 @pytest.mark.parametrize("deed", DEEDS)

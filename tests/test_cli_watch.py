@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -219,9 +220,61 @@ def test_a_hundred_orders_stay_readable(sim: Simulator, commands: Commands, widt
         assert max(map(cell_len, screen)) <= width
 
 
-def test_an_empty_account_says_so(commands: Commands) -> None:
+def test_after_a_poll_that_failed_the_first_list_is_the_beginning(sim: Simulator, commands: Commands) -> None:
+    rented(sim, 100)
+    sim.faults.always("orders", "refusal", msg="Closed for lunch")
+    with commands.terminal("watch", *QUICK, width=60) as terminal:
+        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
+        commands.on_server(sim.faults.clear)
+        terminal.wait_for(lambda lines: any("works again" in shown for shown in lines))
+        later = sim.orders[-1]
+        commands.on_server(lambda: sim.deliver(later.id, "Code: 112233", sender="FB"))
+        screen = terminal.wait_for(lambda lines: any("112233" in shown for shown in lines))
+        assert "listed" not in "".join(screen)
+        assert [columns(row)[1] for row in screen[2 : screen.index("")] if row[:1].isdigit()].count("active") == 10
+        new = commands.on_server(lambda: sim.add_order("PL", "opt29", state=0))
+        screen = terminal.wait_for(lambda lines: any(f"#{new.id}, inactive" in shown for shown in lines))
+        assert any(shown.startswith(f"{new.id}  inactive") for shown in screen)  # what comes later is an event
+
+
+def test_an_empty_account_says_so(sim: Simulator, commands: Commands) -> None:
+    sim.faults.always("orders", "refusal", msg="Closed for lunch")
     with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
+        assert "rented" not in terminal.raw  # nobody knows
+        commands.on_server(sim.faults.clear)
         assert terminal.wait_for(lambda lines: "No number is rented." in lines)
+
+
+def test_a_refused_key_says_nothing_of_numbers(sim: Simulator, commands: Commands) -> None:
+    sim.api_key = "another"
+    with commands.terminal("watch") as terminal:
+        assert terminal.ended() == 1
+        assert "no answer yet" in terminal.raw
+        assert "rented" not in terminal.raw
+
+
+def any_ends_with(last: str, lines: list[str]) -> bool:
+    return any(shown.endswith(last) for shown in lines)
+
+
+def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, commands: Commands) -> None:
+    order = sim.add_order(phone="+79096068511")
+    text = "Code 671094. " + " ".join(f"word{number:02}" for number in range(40))
+    with commands.terminal("watch", *QUICK, width=120) as terminal:
+        terminal.wait_for(lambda lines: len(lines) > 2)
+        for sent in (text, f"{text} too"):
+            commands.on_server(lambda sent=sent: sim.deliver(order.id, sent, sender="FB"))
+            terminal.wait_for(partial(any_ends_with, sent[-3:]))
+        assert sum("671094  FB: Code 671094." in shown for shown in terminal.screen) == 2
+        terminal.resize(70)
+        screen = terminal.wait_for(lambda lines: sum("word" in shown for shown in lines) > 12)
+        assert max(map(cell_len, screen)) <= 70
+        first = screen.index("") + 1
+        # The older one has no room as a whole any more.
+        assert screen[first].endswith("message  671094  FB: Code 671094.")
+        assert sum("message" in shown for shown in screen) == 1
+        assert " ".join(" ".join(screen[first:]).split()).endswith("word39 too")
 
 
 def test_with_no_color_there_is_no_live_table(sim: Simulator, commands: Commands) -> None:

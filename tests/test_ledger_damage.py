@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -265,7 +266,9 @@ def test_a_path_that_is_none_is_refused(ledger: Any) -> None:
 
 @pytest.mark.parametrize("place", ["/proc/ledger.jsonl", "missing/ledger.jsonl"])
 @every_spending_call
-async def test_what_cant_be_written_down_isnt_sent(call: Call, place: str, tmp_path: Path, edge: Edge) -> None:
+async def test_what_cant_be_written_down_isnt_sent(
+    call: Call, place: str, tmp_path: Path, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / place
     async with edge.client(ledger=path) as client:
         with pytest.raises(JournalError, match=f"^{call.method}: .*nothing was sent; make room") as failed:
@@ -273,6 +276,23 @@ async def test_what_cant_be_written_down_isnt_sent(call: Call, place: str, tmp_p
         assert str(path) in str(failed.value)
         assert client.unsettled == ()
     assert edge.queries == []
+    assert warnings(caplog) == []  # what was never begun has no outcome that could be lost
+
+
+async def test_what_was_written_but_may_not_be_on_the_disk_isnt_sent_and_is_taken_back(
+    path: Path, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with edge.client(ledger=path) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("smspva_async._money.ledger.os.fsync", fail)
+            with pytest.raises(JournalError, match="nothing was sent"):
+                await CREATE.make(client)
+        assert len(at_next_start(path)) == 1
+    assert edge.queries == []
+    assert at_next_start(path) == ()
 
 
 async def test_a_folder_or_a_pipe_is_no_ledger(tmp_path: Path, edge: Edge) -> None:

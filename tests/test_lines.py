@@ -68,8 +68,13 @@ def line(event: Event) -> str:
     [
         (OrderAdded(ORDER, **BASE), "listed   #40300, inactive, until 2030-01-08"),
         (
-            StateChanged(ORDER, OrderState.INACTIVE, OrderState.ACTIVATING, **BASE),
-            "0 -> 0   waiting in queue",
+            StateChanged(
+                evolve(ORDER, state=OrderState.ACTIVATING, raw_state=2),
+                OrderState.INACTIVE,
+                OrderState.ACTIVATING,
+                **BASE,
+            ),
+            "0 -> 2   waiting in queue",
         ),
         (
             StateChanged(
@@ -78,11 +83,15 @@ def line(event: Event) -> str:
             "1 -> 7   in the unknown state 7",
         ),
         (
-            StateChanged(evolve(ORDER, raw_state=1), OrderState.UNKNOWN, OrderState.ACTIVE, **BASE),
+            StateChanged(
+                evolve(ORDER, state=OrderState.ACTIVE, raw_state=1), OrderState.UNKNOWN, OrderState.ACTIVE, **BASE
+            ),
             "? -> 1   can receive SMS",
         ),
         (
-            StateChanged(evolve(ORDER, raw_state=-1), OrderState.INACTIVE, OrderState.ABSENT, **BASE),
+            StateChanged(
+                evolve(ORDER, state=OrderState.ABSENT, raw_state=-1), OrderState.INACTIVE, OrderState.ABSENT, **BASE
+            ),
             "0 -> -1  not in the provider's system",
         ),
         (SmsReceived(ORDER, Sms("Code 671 094", "Instagram"), **BASE), "message  671094  Code 671 094"),

@@ -46,6 +46,8 @@ class Ledger:
         self._account_of = account
         self._worker = Worker("smspva_async ledger")
         self._queue: list[bytes] = []
+        self._begun: set[str] = set()
+        """Calls whose beginning stands in the file and whose outcome is yet to come."""
         self._warned = False
 
     @cached_property
@@ -110,15 +112,18 @@ class Ledger:
             JournalError: It can't be written.
 
         """
-        await self._worker.run(lambda: self._write_with_queue([call.line()], sync=True))
+        await self._worker.run(lambda: self._write_with_queue([call.line()], begun=call.call))
 
     def end(self, outcome: Ended) -> None:
         """Have an outcome written at the next opportunity.
 
         Not at once, so that the caller gets to store what the call returned before the ledger forgets it: killed in
         between, the program finds the call among the unsettled ones, which is once too often rather than not at all.
+        A call whose beginning couldn't be written leaves nothing to be taken back, and so isn't written of.
         """
-        self._queue.append(outcome.line())
+        if outcome.call in self._begun:
+            self._begun.remove(outcome.call)
+            self._queue.append(outcome.line())
 
     async def flush(self) -> None:
         """Write the outcomes that wait for it; a failure is told in the log, and they wait on."""
@@ -135,7 +140,7 @@ class Ledger:
         if not self._queue:
             return
         try:
-            self._write_with_queue([], sync=False)
+            self._write_with_queue([])
         except JournalError as error:
             if not self._warned:
                 self._warned = True
@@ -151,7 +156,7 @@ class Ledger:
 
         """
         try:
-            self._write([outcome.line()], sync=False)
+            self._write([outcome.line()])
         except OSError as error:
             raise self._unwritable("the call stays in client.unsettled", error) from error
 
@@ -159,10 +164,10 @@ class Ledger:
         """End the thread."""
         self._worker.stop()
 
-    def _write_with_queue(self, lines: list[bytes], *, sync: bool) -> None:
+    def _write_with_queue(self, lines: list[bytes], *, begun: str | None = None) -> None:
         queued, self._queue = self._queue, []
         try:
-            self._write(queued + lines, sync=sync)
+            self._write(queued + lines, begun=begun)
         except (OSError, JournalError) as error:
             self._queue[:0] = queued
             if isinstance(error, JournalError):
@@ -170,7 +175,8 @@ class Ledger:
             raise self._unwritable("nothing was sent" if lines else "no outcome was written", error) from error
         self._warned = False
 
-    def _write(self, lines: list[bytes], *, sync: bool) -> None:
+    def _write(self, lines: list[bytes], *, begun: str | None = None) -> None:
+        """Write lines; where a call's beginning is among them, return when it is on the disk."""
         # Opened each time: nothing is left to be closed, and a file that was moved away is begun anew.
         with self._open() as file:
             repaired = [] if _is_whole(file) else [_TORN + b"\n"]
@@ -180,7 +186,8 @@ class Ledger:
             whole = b"".join(repaired + header + lines)
             if file.write(whole) != len(whole):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if sync:
+            if begun is not None:
+                self._begun.add(begun)
                 os.fsync(file.fileno())
         if made:
             _sync_folder(self.path.parent)

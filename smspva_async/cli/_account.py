@@ -14,7 +14,7 @@ from attrs import frozen
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async._secret import Secret
-from smspva_async.cli._values import SECONDS
+from smspva_async.cli._values import ADDRESS, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,7 @@ class Account:
 
     def client(self, *, ledger: Path | None = None) -> SmspvaClient:
         """Return a client of the account."""
-        try:
-            return SmspvaClient(self.key.reveal(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+        return SmspvaClient(self.key.reveal(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
 
     def ledger(self) -> Path:
         """Return the account's ledger in the user's state folder, which is made if need be.
@@ -71,6 +68,7 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
     )
     @click.option(
         "--base-url",
+        type=ADDRESS,
         envvar="SMSPVA_BASE_URL",
         default=_ADDRESS,
         metavar="URL",
@@ -100,7 +98,8 @@ def _key(file: Path | None) -> Secret:
             raise click.UsageError(f"the API key can't be read from {file}: {reason}") from None
     key = key.strip()
     if not key:
-        raise click.UsageError(f"there is no API key in {place}")
+        other = "; --api-key-file names a file with one" if file is None else ""
+        raise click.UsageError(f"there is no API key in {place}{other}")
     if not (key.isascii() and key.isprintable()):
         raise click.UsageError(f"what is in {place} is no API key: one is a single line of ASCII")
     return Secret(key)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,18 +14,22 @@ import anyio
 import click
 from attrs import frozen
 
+from smspva_async import OutcomeUnknown
 from smspva_async.cli._account import Account, with_account
+from smspva_async.cli._output import say_aside
 from smspva_async.cli._words import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
     from types import FrameType
 
-    from smspva_async import OutcomeUnknown, SmspvaClient
+    from smspva_async import SmspvaClient
 
-__all__ = ["Books", "with_books"]
+__all__ = ["Books", "short_id", "with_books"]
 
 R = TypeVar("R")
+
+_ID = 8
 
 
 @frozen
@@ -68,9 +73,25 @@ def with_books(command: Callable[..., R]) -> Callable[..., R]:
     @with_account
     @wraps(command)
     def of_account(account: Account, *args: Any, ledger: Path | None, **options: Any) -> R:  # noqa: ANN401 - click's
-        return command(Books(account, ledger or account.ledger()), *args, **options)
+        return command(Books(account, _reachable(ledger or account.ledger())), *args, **options)
 
     return of_account
+
+
+def _reachable(ledger: Path) -> Path:
+    """Return the ledger's place; what is seen to be wrong with it is told before anything is asked for."""
+    if os.access(ledger, os.F_OK):
+        is_reachable = os.access(ledger, os.R_OK | os.W_OK)
+    else:
+        is_reachable = os.access(ledger.parent, os.W_OK | os.X_OK)
+    if not is_reachable:
+        raise click.UsageError(f"no ledger can be kept at {ledger}: nothing was sent, give another path with --ledger")
+    return ledger
+
+
+def short_id(error: OutcomeUnknown) -> str:
+    """Return the part of a call's id that people are shown."""
+    return error.call[:_ID]
 
 
 class _Warnings(logging.Handler):
@@ -78,10 +99,9 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell it, unless it is told in other words: rows that can't be read, a call without an outcome."""
-        message = record.getMessage()
-        if record.module in {"ledger", "spending"} and not message.startswith("outcome unknown"):
-            with suppress(OSError):
-                click.echo(f"smspva: {clean(message)}", err=True)
+        is_outcome = isinstance(record.args, tuple) and any(isinstance(arg, OutcomeUnknown) for arg in record.args)
+        if not is_outcome and "Rows.skipped" not in record.msg:
+            say_aside(f"smspva: {clean(record.getMessage())}")
 
 
 @contextmanager

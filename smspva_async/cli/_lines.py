@@ -25,13 +25,13 @@ from smspva_async import (
 from smspva_async.cli._words import clean, date, local, minute, service, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from rich.console import Console
 
     from smspva_async.cli._output import Printer
 
-__all__ = ["JsonLines", "Lines"]
+__all__ = ["JsonLines", "Lines", "order_of"]
 
 _TIME = len("19:04:12  ")
 _TAG = len("0 -> -1")
@@ -55,14 +55,13 @@ class Lines:
 
     Args:
         console: Where to. A terminal gets lines that fit its width, anything else gets them whole.
-        put: Takes the lines instead of the console.
 
     """
 
-    def __init__(self, console: Console, put: Callable[[Text], None] | None = None) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._put_line = put or self._print_line
-        self._day = datetime.now().astimezone().date()
+        self.day = date(datetime.now().astimezone())
+        """That of the last line."""
         self._phone = len("+79052798263")
         self._service = len("Instagram")
         self._orders: dict[int, Order] = {}
@@ -76,16 +75,20 @@ class Lines:
 
     def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
         """Print a text that is no event, behind a head."""
-        self._print(Text(head), Text(text, style), len(head))
+        self._print(self._laid_out(Text(head), Text(text, style), len(head)))
 
     def show(self, event: Event) -> None:
         """Print an event, under the date if that isn't the last line's."""
-        at = local(event.at)
-        if at.date() != self._day:
-            self._day = at.date()
-            self.say(f"{at:%Y-%m-%d}", "dim")
-        columns = [Text(f"{at:%H:%M:%S}", "dim")]
-        order = self._order_of(event)
+        order = order_of(event)
+        if order is not None:
+            self.fit([order])
+        self._print(self.lines_of(event, self.day))
+        self.day = date(event.at)
+
+    def lines_of(self, event: Event, day: str) -> list[Text]:
+        """Return an event as lines that fit the console as it is now, under the event's date if it isn't this day's."""
+        columns = [Text(f"{local(event.at):%H:%M:%S}", "dim")]
+        order = order_of(event) or self._orders.get(event.order_id or 0)
         tag, text = _told(event)
         if order is not None:
             number, name = Text(clean(order.phone)), Text(service(order))
@@ -93,35 +96,27 @@ class Lines:
             name.truncate(self._service, overflow="ellipsis", pad=True)
             tag.align("left", _TAG)
             columns += [number, name, tag]
-        self._print(Text("  ").join([*columns, Text()]), text, _TIME)
+        heading = [] if date(event.at) == day else [Text(date(event.at), "dim")]
+        return heading + self._laid_out(Text("  ").join([*columns, Text()]), text, _TIME)
 
-    def _order_of(self, event: Event) -> Order | None:
-        order: Order | None = getattr(event, "order", None)
-        if order is not None:
-            self.fit([order])
-        return order or self._orders.get(event.order_id or 0)
-
-    def _print(self, head: Text, text: Text, indent: int) -> None:
-        """Print a head and beside it a text; where there is too little room for that, below it."""
+    def _laid_out(self, head: Text, text: Text, indent: int) -> list[Text]:
+        """Return a head and beside it a text; where there is too little room for that, below it."""
         if not self._console.is_terminal:
-            self._put(head, text)
-            return
+            return [_line(head, text)]
+        lines: list[Text] = []
         room = self._console.width - head.cell_len
         if text.cell_len > room and room < _LEAST_ROOM and head.cell_len > indent:
-            self._put(head)
+            lines.append(_line(head))
             head = Text(" " * indent)
             room = self._console.width - indent
-        for line in text.wrap(self._console, max(room, 1)):
-            self._put(head, line)
+        for part in text.wrap(self._console, max(room, 1)):
+            lines.append(_line(head, part))
             head = Text(" " * head.cell_len)
+        return lines
 
-    def _put(self, *parts: Text) -> None:
-        line = Text.assemble(*parts)
-        line.rstrip()
-        self._put_line(line)
-
-    def _print_line(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
+    def _print(self, lines: Iterable[Text]) -> None:
+        for line in lines:
+            self._console.print(line, soft_wrap=True)
 
 
 class JsonLines(Lines):
@@ -137,6 +132,18 @@ class JsonLines(Lines):
     def show(self, event: Event) -> None:
         """Print an event."""
         self._printer.json_line(event_to_dict(event))
+
+
+def order_of(event: Event) -> Order | None:
+    """Return the order that an event brings with it."""
+    order: Order | None = getattr(event, "order", None)
+    return order
+
+
+def _line(*parts: Text) -> Text:
+    line = Text.assemble(*parts)
+    line.rstrip()
+    return line
 
 
 def _told(event: Event) -> tuple[Text, Text]:

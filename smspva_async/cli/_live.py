@@ -10,10 +10,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from smspva_async import Order, OrderAdded, OrderState
+from smspva_async import Order, OrderAdded, OrderState, PollRecovered
 from smspva_async.cli import _tables
-from smspva_async.cli._lines import Lines
-from smspva_async.cli._words import local, status
+from smspva_async.cli._lines import Lines, order_of
+from smspva_async.cli._words import date, local, status
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -42,8 +42,8 @@ class LiveView:
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
         self._title = title
-        self._events: deque[Text] = deque(maxlen=_KEPT)
-        self._lines = Lines(console, self._events.append)
+        self._events: deque[Event] = deque(maxlen=_KEPT)
+        self._lines = Lines(console)
         self._changed: dict[int, int] = {}
         """Order id -> `seq` of the last event about it."""
 
@@ -51,7 +51,8 @@ class LiveView:
     def showing(self, watcher: Watcher) -> Generator[None]:
         """Show the watch while inside; its last picture stays."""
         self._watcher = watcher
-        self._entered_at = watcher.cursor
+        self._is_listed = watcher.last_success is not None
+        self._began_at = watcher.cursor
         self._lines.fit(watcher.orders.values())
         # Drawn by another thread each second, so that a terminal's new size is noticed.
         with Live(console=self._console, get_renderable=self._picture, refresh_per_second=1) as self._live:
@@ -59,24 +60,46 @@ class LiveView:
 
     def show(self, event: Event) -> None:
         """Show an event."""
-        if isinstance(event, OrderAdded) and event.seq <= self._entered_at:
-            return  # the table has it
+        order = order_of(event)
+        if order is not None:
+            self._lines.fit([order])
+        is_whole = isinstance(event, PollRecovered) and event.order_id is None
+        if is_whole and event.seq > self._began_at and not self._is_listed:
+            # The first good poll, whose other events are known by now.
+            self._is_listed, self._began_at = True, self._watcher.cursor
+        if isinstance(event, OrderAdded) and event.seq <= self._began_at:
+            return  # the table began with it
         if event.order_id is not None:
             self._changed[event.order_id] = event.seq
-        self._lines.show(event)
+        self._events.append(event)
         self._live.refresh()
 
     def _picture(self) -> RenderableType:
         orders = sorted(self._watcher.orders.values(), key=lambda order: order.id)
         room = max(self._console.height - 1 - _AROUND, 2)
-        events = list(self._events)
-        rows = min(len(orders), room - min(len(events), max(_LEAST_EVENTS, room - len(orders))))
+        wanted = len(self._latest(room))
+        rows = min(len(orders), room - min(wanted, max(_LEAST_EVENTS, room - len(orders))))
         shown = self._most_telling(orders, max(rows, 1))
-        parts: list[RenderableType] = [self._head(), _tables.orders(shown) if orders else Text("No number is rented.")]
+        parts: list[RenderableType] = [self._head()]
+        if orders:
+            parts.append(_tables.orders(shown))
+        elif self._watcher.last_success:
+            parts.append(Text("No number is rented."))
         if len(shown) < len(orders):
             parts.append(Text(_rest(orders, shown), "dim"))
-        left = self._console.height - 1 - len(shown) - _AROUND
-        return Group(*parts, Text(), *events[-left:] if left > 0 else ())
+        return Group(*parts, Text(), *self._latest(self._console.height - 1 - len(shown) - _AROUND))
+
+    def _latest(self, room: int) -> list[Text]:
+        """Return the last events that there is room for, each whole unless it is the only one."""
+        events = list(self._events)
+        lines: list[Text] = []
+        while events:
+            event = events.pop()
+            told = self._lines.lines_of(event, date(events[-1].at) if events else self._lines.day)
+            if len(lines) + len(told) > room:
+                return lines or told[: max(room, 0)]
+            lines[:0] = told
+        return lines
 
     def _head(self) -> Text:
         seen = self._watcher.last_success

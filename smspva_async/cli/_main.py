@@ -15,17 +15,20 @@ import click
 
 from smspva_async import (
     ConnectionFailed,
+    JournalError,
+    OrderGone,
     OutcomeUnknown,
     RequestTimeout,
     SmspvaError,
     UnexpectedResponse,
+    WaitTimeout,
 )
 from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
 from smspva_async.cli._demo import demo
 from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import example
-from smspva_async.cli._words import clean
+from smspva_async.cli._words import STATUS, clean, second
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,6 +60,8 @@ def _run() -> int:
         told, failed = error.format_message(), error.exit_code
     except SmspvaError as error:
         told, failed = _told(error), _exit_code(error)
+    except ValueError as error:  # the library's, for what can't be right: before anything is sent
+        told, failed = str(error), 2
     except OSError as error:  # a full disk behind standard output, for one
         # Python would try again at its end to write what is left, and say so in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,14 +84,22 @@ def _open_what_is_closed() -> None:
 
 def _told(error: SmspvaError) -> str:
     """Return what happened and what to do, in terms of commands."""
-    if not isinstance(error, OutcomeUnknown):
-        return str(error)
-    cause = error.__cause__
-    reason = f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
-    return (
-        f"{error.method}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
-        " smspva unsettled looks into it"
-    )
+    match error:
+        case OutcomeUnknown(__cause__=cause):
+            reason = f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
+            return (
+                f"{error.method}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
+                " smspva unsettled looks into it"
+            )
+        case WaitTimeout(state=state, last_success=last):
+            what = error.message.partition(";")[0]
+            stands = "it was never listed" if state is None else f"it is {STATUS.get(state, 'in an unknown state')}"
+            answered = "no answer came" if last is None else f"last answer {second(last)}"
+            return f"{what}; {stands}; {answered}; last failure: {error.last_failure or 'none'}"
+        case OrderGone():
+            return f"order {error.order_id} is gone: it expired or was deleted; smspva history lists past orders"
+        case _:
+            return str(error)
 
 
 def _exit_code(error: SmspvaError) -> int:
@@ -95,6 +108,8 @@ def _exit_code(error: SmspvaError) -> int:
             return 3
         case ConnectionFailed() | RequestTimeout() | UnexpectedResponse():
             return 4
+        case JournalError():
+            return 2
         case _:
             return 1
 
@@ -105,6 +120,10 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
     terminated: list[bool] = []
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not terminated:
+            # Ctrl-C came before, and what it ended takes too long; a ledger remembers what was sent.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
         terminated.append(True)
         signal.raise_signal(signal.SIGINT)
 
@@ -134,7 +153,7 @@ class _InOrder(click.Group):
 Exit codes:
   0    done, or whoever read the output closed the pipe
   1    refused by the provider, or what was waited for didn't come
-  2    wrong usage
+  2    wrong usage, or a ledger or journal that can't be used
   3    it isn't known, or can't be told, whether something that spends money
        was done
   4    the network or the server failed

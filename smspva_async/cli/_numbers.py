@@ -73,7 +73,9 @@ def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, timeou
 
             async with _watching(account, client, order_id) as (watcher, order):
                 if order.state is not OrderState.ACTIVE:
-                    click.echo(f"#{order_id} is {status(order)}: smspva activate {order_id} has it receive", err=True)
+                    advice = f": smspva activate {order_id} has it receive"
+                    told = f"#{order_id} is {status(order)}{advice if order.state is OrderState.INACTIVE else ''}"
+                    click.echo(told, err=True)
                 with progress(lambda: "waiting for a message"):
                     event = await watcher.wait_for_sms(order_id, after=0, match=is_new, timeout=timeout)
                 printer.tell(to_dict(event.sms), _line(event.sms))

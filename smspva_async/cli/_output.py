@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 
     from smspva_async import Rows
 
-__all__ = ["Output", "Printer", "printing", "to_dict"]
+__all__ = ["Output", "Printer", "UntoldError", "printing", "say_aside", "tell_of_skipped", "to_dict"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 _WIDE = 100_000  # cells, where nothing is to be cut off
+
+
+class UntoldError(click.ClickException):
+    """Something was done or found, and whoever reads the output won't know."""
+
+    exit_code = 3
 
 
 class Output(Console):
@@ -83,6 +90,23 @@ class Printer:
         else:
             self.say(text)
 
+    def tell_done(self, *deeds: tuple[Mapping[str, object], str]) -> None:
+        """Tell what was done: on standard error where standard output doesn't take it, as it won't be done again.
+
+        Raises:
+            UntoldError: Standard output doesn't take it, and not because its reader has read enough.
+
+        """
+        for number, (fields, told) in enumerate(deeds):
+            try:
+                self.tell(fields, told)
+            except (OSError, ValueError, SystemExit) as error:
+                say_aside("\n".join(told for _, told in deeds[number:]))
+                if isinstance(error, SystemExit):
+                    raise
+                reason = getattr(error, "strerror", None) or error
+                raise UntoldError(f"that was done, and can't be written to standard output: {reason}") from None
+
     def rows(self, rows: Rows[T], table: Callable[[Iterable[T]], Table], none: str) -> None:
         """Print the rows of an answer, and on standard error how many couldn't be read."""
         if self.as_json:
@@ -100,6 +124,12 @@ class Printer:
             line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
             line.rstrip()
             self.output.print(line, soft_wrap=True)
+
+
+def say_aside(text: str) -> None:
+    """Print a text on standard error; where that isn't possible either, the exit code still tells that it was done."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def tell_of_skipped(rows: Rows[Any]) -> None:

@@ -5,21 +5,21 @@ Each shows what it is about to do and what that costs, asks, and keeps a ledger.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
-from smspva_async import ApiError, InvalidKey, Order, Period, Rows, SmspvaClient
+from smspva_async import ApiError, InvalidKey, JournalError, Order, Period, Rows, SmspvaClient, SmspvaError, _params
 from smspva_async.cli._asking import ask, yes_option
-from smspva_async.cli._ledgers import Books, with_books
-from smspva_async.cli._output import Printer, printing, tell_of_skipped, to_dict
+from smspva_async.cli._ledgers import Books, short_id, with_books
+from smspva_async.cli._output import Printer, printing, say_aside, tell_of_skipped, to_dict
 from smspva_async.cli._values import COUNTRY, ORDER, PROVIDER, SERVICE, example, period_of, period_options
 from smspva_async.cli._words import clean, days, minute, period as in_words, second, service as service_name, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from decimal import Decimal
 
     from smspva_async import OutcomeUnknown, Rental
@@ -32,12 +32,6 @@ _ABOUT = ("id", "country", "service", "services")
 
 class UnsettledBeforeError(click.ClickException):
     """The same was begun before, and it isn't known whether it was done."""
-
-    exit_code = 3
-
-
-class UntoldError(click.ClickException):
-    """Something was done, and whoever reads the output won't know."""
 
     exit_code = 3
 
@@ -74,16 +68,18 @@ def rent(
     and asks. `smspva offers COUNTRY` lists the services.
     """
     period = period_of(weeks, months)
+    if len({service.casefold() for service in services}) < len(services):
+        raise click.UsageError(f"a service is given twice ({', '.join(services)}): nothing was sent")
+    method = "create" if len(services) == 1 else "create_multi"
+    about = {"country": country, "service": ",".join(services)}
 
     async def run() -> None:
-        async with books.client() as client:
-            method = "create" if len(services) == 1 else "create_multi"
-            about = {"country": country, "service": ",".join(services)}
-            refuse_to_repeat(books, method, about)
+        async with _spending(books, method, about) as client:
             tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
             prices = await _prices(client, country, services, period)
-            told = f"Rent a number in {country} for {', '.join(services)}, {in_words(period)} ({days(period.days)})"
-            ask(told, *prices, yes=yes)
+            # How many numbers several services get is the provider's to decide.
+            what = f"Rent {'a number' if len(services) == 1 else 'numbers'} in {country} for {', '.join(services)}"
+            ask(f"{what}, {in_words(period)} ({days(period.days)})", *prices, yes=yes)
             refuse_to_repeat(books, method, about)
             if len(services) == 1:
                 rented = Rows([await client.rent(country, services[0], period, provider=provider)])
@@ -110,13 +106,17 @@ def add_service(
 
     SERVICE is added to the number of order ID. Spends money, so it shows the price and asks.
     """
+    about = {"id": str(order_id), "service": service}
 
     async def run() -> None:
-        async with books.client() as client:
-            refuse_to_repeat(books, "add_service_to_order", {"id": str(order_id), "service": service})
+        async with _spending(books, "add_service_to_order", about) as client:
             order = await _order(client, order_id)
             if order is None:
                 raise click.UsageError(f"order {order_id} isn't listed, so its number isn't known; nothing was sent")
+            try:
+                _params.phone(order.phone)
+            except ValueError as error:
+                raise click.UsageError(f"{error}; nothing was sent, as #{order_id} has no such number") from None
             price = await _price_day(client, order.country, service, Period.weeks(1))
             if price is None:
                 told = f"no price can be computed: {service} isn't offered for this number now"
@@ -125,7 +125,7 @@ def add_service(
             else:
                 told = estimate(price, rent_days)
             ask(f"Add {service} to {_named(order)}", told, yes=yes)
-            refuse_to_repeat(books, "add_service_to_order", {"id": str(order_id), "service": service})
+            refuse_to_repeat(books, "add_service_to_order", about)
             rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
             if rental is None:
                 _tell_done(printer, "add_service_to_order", order_id, f"{service} was added to #{order_id}.")
@@ -148,22 +148,22 @@ def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, mo
     the last 7 days of a rental.
     """
     period = period_of(weeks, months)
+    about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with books.client() as client:
-            refuse_to_repeat(books, "prolong", {"id": str(order_id)})
+        async with _spending(books, "prolong", about) as client:
             order = await _order(client, order_id)
             price = None if order is None else await _price_day(client, order.country, order.service, period)
-            facts = [
-                "no price can be computed: the number isn't offered now"
-                if price is None
-                else estimate(price, period.days)
-            ]
+            if price is not None:
+                facts = [estimate(price, period.days)]
+            else:
+                why = "the order isn't listed" if order is None else "the number isn't offered now"
+                facts = [f"no price can be computed: {why}"]
             if order is not None and not order.can_prolong:
                 facts.append("the provider says that it can't be prolonged now")
-            told = f"order {order_id}, which isn't listed" if order is None else _named(order)
+            told = f"order {order_id}, which isn't listed," if order is None else _named(order)
             ask(f"Prolong {told} by {in_words(period)} ({days(period.days)})", *facts, yes=yes)
-            refuse_to_repeat(books, "prolong", {"id": str(order_id)})
+            refuse_to_repeat(books, "prolong", about)
             await client.prolong(order_id, period)
             _tell_done(printer, "prolong", order_id, f"#{order_id} was prolonged by {in_words(period)}.")
 
@@ -180,10 +180,10 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
 
     That of order ID. Spends money, so it shows the provider's quote and asks. `smspva history` lists past orders.
     """
+    about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with books.client() as client:
-            refuse_to_repeat(books, "restore_user", {"id": str(order_id)})
+        async with _spending(books, "restore_user", about) as client:
             await client.orders()  # so that a new order can be told from the old ones
             quote = await client.restore_quote(order_id)
             what = clean(quote.service_name or quote.service)
@@ -192,7 +192,7 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
                 f"${quote.price:.2f}: {days(quote.overdue_days)} overdue, {days(quote.prolong_days)} prepaid",
                 yes=yes,
             )
-            refuse_to_repeat(books, "restore_user", {"id": str(order_id)})
+            refuse_to_repeat(books, "restore_user", about)
             new = await client.restore(order_id)
             told = "" if new in (None, order_id) else f"; its id is {new} now"
             _tell_done(printer, "restore_user", new or order_id, f"#{order_id} was restored{told}.")
@@ -210,18 +210,33 @@ def delete(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
 
     That of order ID. It can't be undone, so it asks.
     """
+    about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with books.client() as client:
-            refuse_to_repeat(books, "delete", {"id": str(order_id)})
+        async with _spending(books, "delete", about) as client:
             order = await _order(client, order_id)
             told = f"order {order_id}, which isn't listed" if order is None else _named(order)
             ask(f"Delete {told}", "it can't be undone; no refund once a message was received", yes=yes)
-            refuse_to_repeat(books, "delete", {"id": str(order_id)})
+            refuse_to_repeat(books, "delete", about)
             await client.delete(order_id)
             _tell_done(printer, "delete", order_id, f"#{order_id} was deleted.")
 
     anyio.run(run)
+
+
+@asynccontextmanager
+async def _spending(books: Books, method: str, about: Mapping[str, str]) -> AsyncGenerator[SmspvaClient]:
+    """Open a client to spend with, unless the same was begun before. What goes wrong before it is sent says so."""
+    try:
+        async with books.client() as client:
+            refuse_to_repeat(books, method, about)
+            yield client
+    except JournalError:
+        raise  # it says so itself, as does a failure of the call that spends
+    except SmspvaError as error:
+        if error.method != method:
+            error.message += f"; nothing was {'deleted' if method == 'delete' else 'bought'}"
+        raise
 
 
 def refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> None:
@@ -233,8 +248,8 @@ def refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> Non
         if _is_same(error, method, about):
             before = " ".join(error.params[name] for name in _ABOUT if name in error.params)
             raise UnsettledBeforeError(
-                f"{error.method} {before} of {second(error.started_at)} has no known outcome: nothing was sent, as that"
-                " might be the second time; smspva unsettled looks into it"
+                f"{error.method} {before} of {second(error.started_at)} ({short_id(error)}) has no known outcome:"
+                " nothing was sent, as that might be the second time; smspva unsettled looks into it"
             )
 
 
@@ -297,8 +312,7 @@ def _named(order: Order) -> str:
 
 
 def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
-    _tell(
-        printer,
+    printer.tell_done(
         *(
             (
                 to_dict(rental),
@@ -308,31 +322,8 @@ def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
         ),
     )
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
-        _say_aside(f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it")
+        say_aside(f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it")
 
 
 def _tell_done(printer: Printer, method: str, order_id: int, told: str) -> None:
-    _tell(printer, ({"done": method, "id": order_id}, told))
-
-
-def _tell(printer: Printer, *deeds: tuple[Mapping[str, object], str]) -> None:
-    """Tell what was done: on standard error where standard output doesn't take it, as it won't be done again.
-
-    Raises:
-        UntoldError: Standard output doesn't take it, and not because its reader has read enough.
-
-    """
-    for number, (fields, told) in enumerate(deeds):
-        try:
-            printer.tell(fields, told)
-        except (OSError, SystemExit) as error:
-            _say_aside("\n".join(told for _, told in deeds[number:]))
-            if isinstance(error, OSError):
-                raise UntoldError(f"that was done, and can't be written to standard output: {error.strerror}") from None
-            raise
-
-
-def _say_aside(text: str) -> None:
-    """Print a text on standard error; where that isn't possible either, the exit code still tells that it was done."""
-    with suppress(OSError):
-        click.echo(text, err=True)
+    printer.tell_done(({"done": method, "id": order_id}, told))

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from smspva_async import JournalError, Reconciliation, SmspvaError
 from smspva_async.cli._asking import ask, yes_option
-from smspva_async.cli._ledgers import Books, with_books
-from smspva_async.cli._output import Printer, printing, to_dict
+from smspva_async.cli._ledgers import Books, short_id, with_books
+from smspva_async.cli._output import Printer, UntoldError, printing, to_dict
 from smspva_async.cli._values import example
-from smspva_async.cli._words import clean, second
+from smspva_async.cli._words import clean, second, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smspva_async import OutcomeUnknown, Reconciliation
+    from smspva_async import OutcomeUnknown, SmspvaClient
 
 __all__ = ["unsettled"]
 
 _LISTED_BY_THEN = timedelta(minutes=10)  # an order that was prolonged, deleted or restored may be listed late
-_ID = 8  # letters of a call's id that people are shown
 
 
 @click.command(epilog=example("smspva unsettled", "smspva unsettled --settle 5f0c12ab"))
@@ -36,32 +36,60 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
     """Look into purchases whose outcome isn't known.
 
     Lists what the ledger has open: calls that spend or destroy and had no readable answer. Each is compared with the
-    server. What is found to be done is settled, and what is found not to be done ten minutes after it was begun. As
-    long as a call is open the exit code is 3.
+    server. What is found to be done is settled once it was printed, and what is found not to be done ten minutes after
+    it was begun. As long as a call is open the exit code is 3, without --settle.
     """
 
     async def run() -> bool:
         async with books.client() as client:
-            if settled:
-                for error in [_find(client.unsettled, call) for call in settled]:
-                    ask(f"Settle {_told(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
-                    client.settle(error)
-                    printer.tell({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}")
-                return False
-            found = client.unsettled
-            if not found:
-                printer.say("Nothing is unsettled.")
-            is_open = False
-            for error in found:
-                result = await client.reconcile(error)
-                is_settled = _is_certain(error, result)
-                if is_settled:
-                    client.settle(error)
-                is_open |= not is_settled
-                _show(printer, error, result, is_settled=is_settled)
-            return is_open
+            if not settled:
+                return await _look_into(printer, client)
+            named = list(dict.fromkeys(_find(client.unsettled, call) for call in settled))
+            for error in named:
+                ask(f"Settle {_told(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
+            for error in named:
+                client.settle(error)
+            printer.tell_done(
+                *(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}") for error in named)
+            )
+            return False
 
     return 3 if anyio.run(run) else 0
+
+
+async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
+    """Print how each call stands, settle it then if that is certain, and return whether any is open.
+
+    Not before: what is settled is repeated without a word, by somebody who may not have seen the finding.
+    """
+    found = client.unsettled
+    if not found:
+        printer.say("Nothing is unsettled.")
+    is_open = False
+    silence: SmspvaError | None = None
+    for error in found:
+        result: Reconciliation | SmspvaError | ValueError
+        try:
+            result = silence or await client.reconcile(error)
+        except JournalError:
+            raise
+        except (SmspvaError, ValueError) as failure:
+            result = failure
+            if isinstance(failure, SmspvaError) and failure.method == "orders":
+                silence = failure  # it would be the same for each
+        is_settled = isinstance(result, Reconciliation) and _is_certain(error, result)
+        try:
+            _show(printer, error, result, is_settled=is_settled)
+        except SystemExit:  # whoever read the output closed the pipe: the rest stays open
+            return True
+        except OSError as failure:
+            raise UntoldError(
+                f"what was found can't be written to standard output ({failure.strerror}): it stays unsettled"
+            ) from None
+        if is_settled:
+            client.settle(error)
+        is_open |= not is_settled
+    return is_open
 
 
 def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:
@@ -69,7 +97,11 @@ def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:
     return result.verdict == "done" or (result.verdict == "not_done" and is_late)
 
 
-def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation, *, is_settled: bool) -> None:
+def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Exception, *, is_settled: bool) -> None:
+    if not isinstance(result, Reconciliation):
+        nothing: dict[str, object] = {"verdict": None, "settled": False, "candidates": [], "reason": str(result)}
+        printer.tell(_fields(error) | nothing, f"{_told(error)}: can't be compared now: {short(str(result))}")
+        return
     orders = ", ".join(f"#{order.id} {clean(order.phone)}" for order in result.candidates)
     match result.verdict:
         case "done":
@@ -87,6 +119,7 @@ def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation, *, is
         "verdict": result.verdict,
         "settled": is_settled,
         "candidates": [to_dict(order) for order in result.candidates],
+        "reason": None,
     }
     printer.tell(fields, f"{_told(error)}: {told}")
 
@@ -102,7 +135,7 @@ def _fields(error: OutcomeUnknown) -> dict[str, object]:
 
 def _told(error: OutcomeUnknown) -> str:
     about = " ".join(f"{name}={clean(value)}" for name, value in error.params.items())
-    return f"{error.call[:_ID]}  {second(error.started_at)}  {error.method} {about}"
+    return f"{short_id(error)}  {second(error.started_at)}  {error.method} {about}"
 
 
 def _find(calls: Sequence[OutcomeUnknown], call: str) -> OutcomeUnknown:

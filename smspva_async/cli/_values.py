@@ -11,7 +11,7 @@ from smspva_async import Period, _params
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COUNTRY", "ORDER", "PROVIDER", "SECONDS", "SERVICE", "example", "period_of", "period_options"]
+__all__ = ["ADDRESS", "COUNTRY", "ORDER", "PROVIDER", "SECONDS", "SERVICE", "example", "period_of", "period_options"]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -50,6 +50,7 @@ class _Checked(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
             self.fail(str(error), param, ctx)
 
 
+ADDRESS = _Checked("address", _params.base_url)
 COUNTRY = _Checked("country", _params.country)
 SERVICE = _Checked("service", _params.service)
 PROVIDER = _Checked("provider", _params.provider)

@@ -50,10 +50,7 @@ def watch(printer: Printer, account: Account, interval: float, journal: Path | N
     with the same journal. If the network fails, the watch goes on as soon as it is back.
     """
     client = account.client()
-    try:
-        watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
     title = f"Watching {account.base_url} every {interval:g} s. Ctrl-C ends it."
     view: View
     if printer.as_json:
