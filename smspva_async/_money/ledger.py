@@ -6,10 +6,12 @@ beginning, on disk before the request is sent, and one of its outcome.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import stat
+from collections import deque
 from functools import cached_property
 from io import FileIO
 from typing import TYPE_CHECKING, Any
@@ -45,7 +47,7 @@ class Ledger:
         self.path = path.absolute()  # the program may go elsewhere
         self._account_of = account
         self._worker = Worker("smspva_async ledger")
-        self._queue: list[bytes] = []
+        self._queue: deque[bytes] = deque()
         self._begun: set[str] = set()
         """Calls whose beginning stands in the file and whose outcome is yet to come."""
         self._warned = False
@@ -165,11 +167,14 @@ class Ledger:
         self._worker.stop()
 
     def _write_with_queue(self, lines: list[bytes], *, begun: str | None = None) -> None:
-        queued, self._queue = self._queue, []
+        queued: list[bytes] = []
+        with contextlib.suppress(IndexError):
+            while True:  # one by one, as the event loop may add to it meanwhile
+                queued.append(self._queue.popleft())
         try:
             self._write(queued + lines, begun=begun)
         except (OSError, JournalError) as error:
-            self._queue[:0] = queued
+            self._queue.extendleft(reversed(queued))
             if isinstance(error, JournalError):
                 raise
             raise self._unwritable("nothing was sent" if lines else "no outcome was written", error) from error
