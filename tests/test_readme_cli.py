@@ -19,7 +19,10 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 SESSION = re.findall(
     r"^\$ (.+)\n((?:[^$`].*\n)*)", README.partition("```console\n")[2].partition("```")[0], re.MULTILINE
 )
-CHANGING = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?|(?<!\d)\d{3} ?\d{3}(?=$|  )|:\d+/")
+WATCH = README.partition("```text\nWatching ")[2].partition("```")[0]
+CHANGING = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?|(?<!\d)\d{3} ?\d{3}(?=$|  )|:\d+/|(?<= )\d\d:\d\d:\d\d$|^\d\d:\d\d:\d\d(?=  )"
+)
 
 
 def without_times_and_codes(text: str) -> list[str]:
@@ -37,6 +40,10 @@ def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
             commands.url = told.split()[5].rstrip(",")
             for command, printed in SESSION[2:]:
                 assert without_times_and_codes(shown(commands, command)) == without_times_and_codes(printed), command
+            table, _, messages = f"Watching {WATCH}".partition("\n\n")
+            printed = watched(commands, "--interval", "2")
+            assert without_times_and_codes(printed[0]) == without_times_and_codes(table)
+            assert {*without_times_and_codes(printed[1])} <= {*without_times_and_codes(messages)}
         finally:
             simulating.terminate()
             simulating.communicate()
@@ -49,6 +56,16 @@ def shown(commands: Commands, command: str) -> str:
             terminal.child.sendline("y")
         assert terminal.ended() == 0
         return "\n".join(terminal.screen)
+
+
+def watched(commands: Commands, *arguments: str) -> tuple[str, str]:
+    """Return the table of a watch, and what it tells of the first messages."""
+    with commands.terminal("watch", *arguments, width=100) as terminal:
+        terminal.wait_for(lambda screen: any("  message  " in line for line in screen))
+        terminal.child.sendintr()
+        terminal.ended()
+        table, _, messages = "\n".join(terminal.screen).partition("\n\n")
+        return table, messages.removesuffix("^C").rstrip()
 
 
 @pytest.mark.parametrize("block", re.findall(r"smspva-async\[(\w+)\]", README))
