@@ -19,7 +19,7 @@ def main() -> None:
         sys.stderr.write("\n")  # as after every Ctrl-C
         sys.exit(128 + signal.SIGINT)
     except ModuleNotFoundError as missing:
-        if missing.name not in {"click", "rich"}:
+        if missing.name not in {"click", "platformdirs", "rich"}:
             raise
         sys.exit(f"smspva: {missing.name} is missing; pip install 'smspva-async[cli]' brings it")
 

@@ -131,6 +131,7 @@ class Caller:
                 turn = await self.pacer.wait(rank)
                 try:
                     sent = anyio.current_time()
+                    self._current()  # closed while this waited: then nothing is written to the ledger either
                     if begun is not None:
                         begun()
                     return await self._attempt(method, params, turn, min(self._timeout, left), decode)

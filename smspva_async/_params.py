@@ -134,8 +134,10 @@ def seconds(what: str, value: float, *, zero: bool = False) -> float:
 
 
 def timeout(value: float) -> float:
-    """Return the time that somebody is ready to wait: any, and without end as well."""
-    return value if value == math.inf else seconds("the timeout", value, zero=True)
+    """Return the time that somebody is ready to wait: any, also without end; what is over already is none."""
+    if type(value) not in (int, float) or math.isnan(value):
+        raise ValueError(f"the timeout is in seconds: {value!r}")
+    return max(0.0, value)
 
 
 def name(value: str) -> str:

@@ -184,7 +184,7 @@ class _KeyTransport(Transport):
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
             return self._failure(error)
         except BaseException as error:  # noqa: BLE001 - cancelled; raised again above
-            return _bare(error)
+            return _bare(error) or self._failure(error)
         finally:
             if connected:
                 self._connected -= 1
@@ -227,7 +227,7 @@ class _KeyTransport(Transport):
             self._clean = body
         return hidden
 
-    def _failure(self, error: Exception) -> ConnectionFailed:
+    def _failure(self, error: BaseException) -> ConnectionFailed:
         reason = " ".join(self._secret.hide(_text_of(error)).split())
         told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         never = isinstance(error, _NEVER_CONNECTED)
@@ -243,19 +243,22 @@ class _KeyTransport(Transport):
         await self._below.aclose()
 
 
-def _bare(error: BaseException) -> BaseException:
-    """Return a cancellation without what may hold the key: the frames below, what they were dealing with, and notes."""
+def _bare(error: BaseException) -> BaseException | None:
+    """Return a cancellation without what may hold the key: the frames below, what they were dealing with, and notes.
+
+    None if it is a group without one.
+    """
     if isinstance(error, BaseExceptionGroup):
         # Of what failed beside it nobody is told, as of any failure of a call that was cancelled.
         group = cast("BaseExceptionGroup[BaseException]", error)
-        leaves = group.subgroup(lambda leaf: not isinstance(leaf, Exception | BaseExceptionGroup))
-        return BaseExceptionGroup("cancelled", [_bare(leaf) for leaf in leaves.exceptions] if leaves else [])
+        bare = [leaf for leaf in map(_bare, group.exceptions) if not isinstance(leaf, Exception | None)]
+        return BaseExceptionGroup("cancelled", bare) if bare else None
     error.__traceback__ = error.__context__ = error.__cause__ = None
     vars(error).pop("__notes__", None)
     return error
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - an error of somebody else's, telling of which must not fail

@@ -387,8 +387,9 @@ class SmspvaClient:
           candidates: a list that lacked an order when the call began makes it look new.
           Otherwise ``"open"``, also if there is none: a purchase may be listed late. What somebody rents elsewhere
           meanwhile, on the website say, can't be told from it.
-        - `prolong`: ``"done"`` if the order ends later than before, by half a day or more; ``"not_done"`` if it ends
-          as before. The list may lag, so ask again after some minutes before you repeat the call.
+        - `prolong`: ``"done"`` if the order ends later than before, by half a day or more, and no other call may have
+          done that, such as one that was settled in the ten minutes before; ``"not_done"`` if it ends as before. The
+          list may lag, so ask again after some minutes before you repeat the call.
         - `delete`: ``"not_done"`` if the order is still listed, which may lag as well; ``"done"`` if it is neither
           listed nor known to the server.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;

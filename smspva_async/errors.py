@@ -156,8 +156,8 @@ class OutcomeUnknown(SmspvaError):
         params: The call's parameters, without the key.
         started_at: Aware UTC time at which the call began, by the local clock.
         known: Order id -> `until` of the orders that the client knew of before, as last seen.
-        known_at: Aware UTC time at which they were last asked for, by the local clock; None: never, or that list lacked
-            the order that the call is about, or had rows that can't be read.
+        known_at: Aware UTC time at which they were last asked for, by the local clock; None: never, or that list had
+            rows that can't be read, or lacked the order that the call is about, though it had been seen before.
         listed: Whether `known` holds every order of that time: the client had had a good answer to `orders`.
         data: What the server sent, as far as it could be read; a paid order's id may stand in it.
 

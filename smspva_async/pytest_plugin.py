@@ -177,6 +177,8 @@ class _VirtualLoops:
 
 def _is_in_virtual_time(item: pytest.Item) -> bool:
     """Tell whether a test asks for virtual time, and no fixture of its own overrides that."""
+    if _VIRTUAL_TIME not in getattr(item, "fixturenames", ()):
+        return False
     info = getattr(item, "_fixtureinfo", None)
     definitions: Sequence[pytest.FixtureDef[Any]] = info.name2fixturedefs.get(_VIRTUAL_TIME, ()) if info else ()
     for definition in reversed(definitions):

@@ -249,7 +249,7 @@ class Watcher:
 
         """
         _params.order_id(order_id)
-        _params.timeout(timeout)
+        seconds = _params.timeout(timeout)
         wanted = OrderState(state)
         after = self._place(None)
         known = self.orders.get(order_id)
@@ -257,7 +257,7 @@ class Watcher:
             return known
         with self._demand.waiting_for_state(order_id):
             wait = self._waits.first(order_id, after, _in_state(wanted))
-            return await self._waits.within(timeout, order_id, f"become {wanted.name}", wait)
+            return await self._waits.within(seconds, order_id, f"become {wanted.name}", wait)
 
     async def wait_for_sms(
         self, order_id: int, *, after: int | None = None, match: Callable[[Sms], bool] | None = None, timeout: float
@@ -279,7 +279,7 @@ class Watcher:
 
         """
         _params.order_id(order_id)
-        _params.timeout(timeout)
+        seconds = _params.timeout(timeout)
 
         def wanted(event: Event) -> SmsReceived | None:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None
@@ -287,7 +287,7 @@ class Watcher:
         place = self._place(after)
         with self._demand.waiting_for_message(order_id):
             wait = self._waits.first(order_id, place, wanted)
-            return await self._waits.within(timeout, order_id, "receive the message", wait)
+            return await self._waits.within(seconds, order_id, "receive the message", wait)
 
     def activated(
         self, order_id: int, *, after: int | None = None, timeout: float = 3600.0
@@ -317,8 +317,8 @@ class Watcher:
         _params.order_id(order_id)
         now = self._place(after)
         place = None if after is None else now
-        _params.seconds("the timeout", timeout)
-        return activated(self._poller, self._recorder, self._demand, self._waits, order_id, place, timeout)
+        seconds = _params.timeout(timeout)
+        return activated(self._poller, self._recorder, self._demand, self._waits, order_id, place, seconds)
 
 
 def _in_state(state: OrderState) -> Callable[[Event], Order | None]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from smspva_async.simulator import Simulator
 from tests.commands import serving
@@ -68,7 +67,7 @@ def watched(commands: Commands, *arguments: str) -> tuple[str, str]:
         return table, messages.removesuffix("^C").rstrip()
 
 
-@pytest.mark.parametrize("block", re.findall(r"smspva-async\[(\w+)\]", README))
-def test_extras_that_are_named_exist(block: str) -> None:
-    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(rf"^{block} = \[", pyproject, re.MULTILINE)
+def test_the_extras_that_are_named_are_those_for_users() -> None:
+    named = re.findall(r"`(\w+)` (?:is|reads|puts) ", README.partition("with extras: ")[2].partition("\n\n")[0])
+    pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {*named, "lint"} == pyproject["project"]["optional-dependencies"].keys()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from smspva_async import SmspvaClient
     from tests.edge import Edge
 
+DAY = 86_400.0
+
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
 # -- a further service on a number ---------------------------------------------------------------------------------
@@ -140,11 +142,10 @@ async def test_what_another_call_prolonged_proves_nothing() -> None:
 
 async def test_what_was_prolonged_and_listed_before_is_no_matter() -> None:
     sim = Simulator()
-    order = sim.add_order()
+    order = sim.add_order(days=3)
     async with client_of(sim) as client:
         await client.prolong(order.id, WEEK)
-        await client.orders()
-        order.until -= timedelta(days=7)  # so that it may be prolonged again
+        await anyio.sleep(5 * DAY)  # so that it may be prolonged again
         await client.orders()
         sim.faults.next("prolong", "lost")
         error = await unknown(client.prolong(order.id, WEEK))
@@ -172,10 +173,28 @@ async def test_what_was_settled_may_have_been_done_until_a_list_shows_it(again: 
             assert await second(client, done=False) == ("open", [order.id])
         for call in client.unsettled:
             client.settle(call)
+        await anyio.sleep(5 * DAY)  # so that it may be prolonged again
         await client.orders()
-        order.until -= timedelta(days=7)  # so that it may be prolonged again
+        assert await second(client, done=True) == ("done" if again != "next start" else "open", [order.id])
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(None, "open"), (0, "done")])
+async def test_a_list_may_lag_behind_what_was_settled_for_ten_minutes(
+    minutes: int | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if minutes is not None:
+        monkeypatch.setattr("smspva_async._money.books._LISTED_BY_THEN", timedelta(minutes=minutes))
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong", "lost")
+        client.settle(await unknown(client.prolong(order.id, WEEK)))
+        order.until -= timedelta(days=7)  # as the list shows it
         await client.orders()
-        assert await second(client, done=True) == ("done", [order.id])
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        order.until += timedelta(days=7)
+        assert await verdict(client, error) == (expected, [order.id])
 
 
 async def test_a_list_without_the_order_doesnt_show_what_was_done_to_it() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -152,7 +151,7 @@ async def test_a_call_that_ended_in_another_program_is_judged_by_that(
 async def test_what_was_prolonged_in_another_run_counts(tmp_path: Path) -> None:
     sim = Simulator()
     path = tmp_path / "ledger"
-    order = sim.add_order()
+    order = sim.add_order(days=3)
     async with client_of(sim, ledger=path) as client:
         sim.faults.next("prolong", "lost", done=False)
         await unknown(client.prolong(order.id, WEEK))
@@ -161,7 +160,7 @@ async def test_what_was_prolonged_in_another_run_counts(tmp_path: Path) -> None:
         (error,) = client.unsettled
         assert await verdict(client, error) == ("open", [order.id])
         client.settle(error)
-        order.until -= timedelta(days=7)
+        await anyio.sleep(5 * 86_400)  # so that it may be prolonged again
         await client.orders()
         sim.faults.next("prolong", "lost")
         error = await unknown(client.prolong(order.id, WEEK))

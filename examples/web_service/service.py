@@ -178,7 +178,7 @@ class Board:
                 with suppress(Lagged):
                     await self._read_up_to(place)
                     break
-                self._place = 0  # what is still kept
+                self._place, self._failing = 0, None  # what is still kept
         messages = [told(event) for event in self._messages]
         return place, {"orders": [*map(attrs.asdict, orders.values())], "messages": messages, "failing": self._failing}
 

@@ -45,7 +45,7 @@ def extract_code(text: str) -> str | None:
     The code is as one types it, 3 to 10 digits, or 4 to 10 ASCII letters with or without digits: ``"Code Instagram:
     671 094."`` gives ``"671094"``, ``"ABC-123"`` gives ``"ABC123"``. Digits of other scripts become ASCII, letters keep
     their case. Letters and a hyphen before a longer number, as in ``"G-123456"``, say who sent it and aren't part of
-    the code: that gives ``"123456"``.
+    the code: that gives ``"123456"``. In a line ``@example.com #abc`` three letters are enough.
 
     It is found by what stands around it, such as the words for a code in some sixty languages. Where no known word
     speaks of one, it may be the only number of 4 to 8 digits in a short message, if nothing else explains it and if it

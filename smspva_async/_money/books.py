@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio.lowlevel
-from attrs import define
+from attrs import frozen
 
 from smspva_async import _wire
 from smspva_async._money.ledger_entries import Begun, Ended
-from smspva_async._money.reconcile import LENGTHENING, PURCHASES, Others, is_longer
+from smspva_async._money.reconcile import PURCHASES, Others, is_longer
 from smspva_async._money.sightings import Sightings
 from smspva_async.errors import OutcomeUnknown
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from smspva_async._money.ledger import Ledger
     from smspva_async._money.ledger_entries import Contents, Outcome
     from smspva_async._wire import Method
-    from smspva_async.models import Order, Rows
+    from smspva_async.models import Rows
 
 __all__ = ["Books"]
 
+_LISTED_BY_THEN = timedelta(minutes=10)
 _VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
     "done": "done",
     "refused": "not_done",
@@ -32,29 +33,25 @@ _VERDICTS: Mapping[Outcome, Literal["done", "not_done"]] = {
 }
 
 
-@define(eq=False)
+@frozen(eq=False)
 class _Past:
     """A call that is over, though other calls may yet be taken for it."""
 
     call: OutcomeUnknown
     ended: datetime
     done: bool
-    until: datetime | None = None
-    """When it was seen done, or settled; None: neither is any matter."""
+    """Rather than settled, which doesn't tell."""
 
     def may_be(self, error: OutcomeUnknown) -> bool:
-        """Tell whether a call without an outcome may be taken for it."""
-        if self.until is None:
+        """Tell whether it may have done what a call without an outcome is looked for by."""
+        if self.call.method in PURCHASES:
             return True
-        if self.done:
-            return self.until > error.started_at
-        # It may have been done all the same, and what is known of the order may be from before.
-        return error.known_at is None or self.until > error.known_at
-
-    @property
-    def order_id(self) -> int | None:
-        """The order that it lengthened or restored."""
-        return int(self.call.params["id"]) if self.call.method in LENGTHENING else None
+        order_id = int(self.call.params["id"])
+        before, known = self.call.known.get(order_id), error.known.get(order_id)
+        if before is not None and known is not None and is_longer(known, before):
+            return False  # what it did was known by then
+        # A list may lag, though not for ever.
+        return self.done or error.known_at is None or error.known_at < self.ended + _LISTED_BY_THEN
 
 
 class Books:
@@ -205,34 +202,13 @@ class Books:
 
     def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
         """Return what a call that is over still means for others."""
-        if ended.outcome == "settled":
-            # A purchase may be listed late, whatever is thought of it.
-            return [_Past(call, ended.at, done=False, until=None if call.method in PURCHASES else ended.at)]
-        if ended.outcome != "done" or (ended.told and call.method != _wire.PROLONG.name):
-            return []
-        past = _Past(call, ended.at, done=True)
-        before = call.known.get(past.order_id or 0)
-        if past.order_id is not None and before is not None:
-            past.until = self._sightings.lengthened(past.order_id, before, ended.at)
-        return [past]
-
-    # -- which orders there are --------------------------------------------------------------------------------------
+        is_clear = ended.outcome == "done" and ended.told and call.method != _wire.PROLONG.name
+        is_over = ended.outcome in ("done", "settled") and not is_clear
+        return [_Past(call, ended.at, done=ended.outcome == "done")] if is_over else []
 
     def take_note(self, method: Method[Any], rows: Rows[object]) -> None:
-        """Remember which orders there are, and look for what calls that are over did to them."""
-        asked = self._sightings.take_note(method, rows)
-        if asked is not None:
-            self._see_lengthened(cast("Rows[Order]", rows), asked, datetime.now(UTC))
-
-    def _see_lengthened(self, orders: Rows[Order], asked: datetime, now: datetime) -> None:
-        """Look in a list for what calls that are over did."""
-        awaited = [past for past in self._past if past.done and past.until is None and past.ended < asked]
-        listed = {order.id: order.until for order in orders} if awaited else {}
-        for past in awaited:
-            # A list that lags shows the end of before.
-            before, until = past.call.known.get(past.order_id or 0), listed.get(past.order_id or 0)
-            if before is not None and until is not None and is_longer(until, before):
-                past.until = now
+        """Remember which orders there are."""
+        self._sightings.take_note(method, rows)
 
     # -- calls -------------------------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class ActiveNumber:
 
         """
         order_id = self._order.id
-        _params.timeout(timeout)
+        seconds = _params.timeout(timeout)
 
         def wanted(event: Event) -> Sms | None:
             sms = event.sms if isinstance(event, SmsReceived) else None
@@ -94,7 +94,7 @@ class ActiveNumber:
 
         with self._demand.waiting_for_message(order_id):
             try:
-                return await self._waits.within(timeout, order_id, "receive the message", wait())
+                return await self._waits.within(seconds, order_id, "receive the message", wait())
             except Lagged as lagged:
                 self._after = lagged.resume
                 raise

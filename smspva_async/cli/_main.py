@@ -95,7 +95,8 @@ def _told(error: SmspvaError) -> str:
             what = error.message.partition(";")[0]
             stands = "it was never listed" if state is None else f"it is {STATUS.get(state, 'in an unknown state')}"
             answered = "no answer came" if last is None else f"last answer {second(last)}"
-            return f"{what}; {stands}; {answered}; last failure: {error.last_failure or 'none'}"
+            failed = error.last_failure or "none"
+            return f"{what}; {stands}; {answered}; last failure: {failed}; it can be waited for again"
         case OrderGone():
             return f"order {error.order_id} is gone: it expired or was deleted; smspva history lists past orders"
         case _:

@@ -41,7 +41,13 @@ _ACTIVE = (600.0, 1800.0)
     metavar="SECONDS",
     help="How often a message reaches one of the active numbers.",
 )
-@click.option("--dialect", type=click.Choice(["page", "live"]), default="page", show_default=True)
+@click.option(
+    "--dialect",
+    type=click.Choice(["page", "live"]),
+    default="page",
+    show_default=True,
+    help="Answers as on the rental page, or as seen on the live server.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="What is left to chance is drawn from it.")
 @printing
 def simulate(printer: Printer, port: int, orders: int, queue: float, messages: float, dialect: str, seed: int) -> None:

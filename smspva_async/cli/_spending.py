@@ -62,7 +62,7 @@ def rent(
     *,
     yes: bool,
 ) -> None:
-    """Rent a number.
+    """Rent a number, for one service or for several.
 
     In COUNTRY (two letters), for SERVICES such as opt16, for a week by default. Spends money, so it shows the price
     and asks. `smspva offers COUNTRY` lists the services.
@@ -80,7 +80,7 @@ def rent(
             # How many numbers several services get is the provider's to decide.
             what = f"Rent {'a number' if len(services) == 1 else 'numbers'} in {country} for {', '.join(services)}"
             ask(f"{what}, {in_words(period)} ({days(period.days)})", *prices, yes=yes)
-            refuse_to_repeat(books, method, about)
+            _refuse_to_repeat(books, method, about)
             if len(services) == 1:
                 rented = Rows([await client.rent(country, services[0], period, provider=provider)])
             else:
@@ -123,9 +123,9 @@ def add_service(
             elif rent_days is None:
                 told = f"${price:.2f} a day; for how long, and so the price, is left to the provider"
             else:
-                told = estimate(price, rent_days)
+                told = _estimate(price, rent_days)
             ask(f"Add {service} to {_named(order)}", told, yes=yes)
-            refuse_to_repeat(books, "add_service_to_order", about)
+            _refuse_to_repeat(books, "add_service_to_order", about)
             rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
             if rental is None:
                 _tell_done(printer, "add_service_to_order", order_id, f"{service} was added to #{order_id}.")
@@ -155,7 +155,7 @@ def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, mo
             order = await _order(client, order_id)
             price = None if order is None else await _price_day(client, order.country, order.service, period)
             if price is not None:
-                facts = [estimate(price, period.days)]
+                facts = [_estimate(price, period.days)]
             else:
                 why = "the order isn't listed" if order is None else "the number isn't offered now"
                 facts = [f"no price can be computed: {why}"]
@@ -163,7 +163,7 @@ def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, mo
                 facts.append("the provider says that it can't be prolonged now")
             told = f"order {order_id}, which isn't listed," if order is None else _named(order)
             ask(f"Prolong {told} by {in_words(period)} ({days(period.days)})", *facts, yes=yes)
-            refuse_to_repeat(books, "prolong", about)
+            _refuse_to_repeat(books, "prolong", about)
             await client.prolong(order_id, period)
             _tell_done(printer, "prolong", order_id, f"#{order_id} was prolonged by {in_words(period)}.")
 
@@ -184,7 +184,7 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
 
     async def run() -> None:
         async with _spending(books, "restore_user", about) as client:
-            await client.orders()  # so that a new order can be told from the old ones
+            tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
             quote = await client.restore_quote(order_id)
             what = clean(quote.service_name or quote.service)
             ask(
@@ -192,7 +192,7 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
                 f"${quote.price:.2f}: {days(quote.overdue_days)} overdue, {days(quote.prolong_days)} prepaid",
                 yes=yes,
             )
-            refuse_to_repeat(books, "restore_user", about)
+            _refuse_to_repeat(books, "restore_user", about)
             new = await client.restore(order_id)
             told = "" if new in (None, order_id) else f"; its id is {new} now"
             _tell_done(printer, "restore_user", new or order_id, f"#{order_id} was restored{told}.")
@@ -217,7 +217,7 @@ def delete(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
             order = await _order(client, order_id)
             told = f"order {order_id}, which isn't listed" if order is None else _named(order)
             ask(f"Delete {told}", "it can't be undone; no refund once a message was received", yes=yes)
-            refuse_to_repeat(books, "delete", about)
+            _refuse_to_repeat(books, "delete", about)
             await client.delete(order_id)
             _tell_done(printer, "delete", order_id, f"#{order_id} was deleted.")
 
@@ -229,7 +229,7 @@ async def _spending(books: Books, method: str, about: Mapping[str, str]) -> Asyn
     """Open a client to spend with, unless the same was begun before. What goes wrong before it is sent says so."""
     try:
         async with books.client() as client:
-            refuse_to_repeat(books, method, about)
+            _refuse_to_repeat(books, method, about)
             yield client
     except JournalError:
         raise  # it says so itself, as does a failure of the call that spends
@@ -239,7 +239,7 @@ async def _spending(books: Books, method: str, about: Mapping[str, str]) -> Asyn
         raise
 
 
-def refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> None:
+def _refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> None:
     """Raise if the ledger has the same call without an outcome: to repeat it might pay twice.
 
     It is asked for twice: before there is a question, and after the answer, which may take its time.
@@ -255,14 +255,17 @@ def refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> Non
 
 def _is_same(error: OutcomeUnknown, method: str, about: Mapping[str, str]) -> bool:
     if {error.method, method} <= _RENTING:  # one of several services would be paid twice as well
-        services = error.params.get("services", error.params.get("service", "")).split(",")
-        return error.params.get("country") == about["country"] and not set(about["service"].split(",")).isdisjoint(
-            services
-        )
-    return error.method == method and about.items() <= error.params.items()
+        return error.params.get("country") == about["country"] and not _codes(error.params).isdisjoint(_codes(about))
+    same = error.method == method and error.params.get("id") == about["id"]
+    return same and (method != "add_service_to_order" or _codes(error.params) == _codes(about))
 
 
-def estimate(price_day: Decimal, count: int) -> str:
+def _codes(params: Mapping[str, str]) -> set[str]:
+    """Return the services of a call. What letters they are written in may be no matter to the provider."""
+    return {code.casefold() for code in params.get("services", params.get("service", "")).split(",")}
+
+
+def _estimate(price_day: Decimal, count: int) -> str:
     """Return what some days cost by an offer."""
     return f"about ${price_day * count:.2f}: {days(count)} at ${price_day:.2f} a day, an estimate"
 
@@ -270,18 +273,20 @@ def estimate(price_day: Decimal, count: int) -> str:
 async def _prices(client: SmspvaClient, country: str, services: Iterable[str], period: Period) -> list[str]:
     """Return a line for each service, and one for all."""
     try:
-        offers = {offer.service: offer for offer in await client.offers(country, period)}
+        offered = await client.offers(country, period)
     except InvalidKey:
         raise
     except ApiError as error:
         return [f"no price can be computed: {clean(error.msg)}"]
+    tell_of_skipped(offered)
+    offers = {offer.service: offer for offer in offered}
     lines: list[str] = []
     for service in services:
         offer = offers.get(service)
         told = (
             "no price can be computed: it isn't offered now"
             if offer is None
-            else f"{estimate(offer.price_day, period.days)}; {offer.count} available"
+            else f"{_estimate(offer.price_day, period.days)}; {offer.count} available"
         )
         lines.append(f"{service if offer is None else f'{service} {clean(offer.name)}'}: {told}")
     known = [offers[service].price_day for service in services if service in offers]
@@ -298,6 +303,7 @@ async def _price_day(client: SmspvaClient, country: str, service: str, period: P
         raise
     except (ApiError, ValueError):  # the country offers nothing, or the server leaves an order's country out
         return None
+    tell_of_skipped(offers)
     return next((offer.price_day for offer in offers if offer.service == service), None)
 
 

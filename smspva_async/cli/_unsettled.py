@@ -11,7 +11,7 @@ import click
 from smspva_async import JournalError, Reconciliation, SmspvaError
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
-from smspva_async.cli._output import Printer, UntoldError, printing, to_dict
+from smspva_async.cli._output import Printer, UntoldError, printing, tell_of_skipped, to_dict
 from smspva_async.cli._values import example
 from smspva_async.cli._words import clean, second, short
 
@@ -48,10 +48,8 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
             for error in named:
                 ask(f"Settle {_told(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
             for error in named:
-                client.settle(error)
-            printer.tell_done(
-                *(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}") for error in named)
-            )
+                _settle(client, error)
+                printer.tell_done(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}"))
             return False
 
     return 3 if anyio.run(run) else 0
@@ -66,7 +64,7 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
     if not found:
         printer.say("Nothing is unsettled.")
     is_open = False
-    silence: SmspvaError | None = None
+    silence = await _silence(client) if found else None
     for error in found:
         result: Reconciliation | SmspvaError | ValueError
         try:
@@ -75,21 +73,38 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
             raise
         except (SmspvaError, ValueError) as failure:
             result = failure
-            if isinstance(failure, SmspvaError) and failure.method == "orders":
-                silence = failure  # it would be the same for each
         is_settled = isinstance(result, Reconciliation) and _is_certain(error, result)
         try:
             _show(printer, error, result, is_settled=is_settled)
         except SystemExit:  # whoever read the output closed the pipe: the rest stays open
             return True
-        except OSError as failure:
+        except (OSError, ValueError) as failure:
+            reason = getattr(failure, "strerror", None) or failure
             raise UntoldError(
-                f"what was found can't be written to standard output ({failure.strerror}): it stays unsettled"
+                f"what was found can't be written to standard output ({reason}): it stays unsettled"
             ) from None
         if is_settled:
-            client.settle(error)
+            _settle(client, error)
         is_open |= not is_settled
     return is_open
+
+
+async def _silence(client: SmspvaClient) -> SmspvaError | None:
+    """Return why the orders can't be listed, and so nothing be compared; say what can't be read of the list."""
+    try:
+        tell_of_skipped(await client.orders())
+    except JournalError:
+        raise
+    except SmspvaError as failure:
+        return failure
+    return None
+
+
+def _settle(client: SmspvaClient, error: OutcomeUnknown) -> None:
+    try:
+        client.settle(error)
+    except JournalError as failure:
+        raise UntoldError(f"{short_id(error)} isn't settled, and stays open: {failure}") from None
 
 
 def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:

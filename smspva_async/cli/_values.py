@@ -29,7 +29,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
         try:
             return _params.seconds("it", float(value))
         except ValueError:
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
 
 
 SECONDS = _Seconds()

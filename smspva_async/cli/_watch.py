@@ -14,7 +14,7 @@ from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._live import LiveView
 from smspva_async.cli._output import Printer, printing
-from smspva_async.cli._values import example
+from smspva_async.cli._values import SECONDS, example
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,7 +32,7 @@ _CONSUMER = "smspva watch"
     )
 )
 @click.option(
-    "--interval", type=float, default=30.0, metavar="SECONDS", show_default="30", help="The time between two polls."
+    "--interval", type=SECONDS, default=30.0, metavar="SECONDS", show_default="30", help="The time between two polls."
 )
 @click.option(
     "--journal",

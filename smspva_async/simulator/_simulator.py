@@ -64,17 +64,14 @@ class Simulator:
     ) -> None:
         if dialect not in get_args(DialectName):
             raise ValueError(f"dialect must be one of {', '.join(get_args(DialectName))}, not {dialect!r}")
-        self.switches: Switches = Switches(activation=activation, active=active)
-        """What isn't known of the real server, and its times. May be changed at any time."""
-        self.faults: Faults = Faults(seed)
-        """What goes wrong, by script or by chance."""
-        self.dialect: DialectName = dialect
-        """The shapes of the answers, as chosen when it was made; setting it later doesn't change them."""
+        self._switches = Switches(activation=activation, active=active)
+        self._faults = Faults(seed)
+        self._dialect: DialectName = dialect
         self._clock = Clock(start)
         self._provider = Provider(
             self._clock,
             Random(f"{seed} world"),  # noqa: S311 - not cryptography
-            self.switches,
+            self._switches,
             Decimal(balance),
             renumbers=dialect == "live",
         )
@@ -82,15 +79,11 @@ class Simulator:
             self._provider,
             self._clock,
             LiveDialect(seed) if dialect == "live" else PageDialect(),
-            self.switches,
-            self.faults,
+            self._switches,
+            self._faults,
             Random(f"{seed} damage"),  # noqa: S311 - not cryptography
             api_key,
         )
-        self.requests: list[RecordedRequest] = self._server.requests
-        """Every request, in order."""
-        self.violations: list[str] = self._server.violations
-        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
 
     # Ways in
 
@@ -107,7 +100,32 @@ class Simulator:
         """
         await serve_asgi(self._server.respond, scope, receive, send)
 
-    # The world
+    # What it is told, and what it tells
+
+    @property
+    def switches(self) -> Switches:
+        """What isn't known of the real server, and its times. They may be changed at any time."""
+        return self._switches
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong, by script or by chance."""
+        return self._faults
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request, in order. It may be cleared."""
+        return self._server.requests
+
+    @property
+    def violations(self) -> list[str]:
+        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
+        return self._server.violations
+
+    @property
+    def dialect(self) -> DialectName:
+        """The shapes of the answers."""
+        return self._dialect
 
     @property
     def api_key(self) -> str | None:
@@ -117,6 +135,8 @@ class Simulator:
     @api_key.setter
     def api_key(self, key: str | None) -> None:
         self._server.api_key = key
+
+    # The world
 
     @property
     def now(self) -> datetime:
