@@ -19,9 +19,10 @@ def main() -> None:
         sys.stderr.write("\n")  # as after every Ctrl-C
         sys.exit(128 + signal.SIGINT)
     except ModuleNotFoundError as missing:
-        if missing.name not in {"click", "platformdirs", "rich"}:
+        package = (missing.name or "").partition(".")[0]
+        if package not in {"click", "platformdirs", "rich"}:
             raise
-        sys.exit(f"smspva: {missing.name} is missing; pip install 'smspva-async[cli]' brings it")
+        sys.exit(f"smspva: {package} is missing; pip install 'smspva-async[cli]' brings it")
 
 
 if __name__ == "__main__":

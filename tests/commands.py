@@ -126,11 +126,11 @@ class Commands:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def shell(self, line: str) -> Done:
-        """Run a command whose arguments and redirections a shell reads."""
+    def shell(self, line: str, *, before: str = "true") -> Done:
+        """Run a command whose arguments and redirections a shell reads, after another line of its own."""
         name, _, rest = line.partition(" ")
         done = subprocess.run(  # noqa: S602
-            f"{shlex.join(self._command(name))} {rest}",
+            f"{before}; {shlex.join(self._command(name))} {rest}",
             check=False,
             capture_output=True,
             stdin=subprocess.DEVNULL,

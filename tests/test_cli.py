@@ -85,12 +85,12 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
             ["rent", "PL", "opt1", "--api-key-file", "good", "--ledger", "no-folder/ledger"],
             "no ledger can be kept at no-folder/ledger: nothing was sent, give another path with --ledger",
         ),
-        (["watch", "--api-key-file", "good", "--interval", "0"], "the interval is in seconds, more than 0"),
-        (["watch", "--api-key-file", "good", "--interval", "nan"], "the interval is in seconds, more than 0"),
-        (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is not a valid float"),
+        (["watch", "--api-key-file", "good", "--interval", "0"], "'0' is no number of seconds above 0"),
+        (["watch", "--api-key-file", "good", "--interval", "nan"], "'nan' is no number of seconds above 0"),
+        (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is no number of seconds above 0"),
         (["watch", "--api-key", KEY], "No such option"),
         (["wach"], "No such command 'wach'"),
-        (["orders", "--api-key-file", "good", "--gap", "fast"], "'fast' is no number of seconds"),
+        (["orders", "--api-key-file", "good", "--gap", "fast"], "'fast' is no number of seconds above 0"),
         (["offers"], "Missing argument 'COUNTRY'"),
         (["offers", "Poland"], "a country is given by its two letters"),
         (["rent", "PL", "opt 1"], "a service is given by its code"),
@@ -102,7 +102,7 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
         (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
         (["prolong", "forty"], "'forty' is not a valid integer"),
         (["sms", "0"], "0 is not in the range x>=1"),
-        (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds"),
+        (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds above 0"),
         (["add-service", "1", "opt1", "--days", "91"], "91 is not in the range 1<=x<=90"),
         (["history", "--page", "0"], "0 is not in the range x>=1"),
         (["simulate", "--port", "70000"], "70000 is not in the range"),
@@ -205,11 +205,12 @@ def test_failures_are_one_line_and_an_exit_code(
     assert "await" not in captured.err  # it speaks of commands, not of Python
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import runpy, sys; sys.modules['click'] = None; runpy.run_module('smspva_async', run_name='__main__')"
+@pytest.mark.parametrize("missing", ["click", "platformdirs", "rich"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('smspva_async', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 1
-    assert done.stderr == "smspva: click is missing; pip install 'smspva-async[cli]' brings it\n"
+    assert done.stderr == f"smspva: {missing} is missing; pip install 'smspva-async[cli]' brings it\n"
 
 
 SIGNALLED = """
@@ -280,7 +281,10 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 last_failure="no",
                 elapsed=9,
             ),
-            "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00; last failure: no",
+            (
+                "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00; last failure: no;"
+                " it can be waited for again"
+            ),
             1,
         ),
         (

@@ -156,7 +156,7 @@ def test_only_what_can_be_activated_is_to_be(commands: Commands) -> None:
     assert state == "#40300 is queued"
     assert re.fullmatch(
         r"smspva: order 40300 didn't receive the message within 0.05 s; it is queued; last answer \S+ [\d:]{8};"
-        r" last failure: none",
+        r" last failure: none; it can be waited for again",
         told,
     )
 

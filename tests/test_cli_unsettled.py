@@ -109,6 +109,24 @@ def test_what_is_settled_and_cannot_be_printed_is_told_all_the_same(commands: Co
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
 
 
+def test_what_the_ledger_does_not_take_stays_open_and_says_so(commands: Commands) -> None:
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    first, *_ = commands.run("unsettled", "--json", "--ledger", copied(commands)).rows
+    # A disk that is full once the ledger has been read: the file may not grow.
+    found = commands.shell("unsettled", before=f"ulimit -f {ledger.stat().st_size // 512}; trap '' XFSZ")
+    assert found.code == 3
+    assert found.lines[0].startswith(first["call"][:8])
+    assert f"smspva: {first['call'][:8]} isn't settled, and stays open: the ledger " in found.err
+    assert commands.run("unsettled").code == 0
+
+
+def test_a_row_that_cannot_be_read_is_told_of(commands: Commands) -> None:
+    commands.on_server(commands.simulator.add_order)
+    commands.simulator.faults.always("orders", "bad_row")  # it may be what was bought
+    found = commands.run("unsettled")
+    assert "smspva: a row of the answer can't be read and is left out: " in found.err
+
+
 def copied(commands: Commands) -> str:
     """Return a copy of the ledger, which may be settled without the ledger being so."""
     (ledger,) = (commands.folder / "state" / "smspva").iterdir()

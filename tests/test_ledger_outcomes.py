@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,28 @@ def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
         write(*args, **options)
 
     ledger._write = do_and_write
+
+
+# On trio's clock the gap is over while the thread works.
+@on_asyncio
+async def test_closed_while_it_waits_for_the_pace_nothing_is_written(path: Path, edge: Edge) -> None:
+    edge.call(CREATE, CREATE.sample)
+    client = edge.client(ledger=path, pace=Pace(gap=60))
+    await CREATE.make(client)
+    async with anyio.create_task_group() as tasks:
+
+        async def close() -> None:
+            await anyio.sleep(30)
+            await client.aclose()
+
+        tasks.start_soon(close)
+        with pytest.raises(ClientClosed):
+            await CREATE.make(client)
+    assert [json.loads(line).get("outcome", "begun") for line in path.read_bytes().splitlines()[1:]] == [
+        "begun",
+        "done",
+    ]
+    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
 
 
 async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, edge: Edge) -> None:

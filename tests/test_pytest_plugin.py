@@ -314,6 +314,21 @@ async def test_other(smspva_client):
     assert "ERROR: the fixtures of smspva_async need pytest-asyncio 1.4 or later" in ran.errlines
 
 
+def test_a_fixture_that_asks_for_virtual_time_may_be_given_by_a_parameter_instead(run: Run) -> None:
+    code = """
+@pytest.fixture
+def quick(smspva_virtual_time):
+    return 0
+
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("quick", [1])
+
+def test_one(quick):
+    assert quick == 1
+"""
+    run(code).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("name", ["smspva_client", "smspva_watcher"])
 def test_without_an_event_loop_it_says_what_is_missing(run: Run, name: str) -> None:
     ran = run(f"def test_sync({name}): pass")

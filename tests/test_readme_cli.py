@@ -68,6 +68,6 @@ def watched(commands: Commands, *arguments: str) -> tuple[str, str]:
 
 
 def test_the_extras_that_are_named_are_those_for_users() -> None:
-    named = re.findall(r"`(\w+)` (?:is|reads|puts) ", README.partition("with extras: ")[2].partition("\n\n")[0])
+    named = re.findall(r"`(\w+)`\s(?:is|reads|puts)\s", README.partition("with extras: ")[2].partition("\n\n")[0])
     pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     assert {*named, "lint"} == pyproject["project"]["optional-dependencies"].keys()

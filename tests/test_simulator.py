@@ -286,3 +286,9 @@ def test_virtual_time_stands_still_while_threads_end() -> None:
     # asyncio gives them five minutes, and warns.
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(work())
+
+
+@pytest.mark.parametrize("name", ["requests", "violations", "faults", "switches", "dialect"])
+def test_what_it_keeps_is_not_replaced_behind_its_back(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(Simulator(), name, [])

@@ -180,20 +180,23 @@ async def test_a_timeout_discards_nothing() -> None:
         assert texts(await so_far(watcher)) == ["late"]
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "30", None, True])
+@pytest.mark.parametrize("timeout", [float("nan"), "30", None, True])
 async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
     async with Watcher(Account(order())) as watcher:
-        with pytest.raises(ValueError, match="the timeout is in seconds, 0 or more"):
+        with pytest.raises(ValueError, match="the timeout is in seconds"):
             await watcher.wait_for_state(1, ACTIVE, timeout=timeout)
-        with pytest.raises(ValueError, match="the timeout is in seconds, 0 or more"):
+        with pytest.raises(ValueError, match="the timeout is in seconds"):
             await watcher.wait_for_sms(1, timeout=timeout)
 
 
 async def test_a_wait_may_take_no_time_or_any() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        with pytest.raises(WaitTimeout, match="order 1 didn't become ACTIVE within 0 s"):
-            await watcher.wait_for_state(1, ACTIVE, timeout=0)
+        for over in (0, -0.001):  # as what is left until a deadline may be
+            with pytest.raises(WaitTimeout, match="order 1 didn't become ACTIVE within 0 s"):
+                await watcher.wait_for_state(1, ACTIVE, timeout=over)
+            with pytest.raises(WaitTimeout, match="order 1 didn't receive the message within 0 s"):
+                await watcher.wait_for_sms(1, timeout=over)
         tasks.start_soon(later, 86_400, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=float("inf")) == order(state=ACTIVE)
 

@@ -160,7 +160,7 @@ class Ledger:
         try:
             self._write([outcome.line()])
         except OSError as error:
-            raise self._unwritable("the call stays in client.unsettled", error) from error
+            raise self._unwritable("the call stays unsettled", error) from error
 
     def stop(self) -> None:
         """End the thread."""

@@ -47,9 +47,13 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
             named = list(dict.fromkeys(_find(client.unsettled, call) for call in settled))
             for error in named:
                 ask(f"Settle {_told(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
-            for error in named:
-                _settle(client, error)
-                printer.tell_done(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}"))
+            done: list[tuple[dict[str, object], str]] = []
+            try:
+                for error in named:
+                    _settle(client, error)
+                    done.append(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}"))
+            finally:
+                printer.tell_done(*done)
             return False
 
     return 3 if anyio.run(run) else 0
