@@ -282,8 +282,8 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 elapsed=9,
             ),
             (
-                "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00; last failure: no;"
-                " it can be waited for again"
+                "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00;"
+                " last failure: no; it can be waited for again"
             ),
             1,
         ),
