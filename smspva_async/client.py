@@ -417,7 +417,8 @@ class SmspvaClient:
 
         With a `ledger` that is a short write to the file, at once and on the event loop, which doesn't wait for the
         disk; a call that only the ledger knows of, another client's, is settled as well. A settled purchase may yet be
-        listed, and so goes on competing for new orders that end as its own would.
+        listed, and so goes on competing for new orders that end as its own would; a settled `prolong` or `restore`
+        competes for its order until a list shows a later end, or for ten minutes.
 
         Args:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
