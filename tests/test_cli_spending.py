@@ -10,6 +10,7 @@ import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
@@ -326,6 +327,7 @@ def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Command
         assert renting.poll() is None
     while renting.poll() is None:
         renting.send_signal(2)
+        sleep(0.005)  # more quickly than anybody's finger, and not so that Python does nothing else
     _, told = renting.communicate(timeout=15)
     assert (renting.returncode, "Traceback" in told) == (3, False)
     assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]

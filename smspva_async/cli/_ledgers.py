@@ -118,11 +118,13 @@ def _warnings_told() -> Generator[None]:
 def _ctrl_c_once() -> Generator[None]:
     """Have only the first Ctrl-C end a command: with the second Python would end before it is told what was sent."""
     before = signal.getsignal(signal.SIGINT)
+    to_call = [before]
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if callable(before):
-            before(number, frame)
+        handler = to_call.pop() if to_call else None  # another may have come before they were ignored
+        if callable(handler):
+            handler(number, frame)
 
     signal.signal(signal.SIGINT, first)
     try:
