@@ -16,6 +16,9 @@ __all__ = ["Background", "finish", "on_asyncio", "outlast"]
 
 T = TypeVar("T")
 
+_ONCE_MORE = 1.0
+"""Seconds until a task that goes on is cancelled again."""
+
 
 class Background:
     """Runs a function that doesn't raise, until it is stopped.
@@ -40,11 +43,19 @@ class Background:
     async def stop(self) -> None:
         """Cancel the function and return when it has ended, also if the caller is cancelled meanwhile."""
         if self._task is not None:
-            self._task.cancel()
-            await outlast(self._task)
+            await outlast(asyncio.create_task(_cancel(self._task)))
         if self._group is not None:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: a scope of anyio's whose time is up in that moment may take it for its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_ONCE_MORE)
+    if not task.cancelled():
+        task.result()
 
 
 async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
