@@ -8,6 +8,7 @@ import contextlib
 import pytest
 
 from smspva_async import ClientClosed, MemoryJournal, SmspvaClient, Watcher
+from smspva_async._background import Background
 from smspva_async.simulator import Simulator
 from tests.watching import HANGS, ORDERS, Account, SlowJournal, order, sms, so_far, texts
 
@@ -98,4 +99,21 @@ async def test_a_deadline_of_asyncio_around_it() -> None:
         async with asyncio.timeout(50), Watcher(Account(order())) as watcher:
             async for _ in watcher.events(after=watcher.cursor):
                 pass
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_cancellation_that_is_swallowed_keeps_nobody_from_leaving() -> None:
+    async def swallowing() -> None:
+        with contextlib.suppress(
+            asyncio.CancelledError
+        ):  # as a scope of an older anyio does whose time is up just then
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    background = Background()
+    await background.start(swallowing)
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(1)
+    await background.stop()
+    assert asyncio.get_running_loop().time() - began < 60
     assert asyncio.all_tasks() == {asyncio.current_task()}
