@@ -1,4 +1,4 @@
-"""What every test may ask for: a clock at a known second, and a client at the edge of a strict fake server."""
+"""Fixtures for every test: a clock at a known second, and a client of a strict fake server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smspva_async.simulator import Simulator
-from tests.activating import ACTIVATION, STAY
-from tests.consumers import Disk
-from tests.edge import Edge
-from tests.watching import START
+from tests.support.activation import ACTIVATION, STAY
+from tests.support.consumers import Disk
+from tests.support.fake_server import FakeServer
+from tests.support.watching import START
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -65,17 +65,17 @@ def memory() -> Disk:
 
 
 @pytest.fixture
-def edge() -> Iterator[Edge]:
+def fake_server() -> Iterator[FakeServer]:
     """Return a server that answers what it was told to, and nothing else."""
-    edge = Edge()
-    yield edge
-    assert edge.strangers == [], "the client asked for what the test didn't provide"
+    fake_server = FakeServer()
+    yield fake_server
+    assert fake_server.strangers == [], "the client asked for what the test didn't provide"
 
 
 @pytest.fixture
-async def client(edge: Edge) -> AsyncIterator[SmspvaClient]:
+async def client(fake_server: FakeServer) -> AsyncIterator[SmspvaClient]:
     """Return an open client of that server, without a gap between requests."""
-    async with edge.client() as client:
+    async with fake_server.client() as client:
         yield client
 
 

@@ -1,0 +1,239 @@
+"""Each command as people and programs meet it: on terminals of two widths, and through a pipe."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from attrs import evolve
+from rich.cells import cell_len
+
+from smspva_async.simulator import Simulator
+from tests.support.commands import KEY, Commands, serving
+from tests.support.terminal import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WIDTHS = [60, 120]
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Serve an account with three numbers: one to be activated, one active, one the provider has lost."""
+    sim = Simulator(start=datetime.now(UTC), api_key=KEY, activation=(0.3, 0.3))
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
+    for order_id, (service, state) in enumerate([("opt16", 0), ("opt20", 1), ("opt29", -1)], 40300):
+        sim.add_order("PL", service, order_id=order_id, state=state, until=until, phone=f"+48500{order_id}")
+    sim.deliver(40300, "Code Instagram: 671 094.", sender="FACEBOOK", date=1586948100)
+    sim.deliver(40300, "Welcome to Instagram", sender=None, date=None)
+    with serving(sim, tmp_path) as commands:
+        yield commands
+    assert sim.violations == []
+
+
+def local(commands: Commands, form: str) -> str:
+    return f"{commands.simulator.orders[0].until.astimezone():{form}}"
+
+
+def shown(commands: Commands, width: int, name: str, *arguments: str) -> list[str]:
+    """Run a command on a terminal to its good end and return its lines."""
+    with commands.terminal(name, *arguments, width=width) as terminal:
+        assert terminal.ended() == 0
+    lines = terminal.screen
+    assert max(map(cell_len, lines)) <= width
+    return lines
+
+
+def test_orders_show_what_the_providers_page_does(commands: Commands) -> None:
+    expires = local(commands, "%Y-%m-%d %H:%M")
+    table = [
+        ["id", "status", "number", "service", "expires"],
+        ["40300", "inactive", "+4850040300", "Instagram", expires],
+        ["40301", "active", "+4850040301", "WhatsApp", expires],
+        ["40302", "absent", "+4850040302", "Telegram", expires],
+    ]
+    done = commands.run("orders")
+    assert (done.code, done.err) == (0, "")
+    assert [columns(line) for line in done.lines] == table
+    for width in WIDTHS:
+        assert [columns(line) for line in shown(commands, width, "orders")] == table
+    rows = commands.run("orders", "--json").rows
+    assert [(row["id"], row["state"], row["phone"]) for row in rows] == [
+        (40300, 0, "+4850040300"),
+        (40301, 1, "+4850040301"),
+        (40302, -1, "+4850040302"),
+    ]
+    assert datetime.fromisoformat(rows[0]["until"]) == commands.simulator.orders[0].until
+
+
+def test_countries_and_offers(commands: Commands) -> None:
+    assert ["PL", "Poland"] in [columns(line) for line in commands.run("countries").lines]
+    assert ("KZ", "Казахстан") in [(row["code"], row["name"]) for row in commands.run("countries", "--json").rows]
+    offers = commands.simulator.catalogue["PL"].offers
+    by_price = sorted(offers.values(), key=lambda offer: (offer.price_day, offer.name))
+    table = [[offer.service, offer.name, f"{offer.price_day:.2f}", str(offer.count)] for offer in by_price]
+    assert [columns(line) for line in commands.run("offers", "pl").lines[1:]] == table
+    for width in WIDTHS:
+        assert [columns(line) for line in shown(commands, width, "offers", "PL", "--months", "2")[1:]] == table
+        assert ["PL", "Poland"] in [columns(line) for line in shown(commands, width, "countries")]
+    cheapest = commands.run("offers", "PL", "--json").rows[0]
+    assert (cheapest["service"], cheapest["price_day"]) == (by_price[0].service, str(by_price[0].price_day))
+    asked = [request.params["dtype"] for request in commands.simulator.requests if request.method == "getdata"]
+    assert asked == ["week", "month", "month", "week"]
+
+
+def test_messages_with_their_codes(commands: Commands) -> None:
+    at = datetime.fromtimestamp(1586948100, UTC).astimezone()
+    lines = ["Welcome to Instagram", f"{at:%Y-%m-%d %H:%M:%S}  671094  FACEBOOK: Code Instagram: 671 094."]
+    assert commands.run("sms", "40300").lines == lines
+    assert shown(commands, 120, "sms", "40300") == lines
+    assert "".join(shown(commands, 60, "sms", "40300")).replace(" ", "") == "".join(lines).replace(" ", "")
+    assert [row["code"] for row in commands.run("sms", "40300", "--json").rows] == [None, "671094"]
+    assert commands.run("sms", "40301").out == "No message.\n"
+    assert commands.run("sms", "40301", "--json").out == ""
+
+
+def test_history_in_pages(commands: Commands) -> None:
+    sim = commands.simulator
+    ended = sim.now - timedelta(days=2)
+    for order_id in range(500, 505):
+        commands.on_server(lambda order_id=order_id: sim.add_order("PL", "opt29", order_id=order_id, until=ended))
+    pages = [commands.run("history", "--take", "2", "--page", page).lines for page in ("1", "2", "3", "4")]
+    assert [columns(page[0]) for page in pages[:3]] == [["id", "begin", "closed", "service", "number"]] * 3
+    listed = [columns(line) for page in pages[:3] for line in page[1:]]
+    assert sorted(row[0] for row in listed) == [f"{order_id}" for order_id in range(500, 505)]
+    assert {(row[1], row[3]) for row in listed} == {(f"{(ended - timedelta(days=7)).astimezone():%Y-%m-%d}", "opt29")}
+    assert pages[3] == ["No past order on page 4."]
+    for width in WIDTHS:
+        lines = shown(commands, width, "history", "--take", "2")
+        assert [columns(line) for line in lines[:3]] == [columns(line) for line in pages[0]]
+        assert lines[3] == "page 1; the next: smspva history --page 2 --take 2"
+    row = commands.run("history", "--json").rows[0]
+    assert {"order_id", "begin", "closed", "service", "phone"} <= row.keys()
+
+
+def test_activate_and_wait(commands: Commands) -> None:
+    done = commands.run("activate", "40300")
+    assert (done.code, done.out) == (0, "The activation of #40300 is asked for; smspva orders shows its state.\n")
+    assert commands.run("activate", "40300", "--json").rows == [{"done": "activate", "id": 40300}]
+    commands.simulator.set_state(40300, 0)
+    done = commands.run("activate", "40300", "--wait", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [(row["id"], row["state"]) for row in done.rows] == [(40300, 1)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_waiting_for_an_activation_shows_how_it_stands(commands: Commands, width: int) -> None:
+    commands.simulator.switches.activation = (2, 2)
+    with commands.terminal("activate", "40300", "--wait", width=width) as terminal:
+        line = terminal.wait_for(lambda lines: lines and "queued" in lines[0])[0]
+        assert line.endswith("queued; it usually takes 10 to 15 minutes")
+        assert line.startswith("00:0")
+        assert terminal.ended() == 0
+    (*told,) = terminal.screen  # the line is gone
+    assert " ".join(told).startswith("#40300 is active: +4850040300, Instagram, until ")
+
+
+def test_a_terminal_that_draws_nothing_gets_a_line_for_each_change(commands: Commands) -> None:
+    commands.simulator.switches.activation = (2, 2)
+    with commands.terminal("activate", "40300", "--wait", TERM="dumb") as terminal:
+        terminal.wait_for(lambda lines: lines and "queued" in lines[-1])
+        assert terminal.ended() == 0
+    queued, *told = terminal.screen[terminal.screen.index("queued; it usually takes 10 to 15 minutes") :]
+    assert queued not in told
+    assert told[-1].startswith("#40300 is active: ")
+
+
+def test_only_what_can_be_activated_is_to_be(commands: Commands) -> None:
+    commands.simulator.set_state(40300, 2)
+    done = commands.run("sms", "40300", "--wait", "--timeout", "0.05")
+    assert done.code == 1
+    state, told = done.err.splitlines()
+    assert state == "#40300 is queued"
+    assert re.fullmatch(
+        r"smspva: order 40300 didn't receive the message within 0.05 s; it is queued; last answer \S+ [\d:]{8};"
+        r" last failure: none; it can be waited for again",
+        told,
+    )
+
+
+def test_waiting_for_a_message(commands: Commands) -> None:
+    waiting = commands.start("sms", "40300", "--wait", "--json")
+    while "sms" not in [request.method for request in commands.simulator.requests]:
+        assert waiting.poll() is None
+    commands.on_server(lambda: commands.simulator.deliver(40300, "Your code: 112233", sender="Instagram"))
+    out, err = waiting.communicate(timeout=15)
+    assert waiting.returncode == 0
+    assert '"code": "112233"' in out
+    assert out.count("\n") == 1
+    assert err == "#40300 is inactive: smspva activate 40300 has it receive\n"
+
+
+def test_a_message_like_one_before_is_new(commands: Commands) -> None:
+    waiting = commands.start("sms", "40300", "--wait", "--json")
+    while "sms" not in [request.method for request in commands.simulator.requests]:
+        assert waiting.poll() is None
+    text = "Code Instagram: 671 094."
+    commands.on_server(lambda: commands.simulator.deliver(40300, text, sender="FACEBOOK", date=1586948100))
+    out, _ = waiting.communicate(timeout=15)
+    assert waiting.returncode == 0
+    assert '"code": "671094"' in out
+
+
+def test_a_message_that_does_not_come_is_no_error_of_the_network(commands: Commands) -> None:
+    done = commands.run("sms", "40301", "--wait", "--timeout", "0.05")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("smspva: order 40301 didn't receive the message within 0.05 s")
+    assert done.err.count("\n") == 1
+
+
+def test_what_is_not_listed_is_not_waited_for(commands: Commands) -> None:
+    for name, told in (("sms", "Order not found"), ("activate", "order 7 isn't listed")):
+        done = commands.run(name, "7", "--wait")
+        assert (done.code, done.out) == (1, "")
+        assert told in done.err
+
+
+def test_rows_that_cannot_be_read_are_told_of(commands: Commands) -> None:
+    commands.simulator.faults.next("orders", "bad_row")
+    done = commands.run("orders", "--json")
+    assert (done.code, len(done.rows)) == (0, 2)
+    assert done.err.startswith("smspva: a row of the answer can't be read and is left out: ")
+
+
+HOSTILE = "[taobao] a\x1b[2J\x1b]0;title\x07 [/b] [link=https://example.com]b[/link] :smile:\x9b31m\u202e"
+TOLD = r"[taobao] a\x1b[2J\x1b]0;title\x07 [/b] [link=https://example.com]b[/link] :smile:\x9b31m"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, terminal: bool) -> None:
+    sim = commands.simulator
+    sim.deliver(40301, HOSTILE, sender=HOSTILE)
+    for order in sim.orders:
+        order.service_name = HOSTILE
+    poland = sim.catalogue["PL"]
+    poland.offers["opt7"].name = HOSTILE
+    cast("dict[str, object]", sim.catalogue)["PL"] = evolve(poland, name=HOSTILE)
+    for times, arguments in [
+        (2, ["sms", "40301"]),
+        (3, ["orders"]),
+        (1, ["offers", "PL"]),
+        (1, ["countries"]),
+        (1, ["activate", "40301", "--wait"]),
+        (1, ["rent", "PL", "opt7", "--yes"]),
+        (1, ["delete", "40300", "--yes"]),
+    ]:
+        if terminal:
+            with commands.terminal(*arguments, width=200) as shown:
+                code, printed = shown.ended(), shown.raw
+        else:
+            done = commands.run(*arguments)
+            code, printed = done.code, done.out + done.err
+        assert code == 0, printed
+        assert printed.count(TOLD) == times
+        assert not {"\x07", "\x9b", "\u202e"} & set(printed)
+        assert not re.search(r"\x1b(?!\[[0-9;?]*[A-Za-z])|\x1b\[2J", printed)

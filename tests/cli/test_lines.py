@@ -1,0 +1,201 @@
+"""Events as lines that a person likes to read, whatever they hold."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from attrs import evolve
+from rich.cells import cell_len
+
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    Sms,
+    SmsReceived,
+    StateChanged,
+)
+from smspva_async.cli._lines import Lines
+from tests.support.terminal import ESCAPE, console, plain, printed
+
+ORDER = Order(
+    id=40300,
+    service="opt16",
+    service_name="Instagram",
+    state=OrderState.INACTIVE,
+    phone="+79096068511",
+    country="RU",
+    has_new_sms=False,
+    until=datetime(2030, 1, 8, 12, tzinfo=UTC),
+)
+WEEK_BEFORE = ORDER.until - timedelta(days=7)
+BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime(2026, 1, 1, 12, tzinfo=UTC), "order_id": 40300}
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be the day of the events, also if the tests run past midnight."""
+    monkeypatch.setattr("smspva_async.cli._lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
+
+
+NOW = f"{BASE['at'].astimezone():%H:%M:%S}"
+
+
+def local(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def line(event: Event) -> str:
+    """Return an event as a pipe gets it."""
+    shown = console()
+    Lines(shown).show(event)
+    (only,) = printed(shown)
+    return only
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (OrderAdded(ORDER, **BASE), "listed   #40300, inactive, until 2030-01-08"),
+        (
+            StateChanged(
+                evolve(ORDER, state=OrderState.ACTIVATING, raw_state=2),
+                OrderState.INACTIVE,
+                OrderState.ACTIVATING,
+                **BASE,
+            ),
+            "0 -> 2   waiting in queue",
+        ),
+        (
+            StateChanged(
+                evolve(ORDER, state=OrderState.UNKNOWN, raw_state=7), OrderState.ACTIVE, OrderState.UNKNOWN, **BASE
+            ),
+            "1 -> 7   in the unknown state 7",
+        ),
+        (
+            StateChanged(
+                evolve(ORDER, state=OrderState.ACTIVE, raw_state=1), OrderState.UNKNOWN, OrderState.ACTIVE, **BASE
+            ),
+            "? -> 1   can receive SMS",
+        ),
+        (
+            StateChanged(
+                evolve(ORDER, state=OrderState.ABSENT, raw_state=-1), OrderState.INACTIVE, OrderState.ABSENT, **BASE
+            ),
+            "0 -> -1  not in the provider's system",
+        ),
+        (SmsReceived(ORDER, Sms("Code 671 094", "Instagram"), **BASE), "message  671094  Code 671 094"),
+        (SmsReceived(ORDER, Sms("Code 671 094", "INFO"), **BASE), "message  671094  INFO: Code 671 094"),
+        (SmsReceived(ORDER, Sms("Welcome!"), **BASE), "message  Welcome!"),
+        (
+            OrderUpdated(ORDER, evolve(ORDER, until=WEEK_BEFORE, can_prolong=True), **BASE),
+            f"changed  until {local(ORDER.until)}, was {local(WEEK_BEFORE)}; can't be prolonged any more",
+        ),
+        (
+            OrderUpdated(ORDER, evolve(ORDER, phone="+1", service_name="Avito", country="KZ"), **BASE),
+            "changed  number +79096068511, was +1; service Instagram, was Avito; country RU, was KZ",
+        ),
+        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  how far it can be prolonged"),
+        (OrderRemoved(ORDER, expired=True, **BASE), "gone     #40300, expired"),
+        (OrderRemoved(ORDER, expired=False, **BASE), "gone     #40300, no longer listed"),
+    ],
+)
+def test_an_order_s_event(event: Event, told: str) -> None:
+    assert line(event) == f"{NOW}  +79096068511  Instagram  {told}"
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (PollFailed("RequestTimeout", "no answer within 30 s", **BASE), "polling fails: no answer within 30 s"),
+        (PollRecovered(61.4, **BASE), "polling works again after 61 s"),
+        (RowSkipped("no id", {}, **BASE), "a row of an answer can't be read: no id"),
+    ],
+)
+def test_an_event_of_the_whole_watch(event: Event, told: str) -> None:
+    assert line(event) == f"{NOW}  {told}"
+
+
+def test_an_event_of_the_whole_watch_that_is_about_an_order_names_its_number() -> None:
+    shown = console()
+    lines = Lines(shown)
+    lines.fit([ORDER])
+    lines.show(PollFailed("RequestTimeout", "no answer", **BASE))
+    assert printed(shown) == [f"{NOW}  +79096068511  Instagram  failing  polling fails: no answer"]
+
+
+def test_a_message_can_t_steer_the_terminal() -> None:
+    hostile = "a\x1b[2J\x1b]0;title\x07b\r\nc\x9b31m\u202ed\u2066 [bold red]e[/] :smile: \ud800"
+    shown = console(120)
+    Lines(shown).show(SmsReceived(ORDER, Sms(hostile, "\x1b[1mS"), **BASE))
+    (only,) = printed(shown)
+    told = r"\x1b[1mS: a\x1b[2J\x1b]0;title\x07b c\x9b31md [bold red]e[/] :smile: \ud800"
+    assert plain([only]) == [f"{NOW}  +79096068511  Instagram  message  {told}"]
+    # Nothing but our own colours.
+    assert set(ESCAPE.findall(only)) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
+
+
+@pytest.mark.parametrize("name", ["service_name", "service", "phone", "country"])
+def test_nor_can_an_order(name: str) -> None:
+    changes: dict[str, Any] = {"service_name": "", name: "\x1b[2J"}
+    hostile = evolve(ORDER, **changes)
+    assert "\x1b" not in line(OrderAdded(hostile, **BASE)) + line(OrderUpdated(ORDER, hostile, **BASE))
+
+
+def test_a_long_message_is_cut() -> None:
+    text = line(SmsReceived(ORDER, Sms("word " * 20_000), **BASE))
+    assert text.endswith("word …")
+    assert len(text) < 700
+
+
+def test_a_wide_message_is_wrapped_under_itself() -> None:
+    shown = console(80)
+    Lines(shown).show(SmsReceived(ORDER, Sms("验证码" * 12), **BASE))
+    first, *others = plain(printed(shown))
+    indent = first.index("验")
+    assert all(line[:indent].isspace() and line[indent] in "验证码" for line in others)
+    assert "".join(line[indent:] for line in [first, *others]) == "验证码" * 12
+    assert all(cell_len(line) <= 80 for line in [first, *others])
+
+
+def test_columns_are_as_wide_as_the_orders_need() -> None:
+    long = evolve(ORDER, id=1, phone="+447700900123", service_name="Microsoft Azure Cloud")
+    shown = console()
+    lines = Lines(shown)
+    lines.fit([ORDER, long])
+    for order in (ORDER, long):
+        lines.show(OrderAdded(order, **BASE))
+    assert printed(shown) == [
+        f"{NOW}  +79096068511   Instagram         listed   #40300, inactive, until 2030-01-08",
+        f"{NOW}  +447700900123  Microsoft Azure…  listed   #1, inactive, until 2030-01-08",
+    ]
+
+
+def test_a_new_day_is_said_once() -> None:
+    shown = console()
+    lines = Lines(shown)
+    tomorrow = {**BASE, "at": BASE["at"] + timedelta(days=1)}
+    for base in (BASE, tomorrow, tomorrow):
+        lines.show(PollRecovered(1.0, **base))
+    assert [line for line in printed(shown) if "polling" not in line] == [f"{tomorrow['at'].astimezone():%Y-%m-%d}"]
+
+
+def test_the_last_moments_of_the_calendar_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        shown = line(OrderAdded(evolve(ORDER, until=datetime.max.replace(tzinfo=UTC)), **BASE))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown.endswith("until 9999-12-31")

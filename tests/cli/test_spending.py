@@ -1,0 +1,411 @@
+"""What spends money shows its price, asks, and is never done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smspva_async.simulator import Simulator
+from tests.support.commands import KEY, Commands, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPENDING = {"create", "create_multi", "prolong", "add_service_to_order", "delete", "restore_user"}
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Serve an account with one number, and one of the archive."""
+    sim = Simulator(start=datetime.now(UTC), api_key=KEY, balance=100)
+    sim.set_offer("PL", "opt29", price_day="0.50", count=7)
+    sim.set_offer("PL", "opt16", price_day="0.25", count=9)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
+    sim.add_order("PL", "opt16", order_id=40300, phone="+48500403000", until=until)
+    sim.add_order("PL", "opt16", order_id=500, phone="+48500000500", until=sim.now - timedelta(days=2))
+    with serving(sim, tmp_path) as commands:
+        yield commands
+    assert sim.violations == []
+
+
+def spent(commands: Commands) -> list[str]:
+    """Return the spending calls that the server was sent."""
+    return [request.method for request in commands.simulator.requests if request.method in SPENDING]
+
+
+DEEDS = {
+    "rent": (
+        ["rent", "PL", "opt29", "--weeks", "2"],
+        "Rent a number in PL for opt29, 2 weeks (14 days)",
+        ["opt29 Telegram: about $7.00: 14 days at $0.50 a day, an estimate; 7 available"],
+        "create",
+    ),
+    "rent several": (
+        ["rent", "PL", "opt29", "opt16"],
+        "Rent numbers in PL for opt29, opt16, 1 week (7 days)",
+        [
+            "opt29 Telegram: about $3.50: 7 days at $0.50 a day, an estimate; 7 available",
+            "opt16 Instagram: about $1.75: 7 days at $0.25 a day, an estimate; 9 available",
+            "together about $5.25",
+        ],
+        "create_multi",
+    ),
+    "prolong": (
+        ["prolong", "40300", "--months", "1"],
+        "Prolong #40300, +48500403000, Instagram, until {until} by 1 month (30 days)",
+        ["about $7.50: 30 days at $0.25 a day, an estimate"],
+        "prolong",
+    ),
+    "add service": (
+        ["add-service", "40300", "opt29", "--days", "3"],
+        "Add opt29 to #40300, +48500403000, Instagram, until {until}",
+        ["about $1.50: 3 days at $0.50 a day, an estimate"],
+        "add_service_to_order",
+    ),
+    "restore": (
+        ["restore", "500"],
+        "Restore #500, +48500000500, Instagram",
+        ["$8.25: 3 days overdue, 30 days prepaid"],
+        "restore_user",
+    ),
+    "delete": (
+        ["delete", "40300"],
+        "Delete #40300, +48500403000, Instagram, until {until}",
+        ["it can't be undone; no refund once a message was received"],
+        "delete",
+    ),
+}
+
+
+def asked(commands: Commands, deed: str) -> list[str]:
+    """Return what a deed shows before it is done."""
+    until = f"{commands.simulator.order(40300).until.astimezone():%Y-%m-%d %H:%M}"
+    return [DEEDS[deed][1].format(until=until), *(f"  {fact}" for fact in DEEDS[deed][2])]
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_without_a_terminal_it_takes_a_yes(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    shown = asked(commands, deed)
+    done = commands.run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        *shown,
+        "smspva: nothing was sent: there is no terminal to ask at, and without that it takes --yes",
+    ]
+    assert spent(commands) == []
+    done = commands.run(*arguments, "--yes", "--json")
+    assert (done.code, done.err.splitlines()) == (0, shown)
+    assert spent(commands) == [method]
+    ids = [row["id"] for row in done.rows]
+    assert len(ids) == max(1, len(arguments) - 2 if method == "create_multi" else 1)
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    assert KEY not in ledger.read_text()
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+    assert [json.loads(line).get("method") for line in ledger.read_text().splitlines()] == [None, method, None]
+
+
+@pytest.mark.parametrize("width", [60, 120])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_on_a_terminal_it_asks(commands: Commands, deed: str, width: int) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    shown = "".join(asked(commands, deed))
+    with commands.terminal(*arguments, width=width) as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        assert "".join("".join(terminal.screen).split()) == "".join(f"{shown}Go on? [y/N]:".split())
+        assert spent(commands) == []
+        terminal.child.sendline("y")
+        assert terminal.ended() == 0
+        assert re.search(r"rented|prolonged|added|restored|deleted", "".join(terminal.screen), re.IGNORECASE)
+    assert spent(commands) == [method]
+
+
+@pytest.mark.parametrize("answer", ["n", "", "ctrl-c", "end"])
+def test_a_no_sends_nothing(commands: Commands, answer: str) -> None:
+    with commands.terminal("rent", "PL", "opt29") as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        if answer == "ctrl-c":
+            terminal.child.sendintr()
+        elif answer == "end":
+            terminal.child.sendeof()
+        else:
+            terminal.child.sendline(answer)
+        assert terminal.ended() == 130
+        assert terminal.screen[-1] == "Nothing was sent."
+    assert spent(commands) == []
+
+
+def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
+    sim = commands.simulator
+    done = commands.run("add-service", "40300", "opt29", "--yes")
+    assert "  $0.50 a day; for how long, and so the price, is left to the provider" in done.err.splitlines()
+    del sim.catalogue["PL"].offers["opt16"]
+    assert (
+        "  no price can be computed: the number isn't offered now" in commands.run("prolong", "40300").err.splitlines()
+    )
+    done = commands.run("rent", "PL", "opt16", "--yes")
+    assert "  opt16: no price can be computed: it isn't offered now" in done.err.splitlines()
+    assert done.code == 1
+    assert "nothing was charged" in done.err.splitlines()[-1]
+    done = commands.run("prolong", "77")
+    assert done.err.splitlines()[:2] == [
+        "Prolong order 77, which isn't listed, by 1 week (7 days)",
+        "  no price can be computed: the order isn't listed",
+    ]
+
+
+def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
+    sim = commands.simulator
+    sim.faults.next("create", "lost")
+    done = commands.run("rent", "PL", "opt29", "--yes")
+    assert (done.code, done.out) == (3, "")
+    assert re.fullmatch(
+        r"smspva: create: it was sent, and it isn't known whether it was done \(.*\); don't repeat it: smspva unsettled"
+        " looks into it",
+        done.err.splitlines()[-1],
+    )
+    again = commands.run("rent", "PL", "opt29", "--yes")
+    assert again.code == 3
+    refused = re.fullmatch(
+        r"smspva: create PL opt29 of \S+ \S+ \((\w{8})\) has no known outcome: nothing was sent, as that might be the"
+        r" second time; smspva unsettled looks into it\n",
+        again.err,
+    )
+    assert refused is not None
+    assert spent(commands) == ["create"]
+    several = commands.run("rent", "PL", "opt16", "opt29", "--yes")
+    assert several.code == 3
+    assert "create PL opt29 of " in several.err
+    assert commands.run("rent", "PL", "OPT29", "--yes").code == 3  # which may be the same to the provider
+    assert spent(commands) == ["create"]
+    assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
+    found = commands.run("unsettled")
+    assert found.out.startswith(f"{refused[1]}  ")
+    bought = next(order for order in sim.orders if order.service == "opt29")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.endswith(f": was done: #{bought.id} {bought.phone}; settled\n")
+    assert commands.run("unsettled").out == "Nothing is unsettled.\n"
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+
+
+def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
+    sim = commands.simulator
+    sim.faults.next("create", "hang", done=False)
+    renting = commands.start("rent", "PL", "opt29", "--yes")
+    while "create" not in spent(commands):
+        assert renting.poll() is None
+    renting.send_signal(2)
+    _, told = renting.communicate(timeout=15)
+    assert renting.returncode == 3  # Ctrl-C, but what it ended may have been done
+    assert told.count("\n") == 3  # what it is about, with a price, and once how it ended
+    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+
+    done = commands.run("unsettled", "--json")
+    assert done.code == 3
+    (row,) = done.rows
+    assert (row["method"], row["verdict"], row["settled"], row["candidates"]) == ("create", "open", False, [])
+    assert row["params"]["service"] == "opt29"
+    assert "may have been done: look again in some minutes, or --settle it" in commands.run("unsettled").out
+
+    assert commands.run("unsettled", "--settle", "zzz", "--yes").code == 2
+    refused = commands.run("unsettled", "--settle", row["call"][:8])
+    assert refused.code == 2
+    assert refused.err.startswith(f"Settle {row['call'][:8]}  ")
+    settled = commands.run("unsettled", "--settle", row["call"][:8], "--yes", "--json")
+    assert (settled.code, settled.rows[0]["settled"]) == (0, True)
+    assert commands.run("unsettled").out == "Nothing is unsettled.\n"
+
+
+def test_what_was_not_done_is_settled_when_the_list_had_time(commands: Commands) -> None:
+    commands.simulator.faults.next("delete", "hang", done=False)
+    deleting = commands.start("delete", "40300", "--yes")
+    while "delete" not in spent(commands):
+        assert deleting.poll() is None
+    deleting.kill()  # before it could write that it ends
+    deleting.communicate(timeout=15)
+    done = commands.run("unsettled")
+    assert done.code == 3
+    assert "isn't seen to be done yet: look again in some minutes, before you repeat it" in done.out
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    lines[1]["started_at"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
+    ledger.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    done = commands.run("unsettled")
+    assert done.code == 0
+    assert "was not done, so it may be repeated; settled" in done.out
+    assert commands.run("delete", "40300", "--yes").code == 0
+
+
+def test_the_ledger_may_be_elsewhere(commands: Commands, tmp_path: Path) -> None:
+    assert commands.run("rent", "PL", "opt29", "--yes", "--ledger", str(tmp_path / "mine")).code == 0
+    assert "create" in (tmp_path / "mine").read_text()
+    assert not (commands.folder / "state").exists()
+    (tmp_path / "file").write_text("")
+    done = commands.run("rent", "PL", "opt29", "--yes", XDG_STATE_HOME=str(tmp_path / "file"))
+    assert done.code == 2
+    assert "for the ledger can't be made" in done.err
+    assert spent(commands) == ["create"]
+
+
+def test_another_account_and_another_server_have_ledgers_of_their_own(commands: Commands) -> None:
+    commands.simulator.api_key = None
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+    assert commands.run("rent", "PL", "opt29", "--yes", SMSPVA_API_KEY="another-account").code == 0
+    with serving(Simulator(start=datetime.now(UTC)), commands.folder) as elsewhere:
+        assert elsewhere.run("rent", "PL", "opt29", "--yes").code == 0
+    assert len(list((commands.folder / "state" / "smspva").iterdir())) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes to read from")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
+    os.mkfifo(pipe := commands.folder / "pipe")
+    renting = commands.start("rent", "PL", "opt29", "--yes", "--api-key-file", str(pipe), SMSPVA_API_KEY="another")
+    pipe.write_text(f"{mark}{KEY}\n", encoding="utf-8")  # once, as `<(pass smspva)` does
+    out, err = renting.communicate(timeout=15)
+    assert (renting.returncode, out[:8]) == (0, "Rented: "), err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("deed", ["rent several", "delete"])
+def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    done = commands.shell(f"{shlex.join(arguments)} --yes --json > /dev/full")
+    assert done.code == 3  # not 1, which says that nothing was done
+    *_, one, last = done.err.splitlines()
+    assert re.match(r"Rented: #\d|#40300 was deleted", one)
+    assert done.err.count("Rented: #") == (2 if deed == "rent several" else 0)
+    assert last.startswith("smspva: that was done, and can't be written to standard output: No space left")
+    assert commands.shell(f"{shlex.join(DEEDS['rent'][0])} --yes > /dev/full 2> /dev/full").code == 2
+    assert spent(commands) == [method]
+
+
+def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
+    renting = commands.start("rent", "PL", "opt29", "opt16", "--yes")
+    assert renting.stdout is not None
+    assert renting.stderr is not None
+    renting.stdout.close()
+    with renting.stderr as told:
+        assert told.read().count("Rented: #") == 2
+    assert renting.wait(15) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
+    done = commands.shell(f"rent PL opt29 {closed}")
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert commands.shell(f"rent PL opt29 --yes {closed}").code == 0
+    assert spent(commands) == ["create"]
+
+
+def test_what_another_command_lost_while_it_was_asked_is_not_repeated(commands: Commands) -> None:
+    with commands.terminal("rent", "PL", "opt29", "opt16") as terminal:
+        terminal.child.expect_exact("Go on? [y/N]: ")
+        commands.simulator.faults.next("create_multi", "lost")
+        assert commands.run("rent", "PL", "opt16", "opt29", "--yes").code == 3
+        terminal.child.sendline("y")
+        assert terminal.ended() == 3
+        assert "create_multi PL opt16,opt29 of " in " ".join(terminal.screen)
+    assert spent(commands) == ["create_multi"]
+
+
+def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "hang", done=True)
+    renting = commands.start("rent", "PL", "opt29", "--yes")
+    while "create" not in spent(commands):
+        assert renting.poll() is None
+    while renting.poll() is None:
+        renting.send_signal(2)
+        sleep(0.005)  # more quickly than anybody's finger, and not so that Python does nothing else
+    _, told = renting.communicate(timeout=15)
+    assert (renting.returncode, "Traceback" in told) == (3, False)
+    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+
+
+def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", count=3, msg="UNKNOWN SERVICE OR COUNTRY")
+    told = "no price can be computed"
+    assert told in commands.run("prolong", "40300", "--yes").err
+    assert f"{told}: UNKNOWN SERVICE OR COUNTRY" in commands.run("rent", "PL", "opt29", "--yes").err
+    assert told in commands.run("add-service", "40300", "opt29", "--yes").err
+    assert spent(commands) == ["prolong", "create", "add_service_to_order"]
+
+
+def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 0
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    ledger.write_text(f"{ledger.read_text()}what is this\n")
+    assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)
+
+
+def test_what_the_library_warns_of_is_told_once(commands: Commands) -> None:
+    commands.on_server(commands.simulator.add_order)
+    commands.simulator.faults.next("orders", "bad_row")
+    told = commands.run("rent", "PL", "opt29", "--yes").err
+    assert (told.count("smspva: "), told.count("a row of the answer can't be read and is left out")) == (1, 1)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_it_fails_on_before_says_that_nothing_was_done(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    commands.simulator.faults.next("orders", "refusal", msg="Closed for lunch")
+    done = commands.run(*arguments, "--yes")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    spared = "nothing was deleted" if method == "delete" else "nothing was bought"
+    assert re.fullmatch(rf"smspva: orders: refused: Closed for lunch; {spared} \[.*\]\n", done.err)
+    commands.simulator.faults.next(method, "refusal", msg="Closed for lunch")  # type: ignore[arg-type]
+    assert commands.run(*arguments, "--yes").err.splitlines()[-1].count("nothing was") == 1
+
+
+@pytest.mark.parametrize("place", ["/proc/ledger", "/dev/null", "{folder}/text"])
+def test_a_ledger_that_cannot_be_used_is_one_line_and_2(commands: Commands, place: str) -> None:
+    (commands.folder / "text").write_text("no ledger\n")
+    done = commands.run("rent", "PL", "opt29", "--yes", "--ledger", place.format(folder=commands.folder))
+    assert (done.code, done.out, done.err.count("smspva: ")) == (2, "", 1)
+    assert "nothing was sent" in done.err.splitlines()[-1]
+    assert spent(commands) == []
+
+
+@pytest.mark.parametrize("phone", ["+481", "+481234567890123456"])
+def test_a_service_is_not_added_to_what_is_no_number(commands: Commands, phone: str) -> None:
+    commands.on_server(lambda: commands.simulator.add_order("PL", "opt16", order_id=7, phone=phone))
+    done = commands.run("add-service", "7", "opt29", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(
+        rf"smspva: a phone number is given whole[^\n]*{re.escape(phone)}[^\n]*nothing was sent[^\n]*\n", done.err
+    )
+    assert spent(commands) == []
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_no_deed_without_an_outcome_is_repeated(commands: Commands, deed: str) -> None:
+    arguments, _, _, method = DEEDS[deed]
+    commands.simulator.faults.next(method, "lost")  # type: ignore[arg-type]
+    for _ in range(2):
+        assert commands.run(*arguments, "--yes").code == 3
+    assert spent(commands) == [method]
+    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
+    assert stat.S_IMODE(ledger.parent.stat().st_mode) == 0o700
+
+
+def test_what_the_provider_will_not_prolong_is_told_before(commands: Commands) -> None:
+    commands.simulator.order(40300).until += timedelta(days=30)
+    assert "  the provider says that it can't be prolonged now" in commands.run("prolong", "40300").err.splitlines()
+
+
+def test_a_mistyped_key_is_an_error_and_no_missing_price(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", msg="Invalid apikey")
+    done = commands.run("rent", "PL", "opt29", "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert spent(commands) == []

@@ -1,0 +1,352 @@
+"""The commands' usage, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import (
+    ApiError,
+    ConnectionFailed,
+    JournalError,
+    OrderGone,
+    OrderState,
+    OutcomeUnknown,
+    RequestTimeout,
+    SmspvaError,
+    UnexpectedResponse,
+    WaitTimeout,
+    cli,
+)
+from smspva_async.cli._lines import Lines
+from smspva_async.cli._output import Output
+from smspva_async.simulator import Simulator
+from tests.support.commands import KEY, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMANDS = [
+    "demo",
+    "countries",
+    "offers",
+    "rent",
+    "orders",
+    "sms",
+    "activate",
+    "watch",
+    "prolong",
+    "add-service",
+    "delete",
+    "history",
+    "restore",
+    "unsettled",
+    "simulate",
+]
+
+
+def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Run the command line here and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["smspva", *arguments])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    return exited.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["watch"],
+            "there is no API key in the environment variable SMSPVA_API_KEY; --api-key-file names a file with one",
+        ),
+        (["watch", "--api-key-file", "nowhere"], "the API key can't be read from nowhere: No such file or directory"),
+        (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
+        (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
+        (["watch", "--api-key-file", "two-lines"], "what is in two-lines is no API key: one is a single line of ASCII"),
+        (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
+        *(
+            (["orders", "--api-key-file", "good", "--base-url", address], "such as 'https://smspva.com/api/rent.php'")
+            for address in ("", "nonsense", "https://", "https://[::1", "https://smspva.com:port/", "https://a b/")
+        ),
+        (["orders", "--api-key-file", "good", "--base-url", "nonsense"], "Invalid value for '--base-url'"),
+        (["rent", "PL", "opt1", "OPT1", "--api-key-file", "good"], "a service is given twice (opt1, OPT1)"),
+        (
+            ["rent", "PL", "opt1", "--api-key-file", "good", "--ledger", "no-folder/ledger"],
+            "no ledger can be kept at no-folder/ledger: nothing was sent, give another path with --ledger",
+        ),
+        (["watch", "--api-key-file", "good", "--interval", "0"], "'0' is no number of seconds above 0"),
+        (["watch", "--api-key-file", "good", "--interval", "nan"], "'nan' is no number of seconds above 0"),
+        (["watch", "--api-key-file", "good", "--interval", "soon"], "'soon' is no number of seconds above 0"),
+        (["watch", "--api-key", KEY], "No such option"),
+        (["wach"], "No such command 'wach'"),
+        (["orders", "--api-key-file", "good", "--gap", "fast"], "'fast' is no number of seconds above 0"),
+        (["offers"], "Missing argument 'COUNTRY'"),
+        (["offers", "Poland"], "a country is given by its two letters"),
+        (["rent", "PL", "opt 1"], "a service is given by its code"),
+        (
+            ["rent", "PL", "opt1", "--api-key-file", "good", "--weeks", "1", "--months", "1"],
+            "in --weeks or in --months, not in both",
+        ),
+        (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
+        (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
+        (["prolong", "forty"], "'forty' is not a valid integer"),
+        (["sms", "0"], "0 is not in the range x>=1"),
+        (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds above 0"),
+        (["add-service", "1", "opt1", "--days", "91"], "91 is not in the range 1<=x<=90"),
+        (["history", "--page", "0"], "0 is not in the range x>=1"),
+        (["simulate", "--port", "70000"], "70000 is not in the range"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(
+    arguments: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"empty": b"\n", "binary": b"\xff\xfe", "two-lines": b"a\nb\n", "good": b"key\n"}.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(anyio, "run", None)  # nothing is begun
+    assert run(*arguments, monkeypatch=monkeypatch) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("smspva: ")
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
+    assert KEY not in captured.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], *([command, "--help"] for command in COMMANDS)])
+def test_help_has_an_example(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, monkeypatch=monkeypatch) == 0
+    captured = capsys.readouterr()
+    assert ("--json" in captured.out) is (arguments[:-1] != [])
+    assert f"\n  Example:\n    smspva {' '.join(arguments[:-1]) or 'demo'}" in captured.out
+    assert max(map(len, captured.out.splitlines())) <= 80
+
+
+def test_the_help_lists_every_command_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch=monkeypatch) == 0
+    _, _, listed = capsys.readouterr().out.partition("\nCommands:\n")
+    lines = listed.partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == COMMANDS
+    assert not any(line.endswith("...") for line in lines)
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("", True), ("1", False)])
+def test_colour_is_for_a_terminal_that_wants_it(
+    no_color: str | None, *, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    Lines(Output()).say("well", "bold green")
+    assert ("\x1b" in terminal.getvalue()) is coloured
+
+
+def test_what_is_no_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", pipe := io.StringIO())
+    Lines(Output()).say("word " * 99, "bold green")
+    assert pipe.getvalue() == " ".join(["word"] * 99) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ApiError("refused: no", method="orders"), 1),
+        (JournalError("the journal is full"), 2),
+        (
+            OutcomeUnknown("who knows", method="create", params={}, started_at=datetime.now(UTC), known={}),
+            3,
+        ),
+        (ConnectionFailed("no connection", sent=False, method="orders"), 4),
+        (RequestTimeout("no answer", method="orders"), 4),
+        (UnexpectedResponse("no JSON", status=200, method="orders"), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, SmspvaError) else "",
+)
+def test_failures_are_one_line_and_an_exit_code(
+    error: SmspvaError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setenv("SMSPVA_API_KEY", KEY)
+    monkeypatch.setattr(anyio, "run", fail)
+    assert run("orders", monkeypatch=monkeypatch) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"smspva: {error.method or 'the journal'}")
+    assert captured.err.count("\n") == 1
+    assert "await" not in captured.err  # it speaks of commands, not of Python
+
+
+@pytest.mark.parametrize("missing", ["click", "platformdirs", "rich"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('smspva_async', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 1
+    assert done.stderr == f"smspva: {missing} is missing; pip install 'smspva-async[cli]' brings it\n"
+
+
+SIGNALLED = """
+import runpy, signal, sys
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich.console":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Impatient())
+runpy.run_module("smspva_async", run_name="__main__")
+"""
+
+
+def test_ctrl_c_ends_it_also_while_it_is_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\n")
+
+
+TERMINATED = """
+import signal
+from smspva_async.cli._ledgers import _ctrl_c_once
+from smspva_async.cli._main import _sigterm_as_ctrl_c
+
+with _sigterm_as_ctrl_c(), _ctrl_c_once():
+    for number in map(int, {numbers}):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            print("cleaning up")
+    print("clean")
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "told", "code"),
+    [
+        ([signal.SIGINT, signal.SIGINT], "cleaning up\nclean\n", 0),
+        ([signal.SIGINT, signal.SIGTERM], "cleaning up\n", -signal.SIGTERM),
+        ([signal.SIGTERM, signal.SIGTERM], "cleaning up\nclean\n", 0),  # as `timeout` sends it
+    ],
+)
+def test_sigterm_ends_what_ctrl_c_has_clean_up(signals: list[int], told: str, code: int) -> None:
+    program = TERMINATED.format(numbers=[*map(int, signals)])
+    done = subprocess.run([sys.executable, "-u", "-c", program], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (code, told, "")
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "code"),
+    [
+        (
+            WaitTimeout(
+                "order 5 didn't become active within 9 s; last seen ACTIVATING; last good poll: 2026-01-01 00:00 UTC",
+                order_id=5,
+                state=OrderState.ACTIVATING,
+                last_success=datetime(2026, 1, 1, tzinfo=UTC),
+                last_failure="no",
+                elapsed=9,
+            ),
+            (
+                "order 5 didn't become active within 9 s; it is queued; last answer 2026-01-01 09:00:00;"
+                " last failure: no; it can be waited for again"
+            ),
+            1,
+        ),
+        (
+            OrderGone("order 5 (+1, until 2026-01-01 00:00 UTC) is gone", order_id=5),
+            "order 5 is gone: it expired or was deleted; smspva history lists past orders",
+            1,
+        ),
+        (ValueError("the page is a whole number"), "the page is a whole number", 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+@pytest.mark.usefixtures("in_tokyo")
+def test_failures_are_told_in_the_words_of_commands(
+    error: Exception, told: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setenv("SMSPVA_API_KEY", KEY)
+    monkeypatch.setattr(anyio, "run", fail)
+    assert run("orders", monkeypatch=monkeypatch) == code
+    assert capsys.readouterr().err == f"smspva: {told}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "smspva_async", "demo"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    assert (done.returncode, done.stderr) == (1, "smspva: No space left on device\n")
+
+
+# -- the simulator on a socket -----------------------------------------------------------------------------------------
+
+
+def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -> None:
+    with serving(Simulator(), tmp_path) as commands:
+        programs = commands.start("simulate", "--port", "0", "--json")
+        assert programs.stdout is not None
+        assert json.loads(programs.stdout.readline())["url"].startswith("http://127.0.0.1:")
+        programs.terminate()
+        programs.communicate(timeout=15)
+        simulating = commands.start("simulate", "--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
+        assert simulating.stdout is not None
+        told = simulating.stdout.readline()
+        commands.url = told.split()[5].rstrip(",")
+        assert told == f"The simulated provider answers at {commands.url}, to any key. Ctrl-C ends it.\n"
+        first, second = commands.run("orders", "--json").rows
+        assert [first["country"], second["country"]] == ["RU", "LT"]
+        with commands.terminal("activate", f"{first['id']}", "--wait") as terminal:
+            assert terminal.ended() == 0
+        received = commands.run("sms", f"{first['id']}", "--wait", "--json")
+        assert received.rows[0]["code"]
+        assert commands.run("simulate", "--port", commands.url.split(":")[2].partition("/")[0]).code == 2
+        simulating.terminate()
+        out, err = simulating.communicate(timeout=15)
+        assert (simulating.returncode, out, err.strip()) == (143, "", "")
+
+
+def test_without_its_extra_simulate_says_what_to_install() -> None:
+    code = "import runpy, sys; sys.modules['uvicorn'] = None; sys.argv = ['smspva', 'simulate', '--port', '0'];"
+    code += "runpy.run_module('smspva_async', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "smspva: uvicorn is missing; pip install 'smspva-async[sim]' brings it\n"

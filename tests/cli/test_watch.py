@@ -1,0 +1,294 @@
+"""`smspva watch`: lines and JSON through a pipe, a live table on a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.cells import cell_len
+
+from smspva_async import event_from_dict
+from smspva_async.simulator import Simulator
+from tests.support.commands import HEIGHT, KEY, Commands, serving
+from tests.support.terminal import ESCAPE, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from subprocess import Popen
+
+QUICK = ("--interval", "0.2")
+
+
+@pytest.fixture
+def sim() -> Simulator:
+    return Simulator(start=datetime.now(UTC), api_key=KEY)
+
+
+@pytest.fixture
+def commands(sim: Simulator, tmp_path: Path) -> Iterator[Commands]:
+    with serving(sim, tmp_path) as commands:
+        yield commands
+    assert sim.violations == []
+
+
+def line(child: Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().rstrip("\n")
+
+
+def ended(child: Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end of a program; return its exit code and the rest of what it wrote."""
+    out, err = child.communicate(timeout=15)
+    return child.returncode, out, err
+
+
+def rented(sim: Simulator, count: int) -> None:
+    """Rent numbers: every tenth is active, every tenth in the queue."""
+    until = datetime.now(UTC) + timedelta(days=3)
+    for number in range(count):
+        state = {0: 1, 1: 2}.get(number % 10, 0)
+        sim.add_order("PL", "opt16", state=state, until=until, phone=f"+4850010{number:04}")
+
+
+def test_through_a_pipe_it_is_a_line_for_each_event(sim: Simulator, commands: Commands) -> None:
+    (commands.folder / "key").write_text(f"{KEY}\n")
+    order = sim.add_order(phone="+79096068511")
+    arguments = ("--api-key-file", str(commands.folder / "key"), *QUICK)
+    # Neither may get an escape code into a pipe, nor an odd letter stop the watch.
+    child = commands.start(
+        "watch", *arguments, SMSPVA_API_KEY="not-this-one", FORCE_COLOR="1", PYTHONIOENCODING="ascii"
+    )
+    assert re.fullmatch(r"Watching http://127\S+ every 0\.2 s\. Ctrl-C ends it\.", line(child))
+    assert columns(line(child))[1:4] == ["+79096068511", "Instagram", "listed"]
+    commands.on_server(lambda: sim.deliver(order.id, "Code Instagram ✓: 671 094.", sender="Instagram"))
+    message = ["+79096068511", "Instagram", "message", "671094", r"Code Instagram \u2713: 671 094."]
+    assert columns(line(child))[1:] == message
+    child.send_signal(signal.SIGINT)
+    assert ended(child) == (130, "", "\n")
+
+
+def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
+    order = sim.add_order()
+    child = commands.start("watch", "--json", *QUICK)
+    assert json.loads(line(child))["type"] == "OrderAdded"
+    commands.on_server(lambda: sim.deliver(order.id, "Код: 671 094 ✓", sender="Instagram"))
+    event = event_from_dict(json.loads(line(child)))
+    assert event.sms.code == "671094"  # type: ignore[union-attr]
+    child.send_signal(signal.SIGTERM)
+    assert ended(child) == (143, "", "\n")
+
+
+def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Commands) -> None:
+    order = sim.add_order()
+    journal = ("--json", "--journal", str(commands.folder / "smspva.db"), *QUICK)
+    child = commands.start("watch", *journal)
+    assert json.loads(line(child))["type"] == "OrderAdded"
+    for text in ("one", "two", "three"):
+        commands.on_server(lambda text=text: sim.deliver(order.id, text))
+        if text == "two":
+            # Ended before it asks for the next event, so that the last may be given again, and none is lost.
+            child.send_signal(signal.SIGINT)
+            assert ended(child)[0] == 130
+            child = commands.start("watch", *journal)
+        got = json.loads(line(child))
+        while got["type"] != "SmsReceived" or got["sms"]["text"] != text:
+            assert got["seq"] < 3
+            got = json.loads(line(child))
+    child.kill()
+    child.communicate()
+
+
+def test_a_warning_of_the_library_is_an_event_and_nothing_else(sim: Simulator, commands: Commands) -> None:
+    sim.add_order()
+    sim.add_order()
+    sim.faults.next("orders", "bad_row")
+    child = commands.start("watch")
+    lines = [line(child) for _ in range(3)]
+    assert sum("a row of an answer can't be read" in told for told in lines) == 1
+    child.send_signal(signal.SIGINT)
+    assert ended(child) == (130, "", "\n")
+
+
+def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: Commands) -> None:
+    sim.faults.always("orders", "latency", seconds=60)
+    child = commands.start("watch")
+    line(child)
+    while not sim.requests:
+        assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    code, out, err = ended(child)
+    assert (code, out, err.strip()) == (143, "", "")
+
+
+def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: Commands) -> None:
+    sim.add_order()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what a script starts with `&`
+    try:
+        child = commands.start("watch", "--json", *QUICK)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    line(child)
+    child.send_signal(signal.SIGTERM)
+    code, out, err = ended(child)
+    assert (code, out, err.strip()) == (143, "", "")
+
+
+def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> None:
+    sim.api_key = "another"
+    done = commands.run("watch")
+    assert (done.code, len(done.lines)) == (1, 1)
+    assert re.fullmatch(r"smspva: orders: [^\n]*(?i:key)[^\n]*\n", done.err)
+    assert KEY not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("watch",), ("watch", "--json"), ("orders",), ("orders", "--json"), ("demo",), ("orders", "--help")]
+)
+def test_a_closed_pipe_is_no_error(sim: Simulator, commands: Commands, arguments: tuple[str, ...]) -> None:
+    sim.add_order()
+    sim.faults.next("orders", "latency", seconds=0.3)
+    child = commands.start(*arguments)
+    assert child.stdout is not None
+    child.stdout.close()  # as `head` does
+    assert child.stderr is not None
+    assert child.stderr.read() == ""
+    child.stderr.close()
+    assert child.wait(15) == 0
+
+
+# -- the live table ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_on_a_terminal_the_table_keeps_itself_current(sim: Simulator, commands: Commands, width: int) -> None:
+    rented(sim, 3)
+    inactive = sim.orders[2]
+    with commands.terminal("watch", *QUICK, width=width) as terminal:
+        screen = terminal.wait_for(lambda lines: len(lines) > 4)
+        assert screen[0].startswith("Watching http://127.0.0.1:")
+        assert re.search(r"  last answer \d\d:\d\d:\d\d$", screen[0])
+        assert columns(screen[1]) == ["id", "status", "number", "service", "expires"]
+        expires = f"{inactive.until.astimezone():%Y-%m-%d %H:%M}"
+        assert [columns(row) for row in screen[2:5]] == [
+            ["40300", "active", "+48500100000", "Instagram", expires],
+            ["40301", "queued", "+48500100001", "Instagram", expires],
+            ["40302", "inactive", "+48500100002", "Instagram", expires],
+        ]
+        commands.on_server(lambda: sim.set_state(inactive.id, 1))
+        terminal.wait_for(lambda lines: any("0 -> 1" in shown for shown in lines))
+        commands.on_server(lambda: sim.deliver(inactive.id, "Code Instagram: 671 094.", sender="FB"))
+        screen = terminal.wait_for(lambda lines: any("671094" in shown for shown in lines))
+        assert columns(screen[4])[:2] == ["40302", "active"]
+        assert screen[5] == ""
+        events = [columns(shown) for shown in screen[6:]]
+        assert events[0][1:4] == ["+48500100002", "Instagram", "0 -> 1"]
+        assert max(map(cell_len, screen)) <= width
+        terminal.child.sendintr()
+        assert terminal.ended() == 130
+        assert terminal.screen[: len(screen)] == screen  # its last picture stays
+        assert "\x1b[?25h" in terminal.raw  # and the cursor comes back
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_hundred_orders_stay_readable(sim: Simulator, commands: Commands, width: int) -> None:
+    rented(sim, 100)
+    with commands.terminal("watch", "--interval", "5", width=width) as terminal:
+        screen = terminal.wait_for(lambda lines: len(lines) > 10)
+        assert len(screen) < HEIGHT
+        rows = [columns(row) for row in screen[2:-1]]
+        assert all(len(row) == 5 for row in rows)
+        # Those that can receive messages come first, and what isn't shown is counted.
+        assert [row[1] for row in rows].count("active") == 10
+        assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+        told = re.fullmatch(r"and (\d+) more: (.*)", screen[-1])
+        assert told is not None
+        assert int(told[1]) + len(rows) == 100
+        assert sum(map(int, re.findall(r"(\d+) \w+", told[2]))) == int(told[1])
+
+        # What something happened to is shown, and its event below.
+        last = sim.orders[-1]
+        commands.on_server(lambda: sim.deliver(last.id, "Code: 112233", sender="FB"))
+        screen = terminal.wait_for(lambda lines: any("112233" in shown for shown in lines))
+        assert any(shown.startswith(f"{last.id}  inactive") for shown in screen)
+        assert len(screen) < HEIGHT
+        assert max(map(cell_len, screen)) <= width
+
+
+def test_after_a_poll_that_failed_the_first_list_is_the_beginning(sim: Simulator, commands: Commands) -> None:
+    rented(sim, 100)
+    sim.faults.always("orders", "refusal", msg="Closed for lunch")
+    with commands.terminal("watch", *QUICK, width=60) as terminal:
+        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
+        commands.on_server(sim.faults.clear)
+        terminal.wait_for(lambda lines: any("works again" in shown for shown in lines))
+        later = sim.orders[-1]
+        commands.on_server(lambda: sim.deliver(later.id, "Code: 112233", sender="FB"))
+        screen = terminal.wait_for(lambda lines: any("112233" in shown for shown in lines))
+        assert "listed" not in "".join(screen)
+        assert [columns(row)[1] for row in screen[2 : screen.index("")] if row[:1].isdigit()].count("active") == 10
+        new = commands.on_server(lambda: sim.add_order("PL", "opt29", state=0))
+        screen = terminal.wait_for(lambda lines: any(f"#{new.id}, inactive" in shown for shown in lines))
+        assert any(shown.startswith(f"{new.id}  inactive") for shown in screen)  # what comes later is an event
+
+
+def test_an_empty_account_says_so(sim: Simulator, commands: Commands) -> None:
+    sim.faults.always("orders", "refusal", msg="Closed for lunch")
+    with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
+        assert "rented" not in terminal.raw  # nobody knows
+        commands.on_server(sim.faults.clear)
+        assert terminal.wait_for(lambda lines: "No number is rented." in lines)
+
+
+def test_a_refused_key_says_nothing_of_numbers(sim: Simulator, commands: Commands) -> None:
+    sim.api_key = "another"
+    with commands.terminal("watch") as terminal:
+        assert terminal.ended() == 1
+        assert "no answer yet" in terminal.raw
+        assert "rented" not in terminal.raw
+
+
+def any_ends_with(last: str, lines: list[str]) -> bool:
+    return any(shown.endswith(last) for shown in lines)
+
+
+def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, commands: Commands) -> None:
+    order = sim.add_order(phone="+79096068511")
+    text = "Code 671094. " + " ".join(f"word{number:02}" for number in range(40))
+    with commands.terminal("watch", *QUICK, width=120) as terminal:
+        terminal.wait_for(lambda lines: len(lines) > 2)
+        for sent in (text, f"{text} too"):
+            commands.on_server(lambda sent=sent: sim.deliver(order.id, sent, sender="FB"))
+            terminal.wait_for(partial(any_ends_with, sent[-3:]))
+        assert sum("671094  FB: Code 671094." in shown for shown in terminal.screen) == 2
+        terminal.resize(70)
+        screen = terminal.wait_for(lambda lines: sum("word" in shown for shown in lines) > 12)
+        assert max(map(cell_len, screen)) <= 70
+        first = screen.index("") + 1
+        # The older one has no room as a whole any more.
+        assert screen[first].endswith("message  671094  FB: Code 671094.")
+        assert sum("message" in shown for shown in screen) == 1
+        assert " ".join(" ".join(screen[first:]).split()).endswith("word39 too")
+
+
+def test_with_no_color_there_is_no_live_table(sim: Simulator, commands: Commands) -> None:
+    sim.add_order(phone="+79096068511")
+    with commands.terminal("watch", *QUICK, NO_COLOR="1") as terminal:
+        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]
+        assert not ESCAPE.search(terminal.raw)
+        terminal.child.sendintr()
+        assert terminal.ended() == 130
+
+
+def test_a_terminal_that_draws_nothing_gets_lines(sim: Simulator, commands: Commands) -> None:
+    sim.add_order(phone="+79096068511")
+    with commands.terminal("watch", *QUICK, TERM="dumb") as terminal:
+        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]

@@ -1,0 +1,403 @@
+"""Every shape in which the server was seen to answer, method by method, and the envelope around it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from attrs import evolve
+
+from smspva_async import Retry
+from smspva_async.errors import ApiError, UnexpectedResponse
+from smspva_async.models import Country, OrderState, Sms
+from tests.support.samples import (
+    CALLS,
+    MESSAGE,
+    OFFER,
+    ORDER,
+    PAST_ORDER,
+    QUOTE,
+    READING,
+    RENTAL,
+    REPEATABLE,
+    Call,
+    name_of,
+    row_of,
+    without,
+)
+
+if TYPE_CHECKING:
+    from smspva_async import SmspvaClient
+    from tests.support.fake_server import FakeServer
+
+pytestmark = pytest.mark.anyio
+
+TEXT = MESSAGE.text
+LISTS = [CALLS[method] for method in ("getcountries", "getdata", "orders", "sms", "get_rent_history")]
+
+
+async def read(fake_server: FakeServer, client: SmspvaClient, method: str, data: Any) -> Any:
+    fake_server.call(CALLS[method], {"status": 1, "data": data})
+    return await CALLS[method].make(client)
+
+
+# -- other shapes to accept, method by method ----------------------------------------------------------------------
+
+_OFFER, _ORDER, _SMS, _PAST = (row_of(method) for method in ("getdata", "orders", "sms", "get_rent_history"))
+_RENTAL, _QUOTE = row_of("create"), row_of("restore_user_precalc")
+_WHOLE_NUMBER = {**without(_RENTAL, "ccode"), "pnumber": "79096037108"}
+_BY_CODE = {"opt46": without(_OFFER, "service")}
+_BARE = without(_ORDER, "sname", "hasnewsms", "canprolong", "canprolongmax", "canprolonguntil", "lastonline")
+
+SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
+    "getcountries": {
+        "rent_switch_type": ([{"name": "Россия", "code": "RU", "rent_switch_type": 2}], [Country("Россия", "RU", 2)]),
+        "padded names": ([{"name": " Россия ", "code": "RU "}], [Country("Россия", "RU")]),
+    },
+    "getdata": {
+        "under services": ({"services": [_OFFER]}, [OFFER]),
+        "under services, numbered": ({"services": {"0": _OFFER}}, [OFFER]),
+        "under services, by code": ({"services": _BY_CODE}, [OFFER]),
+        "under services, by code and named again": ({"services": {"opt46": _OFFER}}, [OFFER]),
+        "by code": (_BY_CODE, [OFFER]),
+        "no services": ({"services": []}, []),
+        "no services, as an object": ({"services": {}}, []),
+        "no services, as null": ({"services": None}, []),
+        "numbers as strings": ([{**_OFFER, "price_day": "6.00", "count": "359"}], [OFFER]),
+        "count by provider": ([{**_OFFER, "count": {"north": 300, "south": "59"}}], [OFFER]),
+        "count by no provider": ([{**_OFFER, "count": {}}], [evolve(OFFER, count=0)]),
+        "count by no provider, as a list": ([{**_OFFER, "count": []}], [evolve(OFFER, count=0)]),
+        "count by nameless providers": ([{**_OFFER, "count": [5, "3"]}], [evolve(OFFER, count=8)]),
+    },
+    "create": {
+        "in a list": ([_RENTAL], RENTAL),
+        "in a numbered object": ({"0": _RENTAL}, RENTAL),
+        "numbers as strings": ({**_RENTAL, "id": "40370", "until": "1587633960"}, RENTAL),
+        "ccode missing, whole pnumber": (_WHOLE_NUMBER, RENTAL),
+        "ccode empty, whole pnumber": ({**_WHOLE_NUMBER, "ccode": ""}, RENTAL),
+        "ccode null, whole pnumber": ({**_WHOLE_NUMBER, "ccode": None}, RENTAL),
+        "ccode empty, whole pnumber with a plus": ({**_RENTAL, "ccode": "", "pnumber": "+79096037108"}, RENTAL),
+    },
+    "create_multi": {
+        "one object": (_RENTAL, [RENTAL]),
+        "several": ([_RENTAL, {**_RENTAL, "id": "40371"}], [RENTAL, evolve(RENTAL, id=40371)]),
+        "numbered": ({"0": _RENTAL, "1": _RENTAL}, [RENTAL, RENTAL]),
+    },
+    "orders": {
+        "numbers as strings": ([{**_ORDER, "id": "40300", "state": "0", "until": "1587552240"}], [ORDER]),
+        "only what every order has": (
+            [_BARE],
+            [
+                evolve(
+                    ORDER,
+                    service_name="",
+                    can_prolong=False,
+                    can_prolong_days=None,
+                    can_prolong_until=None,
+                    last_online=None,
+                )
+            ],
+        ),
+        "times that are none": (
+            [{**_ORDER, "lastonline": 0, "canprolonguntil": ""}],
+            [evolve(ORDER, last_online=None, can_prolong_until=None)],
+        ),
+        "optional fields that are false": (
+            [{**_ORDER, "lastonline": False, "canprolonguntil": False, "canprolongmax": False}],
+            [evolve(ORDER, last_online=None, can_prolong_until=None, can_prolong_days=None)],
+        ),
+        "optional fields that are empty": (
+            [{**_ORDER, "lastonline": "", "canprolonguntil": "", "canprolongmax": ""}],
+            [evolve(ORDER, last_online=None, can_prolong_until=None, can_prolong_days=None)],
+        ),
+        "an extra provider": ([{**_ORDER, "provider": "north"}], [ORDER]),
+    },
+    "add_service_to_order": {
+        "empty": ({}, None),
+        "a new order": (_WHOLE_NUMBER, RENTAL),
+    },
+    "sms": {
+        "two lists": ({"SmsList": [_SMS], "OtherSms": []}, [MESSAGE]),
+        "two lists, one null": ({"SmsList": [_SMS], "OtherSms": None}, [MESSAGE]),
+        "two empty lists": ({"SmsList": {}, "OtherSms": []}, []),
+        "no sender": ([without(_SMS, "sender")], [evolve(MESSAGE, sender=None)]),
+        "no date": ([without(_SMS, "date")], [evolve(MESSAGE, received=None)]),
+        "sender and date null": ([{**_SMS, "sender": None, "date": None}], [Sms(TEXT)]),
+        "the same twice": ([_SMS, _SMS], [MESSAGE, MESSAGE]),
+        "another's, as usual": ({"SmsList": [], "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
+        "another's, a bare string": ({"SmsList": [], "OtherSms": [TEXT]}, [Sms(TEXT, other=True)]),
+        "another's, under message": ({"OtherSms": [{"message": TEXT}]}, [Sms(TEXT, other=True)]),
+        "another's, under fullText": ({"OtherSms": {"0": {"fullText": TEXT}}}, [Sms(TEXT, other=True)]),
+        "another's, dated in words": ({"OtherSms": [{"text": TEXT, "date": "today"}]}, [Sms(TEXT, other=True)]),
+    },
+    "prolong": {"empty": ({}, None), "id as a string": ({"id": "123"}, None)},
+    "activate": {
+        "in a list": ([{"id": 123}], None),
+        "empty list": ([], None),
+        "empty": ({}, None),
+        "id as a string": ({"id": "123"}, None),
+    },
+    "delete": {"empty": ({}, None), "id as a string": ({"id": "123"}, None)},
+    "get_rent_history": {
+        "isAvailForRestore": ([{**_PAST, "isAvailForRestore": "1"}], [evolve(PAST_ORDER, restorable=True)]),
+        "not closed": ([without(_PAST, "closed")], [evolve(PAST_ORDER, closed=None)]),
+    },
+    "restore_user_precalc": {
+        "in a list": ([_QUOTE], QUOTE),
+        "numbers as strings": ({**_QUOTE, "price": "2.40", "outdays": "32", "orderid": "317017"}, QUOTE),
+    },
+    "restore_user": {
+        "a new order": ({"id": "517018"}, 517018),
+        "true as a number": (1, None),
+        "true as a string": ("1", None),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "expected"),
+    [
+        pytest.param(method, data, expected, id=f"{method}: {name}")
+        for method, shapes in SHAPES.items()
+        for name, (data, expected) in shapes.items()
+    ],
+)
+async def test_another_shape_is_read_as_well(
+    method: str, data: Any, expected: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    assert await read(fake_server, client, method, data) == expected
+
+
+@pytest.mark.parametrize("empty", [[], None, {}], ids=str)
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_an_empty_list_is_empty_in_all_of_phps_forms(
+    call: Call, empty: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    assert await read(fake_server, client, call.method, empty) == []
+
+
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_a_list_may_come_as_an_object_with_gaps_in_its_numbers(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    row = row_of(call.method)
+    assert await read(fake_server, client, call.method, {"0": row, "2": row}) == call.expected * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [
+        *((value, True) for value in (True, 1, "1", "true", "TRUE")),
+        *((value, False) for value in (False, 0, "0", "false", "", None)),
+    ],
+    ids=repr,
+)
+async def test_a_flag_is_read_in_all_of_phps_forms(
+    value: Any, *, flag: bool, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    (order,) = await read(fake_server, client, "orders", [{**_ORDER, "hasnewsms": value, "canprolong": value}])
+    assert (order.has_new_sms, order.can_prolong) == (flag, flag)
+
+
+@pytest.mark.parametrize(
+    ("raw", "state"),
+    [
+        *((0, OrderState.INACTIVE), (1, OrderState.ACTIVE), (2, OrderState.ACTIVATING), (-1, OrderState.ABSENT)),
+        *(("1", OrderState.ACTIVE), ("-1", OrderState.ABSENT), (7, OrderState.UNKNOWN), ("-5", OrderState.UNKNOWN)),
+    ],
+    ids=str,
+)
+async def test_a_state_keeps_the_servers_number(
+    raw: Any, state: OrderState, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    (order,) = await read(fake_server, client, "orders", [{**_ORDER, "state": raw}])
+    assert order.state is state
+    assert order.raw_state == int(raw)
+
+
+@pytest.mark.parametrize(
+    ("ccode", "pnumber", "phone"),
+    [
+        ("+7", "9096037108", "+79096037108"),
+        ("+7", "7012345678", "+77012345678"),  # Kazakh: the second 7 belongs to the number
+        ("7", "7012345678", "+77012345678"),
+        (7, 7012345678, "+77012345678"),
+        ("+44", "07911123456", "+4407911123456"),
+        ("+1 ", " 212 555-0100", "+12125550100"),
+        ("", "79096037108", "+79096037108"),
+        ("+7", "+77012345678", "+77012345678"),
+    ],
+    ids=str,
+)
+async def test_a_phone_number_is_put_together_and_nothing_stripped(
+    ccode: Any, pnumber: Any, phone: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    assert (await read(fake_server, client, "create", {**_RENTAL, "ccode": ccode, "pnumber": pnumber})).phone == phone
+
+
+@pytest.mark.parametrize(("price", "exact"), [(0.1, "0.1"), ("1.10", "1.10"), (12, "12"), (1e-7, "1E-7")], ids=str)
+async def test_a_price_is_the_decimal_that_the_server_wrote(
+    price: Any, exact: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    (offer,) = await read(fake_server, client, "getdata", [{**_OFFER, "price_day": price}])
+    assert isinstance(offer.price_day, Decimal)
+    assert offer.price_day == Decimal(exact)
+
+
+async def test_text_stays_text(client: SmspvaClient, fake_server: FakeServer) -> None:
+    (message,) = await read(fake_server, client, "sms", [{**_SMS, "text": "007", "sender": "0042"}])
+    assert (message.text, message.sender) == ("007", "0042")
+
+
+# -- what the model doesn't know -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS.values() if row_of(call.method)], ids=name_of)
+async def test_unknown_fields_are_kept_apart(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    news = {"news": {"deep": [1, None]}, "ещё": ""}
+    row = {**row_of(call.method), **news}
+    many = isinstance(call.sample["data"], list)
+    fake_server.call(call, {**call.sample, "data": [row] if many else row, "version": 2})
+    got = await call.make(client)
+    assert got == call.expected
+    if got is not None:
+        model = got[0] if many else got
+        assert news.items() <= model.extra.items()
+
+
+async def test_the_counts_by_provider_are_kept_apart_too(client: SmspvaClient, fake_server: FakeServer) -> None:
+    (offer,) = await read(fake_server, client, "getdata", [{**_OFFER, "count": {"north": "359"}}])
+    assert offer.extra == {"count": {"north": "359"}}
+
+
+# -- the envelope --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["1", True, "true"], ids=repr)
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_success_may_be_written_otherwise(
+    call: Call, status: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, {**call.sample, "status": status, "msg": "ok", "time": 0.1})
+    assert await call.make(client) == call.expected
+
+
+@pytest.mark.parametrize("status", [0, "0", False], ids=repr)
+@pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
+async def test_usable_data_without_a_message_is_a_success(
+    call: Call, status: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, {**call.sample, "status": status, "msg": ""})
+    assert await call.make(client) == call.expected
+
+
+@pytest.mark.parametrize("data", [[], {}, None, "text", [{}], 0], ids=repr)
+@pytest.mark.parametrize("call", READING, ids=name_of)
+async def test_without_usable_data_it_is_an_error(
+    call: Call, data: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, {"status": 0, "data": data})
+    with pytest.raises(ApiError, match="no reason given") as refused:
+        await call.make(client)
+    assert (refused.value.data, refused.value.msg, refused.value.code) == (data, "", None)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_message_makes_it_an_error_that_carries_the_data(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, {"data": {"id": 5}, **call.sample, "status": 0, "msg": "closed for lunch"})
+    with pytest.raises(ApiError, match="closed for lunch") as refused:
+        await call.make(client)
+    assert refused.value.data == call.sample.get("data", {"id": 5})
+
+
+@pytest.mark.parametrize("call", READING, ids=name_of)
+async def test_missing_data_is_not_an_empty_list(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, {"status": 1})
+    with pytest.raises(UnexpectedResponse, match="no data"):
+        await call.make(client)
+
+
+NOT_JSON = {
+    "HTML": "<html><body>502 Bad Gateway</body></html>",
+    "text": "Service is temporarily unavailable",
+    "Russian text": "Сервис временно недоступен",
+    "nothing": "",
+    "half of it": '{"status": 1, "data": [{"na',
+    "two of them": "{}{}",
+    "JSON, but a text": '"hello"',
+    "bytes of no text": b"\xff\xfe\x00",
+    "endless nesting": "[" * 100_000,
+    "an endless number": '{"status": 1, "data": [' + "9" * 5000 + "]}",
+}
+NO_ENVELOPE = {"list": "[]", "null": "null", "number": "1", "no status": "{}", "status of no form": '{"status": "ok"}'}
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 503])
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in {**NOT_JSON, **NO_ENVELOPE}.items()])
+async def test_what_is_no_answer_of_the_api_is_told_as_such(
+    body: str | bytes, status: int, fake_server: FakeServer
+) -> None:
+    fake_server.on("orders", httpx.Response(status, content=body, headers={"Content-Type": "text/x"}))
+    async with fake_server.client(retry=Retry(attempts=1)) as client:
+        with pytest.raises(UnexpectedResponse) as unexpected:
+            await client.orders()
+    error = unexpected.value
+    assert (error.status, error.content_type) == (status, "text/x")
+    assert len(error.excerpt) <= 200
+    assert len(str(error).splitlines()) == 1
+
+
+async def test_an_excerpt_shows_what_came(fake_server: FakeServer, client: SmspvaClient) -> None:
+    fake_server.on("orders", httpx.Response(404, text="<h1>\n  Пусто\x07</h1>"))
+    with pytest.raises(UnexpectedResponse, match="HTTP 404") as unexpected:
+        await client.orders()
+    assert unexpected.value.excerpt == "<h1> Пусто </h1>"
+
+
+async def test_a_byte_order_mark_is_no_obstacle(fake_server: FakeServer, client: SmspvaClient) -> None:
+    fake_server.on("orders", b'\xef\xbb\xbf{"status": 1, "data": []}')
+    assert await client.orders() == []
+
+
+# -- beside the rows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_what_came_beside_the_rows_is_kept(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, {**call.sample, "msg": "ok", "server": 7, "time": [0.1]})
+    assert (await call.make(client)).extra == {"server": 7, "time": [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [("sms", {"SmsList": [_SMS], "OtherSms": [], "total": 1}), ("getdata", {"services": [_OFFER], "total": 1})],
+)
+async def test_what_came_beside_the_list_of_rows_too(
+    method: str, data: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS[method], {"status": 1, "data": data, "server": 7})
+    assert (await CALLS[method].make(client)).extra == {"server": 7, "total": 1}
+
+
+@pytest.mark.parametrize("call", LISTS, ids=name_of)
+async def test_mostly_nothing_came_beside_them(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, call.sample)
+    assert (await call.make(client)).extra == {}
+
+
+async def test_no_messages_in_two_lists_are_none_whatever_the_status(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS["sms"], {"status": 0, "data": {"SmsList": [], "OtherSms": []}})
+    assert await client.sms(123) == []
+
+
+@pytest.mark.parametrize("others", ["none", 5, True, {"count": 0}], ids=repr)
+async def test_other_messages_of_no_form_hide_none(others: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+    rows = await read(fake_server, client, "sms", {"SmsList": [_SMS], "OtherSms": others})
+    assert [message for message in rows if not message.other] == [MESSAGE]
+    assert [row.raw for row in rows.skipped] + [row.text for row in rows if row.other] == [others]

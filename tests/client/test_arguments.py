@@ -1,0 +1,235 @@
+"""Input that can't be right raises `ValueError`, and nothing is sent."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async.models import Period
+from tests.support.fake_server import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.support.fake_server import FakeServer
+
+WEEK = Period.weeks(1)
+
+COUNTRIES = ("", "R", "RUS", "R1", "+7", "РФ", "ru ", "RU\n", None, 7)
+SERVICES = ("", "opt 16", "opt16,opt17", "opt16&id=1", "opt/16", "opt16\n", None, 16)
+IDS = (0, -1, 40300.0, "40300", True, None)
+PHONES = ("", "+", "123", "79096037108x", "+7909603710812345", "++79096037108", 79096037108, None)
+
+# What can't be sent -> the calls that would send it.
+CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awaitable[object]], ...]]] = {
+    "country": (
+        COUNTRIES,
+        (
+            lambda client, country: client.offers(country),
+            lambda client, country: client.rent(country, "opt16", WEEK),
+            lambda client, country: client.rent_multi(country, ["opt16"], WEEK),
+        ),
+    ),
+    "service": (
+        SERVICES,
+        (
+            lambda client, service: client.rent("RU", service, WEEK),
+            lambda client, service: client.rent_multi("RU", ["opt16", service], WEEK),
+            lambda client, service: client.add_service(5, service, phone="+79096037108"),
+        ),
+    ),
+    "services": (([], (), "opt16", None, 5), (lambda client, services: client.rent_multi("RU", services, WEEK),)),
+    "period": (
+        (None, 1, "week", ("week", 1)),
+        (
+            lambda client, period: client.offers("RU", period),
+            lambda client, period: client.rent("RU", "opt16", period),
+            lambda client, period: client.rent_multi("RU", ["opt16"], period),
+            lambda client, period: client.prolong(5, period),
+        ),
+    ),
+    "provider": (
+        ("", " ", 5),
+        (
+            lambda client, provider: client.rent("RU", "opt16", WEEK, provider=provider),
+            lambda client, provider: client.rent_multi("RU", ["opt16"], WEEK, provider=provider),
+        ),
+    ),
+    "order id": (
+        IDS,
+        (
+            lambda client, order_id: client.sms(order_id),
+            lambda client, order_id: client.activate(order_id),
+            lambda client, order_id: client.prolong(order_id, WEEK),
+            lambda client, order_id: client.delete(order_id),
+            lambda client, order_id: client.restore_quote(order_id),
+            lambda client, order_id: client.restore(order_id),
+            lambda client, order_id: client.add_service(order_id, "opt16", phone="+79096037108"),
+        ),
+    ),
+    "phone": (PHONES, (lambda client, phone: client.add_service(5, "opt16", phone=phone),)),
+    "rent_days": (
+        (0, -7, 91, 7.0, "7", True),
+        (lambda client, days: client.add_service(5, "opt16", phone="+79096037108", rent_days=days),),
+    ),
+    "skip": ((-1, 0.0, "0", False, None), (lambda client, skip: client.history(skip=skip),)),
+    "take": (
+        (0, -1, 50.0, "50", True, None),
+        (
+            lambda client, take: client.history(take=take),
+            lambda client, page: anext(client.iter_history(page=page)),
+        ),
+    ),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [
+        pytest.param(make, value, id=f"{what}={value!r} in call {number}")
+        for what, (values, makers) in CALLS.items()
+        for value in values
+        for number, make in enumerate(makers, 1)
+    ],
+)
+async def test_nothing_impossible_is_sent(
+    make: Callable[[SmspvaClient, Any], Awaitable[object]], value: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        await make(client, value)
+    assert fake_server.queries == []
+    assert client.unsettled == ()
+
+
+# -- periods -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(Period.weeks, count) for count in (0, -1, 13, 1.0, True, "1", None)]
+    + [(Period.months, count) for count in (0, -1, 4, 1.5, False, "1", None)],
+    ids=lambda value: repr(value) if not callable(value) else value.__name__,
+)
+def test_a_period_outside_of_7_to_90_days_is_none(make: Callable[[Any], Period], count: Any) -> None:
+    with pytest.raises(ValueError, match=r"period|rental"):
+        make(count)
+
+
+@pytest.mark.parametrize("kind", ["day", "weeks", "", None, []])
+def test_a_period_is_in_weeks_or_months(kind: Any) -> None:
+    with pytest.raises(ValueError, match="weeks or months"):
+        Period(kind, 1)
+
+
+def test_the_longest_periods_are_twelve_weeks_and_three_months_of_thirty_days() -> None:
+    assert (Period.weeks(12).days, Period.months(3).days) == (84, 90)
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://smspva.com/api/rent.php",
+        "http://127.0.0.1.example/",
+        "http://10.0.0.1/",
+        "http://localhost.example/",
+        "ftp://smspva.com/",
+        "smspva.com/api/rent.php",
+        "https://",
+        "",
+        "https://smspva.com/?apikey=1",
+        "https://smspva.com/#part",
+        "https://user:password@smspva.com/",
+        "https://smspva.com:99999/",
+        "https://smspva.com:port/",
+        "https://[::1",
+        "https://sms pva.com/",
+        "https://smspva\0.com/",
+    ],
+    ids=repr,
+)
+def test_an_address_that_would_show_the_key_or_cant_be_one(address: str, fake_server: FakeServer) -> None:
+    with pytest.raises(ValueError, match=r"address|https|[Pp]ort|URL") as refused:
+        fake_server.client(base_url=address)
+    assert "password" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3:8080", "[::1]:8000"])
+def test_http_may_stay_on_this_machine(host: str, fake_server: FakeServer) -> None:
+    assert repr(fake_server.client(base_url=f"http://{host}/rent")) == f"<SmspvaClient http://{host}/rent>"
+
+
+@pytest.mark.parametrize("key", ["", "  ", "ключ", "two\nlines", "nul\0", 5, b"bytes"], ids=repr)
+def test_a_key_that_cant_be_one(key: Any) -> None:
+    with pytest.raises(ValueError, match="no usable API key"):
+        SmspvaClient(key)
+
+
+@pytest.mark.parametrize("key", [None, "", " "], ids=repr)
+def test_no_key_in_the_environment_either(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("SMSPVA_API_KEY", key)
+    with pytest.raises(ValueError, match="SMSPVA_API_KEY"):
+        SmspvaClient()
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, math.inf, math.nan])
+def test_a_timeout_that_cant_be_one(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        SmspvaClient(KEY, timeout=timeout, transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+
+
+@pytest.mark.parametrize("gap", [-0.1, math.inf, math.nan])
+def test_a_pace_that_cant_be_one(gap: float) -> None:
+    with pytest.raises(ValueError, match="gap"):
+        Pace(gap=gap)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"attempts": 0}, {"attempts": -1}, {"first": -1}, {"first": math.nan}, {"cap": -1}, {"cap": math.inf}],
+    ids=str,
+)
+def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"attempt|wait"):
+        Retry(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"timeout": timeout} for timeout in (None, "30", True)),
+        *({"base_url": url} for url in (None, 5, b"https://smspva.com/")),
+        *({"pace": pace} for pace in (None, 1.5, Retry())),
+        *({"retry": retry} for retry in (None, 4, Pace())),
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_type(settings: dict[str, Any], fake_server: FakeServer) -> None:
+    with pytest.raises(ValueError, match=r"timeout|address|pace") as refused:
+        fake_server.client(**settings)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("gap", ["1", None, True], ids=repr)
+def test_a_pace_of_another_type(gap: Any) -> None:
+    with pytest.raises(ValueError, match="gap"):
+        Pace(gap)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"attempts": attempts} for attempts in ("4", 2.5, True, None)] + [{"first": "1"}, {"cap": None}],
+    ids=str,
+)
+def test_a_retry_of_another_type(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"attempt|wait"):
+        Retry(**settings)

@@ -1,0 +1,250 @@
+"""The tolerant reader: what doesn't fit is set aside or refused, never bent into shape."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from attrs import fields
+from hypothesis import given, settings, strategies as st
+
+from smspva_async.errors import OutcomeUnknown, SmspvaError, UnexpectedResponse
+from smspva_async.simulator import VirtualTimeLoop
+from tests.support.fake_server import FakeServer
+from tests.support.samples import CALLS, SPENDING, Call, row_of, without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smspva_async import SmspvaClient
+
+# -- one bad row among good ones -----------------------------------------------------------------------------------
+
+_NO_NUMBER = ("forty", "", "4e4", "40300.0", 40300.9, True, [1], {"id": 1}, "1" * 19, 10**18)
+_NO_TIME = ("soon", 1587552240.5, True, 1e30, 10**20)
+_NO_TEXT = (5, 1.5, True, ["opt16"], {"code": "opt16"})
+_NO_PHONE = ("", "+", "none", "79*******95", "error 404", 7.5, True, -5, ["9096068511"], None)
+_NO_PRICE = ("six", "", "NaN", "Infinity", True, [6], float("inf"), None)
+
+# What the field of a method's row can't be.
+WRONG: dict[tuple[str, str], tuple[object, ...]] = {
+    ("getcountries", "name"): (*_NO_TEXT, None),
+    ("getcountries", "code"): (*_NO_TEXT, None),
+    ("getdata", "service"): (*_NO_TEXT, None),
+    ("getdata", "price_day"): _NO_PRICE,
+    ("getdata", "count"): ("many", "", 3.5, True, ["many"], None, {"north": "many"}, {"north": None}),
+    ("orders", "id"): (*_NO_NUMBER, None),
+    ("orders", "scode"): (*_NO_TEXT, None),
+    ("orders", "sname"): _NO_TEXT,
+    ("orders", "state"): ("active", "", None, 1.5, True),
+    ("orders", "pnumber"): _NO_PHONE,
+    ("orders", "ccode"): (7.5, True, ["+7"]),
+    ("orders", "cname"): _NO_TEXT,
+    ("orders", "hasnewsms"): ("yes", 2, -1, 1.0, [], {}),
+    ("orders", "until"): (*_NO_TIME, None, "", 0.5),
+    ("orders", "canprolongmax"): tuple(value for value in _NO_NUMBER if value != ""),
+    ("orders", "lastonline"): _NO_TIME,
+    ("sms", "text"): (*_NO_TEXT, None),
+    ("sms", "sender"): _NO_TEXT,
+    ("sms", "date"): _NO_TIME,
+    ("get_rent_history", "orderId"): (*_NO_NUMBER, None),
+    ("get_rent_history", "number"): _NO_PHONE,
+    ("get_rent_history", "haveSms"): ("yes", 2, None),
+    ("get_rent_history", "begin"): (*_NO_TIME, None),
+}
+LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
+NO_ROWS: tuple[object, ...] = (None, 5, "row", [], {})
+BAD_ROWS = [
+    *(
+        pytest.param(method, {**row_of(method), field: value}, id=f"{method}.{field}={value!r:.30}")
+        for (method, field), values in WRONG.items()
+        for value in values
+    ),
+    *(pytest.param(method, row, id=f"{method}: {row!r}") for method in LISTS for row in NO_ROWS),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("method", "bad"), BAD_ROWS)
+async def test_a_row_of_another_form_is_set_aside(
+    method: str, bad: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    call = CALLS[method]
+    fake_server.call(call, {"status": 1, "data": [row_of(method), bad]})
+    rows = await call.make(client)
+    assert rows == call.expected
+    (skipped,) = rows.skipped
+    assert json.dumps(skipped.raw) == json.dumps(bad)
+    assert skipped.reason
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("bad", NO_ROWS, ids=repr)
+@pytest.mark.parametrize("method", LISTS)
+async def test_a_list_of_nothing_else_is_no_list(
+    method: str, bad: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS[method], {"status": 1, "data": [bad, bad]})
+    with pytest.raises(UnexpectedResponse, match="no row can be read"):
+        await CALLS[method].make(client)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("bad", "order_id"),
+    [
+        ({**row_of("orders"), "id": "77", "until": "soon"}, 77),
+        ({**row_of("orders"), "id": 40300.9}, None),
+        ("row", None),
+    ],
+    ids=["id is readable", "id is not", "no row at all"],
+)
+async def test_a_row_set_aside_tells_its_id_if_it_can(
+    bad: Any, order_id: int | None, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.on("orders", {"status": 1, "data": [row_of("orders"), bad]})
+    assert [row.order_id for row in (await client.orders()).skipped] == [order_id]
+
+
+@pytest.mark.anyio
+async def test_the_reason_names_the_field_that_is_missing(client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.on("orders", {"status": 1, "data": [row_of("orders"), without(row_of("orders"), "scode")]})
+    assert "scode" in (await client.orders()).skipped[0].reason
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", LISTS)
+async def test_the_reasons_use_the_servers_names_only(
+    method: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    good = row_of(method)
+    bad: list[Any] = [
+        *({**good, field: [[]]} for field in good),
+        *(without(good, field) for field in good),
+        {"news": 1},
+    ]
+    fake_server.call(CALLS[method], {"status": 1, "data": [good, *bad]})
+    rows = await CALLS[method].make(client)
+    ours = {field.name for field in fields(type(rows[0]))} - set(good)
+    assert rows.skipped
+    for row in rows.skipped:
+        assert ours.isdisjoint(re.findall(r"\w+", row.reason.replace("no phone number", ""))), row.reason
+
+
+@pytest.mark.anyio
+async def test_each_distinct_bad_row_is_warned_of_once(
+    client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad, worse = row_of("orders"), {"id": 1}, {"id": 2}
+    fake_server.on("orders", {"status": 1, "data": [good, bad, bad]}, {"status": 1, "data": [good, bad, worse]})
+    for _ in range(3):
+        await client.orders()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 2
+    assert all(warning.startswith("orders: a row can't be read") for warning in warnings)
+
+
+@pytest.mark.anyio
+async def test_a_rental_that_cant_be_read_is_not_lost_among_others(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    call, bad = CALLS["create_multi"], {**row_of("create"), "id": 40371, "until": None}
+    fake_server.call(call, {"status": 1, "data": [row_of("create"), bad]})
+    rows = await call.make(client)
+    assert rows == call.expected
+    assert [(row.order_id, row.raw) for row in rows.skipped] == [(40371, bad)]
+    assert client.unsettled == ()
+
+
+# -- an answer that isn't a list -----------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("restore_user_precalc", {**row_of("restore_user_precalc"), "price": "free"}),
+        ("restore_user_precalc", []),
+        ("restore_user_precalc", None),
+        ("activate", {"id": 124}),
+        ("activate", {"id": None}),
+        ("activate", [{"id": 123}, {"id": 123}]),
+        ("activate", True),
+        ("sms", "none"),
+        ("sms", {"SmsList": "none", "OtherSms": []}),
+        ("orders", {"40300": row_of("orders"), "total": 1}),
+    ],
+    ids=str,
+)
+async def test_a_bad_whole_is_unexpected(method: str, data: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+    answer = {"status": 1, "data": data}
+    fake_server.call(CALLS[method], answer)
+    with pytest.raises(UnexpectedResponse, match="unknown form") as unexpected:
+        await CALLS[method].make(client)
+    assert unexpected.value.data == answer
+    assert len(fake_server.queries) == 1
+
+
+# -- whatever comes ------------------------------------------------------------------------------------------------
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**25, -1, 0, 1e308, 2**63])
+TEXTS = st.text(max_size=8) | st.sampled_from(["1", "-0", "+", "1e5", "NaN", "null", "opt6", "\ud800", "0", "\u0661"])
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
+JSON: st.SearchStrategy[Any] = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXTS | st.sampled_from(["id", "text", "services", "SmsList", "OtherSms"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Give the way to each value in an answer, the whole included."""
+    yield path
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places(inner, (*path, step))
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+@st.composite
+def spoiled_answers(draw: st.DrawFn) -> tuple[Call, Any]:
+    call = draw(st.sampled_from(list(CALLS.values())))
+    answer = {"msg": None, "data": {}, **call.sample}
+    for _ in range(draw(st.integers(1, 2))):
+        answer = replaced(answer, draw(st.sampled_from(list(places(answer)))), draw(JSON))
+    return call, answer
+
+
+@settings(max_examples=400, deadline=None)
+@given(spoiled=spoiled_answers())
+def test_whatever_stands_in_an_answer_only_our_errors_come_out(spoiled: tuple[Call, Any]) -> None:
+    call, answer = spoiled
+
+    async def ask() -> None:
+        fake_server = FakeServer()
+        fake_server.call(call, json.dumps(answer))
+        async with fake_server.client() as client:
+            try:
+                await call.make(client)
+            except SmspvaError as error:
+                assert (error in client.unsettled) == isinstance(error, OutcomeUnknown)  # noqa: PT017 - either is right
+                assert len(str(error).splitlines()) == 1  # noqa: PT017
+        assert fake_server.strangers == []
+        assert call not in SPENDING or len(fake_server.queries) == 1
+
+    anyio.run(ask, backend_options={"loop_factory": VirtualTimeLoop})

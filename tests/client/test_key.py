@@ -1,0 +1,270 @@
+"""The key goes to the server and nowhere else, whatever is logged, raised, pickled or echoed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown, UnexpectedResponse
+from tests.support.backends import on_a_real_loop
+from tests.support.keys import ENCODINGS, HEAD, KEY, client_of, logged, shown, told_by
+from tests.support.loopback import Loopback, http
+from tests.support.samples import CALLS, Call, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("everything_is_logged")
+
+# -- over real sockets, where httpx and httpcore log for themselves ------------------------------------------------
+
+
+def sample(target: str) -> dict[str, Any]:
+    return CALLS[parse_qs(urlsplit(target).query)["method"][0]].sample
+
+
+def echo(text: str) -> str:
+    return json.dumps({"status": 0, "msg": f"Invalid apikey: {text}", "data": {text: [text]}}).replace(r"\\/", r"\/")
+
+
+def always(body: str) -> Callable[[str], bytes]:
+    return lambda _: http(body)
+
+
+REPLIES: dict[str, Callable[[str], bytes]] = {
+    "success": lambda target: http(json.dumps(sample(target)), X_Echo=KEY, Set_Cookie=f"key={KEY}"),
+    "success that echoes": lambda target: http(
+        json.dumps({**sample(target), "data": {"id": KEY, "text": KEY, "name": [target]}})
+    ),
+    "content type": lambda _: http("<html>", Content_Type=f"text/html; key={KEY}", Date=KEY, Retry_After=KEY),
+    "page that echoes": lambda target: http(f"<html>{target} {escape(target)}</html>", "404 Not Found"),
+    "redirect": lambda target: http("", "302 Found", Location=f"https://elsewhere.example{target}"),
+    "redirect, plain": lambda _: http("", "301 Moved", Location=f"/login?key={KEY}"),
+    "redirect to nowhere": lambda _: http("", "302 Found", Location=f"http://[{KEY}"),
+    "reason": lambda target: http("", f"500 no luck with {KEY} {target}"),
+    "no HTTP": lambda target: f"SMTP/1.1 hello {KEY} {target}\r\n\r\n".encode(),
+    "header of no form": lambda _: f"HTTP/1.1 200 OK\r\n{KEY}\x01: 1\r\n\r\n".encode(),
+    "cut body": lambda target: http(target, Content_Length="9999"),
+    "broken gzip": lambda target: http(target, Content_Encoding="gzip"),
+    "nothing": lambda _: b"",
+    **{f"echo, {name}": always(echo(text)) for name, text in ENCODINGS.items()},
+}
+
+
+@on_a_real_loop
+@pytest.mark.anyio
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_nothing_shows_the_key_over_a_real_connection(
+    reply: Callable[[str], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        Loopback(reply) as server,
+        SmspvaClient(KEY, base_url=server.url(), pace=Pace(gap=0), retry=Retry(attempts=2, first=0)) as client,
+    ):
+        told = "".join([await told_by(call, client) for call in CALLS.values()])
+        told += repr(client) + repr(vars(client)) + repr(client.unsettled) + repr([e.params for e in client.unsettled])
+    assert HEAD not in told
+    assert HEAD not in logged(caplog)
+    asked = [parse_qs(urlsplit(target).query) for target in server.targets]
+    assert {query["method"][0] for query in asked} == set(CALLS)
+    for query in asked:  # it did arrive, wherever it is due
+        assert query.get("apikey", []) == ([] if query["method"] == ["getcountries"] else [KEY])
+    assert {"httpcore.http11", "httpcore.connection"} <= {record.name for record in caplog.records}
+
+
+@on_a_real_loop
+@pytest.mark.anyio
+async def test_nothing_shows_the_key_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    async with Loopback(lambda _: b"") as server:
+        url = server.url()
+    async with SmspvaClient(KEY, base_url=url, pace=Pace(gap=0), retry=Retry(attempts=1)) as client:
+        told = "".join([await told_by(call, client) for call in CALLS.values()])
+    assert "ConnectError" in told
+    assert HEAD not in told + logged(caplog)
+
+
+@on_a_real_loop
+@pytest.mark.anyio
+async def test_the_log_is_left_alone_once_no_client_is_open() -> None:
+    loggers = [logging.getLogger(f"httpcore.{name}") for name in ("connection", "http11", "http2", "proxy", "socks")]
+    before = [list(logger.filters) for logger in loggers]
+    clients = [SmspvaClient(KEY, base_url="http://127.0.0.1:1/") for _ in range(2)]
+    async with clients[0]:
+        async with clients[1]:
+            pass
+        assert all(logger.filters for logger in loggers)
+    assert [logger.filters for logger in loggers] == before
+
+
+# -- in process ----------------------------------------------------------------------------------------------------
+
+
+def fails_with(kind: type[Exception]) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        below = OSError(f"deep below: {request.url}")
+        raise kind(f"can't send {request.url}\nwith {KEY} and {quote(KEY, safe='')}") from below
+
+    return answer
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "kind", [httpx.ConnectError, httpx.ProxyError, httpx.ReadError, httpx.DecodingError, RuntimeError, KeyError]
+)
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_transport_that_tells_it_is_not_repeated(
+    call: Call, kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(fails_with(kind)) as client:
+        told = await told_by(call, client)
+    assert "can't send" in told
+    assert HEAD not in told + logged(caplog)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_time_out_doesnt_show_it(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with client_of(answer) as client:
+        told = await told_by(call, client)
+    assert "no answer within 30 s" in told
+    assert HEAD not in told + logged(caplog)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_cancellation_doesnt_show_it(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        try:
+            return fails_with(httpx.ConnectError)(request)
+        except httpx.ConnectError:
+            await anyio.sleep_forever()  # the failure becomes the cancellation's context
+        raise AssertionError
+
+    async with client_of(answer) as client:
+        with anyio.move_on_after(1):
+            try:
+                await call.make(client)
+            except anyio.get_cancelled_exc_class() as error:
+                told.append(shown(error))
+                raise
+    assert len(told) == 1
+    assert HEAD not in told[0] + logged(caplog)
+
+
+@on_a_real_loop
+@pytest.mark.anyio
+async def test_a_task_cancelled_from_outside_doesnt_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with client_of(answer) as client:
+        task = asyncio.ensure_future(client.delete(5))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        (unsettled,) = client.unsettled
+    assert HEAD not in shown(cancelled.value) + shown(unsettled) + logged(caplog)
+
+
+@pytest.mark.anyio
+async def test_an_echo_is_masked_where_it_stands() -> None:
+    row = {**CALLS["orders"].sample["data"][0], "sname": f"by {KEY}", "note": [KEY]}
+    async with client_of(lambda _: httpx.Response(200, json={"status": 1, "data": [row]})) as client:
+        (order,) = await client.orders()
+    assert order.service_name == "by [key]"
+    assert order.extra == {"note": ["[key]"]}
+
+
+@pytest.mark.anyio
+async def test_an_echo_is_masked_each_time_it_comes() -> None:
+    names = iter(["nobody", KEY, KEY, "nobody", "nobody"])
+    row = CALLS["orders"].sample["data"][0]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"status": 1, "data": [{**row, "sname": next(names)}]})
+
+    async with client_of(answer) as client:
+        told = [(await client.orders())[0].service_name for _ in range(5)]
+    assert told == ["nobody", "[key]", "[key]", "nobody", "nobody"]
+
+
+@pytest.mark.anyio
+async def test_an_unknown_outcome_has_the_parameters_without_it() -> None:
+    async with client_of(lambda request: httpx.Response(500, text=str(request.url))) as client:
+        with pytest.raises(OutcomeUnknown, match=r"apikey=\[key\]") as failed:
+            await client.delete(5)
+    assert failed.value.params == {"id": "5"}
+
+
+@pytest.mark.anyio
+async def test_a_redirect_is_told_without_it() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"Location": str(request.url)})
+
+    async with client_of(answer) as client:
+        with pytest.raises(UnexpectedResponse, match=r"redirects to https://smspva\.com/.*apikey=\[key\]"):
+            await client.orders()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("key", ["abc", "12345", "a-b"])
+async def test_a_short_key_is_masked_as_a_whole_word_only(key: str) -> None:
+    said = f"{key} is no key, but {key}x, x{key} and {key}{key} are words: ({key})"
+    async with client_of(lambda _: httpx.Response(200, json={"status": 0, "msg": said}), key) as client:
+        with pytest.raises(ApiError) as refused:
+            await client.orders()
+    assert refused.value.msg == said.replace(f"{key} is", "[key] is").replace(f"({key})", "([key])")
+
+
+@pytest.mark.anyio
+async def test_a_key_of_eight_characters_is_masked_anywhere() -> None:
+    async with client_of(lambda _: httpx.Response(200, text="x12345678x"), "12345678") as client:
+        with pytest.raises(UnexpectedResponse) as unexpected:
+            await client.orders()
+    assert unexpected.value.excerpt == "x[key]x"
+
+
+@pytest.mark.anyio
+async def test_a_body_that_is_no_text_is_masked_as_well() -> None:
+    async with client_of(lambda _: httpx.Response(404, content=b"\xff" + KEY.encode() + b"\xfe")) as client:
+        with pytest.raises(UnexpectedResponse) as unexpected:
+            await client.orders()
+    assert "[key]" in unexpected.value.excerpt
+    assert HEAD not in shown(unexpected.value)
+
+
+def test_a_setting_that_fails_doesnt_show_it() -> None:
+    settings: dict[str, Any]
+    for settings in ({"timeout": 0}, {"base_url": "http://smspva.com/"}):
+        with pytest.raises(ValueError, match=r"timeout|https") as refused:
+            SmspvaClient(KEY, **settings)
+        assert HEAD not in shown(refused.value)
+
+
+def test_a_failure_keeps_the_name_of_what_lies_below() -> None:
+    async def main() -> ConnectionFailed:
+        async with client_of(fails_with(httpx.ConnectError)) as client:
+            with pytest.raises(ConnectionFailed) as failed:
+                await client.orders()
+        return failed.value
+
+    cause = anyio.run(main).__cause__
+    assert type(cause) is httpx.ConnectError
+    assert str(cause) == "can't send https://smspva.com/api/rent.php?method=orders&apikey=[key] with [key] and [key]"

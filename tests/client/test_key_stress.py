@@ -1,0 +1,170 @@
+"""The key stays where it belongs when transports fail in ways of their own, and however a server echoes it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async.errors import ConnectionFailed, OutcomeUnknown, SmspvaError
+from smspva_async.models import Period
+from smspva_async.simulator import Simulator
+from tests.support.keys import HEAD, KEY, client_of, logged, shown
+from tests.support.samples import CALLS, Call, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.usefixtures("everything_is_logged")
+
+# -- failures of another making ------------------------------------------------------------------------------------
+
+
+class OfAnotherMakingError(httpx.TransportError):
+    def __init__(self, code: int, request: httpx.Request) -> None:
+        super().__init__(f"code {code} at {request.url}")
+        self.request = request
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError(KEY)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [OfAnotherMakingError, UnspeakableError])
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_failure_of_another_making_is_told_without_it(
+    call: Call, kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise OfAnotherMakingError(7, request) if kind is OfAnotherMakingError else UnspeakableError(str(request.url))
+
+    async with client_of(answer) as client:
+        with pytest.raises((ConnectionFailed, OutcomeUnknown), match=kind.__name__) as failed:
+            await call.make(client)
+    assert HEAD not in shown(failed.value) + logged(caplog)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_a_cancellation_within_the_body_doesnt_show_it(call: Call) -> None:
+    told: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield KEY.encode()
+        await anyio.sleep_forever()
+
+    async with client_of(lambda _: httpx.Response(200, content=body())) as client:
+        with anyio.move_on_after(1):
+            try:
+                await call.make(client)
+            except anyio.get_cancelled_exc_class() as error:
+                told.append(shown(error))
+                raise
+        told += [shown(error) for error in client.unsettled]
+    assert told
+    assert HEAD not in "".join(told)
+
+
+class Crowd(httpx.AsyncBaseTransport):
+    """A transport of several tasks, one of which fails as it is cancelled."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def fail() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError(f"no answer from {request.url}")
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fail)
+                await anyio.sleep_forever()
+        except BaseException as error:
+            error.add_note(str(request.url))
+            raise
+        raise AssertionError("cancelled before")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
+async def test_what_fails_beside_a_cancellation_doesnt_show_it(call: Call) -> None:
+    told: list[str] = []
+    async with SmspvaClient(KEY, transport=Crowd(), retry=Retry(attempts=1)) as client:
+        # On asyncio the failure takes the place of the cancellation.
+        with contextlib.suppress(SmspvaError), anyio.move_on_after(1):
+            try:
+                await call.make(client)
+            except BaseException as error:
+                told.append(shown(error))
+                raise
+        told += [shown(error) for error in client.unsettled]
+    assert told
+    assert HEAD not in "".join(told)
+
+
+# -- an echo in JSON's escapes, and a key that looks like data -----------------------------------------------------
+
+
+def in_escapes(text: str, letters: str) -> str:
+    """Write letters as JSON escapes."""
+    return "".join(rf"\u00{ord(letter):02X}" if letter in letters else letter for letter in text)
+
+
+ESCAPED = {
+    "every letter": in_escapes(KEY, KEY),
+    "every letter, lower case": in_escapes(KEY, KEY).lower(),
+    "PHP's JSON_HEX": in_escapes(KEY, "<>&'\"").replace("/", r"\/"),
+    "every other letter": in_escapes(KEY, KEY[::2]),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("body", ['{"status": 0, "msg": "no: %s"}', '{"status": 1, "data": {"%s', "Notice {'%s'}"])
+@pytest.mark.parametrize("echoed", ESCAPED.values(), ids=ESCAPED)
+async def test_an_echo_in_escapes_is_masked(echoed: str, body: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(lambda _: httpx.Response(200, text=body % echoed)) as client:
+        for method in ("orders", "create"):
+            with pytest.raises(SmspvaError) as failed:
+                await CALLS[method].make(client)
+            # Without the frames: this one here has it.
+            told = "".join(f"{error}{vars(error)}" for error in (failed.value, failed.value.__cause__ or ValueError()))
+            assert "[key]" in told
+            assert HEAD not in told
+            assert echoed not in told.replace(2 * "\\", "\\")
+    assert HEAD not in logged(caplog)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("dialect", ["page", "live"])
+@pytest.mark.parametrize("key", ["1", "0", "7", "id", "status", "data", "09603710"])
+async def test_a_key_that_looks_like_data_harms_none(key: str, dialect: Literal["page", "live"]) -> None:
+    simulator = Simulator(dialect=dialect, api_key=key)
+    given = simulator.add_order(phone="+79096037108", ccode="+7", state=1)
+    simulator.deliver(given.id, "Code 671 094")
+    async with SmspvaClient(key, pace=Pace(gap=0), transport=simulator.transport()) as client:
+        rental = await client.rent("RU", "opt16", Period.weeks(1))
+        for _ in range(20):  # the live dialect varies
+            orders = {order.id: order.phone for order in await client.orders()}
+            assert orders == {given.id: given.phone, rental.id: rental.phone}
+            assert [message.text for message in await client.sms(given.id)] == ["Code 671 094"]
+    assert simulator.violations == []
+
+
+@pytest.mark.anyio
+async def test_a_key_that_an_answer_breaks_off_in_is_not_kept_in_part() -> None:
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield f'{{"status": 1, "data": {{"id": 40370, "for": "{KEY[:12]}'.encode()
+            raise httpx.ReadError("connection reset")
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Broken()))
+    async with SmspvaClient(KEY, transport=transport) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert failed.value.data == '{"status": 1, "data": {"id": 40370, "for": "[key]'

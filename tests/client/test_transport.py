@@ -1,0 +1,269 @@
+"""What a client connects with: certificates, the proxies that the environment names, and what nothing comes of."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+import traceback
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+import trustme
+from httpx._utils import URLPattern, get_environment_proxies
+
+from smspva_async import Retry
+from smspva_async.errors import ConnectionFailed
+from smspva_async.models import Period
+from tests.support.backends import on_a_real_loop
+from tests.support.connections import DEFAULT_HOST, EMPTY, client_of
+from tests.support.fake_server import KEY
+from tests.support.loopback import Loopback, Proxy, http
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plain_environment")]
+
+
+def empty_list(_: str) -> bytes:
+    return http(EMPTY)
+
+
+def keys(targets: list[str]) -> list[list[str]]:
+    return [parse_qs(urlsplit(target).query)["apikey"] for target in targets]
+
+
+# -- certificates --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(DEFAULT_HOST, "localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, plain_environment: pytest.MonkeyPatch) -> None:
+    authority.cert_pem.write_to_path(path := tmp_path / "authority.pem")
+    plain_environment.setenv("SSL_CERT_FILE", str(path))
+
+
+@on_a_real_loop
+@pytest.mark.usefixtures("trusted")
+async def test_ssl_cert_file_names_whom_to_trust(tls: ssl.SSLContext) -> None:
+    async with Loopback(empty_list, tls) as server, client_of(server.url("localhost")) as client:
+        assert await client.orders() == []
+    assert keys(server.targets) == [[KEY]]
+
+
+@on_a_real_loop
+async def test_a_server_that_nobody_vouches_for_is_sent_nothing(tls: ssl.SSLContext) -> None:
+    async with Loopback(empty_list, tls) as server, client_of(server.url("localhost")) as client:
+        with pytest.raises(ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED") as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert not failed.value.sent
+    assert client.unsettled == ()
+    assert server.targets == []
+
+
+@on_a_real_loop
+@pytest.mark.usefixtures("trusted")
+async def test_a_server_of_another_name_is_sent_nothing(tls: ssl.SSLContext) -> None:
+    async with Loopback(empty_list, tls) as server, client_of(server.url("127.0.0.1")) as client:
+        with pytest.raises(ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.orders()
+    assert server.targets == []
+
+
+# -- proxies -------------------------------------------------------------------------------------------------------
+
+
+@on_a_real_loop
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_https_goes_through_the_proxy_which_sees_no_key(
+    variable: str, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Loopback(empty_list, tls) as server, Proxy(server) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        async with client_of() as client:
+            assert await client.orders() == []
+    (head,) = proxy.heads
+    assert head.startswith(b"CONNECT smspva.com:443 HTTP/1.1\r\n")
+    assert KEY.encode() not in head
+    assert keys(server.targets) == [[KEY]]
+    assert KEY not in caplog.text
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+async def test_http_on_this_machine_goes_through_the_proxy_too(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Loopback(empty_list) as server, Proxy(server) as proxy:
+        monkeypatch.setenv(variable, proxy.url.removeprefix("http://"))  # httpx takes it without the scheme as well
+        async with client_of(server.url()) as client:
+            assert await client.orders() == []
+    (head,) = proxy.heads
+    assert head.startswith(f"GET {server.url()}?method=orders&apikey={KEY} ".encode())
+    assert KEY not in caplog.text
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("spared", ["127.0.0.1", "example.com, 127.0.0.1", "*"])
+async def test_no_proxy_goes_straight(spared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Loopback(empty_list) as server, Proxy(server) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", spared)
+        async with client_of(server.url()) as client:
+            assert await client.orders() == []
+    assert proxy.heads == []
+    assert len(server.targets) == 1
+
+
+@on_a_real_loop
+async def test_a_proxy_that_refuses_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Loopback(lambda _: http("", "407 Proxy Authentication Required")) as stern:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{stern.port}")
+        async with client_of(retry=Retry(attempts=2, first=0)) as client:
+            with pytest.raises(ConnectionFailed, match="407 Proxy Authentication Required") as failed:
+                await client.rent("RU", "opt16", Period.weeks(1))
+    assert not failed.value.sent
+    assert stern.targets == ["smspva.com:443"] * 2
+    assert client.unsettled == ()
+
+
+FAR, NEAR = "http://proxy.example:3128", "http://127.0.0.1:3128"
+ADDRESSES = (
+    "https://smspva.com/api/rent.php",
+    "https://smspva.com:8443/",
+    "https://www.smspva.com/",
+    "https://notsmspva.com/",
+    "https://127.0.0.1:8000/",
+    "https://localhost/",
+    "https://sub.localhost/",
+    "https://[::1]:8000/",
+    "http://127.0.0.1:8000/",
+    "http://localhost/",
+    "http://[::1]/",
+)
+PROXIES: tuple[dict[str, str], ...] = (
+    {},
+    {"HTTPS_PROXY": FAR},
+    {"HTTPS_PROXY": "proxy.example:3128", "ALL_PROXY": NEAR},
+    {"HTTP_PROXY": NEAR},
+    {"HTTP_PROXY": "127.0.0.1:3128", "HTTPS_PROXY": FAR},
+    {"ALL_PROXY": NEAR},
+    {"https_proxy": FAR, "http_proxy": "", "all_proxy": "http://localhost:1"},
+)
+SPARED = (
+    *(
+        "",
+        "*",
+        "smspva.com",
+        ".smspva.com",
+        "www.smspva.com",
+        "SMSPVA.com",
+        "com",
+        "pva.com",
+        " smspva.com , x.example",
+    ),
+    *("smspva.com:443", "smspva.com:8443", "https://smspva.com", "http://smspva.com", "https://smspva.com:8443"),
+    *("127.0.0.1", "127.0.0.1:8000", "127.0.0.0/8", "localhost", "LOCALHOST", "::1", "http://127.0.0.1:8000"),
+    *("all://localhost", "x.example,*", "0.0.1"),
+)
+
+
+def proxy_of_httpx(address: str) -> str | None:
+    """Return what httpx itself would take: the first pattern that fits."""
+    mounts = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
+    return next((proxy for pattern, proxy in mounts if pattern.matches(httpx.URL(address))), None)
+
+
+@pytest.fixture
+def proxies_taken(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Tell which proxy each transport to the network is given."""
+    taken: list[str | None] = []
+
+    def transport(proxy: str | None) -> httpx.MockTransport:
+        taken.append(proxy)
+        return httpx.MockTransport(lambda _: httpx.Response(200, text=EMPTY))
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", transport)
+    return taken
+
+
+@pytest.mark.parametrize("spared", SPARED)
+@pytest.mark.parametrize("settings", PROXIES, ids=str)
+async def test_the_environment_is_read_as_httpx_reads_it(
+    settings: dict[str, str], spared: str, proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**settings, "NO_PROXY": spared}.items():
+        monkeypatch.setenv(name, value)
+    for address in ADDRESSES:
+        async with client_of(address):
+            pass
+    assert dict(zip(ADDRESSES, proxies_taken, strict=True)) == {url: proxy_of_httpx(url) for url in ADDRESSES}
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", [FAR, "proxy.example:3128", "https://proxy.example", "http://10.0.0.1:3128"])
+async def test_http_on_this_machine_never_goes_through_a_proxy_elsewhere(
+    proxy: str, variable: str, proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    for host in ("127.0.0.1", "localhost", "[::1]:8000"):
+        async with client_of(f"http://{host}/"):
+            pass
+    assert proxies_taken == [None, None, None]
+
+
+# -- nothing to connect with ---------------------------------------------------------------------------------------
+
+USELESS = {
+    "no such file": ("SSL_CERT_FILE", "/nowhere/authority.pem", "SSL_CERT_FILE.*No such file"),
+    "no certificates": ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE"),
+    "unknown scheme": ("HTTPS_PROXY", "ftp://me:sesame@proxy.example", "proxy"),
+    "no port": ("HTTPS_PROXY", "http://me:sesame@proxy.example:port", "proxy"),
+}
+
+
+@pytest.mark.parametrize(("variable", "value", "told"), USELESS.values(), ids=USELESS)
+async def test_what_cant_be_connected_with_is_told_as_such(
+    variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    entered, lazy = client_of(), client_of()
+    for _ in range(2):
+        with pytest.raises(ConnectionFailed, match=told) as failed:
+            await entered.__aenter__()
+        with pytest.raises(ConnectionFailed, match=rf"^create: .*{told}.*nothing was sent") as called:
+            await lazy.rent("RU", "opt16", Period.weeks(1))
+        for error in (failed.value, called.value):
+            assert not error.sent
+            assert len(str(error).splitlines()) == 1
+            tale = traceback.TracebackException.from_exception(error, capture_locals=True)
+            assert "sesame" not in "".join(line for line in tale.format() if "test_transport" not in line)
+            assert error.__context__ is None
+    assert lazy.unsettled == ()
+    monkeypatch.delenv(variable)
+    async with entered:
+        pass
+
+
+async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:sesame@proxy.example")
+    with pytest.raises(ConnectionFailed, match=r"proxy.*httpx\[socks\]"):
+        await client_of().__aenter__()

@@ -1,0 +1,68 @@
+"""What an answer may be on its way in: the largest one, a redirect, and a header in any letters."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from smspva_async import Retry
+from smspva_async.errors import OutcomeUnknown, UnexpectedResponse
+from smspva_async.models import Period
+from tests.support.backends import on_a_real_loop
+from tests.support.connections import client_of
+from tests.support.loopback import Loopback, http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smspva_async import SmspvaClient
+    from tests.support.fake_server import FakeServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plain_environment")]
+
+MIB = 2**20
+LARGEST = json.dumps({"status": 1, "data": [], "x": ""}).encode()
+LARGEST = LARGEST[:-2] + b"x" * (16 * MIB - len(LARGEST)) + LARGEST[-2:]
+LARGE = {
+    "as it stands": http,
+    "packed": lambda body: http(gzip.compress(body, 1), Content_Encoding="gzip"),
+}
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("sent", LARGE.values(), ids=LARGE)
+async def test_an_answer_of_16_mib_is_read_and_a_larger_one_refused(sent: Callable[[bytes], bytes]) -> None:
+    async with Loopback(lambda _: sent(LARGEST)) as server, client_of(server.url()) as client:
+        assert await client.orders() == []
+    async with Loopback(lambda _: sent(LARGEST + b" ")) as server, client_of(server.url()) as client:
+        with pytest.raises(UnexpectedResponse, match="larger than 16 MiB") as refused:
+            await client.orders()
+        with pytest.raises(OutcomeUnknown, match="larger than 16 MiB") as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+        assert failed.value.data == LARGEST[: 64 * 1024].decode()
+        assert len(server.targets) == 2
+    assert (refused.value.status, refused.value.content_type) == (200, "application/json")
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    async with (
+        Loopback(lambda target: http("", f"{status} Moved", Location=target)) as server,
+        client_of(server.url(), retry=Retry(first=0)) as client,
+    ):
+        with pytest.raises(UnexpectedResponse, match=f"HTTP {status}.*redirects to /api/rent.php"):
+            await client.orders()
+    assert len(server.targets) == 1
+
+
+async def test_a_header_beyond_ascii_is_no_obstacle(fake_server: FakeServer, client: SmspvaClient) -> None:
+    headers = {b"Content-Type": "text/html; charset=кои-8".encode()}
+    fake_server.on("orders", httpx.Response(404, headers=headers))
+    with pytest.raises(UnexpectedResponse) as unexpected:
+        await client.orders()
+    assert unexpected.value.content_type == "text/html; charset=кои-8"

@@ -1,0 +1,198 @@
+"""The benchmarks (CI runs their short form) notice what isn't reached, and write the README's figures themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from attrs import evolve
+
+from benchmarks import runner
+from benchmarks.latency import GAP, Arrival, arrivals, in_turn
+from benchmarks.measuring import compare, percentile
+from benchmarks.results import Form, Goal, Machine, Results, Row, at_least, at_most
+from benchmarks.server import Server
+from benchmarks.tables import in_readme, markdown, text
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = "https://smspva.com/api/rent.php"
+
+
+def row(name: str = "a row", measured: float = 1.0, **changes: Any) -> Row:
+    sample = Row(group="A group", name=name, unit="s", measured=measured, goal=at_most(2))
+    return evolve(sample, **changes)
+
+
+def results(*rows: Row) -> Results:
+    return Results(datetime(2026, 1, 2, tzinfo=UTC), Form.FULL, Machine("a CPU", 2, "Linux", "CPython 3.11.7"), rows)
+
+
+@pytest.mark.parametrize(("deterministic", "fails"), [(True, True), (False, False)])
+def test_the_short_form_fails_if_a_row_that_no_machine_changes_is_not_reached(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    *,
+    deterministic: bool,
+    fails: bool,
+) -> None:
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "results.json")
+    missed = row("a late row", 3.0, goal=at_most(2, of="measured"), deterministic=deterministic)
+    monkeypatch.setattr(runner, "GROUPS", [SimpleNamespace(rows=lambda _: iter([missed, row(against=1.0)]))])
+    if fails:
+        with pytest.raises(SystemExit, match="a late row"):
+            runner.main(["--short"])
+    else:
+        runner.main(["--short"])
+    assert "a late row" in capsys.readouterr().out
+    assert not runner.RESULTS.exists()
+
+
+def test_a_full_run_is_written_down_and_shown_in_the_readme(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(runner, "README", tmp_path / "README.md")
+
+    def rows(form: Form) -> Iterator[Row]:
+        assert form is Form.FULL
+        yield row(against=4.0)
+
+    monkeypatch.setattr(runner, "GROUPS", [SimpleNamespace(rows=rows)])
+    (tmp_path / "README.md").write_text(in_readme((ROOT / "README.md").read_text(encoding="utf-8"), results()))
+    runner.main([])
+    plain = json.loads((tmp_path / "results.json").read_text())
+    assert (plain["rows"][0]["ratio"], plain["rows"][0]["reached"]) == (0.25, True)
+    assert sys.version.split()[0] in plain["machine"]["python"]
+    runner.main(["--readme"])
+    runner.main(["--readme"])
+    assert (tmp_path / "README.md").read_text().count("| a row | 1 s | 4 s | 0.25x | <= 2x | yes |") == 1
+    assert "0.25x" in capsys.readouterr().out
+
+
+def test_no_figure_of_the_readme_is_written_by_hand() -> None:
+    written = Results.from_json(json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8")))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert in_readme(readme, written) == readme
+    assert written.form is Form.FULL
+
+
+def test_results_are_read_as_they_were_written() -> None:
+    run = results(row(spread=(0.5, 1.5), against=2.0), row(goal=at_least(1, of="measured"), note="a note"))
+    assert Results.from_json(json.loads(json.dumps(run.to_json()))) == run
+
+
+@pytest.mark.parametrize(
+    ("measured", "against", "goal", "reached"),
+    [
+        (2.0, 1.0, at_most(2), True),
+        (2.1, 1.0, at_most(2), False),
+        (1.0, 2.0, at_least(0.5), True),
+        (0.9, 2.0, at_least(0.5), False),
+        (2.0, 0.001, at_most(2, of="measured"), True),
+        (2.1, 100.0, at_most(2, of="measured"), False),
+    ],
+)
+def test_a_goal_is_reached(measured: float, against: float, goal: Goal, *, reached: bool) -> None:
+    assert row(measured=measured, against=against, goal=goal).reached is reached
+
+
+def test_tables_show_every_row_and_each_remark_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.tables.REASONS", {"slow": "because", "a row": "not shown, as it is reached"})
+    slow = row("slow", 12_345.6, against=0.001234, baseline="something", spread=(0.5, 1.25))
+    run = results(row(against=1.0, baseline="something"), slow, row("other", 0.0, group="B", goal=at_most(0.15)))
+    for shown in (text(run), markdown(run)):
+        assert "Measured on 2026-01-02 with CPython 3.11.7 on 2 cores of a CPU, Linux." in shown
+        assert "12,346 s" in shown
+        assert "0.00123 s" in shown
+        assert "(0.5 to 1.25)" in shown
+        assert "<= 0.15x" in shown
+        assert shown.count("Against: something.") == 1
+        assert "slow, not reached: because." in shown
+        assert "not shown" not in shown
+
+
+def test_a_readme_without_a_place_for_the_tables_is_left_alone() -> None:
+    with pytest.raises(ValueError, match="no place for the tables"):
+        in_readme("# Something else\n", results())
+
+
+def test_measured_by_turns() -> None:
+    compared = compare([2.0, 4.0, 6.0], [1.0, 2.0, 2.0])
+    assert (compared.ours, compared.theirs, compared.spread) == (4.0, 2.0, (2.0, 3.0))
+    assert percentile(list(range(1, 1001)), 0.99) == 990
+    assert percentile([5.0], 0.99) == 5.0
+
+
+def test_messages_arrive_once_a_minute_for_any_order() -> None:
+    coming = arrivals(100, 10_000)
+    assert coming == arrivals(100, 10_000)
+    assert coming[-1].at / len(coming) == pytest.approx(60, rel=0.05)
+    assert mean(arrival.place for arrival in coming) == pytest.approx(49.5, rel=0.05)
+
+
+def test_who_reads_in_turn_finds_a_message_when_its_order_comes_round() -> None:
+    coming = [Arrival("a", 0.0, 0), Arrival("b", 0.0, 2), Arrival("c", 1.0, 0), Arrival("d", 100 * 3 * GAP + 1.6, 1)]
+    assert in_turn(3, coming) == pytest.approx([0.0, 2 * GAP, 3 * GAP - 1, 3 * GAP - 0.1])
+
+
+def test_the_server_answers_as_the_simulator_does() -> None:
+    simulator = Simulator(seed=1, dialect="page")
+    theirs = simulator.add_order(country="RU", service="opt16").id
+    server = Server(3)
+    ours = server.ids[1]
+
+    async def answers(transport: httpx.AsyncBaseTransport, order_id: int) -> list[dict[str, Any]]:
+        async with httpx.AsyncClient(transport=transport) as http:
+            queries: list[dict[str, Any]] = [{"method": "orders"}, {"method": "sms", "id": order_id}]
+            queries += queries[:1]
+            answered = [await http.get(ADDRESS, params={"apikey": "key", **query}) for query in queries]
+        assert {"date", "content-type"} <= answered[0].headers.keys()
+        return [answer.json() for answer in answered]
+
+    async def both() -> None:
+        simulator.deliver(theirs, "Your code: 671 094", sender="INFO")
+        server.deliver(ours, "Your code: 671 094")
+        expected = await answers(simulator.transport(), theirs)
+        given = await answers(server, ours)
+        assert [*map(shape, given)] == [*map(shape, expected)]
+        listed = [{row["id"]: row["hasnewsms"] for row in answer["data"]} for answer in (given[0], given[2])]
+        assert [[orders[order_id] for order_id in server.ids] for orders in listed] == [
+            [False, True, False],
+            [False, False, False],
+        ]
+        assert given[1] == expected[1]
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
+        loop.run(both())
+    assert server.requests == {"orders": 2, "sms": 1}
+
+
+def shape(value: Any) -> Any:
+    """Return the types of a JSON value; a list's by its first element."""
+    if isinstance(value, dict):
+        return {key: shape(member) for key, member in value.items()}
+    return [shape(member) for member in value[:1]] if isinstance(value, list) else type(value)
+
+
+def test_a_flag_that_fails_is_never_up() -> None:
+    server = Server(1, flags=False)
+
+    async def deliver() -> None:
+        server.deliver(server.ids[0], "one")
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
+        loop.run(deliver())
+    assert json.loads(server.body)["data"][0]["hasnewsms"] is False

@@ -1,0 +1,408 @@
+"""The web service among the examples, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx
+import pytest
+
+from examples.web_service import service
+from smspva_async import MemoryJournal, Pace, SmspvaClient, Watcher
+from smspva_async.simulator import Simulator
+from tests.support.backends import on_a_real_loop
+from tests.support.web_service import Reader, served, streamed, until, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anyio.abc import Process
+
+    from smspva_async import Event
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+async def message_comes(simulator: Simulator, text: str) -> None:
+    simulator.deliver(simulator.orders[0].id, text)
+    await anyio.sleep(0.01)
+
+
+# -- what a page is given ------------------------------------------------------------------------------------------
+
+
+@on_a_real_loop
+async def test_a_fresh_page_is_given_a_snapshot_and_then_what_comes() -> None:
+    simulator = Simulator()
+    order = simulator.add_order("RU", "opt16")
+    async with served(watched(simulator)) as web:
+        await message_comes(simulator, "Code Instagram: 671 094.")
+        reader = web.reader()
+        await reader.read(until=lambda reader: "Code Instagram: 671 094." in reader.texts)
+        late = web.reader()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(late.read(until=lambda late: len(late.sent) > 2))
+            await until(lambda: bool(late.sent))
+            simulator.deliver(order.id, "Your code is 305 871", sender="FB")
+            await anyio.sleep(0.05)
+            simulator.set_state(order.id, 1)
+        await reader.read(until=lambda reader: len(reader.texts) > 1)
+    known, *came = late.sent
+    assert known.name == "snapshot"
+    (row,) = known.data["orders"]
+    assert (row["id"], row["state"], row["phone"]) == (order.id, 0, order.phone)
+    assert row["service_name"] == "Instagram"
+    assert row["until"] == (simulator.order(order.id).until).isoformat()
+    (message,) = known.data["messages"]
+    assert (message["sms"]["text"], message["code"]) == ("Code Instagram: 671 094.", "671094")
+    assert known.data["failing"] is None
+    assert [(sent.name, sent.data["type"]) for sent in came] == [
+        ("message", "SmsReceived"),
+        ("message", "StateChanged"),
+    ]
+    assert (came[0].data["sms"]["sender"], came[0].data["code"]) == ("FB", "305871")
+    assert came[1].data["order"]["state"] == 1
+    assert reader.texts == late.texts == ["Code Instagram: 671 094.", "Your code is 305 871"]
+
+
+@on_a_real_loop
+async def test_an_account_without_orders_is_watched_too() -> None:
+    simulator = Simulator()
+    async with served(watched(simulator)) as web:
+        reader = web.reader()
+        await reader.read(until=lambda reader: len(reader.sent) == 1)
+        assert reader.sent[0].data == {"orders": [], "messages": [], "failing": None}
+        simulator.add_order()
+        await reader.read(until=lambda reader: len(reader.sent) > 1)
+    assert reader.sent[1].data["type"] == "OrderAdded"
+
+
+@on_a_real_loop
+async def test_a_page_is_told_of_an_outage_and_of_its_end() -> None:
+    simulator = Simulator()
+    simulator.add_order()
+    async with served(watched(simulator)) as web:
+        early = web.reader()
+        await early.read(until=lambda early: bool(early.sent))
+        simulator.faults.always("orders", "refused")
+        await early.read(until=lambda early: early.sent[-1].name == "message")
+        late = web.reader()
+        await late.read(until=lambda late: bool(late.sent))
+        simulator.faults.clear()
+        await early.read(until=lambda early: early.sent[-1].data["type"] == "PollRecovered")
+        after = web.reader()
+        await after.read(until=lambda after: bool(after.sent))
+    assert early.sent[1].data["type"] == "PollFailed"
+    assert late.sent[0].data["failing"] == early.sent[1].data["message"]
+    assert "no connection" in late.sent[0].data["failing"]
+    assert len(late.sent[0].data["orders"]) == 1, "a failed poll is no empty list"
+    assert after.sent[0].data["failing"] is None
+
+
+@on_a_real_loop
+async def test_the_numbers_of_an_account_are_only_looked_at() -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    simulator.deliver(order.id, "was there before")
+    client = SmspvaClient("key-of-the-tests", transport=simulator.transport(), pace=Pace(gap=0))
+    async with served(service.live(client)) as web:
+        reader = web.reader()
+        await reader.read(until=lambda reader: reader.texts == ["was there before"])
+    assert {request.method for request in simulator.requests} == {"orders", "sms"}
+    assert simulator.violations == []
+
+
+# -- coming back ---------------------------------------------------------------------------------------------------
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_page_that_comes_back_again_and_again_misses_nothing_and_is_told_nothing_twice(seed: int) -> None:
+    simulator = Simulator()
+    simulator.add_order()
+    texts = [f"message {number}" for number in range(25)]
+    cuts = Random(seed)
+
+    async def burst() -> None:
+        for text in texts:
+            await message_comes(simulator, text)
+
+    connections = 0
+    async with served(watched(simulator)) as web:
+        steady, cut = web.reader(), web.reader()
+        for reader in (steady, cut):
+            await reader.read(until=lambda reader: bool(reader.sent))
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            tasks.create_task(burst())
+            tasks.create_task(steady.read(until=lambda steady: len(steady.texts) == len(texts)))
+            while len(cut.texts) < len(texts):
+                # Anywhere, in the middle of an event as well.
+                await cut.read(until=lambda cut: len(cut.texts) == len(texts), limit=cuts.randrange(1, 3000))
+                connections += 1
+    assert connections > 5
+    assert cut.texts == steady.texts == texts
+    assert [sent.name for sent in cut.sent] == ["snapshot"] + ["message"] * (len(cut.sent) - 1)
+    assert [sent.seq for sent in cut.sent[1:]] == [*range(cut.sent[0].seq + 1, cut.sent[-1].seq + 1)]
+    told = {sent.id: sent for sent in steady.sent[1:]}
+    assert all(sent == told[sent.id] for sent in cut.sent[1:])
+
+
+@on_a_real_loop
+async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
+    simulator = Simulator()
+    simulator.add_order()
+    async with served(watched(simulator, keep=3)) as web:
+        reader = web.reader()
+        await reader.read(until=lambda reader: bool(reader.sent))
+        run, _, seq = reader.last_id.partition("-")
+        for number in range(6):
+            await message_comes(simulator, f"message {number}")
+        while reader.texts[-1:] != ["message 5"]:
+            reader = web.reader()
+            await reader.read(until=lambda reader: bool(reader.sent))
+        newest = reader.sent[-1].seq
+        for last_id in (
+            f"{run}-{int(seq)}",  # too old
+            f"{run}-0",
+            f"{run}-{newest + 1}",  # too new
+            f"{run}-{'9' * 18}",
+            f"{run}-{'9' * 6000}",
+            f"{run}--1",
+            f"{run}-{newest}x",
+            f"{run}-",
+            f"00000000-{newest}",  # another run's
+            str(newest),
+            "-",
+            "nonsense",
+        ):
+            lost = web.reader()
+            lost.last_id = last_id
+            await lost.read(until=lambda lost: bool(lost.sent))
+            assert (lost.sent[0].name, lost.sent[0].id) == ("snapshot", f"{run}-{newest}"), last_id
+            # Those that are kept, and what earlier pages were shown already.
+            assert lost.texts == [f"message {number}" for number in range(6)][-max(3, len(lost.texts)) :]
+        at_the_end = web.reader()
+        at_the_end.last_id = f"{run}-{newest}"
+        simulator.deliver(simulator.orders[0].id, "one more")
+        await at_the_end.read(until=lambda end: bool(end.sent))
+    assert [sent.data["sms"]["text"] for sent in at_the_end.sent] == ["one more"]
+
+
+@on_a_real_loop
+async def test_an_id_of_an_earlier_run_is_not_taken_for_one_of_this() -> None:
+    before, now = Simulator(), Simulator()
+    before.add_order()
+    order = now.add_order("LT", "opt20")
+    async with served(watched(before)) as web:
+        reader = web.reader()
+        await reader.read(until=lambda reader: bool(reader.sent))
+    async with served(watched(now), port=web.port) as web:
+        await reader.read(until=lambda reader: len(reader.sent) > 1)
+    assert [sent.seq for sent in reader.sent] == [1, 1]
+    assert reader.sent[1].name == "snapshot"
+    assert [row["phone"] for row in reader.sent[1].data["orders"]] == [order.phone]
+
+
+class CountingJournal(MemoryJournal):
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.reads = 0
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        self.reads += 1
+        return await super().read(after, limit)
+
+
+async def test_a_snapshot_reads_what_came_since_the_one_before() -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    journal = CountingJournal(keep=30)
+    client = SmspvaClient("key-of-the-tests", transport=simulator.transport(), pace=Pace(gap=0))
+    texts = [f"message {number}" for number in range(3 * service.MESSAGES)]
+
+    async def shown() -> list[str]:
+        _, known = await board.snapshot()
+        return [message["sms"]["text"] for message in known["messages"]]
+
+    async with client, Watcher(client, journal=journal) as watcher:
+        board = service.Board(watcher)
+        assert await shown() == []
+        for number in range(2, len(texts), 2):  # no more at once than the journal keeps
+            for text in texts[number - 2 : number]:
+                simulator.deliver(order.id, text)
+            await anyio.sleep(60)
+            assert (await shown())[-2:] == texts[number - 2 : number]
+        assert await shown() == texts[:number][-service.MESSAGES :]
+        journal.reads = 0
+        await shown()
+        assert journal.reads == 0
+        for text in (unseen := [f"unseen {number}" for number in range(40)]):
+            simulator.deliver(order.id, text)
+            await anyio.sleep(60)
+        assert (await shown())[-30:] == unseen[-30:], "what fell out of the journal meanwhile is passed over"
+
+
+# -- the connection ------------------------------------------------------------------------------------------------
+
+
+async def test_a_heartbeat_every_15_seconds_of_quiet() -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    app = service.create_app(watched(simulator, interval=1.0))
+    sent = await streamed(app, 80, lambda: simulator.deliver(order.id, "something"))
+    (news,) = [at for at, text in sent if "something" in text]
+    beats = [at for at, text in sent if text == ": heartbeat\n\n"]
+    assert [round(at) for at in beats if at < news] == [15, 30]
+    assert [round(at - news) for at in beats if at > news] == [15, 30], "counted from the last event"
+
+
+async def test_a_watch_that_has_ended_says_why() -> None:
+    simulator = Simulator(api_key="key-of-the-tests")
+    simulator.add_order()
+    app = service.create_app(service.live(SmspvaClient("key-of-the-tests", transport=simulator.transport())))
+    sent = await streamed(app, 200, lambda: setattr(simulator, "api_key", "another"))
+    told = sent[-1][1]
+    assert told.startswith('event: ended\ndata: "')
+    assert "check the API key" in told
+    assert "id:" not in told, "there is nothing to come back for"
+
+
+@on_a_real_loop
+async def test_a_page_that_is_left_leaves_nothing_behind() -> None:
+    simulator = Simulator()
+    async with served(watched(simulator, interval=30.0)) as web:
+        before = len(asyncio.all_tasks())
+        async with asyncio.TaskGroup() as tasks:
+            readers = [web.reader() for _ in range(10)]
+            reading = [tasks.create_task(reader.read()) for reader in readers]
+            await until(lambda: all(reader.sent for reader in readers))
+            during = len(asyncio.all_tasks()) - len(reading)
+            for task in reading:
+                task.cancel()
+        await until(lambda: len(asyncio.all_tasks()) <= before)
+    assert during >= before + len(readers), "a stream that is read takes a task"
+
+
+@on_a_real_loop
+async def test_only_a_local_name_leads_here_and_the_page_may_do_little() -> None:
+    async with served(watched(Simulator())) as web, httpx.AsyncClient() as client:
+        page = await client.get(web.url)
+        stranger = {"Host": f"rebound.example:{web.port}"}
+        refused = [await client.get(web.url + path, headers=stranger) for path in ("/", "/events")]
+        local = await client.get(web.url, headers={"Host": f"localhost:{web.port}"})
+    assert [answer.status_code for answer in refused] == [400, 400]
+    assert local.status_code == page.status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; connect-src 'self'; ")
+    assert "unsafe" not in policy
+    assert not re.search(r"(?i)https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write", page.text)
+
+
+@on_a_real_loop
+async def test_a_page_that_takes_nothing_holds_nobody_up() -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    async with served(watched(simulator)) as web:
+        other = web.reader()
+        await other.read(until=lambda other: bool(other.sent))
+        stalled = socket.socket()
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", web.port))
+        stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        simulator.deliver(order.id, "Hello", sender="x" * 8_000_000)
+        await until(lambda: web.unsent > 0)
+        simulator.switches.sms_keep = 0  # it is read again and again, which takes a while
+        other.last_id = other.last_id.replace("-1", "-2")
+        simulator.add_order("LT", "opt20")
+        await other.read(until=lambda other: len(other.sent) > 1)
+        assert web.unsent > 0
+    assert other.sent[1].data["type"] == "OrderAdded"
+    stalled.close()
+
+
+# -- the program ---------------------------------------------------------------------------------------------------
+
+
+async def started(process: Process) -> str:
+    """Return the address that the program tells."""
+    assert process.stderr is not None
+    told = ""
+    with anyio.fail_after(30):
+        while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+) ", told)):
+            told += (await process.stderr.receive()).decode()
+    return found[1]
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_program_with_three_pages_open(end: signal.Signals) -> None:
+    program = [sys.executable, str(ROOT / "examples" / "web_service" / "service.py"), "--port", "0"]
+    async with await anyio.open_process(program, stdin=subprocess.DEVNULL) as process:
+        url = await started(process)
+        readers = [Reader(f"{url}/events") for _ in range(3)]
+        async with asyncio.TaskGroup() as tasks:
+            for reader in readers:
+                tasks.create_task(reader.read())  # a stream that is cut, not ended, raises
+            await until(lambda: all(reader.sent for reader in readers))
+            process.send_signal(end)
+            with anyio.fail_after(3):
+                code = await process.wait()
+        assert process.stderr is not None
+        log = "".join([text.decode() async for text in process.stderr])
+    assert code == 0
+    assert "Finished server process" in log
+    assert not re.search("ERROR|WARNING|Traceback|Error", log)
+
+
+def test_without_a_key_the_account_is_not_watched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
+    monkeypatch.setattr(sys, "argv", ["service.py", "--live"])
+    with pytest.raises(SystemExit) as ended:
+        service.main()
+    assert ended.value.code == 2
+    assert "SMSPVA_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_port_that_is_none_is_refused(
+    port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["service.py", "--port", port])
+    with pytest.raises(SystemExit) as ended:
+        service.main()
+    assert ended.value.code == 2
+    assert f"a port is a number from 0 to 65535: {port}" in capsys.readouterr().err
+
+
+async def test_the_simulated_world_goes_on_and_on() -> None:
+    states: dict[str, set[int]] = {}
+    messages: list[float] = []
+    async with service.simulated() as watcher:
+        began = anyio.current_time()
+        async for event in watcher.events(after=0):
+            fields = service.told(event)
+            if "order" in fields:
+                states.setdefault(fields["order"]["phone"], set()).add(fields["order"]["state"])
+            if fields["type"] == "SmsReceived":
+                assert fields["code"] is not None
+                messages.append(anyio.current_time() - began)
+            if anyio.current_time() - began > 240:
+                break
+    assert len(states) == 5
+    assert sum(seen == {0, 1, 2} for seen in states.values()) >= 3
+    assert messages[0] < 15, "a newcomer sees one soon"
+    assert max(later - sooner for sooner, later in pairwise(messages)) < 20

@@ -1,0 +1,112 @@
+"""What users write against: the public names with their signatures, and that type checkers know them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, assert_never, assert_type, get_args
+
+import pytest
+
+import smspva_async
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    Rows,
+    RowSkipped,
+    Sms,
+    SmspvaClient,
+    SmsReceived,
+    StateChanged,
+    Watcher,
+)
+from tests.journal.test_event_dicts import FORMS
+from tests.support.public_api import PINNED, describe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def test_the_public_names_and_their_signatures_are_as_they_were() -> None:
+    # After an intended change run `python -m tests.support.public_api`, and name what breaks in CHANGELOG.md.
+    assert describe().splitlines() == PINNED.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_program_that_has_read_answers_finds_the_same_signatures() -> None:
+    # cattrs puts the types themselves where the fields had text, in whichever test comes first.
+    code = "import attrs, smspva_async; {} from tests.support.public_api import describe; print(describe())"
+    resolved = "[attrs.resolve_types(it) for it in vars(smspva_async.models).values() if attrs.has(it)];"
+    assert in_a_new_interpreter(code.format(resolved)) == in_a_new_interpreter(code.format(""))
+
+
+def subject(event: Event) -> Order | str:  # noqa: PLR0911 - one for each kind
+    """Return what an event is about. mypy and pyright find it whole: without one of the cases neither accepts it."""
+    match event:
+        case OrderAdded(order) | OrderRemoved(order):
+            return order
+        case OrderUpdated(order, previous):
+            assert_type(previous, Order)
+            return order
+        case StateChanged(order, before, now):
+            assert_type(before, OrderState)
+            assert_type(now, OrderState)
+            return order
+        case SmsReceived(order, sms):
+            assert_type(sms, Sms)
+            assert_type(sms.code, str | None)
+            return order
+        case PollFailed(kind, message):
+            return f"{kind}: {message}"
+        case PollRecovered(downtime):
+            return f"{downtime}"
+        case RowSkipped(reason):
+            return reason
+        case _:
+            assert_never(event)
+
+
+async def told(client: SmspvaClient, watcher: Watcher) -> AsyncIterator[Event]:
+    """Show type checkers what a program gets from the two classes that everything starts with."""
+    assert_type(await client.orders(), Rows[Order])
+    assert_type([sms.text for sms in await client.sms(1)], list[str])
+    async with watcher.activated(1) as number:
+        assert_type(await number.next_sms(), Sms)
+    async for event in watcher.events():
+        yield assert_type(event, Event)
+
+
+@pytest.mark.parametrize("event", [event for event, _ in FORMS], ids=lambda event: type(event).__name__)
+def test_a_match_over_every_event_is_exhaustive(event: Any) -> None:
+    assert subject(event)
+
+
+def test_the_events_matched_are_of_every_kind() -> None:
+    assert {type(event) for event, _ in FORMS} == {*get_args(Event)}
+
+
+def test_a_name_that_is_not_there_is_an_error_for_type_checkers_too() -> None:
+    with pytest.raises(AttributeError, match="module 'smspva_async' has no attribute 'Watchers'"):
+        smspva_async.Watchers  # type: ignore[attr-defined]  # noqa: B018 - mypy tells if that was needless
+
+
+def in_a_new_interpreter(code: str) -> list[str]:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+
+
+def test_the_first_public_name_brings_them_all() -> None:
+    code = "import smspva_async as it; {} print(*(name for name in it.__all__ if name in vars(it)))"
+    assert in_a_new_interpreter(code.format("")) == []
+    assert in_a_new_interpreter(code.format("it.extract_code;")) == smspva_async.__all__
+    assert {*in_a_new_interpreter("import smspva_async as it; print(*dir(it))")} > {*smspva_async.__all__}
+
+
+def test_public_modules_are_attributes_of_the_package() -> None:
+    modules = ["client", "errors", "events", "journal", "models", "watcher"]
+    code = "import smspva_async as it; print(*(getattr(it, name).__name__ for name in {}))"
+    assert in_a_new_interpreter(code.format(modules)) == [f"smspva_async.{name}" for name in modules]

@@ -1,0 +1,236 @@
+"""Events as dicts: the form in which a journal's file has them, which other programs may read."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    Sms,
+    SmsReceived,
+    StateChanged,
+    event_from_dict,
+    event_to_dict,
+)
+from tests.support.journals import any_event
+
+AT = datetime(2026, 11, 23, 19, 48, 14, tzinfo=UTC)
+ORDER = Order(
+    id=40300,
+    service="opt16",
+    service_name="Instagram",
+    state=OrderState.ACTIVATING,
+    phone="+79046577127",
+    country="RU",
+    has_new_sms=True,
+    until=AT + timedelta(days=7),
+    can_prolong=True,
+    can_prolong_days=162,
+    can_prolong_until=AT + timedelta(days=162),
+    extra={"provider": "B"},
+)
+SMS = Sms("Code: 671 094", "FACEBOOK", AT - timedelta(microseconds=1), extra={"cost": 0.5})
+ORDER_DICT = {
+    "id": 40300,
+    "service": "opt16",
+    "service_name": "Instagram",
+    "state": 2,
+    "phone": "+79046577127",
+    "country": "RU",
+    "has_new_sms": True,
+    "until": "2026-11-30T19:48:14+00:00",
+    "can_prolong": True,
+    "can_prolong_days": 162,
+    "can_prolong_until": "2027-05-04T19:48:14+00:00",
+    "last_online": None,
+    "raw_state": 2,
+    "extra": {"provider": "B"},
+}
+BASE = {"seq": 7, "id": "5f0c", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300}
+FORMS: list[tuple[Event, dict[str, Any]]] = [
+    (
+        OrderAdded(ORDER, seq=7, id="5f0c", at=AT, order_id=40300),
+        {"type": "OrderAdded", **BASE, "order": ORDER_DICT},
+    ),
+    (
+        OrderUpdated(ORDER, evolve(ORDER, country="UK"), seq=7, id="5f0c", at=AT, order_id=40300),
+        {"type": "OrderUpdated", **BASE, "order": ORDER_DICT, "previous": {**ORDER_DICT, "country": "UK"}},
+    ),
+    (
+        OrderRemoved(ORDER, expired=True, seq=7, id="5f0c", at=AT, order_id=40300),
+        {"type": "OrderRemoved", **BASE, "order": ORDER_DICT, "expired": True},
+    ),
+    (
+        StateChanged(ORDER, OrderState.ABSENT, OrderState.ACTIVATING, seq=7, id="5f0c", at=AT, order_id=40300),
+        {"type": "StateChanged", **BASE, "order": ORDER_DICT, "previous": -1, "current": 2},
+    ),
+    (
+        SmsReceived(ORDER, SMS, seq=7, id="5f0c", at=AT, order_id=40300),
+        {
+            "type": "SmsReceived",
+            **BASE,
+            "order": ORDER_DICT,
+            "sms": {
+                "text": "Code: 671 094",
+                "sender": "FACEBOOK",
+                "received": "2026-11-23T19:48:13.999999+00:00",
+                "other": False,
+                "extra": {"cost": 0.5},
+            },
+        },
+    ),
+    (
+        PollFailed("RequestTimeout", "orders: no answer", seq=7, id="5f0c", at=AT),
+        {"type": "PollFailed", **BASE, "order_id": None, "kind": "RequestTimeout", "message": "orders: no answer"},
+    ),
+    (
+        PollRecovered(61.5, seq=7, id="5f0c", at=AT),
+        {"type": "PollRecovered", **BASE, "order_id": None, "downtime": 61.5},
+    ),
+    (
+        RowSkipped("it has no id", {"pnumber": [1, None]}, seq=7, id="5f0c", at=AT),
+        {"type": "RowSkipped", **BASE, "order_id": None, "reason": "it has no id", "raw": {"pnumber": [1, None]}},
+    ),
+]
+RECOVERED = FORMS[6][1]
+ADDED = FORMS[0][1]
+
+
+@pytest.mark.parametrize(("event", "form"), FORMS, ids=lambda value: value.get("type") if type(value) is dict else "")
+def test_the_documented_form(event: Event, form: dict[str, Any]) -> None:
+    assert event_to_dict(event) == form
+    assert event_from_dict(form) == event
+    assert json.dumps(event_to_dict(event_from_dict(form)), sort_keys=True) == json.dumps(form, sort_keys=True)
+
+
+@given(any_event)
+def test_an_event_comes_back_from_its_json_as_it_was(event: Event) -> None:
+    written = json.dumps(event_to_dict(event), allow_nan=False)
+    again = event_from_dict(json.loads(written))
+    assert again == event
+    assert type(again) is type(event)
+    assert event_to_dict(again) == event_to_dict(event), "what takes no part in equality as well"
+
+
+@pytest.mark.parametrize("form", [form for _, form in FORMS], ids=lambda form: form["type"])
+def test_what_a_later_version_adds_is_passed_over(form: dict[str, Any]) -> None:
+    later = {
+        name: {**value, "mood": 1} if name in {"order", "sms", "previous"} and type(value) is dict else value
+        for name, value in form.items()
+    }
+    assert event_from_dict({**later, "mood": "calm"}) == event_from_dict(form)
+
+
+class Unkind:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+def nested(depth: int, outer: str) -> object:
+    value: object = "innermost"
+    for _ in range(depth):
+        value = [value] if outer == "[" else {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        (1, (2.5, None)),
+        {3, 4},
+        AT,
+        b"bytes",
+        object(),
+        Unkind(),
+        10**5000,
+        nested(1000, "["),
+        nested(1000, "{"),
+        {1: "one", None: "none", (2, 3): "pair", AT: "date"},
+        {Unkind(): 1},
+        "half of a pair: \ud83d",
+        {"\udc80": ["\udc80"]},
+        OrderState.ACTIVE,
+    ],
+    ids=lambda odd: type(odd).__name__,
+)
+def test_whatever_a_source_hands_over_can_be_written(odd: object) -> None:
+    order = evolve(ORDER, extra={"odd": odd})
+    for event in (RowSkipped("?", odd, seq=1, id="1", at=AT), OrderAdded(order, seq=1, id="1", at=AT)):
+        form = event_to_dict(event)
+        written = json.dumps(form, allow_nan=False)
+        assert json.loads(written) == form
+        written.encode()
+        assert event_to_dict(event_from_dict(json.loads(written))) == form
+
+
+def test_what_json_has_no_form_for_is_told_as_text() -> None:
+    raw = {"nan": math.nan, "pair": (1, 2), "set": {3}, 4: "four"}
+    form = event_to_dict(RowSkipped("?", raw, seq=1, id="1", at=AT))
+    assert form["raw"] == {"nan": "nan", "pair": [1, 2], "set": "{3}", "4": "four"}
+
+
+def without(form: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in form.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        None,
+        5,
+        "PollRecovered",
+        [],
+        ["type", "PollRecovered"],
+        without(RECOVERED, "type"),
+        {**RECOVERED, "type": "PollPostponed"},
+        {**RECOVERED, "type": "two\nlines"},
+        {**RECOVERED, "type": None},
+        {**RECOVERED, "type": []},
+        without(RECOVERED, "seq"),
+        without(RECOVERED, "downtime"),
+        {**RECOVERED, "seq": "many"},
+        {**RECOVERED, "seq": None},
+        {**RECOVERED, "seq": math.inf},
+        {**RECOVERED, "at": "yesterday\nevening"},
+        {**RECOVERED, "at": 5},
+        {**RECOVERED, "downtime": []},
+        {**ADDED, "order": 40300},
+        {**ADDED, "order": None},
+        {**ADDED, "order": without(ORDER_DICT, "phone")},
+        {**ADDED, "order": {**ORDER_DICT, "state": 77}},
+        {**ADDED, "order": {**ORDER_DICT, "until": None}},
+    ],
+    ids=str,
+)
+def test_what_is_no_event_is_a_value_error_that_can_be_read(fields: Any) -> None:
+    with pytest.raises(ValueError, match=r"\Ano event: .{5,}\Z") as caught:  # `.` is no line break
+        event_from_dict(fields)
+    assert len(str(caught.value)) < 250
+
+
+def test_the_error_names_the_field() -> None:
+    with pytest.raises(ValueError, match=r"it\.order\.state"):
+        event_from_dict({**ADDED, "order": {**ORDER_DICT, "state": 77}})
+    with pytest.raises(ValueError, match="seq"):
+        event_from_dict(without(RECOVERED, "seq"))

@@ -1,0 +1,398 @@
+"""What a journal promises, whichever it is: order, limits, all or nothing, one watcher at a time, nothing forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from operator import attrgetter
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+
+from smspva_async import (
+    Event,
+    Journal,
+    JournalLocked,
+    Lagged,
+    OrderAdded,
+    RowSkipped,
+    SmsReceived,
+    event_to_dict,
+)
+from smspva_async._state import State, Track
+from tests.support.journals import KINDS, Kind, Restart, any_event, events, extras_of, states
+from tests.support.watching import START, order, sms
+
+pytestmark = pytest.mark.anyio
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=attrgetter("name"))
+
+
+@pytest.fixture(params=KINDS, ids=attrgetter("name"))
+def restart(request: pytest.FixtureRequest, tmp_path: Path) -> Restart:
+    kind: Kind = request.param
+    return kind.make(tmp_path, None)
+
+
+async def opened(restart: Restart) -> Journal:
+    journal = restart()
+    await journal.open(None)
+    return journal
+
+
+async def filled(restart: Restart, last: int, at_once: int = 1) -> Journal:
+    """Return a new journal to which events were added, some at a time."""
+    journal = restart()
+    assert await journal.open(None) is None
+    for newest in range(0, last, at_once):
+        upto = min(newest + at_once, last)
+        await journal.append(events(newest + 1, upto), State(seq=upto), {})
+    return journal
+
+
+async def reopened(journal: Journal, restart: Restart) -> tuple[Journal, State | None]:
+    await journal.aclose()
+    again = restart()
+    return again, await again.open(None)
+
+
+async def everything(journal: Journal, after: int = 0, limit: int = 500) -> list[Event]:
+    """Return what follows a place, however many at a time the journal gives."""
+    found: list[Event] = []
+    while page := await journal.read(after, limit):
+        assert len(page) <= limit
+        found += page
+        after = found[-1].seq
+    return found
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+async def test_it_gives_what_follows_a_place_oldest_first(restart: Restart) -> None:
+    journal = await filled(restart, 5)
+    assert await journal.read(0, 100) == events(1, 5)
+    assert await journal.read(3, 100) == events(4, 5)
+    assert await journal.read(1, 2) == events(2, 3)
+    assert await journal.read(5, 100) == []
+    await journal.aclose()
+
+
+async def test_a_new_one_has_nothing_to_read_and_no_state(restart: Restart) -> None:
+    journal = restart()
+    assert await journal.open(None) is None
+    assert await journal.read(0, 100) == []
+    assert await journal.places() == {}
+    journal, state = await reopened(journal, restart)
+    assert state is None
+    await journal.aclose()
+
+
+PLACES = [0, 1, 255, 256, 257, 511, 512, 1023, 1024, 1975, 1976, 1977, 2047, 2048, 2998, 2999]
+
+
+async def test_what_is_far_behind_the_newest_reads_as_the_newest_does(restart: Restart) -> None:
+    journal = await filled(restart, 3000, at_once=700)
+    for again in range(2):
+        for place in PLACES:
+            assert await journal.read(place, 1) == events(place + 1, place + 1), "each has something to go on with"
+            page = await journal.read(place, 300)
+            assert page == events(place + 1, place + len(page))
+            assert len(page) <= 300
+        assert await everything(journal) == events(1, 3000)
+        if not again:
+            journal, _ = await reopened(journal, restart)
+    await journal.aclose()
+
+
+async def test_many_who_read_at_places_far_apart(restart: Restart) -> None:
+    journal = await filled(restart, 7000, at_once=1000)
+    random = Random(1)
+    for place in random.sample(range(7000), 150):
+        page = await journal.read(place, 40)
+        assert page == events(place + 1, place + len(page))
+        assert page
+    await journal.aclose()
+
+
+async def test_what_is_added_while_somebody_reads_the_past(restart: Restart) -> None:
+    journal = await filled(restart, 1300, at_once=650)
+    given: list[Event] = []
+    newest = 1300
+    while page := await journal.read(len(given), 100):
+        given += page
+        if newest < 3000:
+            await journal.append(events(newest + 1, newest + 99), State(seq=newest + 99), {})
+            newest += 99
+    assert given == events(1, newest)
+    await journal.aclose()
+
+
+async def test_reading_beyond_the_newest_says_where_to_resume_after_a_restart_as_well(restart: Restart) -> None:
+    journal = await filled(restart, 5)
+    with pytest.raises(Lagged, match="hasn't happened") as caught:
+        await journal.read(6, 100)
+    assert caught.value.resume == 5
+    journal, _ = await reopened(journal, restart)
+    with pytest.raises(Lagged, match="hasn't happened") as caught:
+        await journal.read(6, 100)
+    assert caught.value.resume == 5
+    await journal.aclose()
+
+
+@each_kind
+@pytest.mark.parametrize(("keep", "last"), [(1, 1), (1, 9), (5, 5), (5, 6), (5, 11), (300, 2000), (1500, 2000)])
+async def test_it_keeps_the_newest_and_tells_who_has_fallen_behind(
+    kind: Kind, keep: int, last: int, tmp_path: Path
+) -> None:
+    restart = kind.make(tmp_path, keep)
+    journal = await filled(restart, last, at_once=1 if last < 100 else 190)
+    oldest = max(0, last - keep)
+    for again in range(2):
+        assert await everything(journal, oldest) == events(oldest + 1, last)
+        assert await journal.read(oldest, 1) == events(oldest + 1, oldest + 1)
+        for place in {0, oldest // 2, oldest - 1} if oldest else ():
+            with pytest.raises(Lagged, match="no longer kept") as caught:
+                await journal.read(place, 100)
+            assert caught.value.resume == oldest
+        if not again:
+            journal, _ = await reopened(journal, restart)
+    await journal.aclose()
+
+
+@each_kind
+async def test_more_events_at_once_than_it_keeps(kind: Kind, tmp_path: Path) -> None:
+    journal = await filled(kind.make(tmp_path, 3), 10, at_once=10)
+    assert await journal.read(7, 100) == events(8, 10)
+    with pytest.raises(Lagged):
+        await journal.read(6, 100)
+    await journal.aclose()
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_events_state_and_places_are_written_together(restart: Restart) -> None:
+    journal = await opened(restart)
+    state = State(seq=2, since=START)
+    await journal.append(events(1, 2), state, {"a": 1, "b": 0})
+    journal, stored = await reopened(journal, restart)
+    assert stored == state
+    assert await journal.read(0, 10) == events(1, 2)
+    assert await journal.places() == {"a": 1, "b": 0}
+    await journal.append([], state, {"a": 2})
+    journal, stored = await reopened(journal, restart)
+    assert stored == state
+    assert await journal.places() == {"a": 2, "b": 0}
+    await journal.aclose()
+
+
+async def test_a_state_may_change_without_an_event(restart: Restart) -> None:
+    journal = await filled(restart, 2)
+    await journal.append([], State(seq=2, replay=True), {})
+    journal, state = await reopened(journal, restart)
+    assert state == State(seq=2, replay=True)
+    assert await journal.read(0, 10) == events(1, 2)
+    await journal.aclose()
+
+
+async def test_events_of_a_run_follow_those_of_the_run_before(restart: Restart) -> None:
+    journal = await filled(restart, 3)
+    journal, _ = await reopened(journal, restart)
+    await journal.append(events(4, 5), State(seq=5), {})
+    assert await journal.read(0, 10) == events(1, 5)
+    journal, state = await reopened(journal, restart)
+    assert state == State(seq=5)
+    assert await journal.read(2, 10) == events(3, 5)
+    await journal.aclose()
+
+
+async def test_an_event_comes_back_with_what_takes_no_part_in_equality(restart: Restart) -> None:
+    changed = order(1, extra={"provider": ["B", None, {"deep": 0.1}]})
+    message = evolve(sms("text", None, None), extra={"cost": "1.50"})
+    written: list[Event] = [
+        OrderAdded(changed, seq=1, id="a", at=START, order_id=1),
+        SmsReceived(changed, message, seq=2, id="b", at=START, order_id=1),
+        RowSkipped("?", {"id": [1, "x", None]}, seq=3, id="c", at=START),
+    ]
+    journal = await opened(restart)
+    await journal.append(written, State(seq=3), {})
+    journal, _ = await reopened(journal, restart)
+    read = await journal.read(0, 10)
+    assert read == written
+    assert [event_to_dict(event) for event in read] == [event_to_dict(event) for event in written]
+    await journal.aclose()
+
+
+def track(order_id: int, *texts: str) -> Track:
+    return Track(order(order_id), START, counts={(text, None, None): number for number, text in enumerate(texts, 1)})
+
+
+STATES = [
+    State(seq=1, tracks={1: track(1, "a", "b"), 2: track(2, "a"), 3: track(3)}),
+    State(seq=2, tracks={1: track(1, "b"), 3: track(3, "a")}, gone={2: track(2, "a")}),
+    State(seq=3, tracks={3: track(3)}, gone={1: track(1, "b", "a")}),
+    State(seq=4, tracks={1: track(1), 2: track(2, "z")}, skipped=("x", "y")),
+    State(seq=5),
+]
+
+
+async def test_a_state_replaces_the_one_before_and_all_that_it_lacks(restart: Restart) -> None:
+    journal = await opened(restart)
+    for state in [*STATES, *reversed(STATES)]:
+        await journal.append([], state, {})
+        journal, stored = await reopened(journal, restart)
+        assert stored == state
+    await journal.aclose()
+
+
+async def test_what_changed_within_a_run_is_written_as_well(restart: Restart) -> None:
+    journal = await opened(restart)
+    for before, after in pairwise([*STATES, *reversed(STATES)]):
+        kept = {key: known for key, known in before.tracks.items() if key in after.tracks}
+        between = evolve(after, tracks={**after.tracks, **kept})
+        for state in (before, between, after):
+            await journal.append([], state, {})
+    journal, stored = await reopened(journal, restart)
+    assert stored == STATES[0]
+    await journal.aclose()
+
+
+@each_kind
+@given(before=states(), after=states())
+@settings(max_examples=40, deadline=None)
+def test_any_state_comes_back_as_it_was(kind: Kind, before: State, after: State) -> None:
+    async def main() -> None:
+        with TemporaryDirectory() as folder:
+            restart = kind.make(Path(folder), None)
+            journal = await opened(restart)
+            for state in (before, after):
+                await journal.append([], state, {})
+                journal, stored = await reopened(journal, restart)
+                assert stored == state
+                assert stored is not None
+                assert extras_of(stored) == extras_of(state)
+            await journal.aclose()
+
+    asyncio.run(main())
+
+
+@each_kind
+@given(any_event)
+@settings(max_examples=40, deadline=None)
+def test_any_event_comes_back_as_it_was(kind: Kind, event: Event) -> None:
+    first = evolve(event, seq=1)
+
+    async def main() -> None:
+        with TemporaryDirectory() as folder:
+            restart = kind.make(Path(folder), None)
+            journal = await opened(restart)
+            await journal.append([first], State(seq=1), {})
+            journal, _ = await reopened(journal, restart)
+            assert await journal.read(0, 1) == [first]
+            await journal.aclose()
+
+    asyncio.run(main())
+
+
+# -- named cursors ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_place_moves_forward_only(restart: Restart) -> None:
+    journal = await filled(restart, 9)
+    await journal.move({"a": 5, "b": 3})
+    await journal.move({"a": 4, "b": 6, "c": 0})
+    assert await journal.places() == {"a": 5, "b": 6, "c": 0}
+    await journal.append([], State(seq=9), {"a": 1, "b": 7})
+    assert await journal.places() == {"a": 5, "b": 7, "c": 0}
+    journal, _ = await reopened(journal, restart)
+    await journal.move({"a": 2})
+    assert await journal.places() == {"a": 5, "b": 7, "c": 0}
+    await journal.aclose()
+
+
+async def test_a_name_that_is_forgotten_begins_anew(restart: Restart) -> None:
+    journal = await filled(restart, 9)
+    await journal.move({"a": 5, "b": 3})
+    await journal.forget("a")
+    await journal.forget("nobody")
+    assert await journal.places() == {"b": 3}
+    journal, _ = await reopened(journal, restart)
+    assert await journal.places() == {"b": 3}
+    await journal.move({"a": 2})
+    assert await journal.places() == {"a": 2, "b": 3}
+    await journal.aclose()
+
+
+@pytest.mark.parametrize("name", ["", "'; DROP TABLE cursors; --", "имя", "a\nb", "\0", "x" * 5000])
+async def test_a_name_is_any_text(restart: Restart, name: str) -> None:
+    journal = await filled(restart, 3)
+    await journal.move({name: 2})
+    journal, _ = await reopened(journal, restart)
+    assert await journal.places() == {name: 2}
+    await journal.forget(name)
+    assert await journal.places() == {}
+    await journal.aclose()
+
+
+async def test_what_places_returns_is_the_callers_own(restart: Restart) -> None:
+    journal = await filled(restart, 3)
+    handed = {"a": 1}
+    await journal.move(handed)
+    handed["a"] = 3
+    dict(await journal.places())["a"] = 3
+    assert await journal.places() == {"a": 1}
+    await journal.aclose()
+
+
+# -- one watcher at a time -------------------------------------------------------------------------------------------
+
+
+async def test_it_belongs_to_one_watcher_at_a_time(restart: Restart) -> None:
+    journal = await filled(restart, 2)
+    for second in (journal, restart()):
+        with pytest.raises(JournalLocked):
+            await second.open(None)
+    await journal.append(events(3, 3), State(seq=3), {})
+    journal, state = await reopened(journal, restart)
+    assert state == State(seq=3)
+    await journal.aclose()
+
+
+async def test_one_that_was_given_back_can_be_read_and_cursors_be_moved(restart: Restart) -> None:
+    journal = await filled(restart, 3000, at_once=1000)
+    await journal.aclose()
+    assert await everything(journal) == events(1, 3000)
+    await journal.move({"a": 1})
+    await journal.move({"a": 5, "b": 4})
+    await journal.forget("b")
+    assert await journal.places() == {"a": 5}
+    await journal.aclose()
+    journal, state = await reopened(journal, restart)
+    assert state == State(seq=3000)
+    assert await journal.places() == {"a": 5}
+    await journal.aclose()
+
+
+async def test_one_that_was_given_back_can_be_taken_again(restart: Restart) -> None:
+    journal = await filled(restart, 2)
+    await journal.aclose()
+    for newest in (3, 4):
+        assert await journal.open(None) == State(seq=newest - 1)
+        await journal.append(events(newest, newest), State(seq=newest), {})
+        await journal.aclose()
+    assert await journal.read(0, 10) == events(1, 4)
+
+
+async def test_what_another_watcher_added_meanwhile_is_there_when_it_is_taken_again(restart: Restart) -> None:
+    first = await filled(restart, 2)
+    second, _ = await reopened(first, restart)
+    await second.append(events(3, 5), State(seq=5), {"a": 4})
+    await second.aclose()
+    assert await first.open(None) == State(seq=5)
+    assert await first.read(0, 10) == events(1, 5)
+    assert await first.places() == {"a": 4}
+    await first.aclose()

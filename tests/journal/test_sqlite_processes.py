@@ -1,0 +1,227 @@
+"""`SqliteJournal` and other processes: who is kept out, and what survives a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from smspva_async import Event, JournalLocked, OrderAdded, PollFailed, SmsReceived, SqliteJournal, event_to_dict
+from smspva_async._state import State
+from smspva_async.journal import _database
+from tests.support.backends import on_asyncio
+from tests.support.journal_files import filled, opened, polls_in, stored, threads, try_to_open, write_poll
+from tests.support.journals import events
+from tests.support.processes import killed, start_with_pipe, told
+from tests.support.watching import START, order, sms
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+# -- other processes -------------------------------------------------------------------------------------------------
+
+
+def hold(path: Path, pipe: Connection) -> None:
+    async def main() -> None:
+        await opened(path)
+        pipe.send("open")
+        time.sleep(600)  # noqa: ASYNC251 - until it is killed
+
+    asyncio.run(main())
+
+
+async def test_other_programs_may_read_it_while_it_is_written(path: Path) -> None:
+    written: list[Event] = [
+        OrderAdded(order(1, extra={"x": [None, "й"]}), seq=1, id="a", at=START, order_id=1),
+        SmsReceived(order(1), sms("code 1234"), seq=2, id="b", at=START, order_id=1),
+        PollFailed("RequestTimeout", "?", seq=3, id="c", at=START),
+    ]
+    program = (
+        "import json, sqlite3, sys\n"
+        "connection = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)\n"
+        "events = connection.execute('SELECT seq, event FROM events WHERE seq > 0 ORDER BY seq').fetchall()\n"
+        "places = connection.execute('SELECT name, place FROM cursors').fetchall()\n"
+        "assert 'smspva_async' not in sys.modules\n"
+        "print(json.dumps([[[seq, json.loads(event)] for seq, event in events], dict(places)]))\n"
+    )
+    journal = await opened(path)
+    await journal.append(written, State(seq=3), {"a": 2})
+    done = await anyio.to_thread.run_sync(
+        lambda: subprocess.run(  # noqa: S603
+            [sys.executable, "-c", program, str(path)], capture_output=True, check=True
+        )
+    )
+    await journal.append(events(4, 4), State(seq=4), {})
+    await journal.aclose()
+    assert json.loads(done.stdout) == [[[event.seq, event_to_dict(event)] for event in written], {"a": 2}]
+
+
+async def test_a_reader_in_the_middle_of_a_reading_holds_up_no_writing(path: Path) -> None:
+    journal = await filled(path, 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT max(seq) FROM events").fetchall() == [(3,)]
+        await journal.append(events(4, 5), State(seq=5), {})
+        assert reader.execute("SELECT max(seq) FROM events").fetchall() == [(3,)]
+        await journal.aclose()
+    assert (await stored(path))[0] == State(seq=5)
+
+
+async def test_a_second_watcher_is_told_at_once_which_file_is_taken(path: Path) -> None:
+    journal = await filled(path, 3)
+    for second in (
+        journal,
+        SqliteJournal(path),
+        SqliteJournal(path.parent / "." / ".." / path.parent.name / path.name),
+    ):
+        before = time.monotonic()
+        with pytest.raises(JournalLocked, match=f"{path};"):
+            await second.open(None)
+        assert time.monotonic() - before < 1
+    assert await journal.read(0, 10) == events(1, 3)
+    await journal.append(events(4, 4), State(seq=4), {})
+    await journal.aclose()
+    assert threads() == []
+
+
+async def test_a_watcher_in_another_process_is_kept_out_also_after_one_here_was(path: Path, tmp_path: Path) -> None:
+    journal = await filled(path, 3)
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    for name in (path, link):
+        kind, message = told(try_to_open, name)
+        assert kind == "JournalLocked"
+        assert str(path) in message
+        with pytest.raises(JournalLocked):
+            await SqliteJournal(name).open(None)
+    assert told(try_to_open, path) is not None, "closing a file drops the locks that its process has on it"
+    await journal.aclose()
+    assert told(try_to_open, path) is None
+
+
+async def test_one_that_was_given_back_and_is_read_keeps_nobody_out(path: Path) -> None:
+    journal = await filled(path, 3000)
+    await journal.aclose()
+    await journal.read(0, 10)
+    assert told(try_to_open, path) is None
+    other = await opened(path)
+    await journal.move({"a": 3})
+    assert told(try_to_open, path) is not None
+    assert await other.places() == {"a": 3}
+    await other.aclose()
+
+
+async def test_a_kill_gives_the_file_back(path: Path) -> None:
+    process, pipe = start_with_pipe(hold, path)
+    assert pipe.recv() == "open"
+    with pytest.raises(JournalLocked):
+        await SqliteJournal(path).open(None)
+    process.kill()
+    process.join()
+    pipe.close()
+    assert await stored(path) == (None, [], {})
+
+
+# -- a kill ----------------------------------------------------------------------------------------------------------
+
+
+def write_on(path: Path, poll: int, pipe: Connection) -> None:
+    async def main() -> None:
+        journal = await opened(path, keep=50)
+        for number in range(poll + 1, poll + 10_000):
+            await write_poll(journal, number)
+            if number == poll + 1:
+                pipe.send("writing")
+
+    asyncio.run(main())
+
+
+@on_asyncio
+async def test_a_kill_at_any_moment_leaves_all_of_a_poll_or_none_of_it(path: Path) -> None:
+    random, poll = Random(7), 0
+    for _ in range(15):
+        process, pipe = start_with_pipe(write_on, path, poll)
+        assert pipe.recv() == "writing"
+        time.sleep(random.uniform(0, 0.03))  # noqa: ASYNC251
+        process.kill()
+        process.join()
+        pipe.close()
+        assert killed(process)
+        before, poll = poll, await polls_in(path)
+        assert poll > before
+
+
+async def write_until_statement(path: Path, statement: int, poll: int) -> None:
+    """Open a file and write a poll, but be killed when SQLite comes to its n-th statement."""
+    connect, left = _database.Database._connect, statement
+
+    def count(_: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counting(database: _database.Database) -> sqlite3.Connection:
+        connection = connect(database)
+        connection.set_trace_callback(count)
+        return connection
+
+    _database.Database._connect = counting  # type: ignore[assignment, method-assign]
+    journal = await opened(path)
+    await write_poll(journal, poll)
+    await journal.aclose()
+
+
+def die_at_each_statement(template: Path, poll: int, pipe: Connection) -> None:
+    """Write a poll to copies of a file, each time killed one statement later, until all are done; tell how many."""
+    statement, done = 0, False
+    while not done:
+        statement += 1
+        path = template.parent / f"{poll}-{statement}.db"
+        if template.exists():
+            path.write_bytes(template.read_bytes())
+        child = os.fork()
+        if not child:
+            asyncio.run(write_until_statement(path, statement, poll))
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        done = not os.WIFSIGNALED(status)
+        assert done or os.WTERMSIG(status) == signal.SIGKILL
+    pipe.send(statement)
+
+
+@on_asyncio
+@pytest.mark.parametrize("poll", [1, 2])
+async def test_a_kill_at_any_statement_leaves_all_of_a_poll_or_none_of_it(tmp_path: Path, poll: int) -> None:
+    template = tmp_path / "template.db"
+    if poll > 1:
+        journal = await opened(template)
+        await write_poll(journal, 1)
+        await journal.aclose()
+    statements = told(die_at_each_statement, template, poll)
+    assert statements > 20
+    for statement in range(1, statements):
+        path = tmp_path / f"{poll}-{statement}.db"
+        assert await polls_in(path) in {poll - 1, poll}
+    assert await polls_in(tmp_path / f"{poll}-{statements}.db") == poll

@@ -1,0 +1,211 @@
+"""Calls that spend, broken off: cancelled, or with part of an answer, which is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async import Pace, Period, SmspvaClient
+from smspva_async.errors import OutcomeUnknown
+from smspva_async.simulator import Simulator
+from tests.support.backends import on_asyncio
+from tests.support.fake_server import KEY, nothing_ever
+from tests.support.samples import CALLS, HALF, Call, every_spending_call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.support.fake_server import FakeServer
+
+pytestmark = pytest.mark.anyio
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# -- cancelled -----------------------------------------------------------------------------------------------------
+
+
+async def cancelled_scope(make: Callable[[], Any]) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(make)
+        await anyio.sleep(1)
+        tasks.cancel_scope.cancel()
+
+
+async def timed_out(make: Callable[[], Any]) -> None:
+    with anyio.move_on_after(1):
+        await make()
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
+@every_spending_call
+async def test_cancelled_after_it_began_it_is_unsettled(
+    call: Call,
+    cancelled: Callable[[Callable[[], Any]], Any],
+    client: SmspvaClient,
+    fake_server: FakeServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake_server.call(call, nothing_ever)
+    await cancelled(lambda: call.make(client))
+    (error,) = client.unsettled
+    assert len(fake_server.queries) == 1
+    assert (error.method, error.params, error.data) == (call.method, call.query, None)
+    assert error.elapsed == pytest.approx(1)
+    assert warnings(caplog) == [str(error)]
+
+
+@on_asyncio
+async def test_a_cancelled_task_of_asyncio_leaves_it_unsettled(
+    client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_server.call(CALLS["delete"], nothing_ever)
+    task = asyncio.ensure_future(client.delete(123))
+    await anyio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [error.method for error in client.unsettled] == ["delete"]
+    assert len(warnings(caplog)) == 1
+
+
+@every_spending_call
+async def test_cancelled_while_it_waits_for_the_pace_nothing_was_sent(
+    call: Call, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_server.on("orders", {"status": 1, "data": []})
+    async with fake_server.client(pace=Pace(gap=60)) as client:
+        await client.orders()
+        await timed_out(lambda: call.make(client))
+        await cancelled_scope(lambda: call.make(client))
+        await anyio.sleep(300)
+        assert client.unsettled == ()
+    assert fake_server.methods == ["orders"]
+    assert warnings(caplog) == []
+
+
+async def test_cancelled_between_two_attempts_nothing_was_sent(client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(CALLS["create"], httpx.ConnectError("down"))
+    with anyio.move_on_after(0.1):  # the second attempt comes a quarter of a second later at the earliest
+        await CALLS["create"].make(client)
+    assert client.unsettled == ()
+
+
+async def test_closing_the_client_leaves_a_call_under_way_to_its_fate(fake_server: FakeServer) -> None:
+    fake_server.call(CALLS["create"], nothing_ever)
+    async with fake_server.client(timeout=5) as client, anyio.create_task_group() as tasks:
+
+        async def rent() -> None:
+            with pytest.raises(OutcomeUnknown):
+                await CALLS["create"].make(client)
+
+        tasks.start_soon(rent)
+        await anyio.sleep(1)
+        await client.aclose()
+    assert len(client.unsettled) == 1
+    assert len(fake_server.queries) == 1
+
+
+@on_asyncio
+@every_spending_call
+async def test_a_coroutine_closed_after_sending_is_unsettled(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, nothing_ever)
+
+    async def make() -> None:
+        await call.make(client)
+
+    coroutine = make()
+    while not fake_server.queries:
+        coroutine.send(None)
+    coroutine.close()
+    assert [(error.method, error.params) for error in client.unsettled] == [(call.method, call.query)]
+
+
+# -- what had arrived ----------------------------------------------------------------------------------------------
+
+ANSWER = json.dumps(CALLS["create"].sample)
+WARNED = "<br />\n<b>Warning</b>: mysql_connect() in /var/www/rent.php" * 9 + ANSWER
+
+
+class Broken(httpx.AsyncByteStream):
+    """A body of one piece, after which comes a failure, or nothing ever."""
+
+    def __init__(self, piece: bytes, failure: Exception | None = None) -> None:
+        self.piece = piece
+        self.failure = failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.piece
+        if self.failure is None:
+            await anyio.sleep_forever()
+        else:
+            raise self.failure
+
+
+def client_of(body: bytes, failure: Exception | None = None) -> SmspvaClient:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Broken(body, failure)))
+    return SmspvaClient(KEY, pace=Pace(gap=0), transport=transport)
+
+
+@every_spending_call
+async def test_warnings_before_the_answer_dont_hide_it(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, WARNED)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == WARNED
+
+
+@pytest.mark.parametrize("failure", [httpx.RemoteProtocolError("cut"), None], ids=["cut", "time-out"])
+@every_spending_call
+async def test_what_came_of_a_body_is_kept_without_the_key(call: Call, failure: Exception | None) -> None:
+    async with client_of(f"{HALF} by {KEY}".encode(), failure) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await call.make(client)
+    assert failed.value.data == f"{HALF} by [key]"
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
+async def test_what_came_before_a_cancellation_is_kept(cancelled: Callable[[Callable[[], Any]], Any]) -> None:
+    async with client_of(f"{HALF} by {KEY}".encode()) as client:
+        await cancelled(lambda: CALLS["create"].make(client))
+    assert [error.data for error in client.unsettled] == [f"{HALF} by [key]"]
+
+
+async def test_of_a_large_answer_64_kib_are_kept() -> None:
+    async with client_of(WARNED.ljust(100_000).encode(), httpx.ReadError("lost")) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CALLS["create"].make(client)
+    assert failed.value.data == WARNED.ljust(64 * 1024)
+
+
+@pytest.mark.parametrize("fault", ["cut", "half"])
+async def test_the_paid_orders_id_is_kept_of_an_answer_that_breaks_off(fault: Literal["cut", "half"]) -> None:
+    simulator = Simulator()
+    simulator.faults.next("create", fault)
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert f'"id": {simulator.orders[0].id}' in str(failed.value.data)
+
+
+@pytest.mark.parametrize(("fault", "has_come"), [("slow_body", True), ("latency", False)])
+async def test_a_slow_answer_of_the_simulator(fault: Literal["slow_body", "latency"], has_come: bool) -> None:  # noqa: FBT001
+    simulator = Simulator()
+    simulator.faults.next("create", fault, seconds=40)
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        with pytest.raises(OutcomeUnknown, match="no answer within 30 s") as failed:
+            await client.rent("RU", "opt16", Period.weeks(1))
+    assert (f'"id": {simulator.orders[0].id}' in str(failed.value.data)) is has_come
+    assert has_come or failed.value.data is None

@@ -1,0 +1,82 @@
+"""A program that rents and is killed again and again, while answers get lost: no purchase is unaccounted for."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async.simulator import FaultName, MethodName, Simulator
+from tests.support import chaos, processes
+from tests.support.backends import on_a_real_loop
+from tests.support.loopback import Served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smspva_async import OutcomeUnknown
+
+KILLS = 40
+BUYING: list[MethodName] = ["create", "create_multi"]
+KINDS: list[FaultName] = [
+    *("refused", "connect_timeout", "lost", "reset", "hang", "latency", "slow_body", "cut", "half"),
+    *("http_500", "http_503", "html_502", "html", "text", "redirect", "echo", "bad_row"),
+]
+"""Without refusals for the pace: a program that asks less often wouldn't buy enough in its short life."""
+
+
+async def asked_for(sim: Simulator, purchases: int) -> None:
+    """Wait until a program has asked for some purchases more, however long a busy machine takes for that."""
+
+    def count() -> int:
+        return sum(asked.method in BUYING for asked in sim.requests)
+
+    before = count()
+    while count() < before + purchases:  # noqa: ASYNC110 - the simulator has no such event
+        await anyio.sleep(0.005)
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, tmp_path: Path) -> None:
+    chance = Random(seed)
+    sim = Simulator(seed=seed, dialect="live" if seed % 2 else "page", balance=10**9)
+    for service in ("opt16", "opt20"):
+        sim.set_offer("RU", service, count=10**6)
+    sim.add_order()  # bought long ago, and by nobody here
+    ledger, report = tmp_path / "ledger", tmp_path / "report"
+    async with Served(sim) as server:
+        sim.faults.rate(0.3, kinds=KINDS, methods=BUYING)
+        for _ in range(KILLS):
+            program = processes.start(chaos.rent, server.url, ledger, report)
+            await asked_for(sim, chance.randint(1, 6))
+            await anyio.sleep(chance.uniform(0, 0.02))
+            processes.kill(program)
+        sim.faults.clear()
+
+        bought = {order.id for order in sim.orders[1:]}
+        returned = [int(order_id) for order_id in chaos.told(report)]
+        candidates: set[int] = set()
+        async with chaos.client(server.url, timeout=30, ledger=ledger) as client:
+            unsettled: list[OutcomeUnknown] = list(client.unsettled)
+            for error in unsettled:
+                found = await client.reconcile(error)
+                candidates.update(order.id for order in found.candidates)
+                client.settle(error)
+            assert client.unsettled == ()
+
+    assert len(bought) > KILLS
+    assert unsettled
+    assert len(set(returned)) == len(returned), "an order was given to two callers"
+    assert set(returned) <= bought
+    assert bought - set(returned) <= candidates
+    assert sim.orders[0].id not in candidates
+    # Sent once each: no more was bought than the ledger has calls for.
+    lines = [json.loads(line) for line in ledger.read_bytes().splitlines() if not line.endswith(b"\ttorn")]
+    begun = [line for line in lines if "params" in line]
+    assert len(bought) <= sum(line["params"].get("services", "").count(",") + 1 for line in begun)
+    assert sim.violations == []

@@ -1,0 +1,410 @@
+"""`reconcile` and purchases: evidence, never a guess."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async import Period, SmspvaClient
+from smspva_async.models import Order
+from smspva_async.simulator import Simulator
+from tests.support.reconciliation import WEEK, Dialect, both_dialects, client_of, ids, unknown, verdict
+from tests.support.samples import CALLS, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from smspva_async.errors import OutcomeUnknown
+    from tests.support.fake_server import FakeServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+
+# -- a purchase ----------------------------------------------------------------------------------------------------
+
+
+@both_dialects
+@pytest.mark.parametrize("fault", ["lost", "half", "html", "http_500", "cut", "hang"])
+async def test_a_purchase_that_was_made_is_found(dialect: Dialect, fault: Any) -> None:
+    sim = Simulator(dialect=dialect)
+    sim.add_order(service="opt16")
+    async with client_of(sim) as client:
+        sim.faults.next("create", fault, done=True)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        found = await client.reconcile(error)
+        assert found.verdict == "done"
+        assert [type(order) for order in found.candidates] == [Order]
+        assert [order.id for order in found.candidates] == ids(sim)[1:]
+        assert client.unsettled == (error,)  # only the user settles
+
+
+@both_dialects
+@pytest.mark.parametrize("method", ["create", "create_multi", "add_service_to_order"])
+async def test_from_an_absence_no_purchase_is_concluded_to_be_undone(dialect: Dialect, method: Any) -> None:
+    sim = Simulator(dialect=dialect)
+    order = sim.add_order()
+    async with client_of(sim) as client:
+        sim.faults.next(method, "lost", done=False)
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "create": lambda: client.rent("RU", "opt16", WEEK),
+            "create_multi": lambda: client.rent_multi("RU", ["opt16", "opt7"], WEEK),
+            "add_service_to_order": lambda: client.add_service(order.id, "opt7", phone=order.phone),
+        }
+        error = await unknown(calls[method]())
+        assert await verdict(client, error) == ("open", [])
+        await anyio.sleep(86400)
+        assert await verdict(client, error) == ("open", [])
+
+
+@both_dialects
+@pytest.mark.parametrize("fault", ["lost", "half"])
+async def test_a_purchase_that_is_listed_late_is_open_until_then(dialect: Dialect, fault: Any) -> None:
+    sim = Simulator(dialect=dialect)
+    sim.switches.listing_delay = 600
+    async with client_of(sim) as client:
+        sim.faults.next("create", fault)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("open", [])
+        await anyio.sleep(601)
+        assert await verdict(client, error) == ("done", ids(sim))
+
+
+async def test_only_new_orders_of_the_service_and_country_are_candidates() -> None:
+    sim = Simulator()
+    sim.add_order("UK", "opt16")
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("GB", "opt16", WEEK))
+        (bought,) = ids(sim)[1:]
+        sim.add_order("UK", "opt7")
+        sim.add_order("RU", "opt16")
+        assert await verdict(client, error) == ("done", [bought])
+        elsewhere = sim.add_order("UK", "opt16")  # nobody can tell it from the purchase
+        assert await verdict(client, error) == ("done", [bought, elsewhere.id])
+
+
+@pytest.mark.parametrize(
+    ("country", "fits"), [("RU", True), ("GB", False), ("Russia", True), ("", True), (" ru", True)]
+)
+async def test_a_country_that_cant_be_compared_rules_nothing_out(
+    country: str,
+    fits: bool,  # noqa: FBT001
+    client: SmspvaClient,
+    fake_server: FakeServer,
+) -> None:
+    row = {**row_of("orders"), "id": 41, "scode": "opt6", "cname": country}
+    fake_server.on("orders", {"status": 1, "data": []}, {"status": 1, "data": [row, row]})
+    fake_server.call(CALLS["create"], httpx.ReadError("lost"))
+    await client.orders()
+    error = await unknown(CALLS["create"].make(client))
+    assert await verdict(client, error) == (("done", [41]) if fits else ("open", []))
+
+
+@pytest.mark.parametrize("country", ["UK", "GB"])
+async def test_the_united_kingdom_may_be_listed_under_either_code(
+    country: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    row = {**row_of("orders"), "id": 41, "scode": "opt6", "cname": country}
+    fake_server.on("orders", {"status": 1, "data": []}, {"status": 1, "data": [row]})
+    fake_server.on("create", httpx.ReadError("lost"), country="UK", service="opt6", dtype="week", dcount="1")
+    await client.orders()
+    error = await unknown(client.rent("GB", "opt6", WEEK))
+    assert await verdict(client, error) == ("done", [41])
+
+
+@pytest.mark.parametrize("before", ["never asked", "a row without a name"])
+async def test_where_known_may_lack_an_order_nothing_new_is_proof(before: str) -> None:
+    sim = Simulator()
+    old = [sim.add_order(), sim.add_order()]
+    async with client_of(sim, listed=False) as client:
+        if before != "never asked":
+            sim.faults.next("orders", "nameless_row")
+            await client.orders()
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert not error.listed
+        found = await client.reconcile(error)
+        assert found.verdict == "open"
+        assert {order.id for order in found.candidates} == set(ids(sim)) - error.known.keys()
+        assert len(error.known) == (0 if before == "never asked" else len(old) - 1)
+
+
+# -- what the answer named -----------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_the_answer_names_is_the_one() -> None:
+    sim = Simulator()
+    async with client_of(sim, listed=False) as client:  # nothing was known, and yet
+        sim.faults.next("create", "lost")
+        lost = await unknown(client.rent("RU", "opt16", WEEK))
+        sim.faults.next("create", "half")
+        named = await unknown(client.rent("RU", "opt16", WEEK))
+        first, second = ids(sim)
+        assert await verdict(client, named) == ("done", [second])
+        assert await verdict(client, lost) == ("open", [first])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"status": 1, "data": {"id": 41, "pnum', ("done", [41])),
+        ('{"status": 1, "data": {"id": "41", "pnum', ("done", [41])),
+        ('Notice: x <br>{"status": 1, "data": [{"id":41}]}', ("done", [41])),
+        ('{"status": 1, "data": {"paid": [{"id": "41"}]}}', ("done", [41])),
+        ('{"status": 1, "data": {"id": 4', ("done", [41, 4, 7])),  # half a number
+        ('{"status": 1, "data": {"id": 99, "pnum', ("done", [41, 4, 7])),  # nobody's order
+        ('{"status": 1, "data": [{"id": 41}, {"id": 4}]}', ("done", [41, 4, 7])),  # one was asked for
+        ('{"status": 1, "data": {"id": 40300}}', ("done", [41, 4, 7])),  # known before
+    ],
+)
+async def test_what_counts_as_named(
+    body: str, expected: tuple[str, list[int]], client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": "opt6"} for number in (41, 4, 7)]
+    sample = CALLS["orders"].sample
+    fake_server.on("orders", sample, {"status": 1, "data": [*sample["data"], *rows]})
+    fake_server.call(CALLS["create"], body)
+    await client.orders()
+    error = await unknown(CALLS["create"].make(client))
+    assert await verdict(client, error) == expected
+
+
+# -- several at once -----------------------------------------------------------------------------------------------
+
+
+@both_dialects
+async def test_an_order_that_another_caller_was_given_is_nobodys_candidate(dialect: Dialect) -> None:
+    sim = Simulator(dialect=dialect)
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        (bought,) = ids(sim)
+        await client.rent("RU", "opt16", WEEK)
+        await client.rent_multi("RU", ["opt16", "opt7"], WEEK)
+        assert len(ids(sim)) == 4
+        assert await verdict(client, error) == ("done", [bought])
+
+
+async def test_two_calls_and_one_new_order_leave_both_open() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        sim.faults.next("create", "lost", done=False)
+        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
+        for error in errors:
+            assert await verdict(client, error) == ("open", ids(sim))
+        client.settle(errors[0])  # which doesn't say whose the order is
+        assert await verdict(client, errors[1]) == ("open", ids(sim))
+
+
+async def test_an_order_listed_twice_is_one() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        sim.faults.next("create", "lost", done=False)
+        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
+        sim.faults.next("orders", "duplicate", count=2)
+        for error in errors:
+            assert await verdict(client, error) == ("open", ids(sim))
+
+
+async def test_two_calls_and_two_new_orders_are_both_done() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost", count=2)
+        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
+        for error in errors:
+            assert await verdict(client, error) == ("done", ids(sim))
+
+
+async def test_calls_of_another_service_dont_compete() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost", done=False)
+        other = await unknown(client.rent("RU", "opt7", WEEK))
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+        assert await verdict(client, other) == ("open", [])
+
+
+async def test_a_purchase_that_was_settled_may_be_listed_late() -> None:
+    sim = Simulator()
+    sim.switches.listing_delay = 300
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost")
+        client.settle(await unknown(client.rent("RU", "opt16", WEEK)))
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        other = await unknown_prolongation(sim, client)
+        await anyio.sleep(301)
+        assert await verdict(client, error) == ("open", ids(sim)[:1])
+        assert await verdict(client, other) == ("not_done", ids(sim)[1:])
+
+
+async def unknown_prolongation(sim: Simulator, client: SmspvaClient) -> OutcomeUnknown:
+    order = sim.add_order(service="opt7")
+    await anyio.sleep(301)
+    await client.orders()
+    sim.faults.next("prolong", "lost", done=False)
+    return await unknown(client.prolong(order.id, WEEK))
+
+
+@pytest.mark.parametrize("again", ["at once", "next start"])
+async def test_a_purchase_that_was_settled_and_listed_competes_no_more(again: str, tmp_path: Path) -> None:
+    sim = Simulator()
+    path = tmp_path / "ledger"
+    async with client_of(sim, ledger=path) as client:
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+        client.settle(error)
+        if again == "at once":
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+    if again == "next start":
+        async with client_of(sim, ledger=path) as client:
+            sim.faults.next("create", "lost")
+            error = await unknown(client.rent("RU", "opt16", WEEK))
+            assert await verdict(client, error) == ("done", ids(sim)[1:])
+
+
+async def test_a_purchase_that_was_settled_competes_for_what_ends_as_it_would() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create", "lost", done=False)
+        client.settle(await unknown(client.rent("RU", "opt16", Period.months(1))))
+        sim.faults.next("create", "lost")
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+
+
+@pytest.mark.parametrize("bought", ["create", "create_multi", "add_service_to_order"])
+async def test_an_order_that_ends_otherwise_proves_no_purchase(bought: Any) -> None:
+    sim = Simulator()
+    old = sim.add_order(service="opt7", days=10)
+    hidden = sim.add_order(service="opt16", days=20)
+    async with client_of(sim, listed=False) as client:
+        sim.faults.next("orders", "empty")  # which makes the old order look new
+        await client.orders()
+        sim.faults.next(bought, "hang", done=False)
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "create": lambda: client.rent("RU", "opt16", WEEK),
+            "create_multi": lambda: client.rent_multi("RU", ["opt16"], Period.months(1)),
+            "add_service_to_order": lambda: client.add_service(old.id, "opt16", phone=hidden.phone, rent_days=7),
+        }
+        error = await unknown(calls[bought]())
+        assert await verdict(client, error) == ("open", [hidden.id])
+        hidden.until = sim.now + timedelta(days=30 if bought == "create_multi" else 7)
+        assert await verdict(client, error) == ("done", [hidden.id])
+
+
+async def test_where_no_period_is_known_the_end_is_no_matter() -> None:
+    sim = Simulator()
+    order = sim.add_order(days=40)
+    async with client_of(sim) as client:
+        sim.faults.next("add_service_to_order", "lost")
+        error = await unknown(client.add_service(order.id, "opt7", phone=order.phone))
+        assert await verdict(client, error) == ("done", ids(sim)[1:])
+
+
+async def test_a_call_under_way_competes_until_its_caller_is_given_the_order() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client, anyio.create_task_group() as tasks:
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        sim.faults.next("create", "latency", seconds=20)
+        tasks.start_soon(client.rent, "RU", "opt16", WEEK)
+        await anyio.sleep(10)
+        assert await verdict(client, error) == ("open", ids(sim))
+        await anyio.sleep(20)
+        assert await verdict(client, error) == ("open", [])
+
+
+async def test_an_order_given_while_reconciling_is_nobodys_candidate() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client, anyio.create_task_group() as tasks:
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        sim.faults.next("orders", "latency", seconds=5)
+        sim.faults.next("create", "latency", seconds=2)
+        tasks.start_soon(client.rent, "RU", "opt16", WEEK)
+        await anyio.sleep(1)
+        assert len(ids(sim)) == 1
+        assert await verdict(client, error) == ("open", [])
+
+
+# -- several services ----------------------------------------------------------------------------------------------
+
+
+@both_dialects
+async def test_several_services_are_done_when_there_is_one_of_each(dialect: Dialect) -> None:
+    sim = Simulator(dialect=dialect)
+    async with client_of(sim) as client:
+        sim.faults.next("create_multi", "lost")
+        error = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+        sim.remove_order(ids(sim)[0])
+        sim.add_order(service="opt7")
+        assert await verdict(client, error) == ("open", ids(sim))
+
+
+async def test_what_is_missing_from_an_answer_still_competes(
+    client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
+    fake_server.on("orders", {"status": 1, "data": []}, {"status": 1, "data": rows})
+    rental = {"id": 5, "pnumber": "79096037108", "service": "opt6", "until": 1900000000}
+    period = {"country": "RU", "dtype": "week", "dcount": "1"}
+    fake_server.on("create_multi", {"status": 1, "data": rental}, services="opt6,opt20", **period)
+    fake_server.on("create", httpx.ReadError("lost"), service="opt20", **period)
+    await client.orders()
+    assert [rental.id for rental in await client.rent_multi("RU", ["opt6", "opt20"], WEEK)] == [5]
+    (told,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert told.startswith("create_multi: 1 of its rentals ")
+    assert "orders()" in told
+    error = await unknown(client.rent("RU", "opt20", WEEK))
+    assert await verdict(client, error) == ("open", [6])
+
+
+async def test_an_order_whose_row_could_not_be_read_was_given_as_well(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
+    fake_server.on("orders", {"status": 1, "data": []}, {"status": 1, "data": rows})
+    good = {"id": 5, "pnumber": "79096037108", "service": "opt6", "until": 1900000000}
+    period = {"country": "RU", "dtype": "week", "dcount": "1"}
+    fake_server.on(
+        "create_multi", {"status": 1, "data": [good, {"id": 6, "paid": True}]}, services="opt6,opt20", **period
+    )
+    fake_server.on("create", httpx.ReadError("lost"), service="opt20", **period)
+    await client.orders()
+    assert [row.order_id for row in (await client.rent_multi("RU", ["opt6", "opt20"], WEEK)).skipped] == [6]
+    error = await unknown(client.rent("RU", "opt20", WEEK))
+    assert await verdict(client, error) == ("open", [])
+
+
+async def test_a_half_answer_names_some_of_several() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create_multi", "half")
+        error = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))
+        others = [sim.add_order(service=service).id for service in ("opt16", "opt7")]
+        first, second = ids(sim)[:2]
+        assert await verdict(client, error) == ("done", [first, second, others[1]])
+
+
+async def test_a_call_of_several_services_competes_for_each() -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+        sim.faults.next("create_multi", "lost", done=False)
+        several = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))
+        sim.faults.next("create", "lost")
+        one = await unknown(client.rent("RU", "opt7", WEEK))
+        assert await verdict(client, one) == ("open", ids(sim))
+        assert await verdict(client, several) == ("open", ids(sim))

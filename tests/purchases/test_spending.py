@@ -1,0 +1,245 @@
+"""Calls that spend or destroy: sent once, and never lost sight of, whatever they are answered."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from smspva_async import Period, SmspvaClient
+from smspva_async.errors import ApiError, ConnectionFailed, InvalidKey, OutcomeUnknown
+from smspva_async.simulator import Simulator
+from tests.support.fake_server import KEY, nothing_ever
+from tests.support.samples import CALLS, HALF, ORDER, RENTAL, REPEATABLE, Call, every_spending_call, name_of
+
+if TYPE_CHECKING:
+    from tests.support.fake_server import FakeServer
+
+pytestmark = pytest.mark.anyio
+
+
+# -- no readable answer --------------------------------------------------------------------------------------------
+
+STRANGE = {"status": 1, "data": {"paid": {"id": 40370}}}
+
+# How a call may end -> the answer and the data that is kept of it.
+UNKNOWN: dict[str, tuple[Any, object]] = {
+    "lost answer": (httpx.ReadError("connection reset"), None),
+    "cut body": (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), None),
+    "broken while sending": (httpx.WriteError("broken pipe"), None),
+    "time-out of the transport": (httpx.ReadTimeout(""), None),
+    "time-out of the client": (nothing_ever, None),
+    "HTTP 500": (httpx.Response(500), None),
+    "HTTP 502 with HTML": (httpx.Response(502, text="<h1>Bad gateway</h1>"), "<h1>Bad gateway</h1>"),
+    "HTTP 503 with a message": (
+        httpx.Response(503, json={"status": 0, "msg": "later"}),
+        {"status": 0, "msg": "later"},
+    ),
+    "HTTP 302": (httpx.Response(302, headers={"Location": "https://smspva.com/login"}), None),
+    "HTTP 400 with a message": (httpx.Response(400, json={"status": 0, "msg": "no"}), {"status": 0, "msg": "no"}),
+    "HTTP 404": (httpx.Response(404, text="not here"), "not here"),
+    "HTML": ("<html></html>", "<html></html>"),
+    "plain text": ("Сервис недоступен", "Сервис недоступен"),
+    "half JSON": (HALF, HALF),
+    "empty body": ("", None),
+    "JSON of another form": ([40370], [40370]),
+    "success of unknown form": (STRANGE, STRANGE),
+    "no status": ({"data": {"id": 40370}}, {"data": {"id": 40370}}),
+    "failure without a message": ({"status": 0}, {"status": 0}),
+    "failure with an empty message": ({"status": 0, "msg": " "}, {"status": 0, "msg": " "}),
+}
+
+
+@pytest.mark.parametrize(("answer", "data"), UNKNOWN.values(), ids=UNKNOWN)
+@every_spending_call
+async def test_without_a_readable_answer_the_outcome_is_unknown(
+    call: Call, answer: Any, data: object, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, answer)
+    with pytest.raises(OutcomeUnknown, match=f"^{call.method}: outcome unknown") as failed:
+        await call.make(client)
+    error = failed.value
+    assert len(fake_server.queries) == 1
+    assert client.unsettled == (error,)
+    assert (error.method, error.params, error.data) == (call.method, call.query, data)
+    assert datetime.now(UTC) - error.started_at < timedelta(hours=1)
+    assert pickle.loads(pickle.dumps(error)).params == call.query  # noqa: S301 - our own
+
+
+@every_spending_call
+async def test_usable_data_beside_a_failure_is_no_success(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    answer = {**call.sample, "status": 0}
+    fake_server.call(call, answer)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == answer
+    assert len(fake_server.queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("create", []),
+        ("create", {**CALLS["create"].sample["data"], "id": None}),
+        ("create", {**CALLS["create"].sample["data"], "pnumber": ""}),
+        ("create", [CALLS["create"].sample["data"]] * 2),
+        ("create_multi", []),
+        ("create_multi", None),
+        ("create_multi", [{"id": 40370}]),
+        ("add_service_to_order", {"id": 40370}),
+        ("add_service_to_order", False),
+        ("prolong", {"id": 124}),
+        ("prolong", False),
+        ("delete", {"id": "all"}),
+        ("delete", 0),
+        ("restore_user", None),
+        ("restore_user", ""),
+        ("restore_user", {}),
+        ("restore_user", "yes"),
+    ],
+    ids=str,
+)
+async def test_a_success_must_be_of_a_known_form(
+    method: str, data: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    answer = {"status": 1, "data": data}
+    fake_server.call(CALLS[method], answer)
+    with pytest.raises(OutcomeUnknown, match="unknown form") as failed:
+        await CALLS[method].make(client)
+    assert failed.value.data == answer
+    assert len(fake_server.queries) == 1
+
+
+@pytest.mark.parametrize("method", ["create", "create_multi", "prolong", "delete", "restore_user"])
+async def test_a_success_must_have_data_where_the_page_has_it(
+    method: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS[method], {"status": 1})
+    with pytest.raises(OutcomeUnknown, match="no data"):
+        await CALLS[method].make(client)
+
+
+async def test_it_remembers_which_orders_there_were(client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.on("orders", CALLS["orders"].sample)
+    fake_server.call(CALLS["create"], CALLS["create"].sample, httpx.ReadError("lost"), httpx.ReadError("lost"))
+    await client.orders()
+    await CALLS["create"].make(client)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CALLS["create"].make(client)
+        assert failed.value.known == {40300: ORDER.until, 40370: RENTAL.until}
+    assert len(client.unsettled) == 2
+
+
+async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
+    simulator = Simulator()
+    simulator.switches.listing_delay = 3600
+    listed = simulator.add_order()
+    simulator.faults.next("prolong", "lost")
+    async with SmspvaClient(KEY, transport=simulator.transport()) as client:
+        await client.orders()
+        rental = await client.rent("RU", "opt16", Period.weeks(1))
+        assert [order.id for order in await client.orders()] == [listed.id]
+        simulator.faults.next("orders", "empty")
+        assert await client.orders() == []
+        with pytest.raises(OutcomeUnknown) as failed:
+            await client.prolong(rental.id, Period.weeks(1))
+    assert failed.value.known.keys() == {listed.id, rental.id}
+    assert failed.value.known[rental.id] == rental.until
+
+
+@pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
+async def test_other_calls_leave_nothing_unsettled(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, httpx.ReadError("lost"), call.sample)
+    assert await call.make(client) == call.expected
+    assert client.unsettled == ()
+    assert len(fake_server.queries) == 2
+
+
+# -- known not to have happened ------------------------------------------------------------------------------------
+
+
+@every_spending_call
+async def test_a_refusal_is_no_unknown_outcome(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, {"status": 0, "msg": "closed for lunch"})
+    with pytest.raises(ApiError, match=r"nothing was (charged|deleted)"):
+        await call.make(client)
+    assert len(fake_server.queries) == 1
+    assert client.unsettled == ()
+
+
+NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@pytest.mark.parametrize("failure", NEVER_CONNECTED)
+@every_spending_call
+async def test_a_connection_never_made_is_tried_again(
+    call: Call, failure: type[httpx.TransportError], client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, failure("down"), failure("down"), call.sample)
+    assert await call.make(client) == call.expected
+    assert len(fake_server.queries) == 3
+    assert client.unsettled == ()
+
+
+@every_spending_call
+async def test_a_server_never_reached_was_sent_nothing(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, httpx.ConnectError("down"))
+    with pytest.raises(ConnectionFailed, match="nothing was sent; tried 4 times") as failed:
+        await call.make(client)
+    assert not failed.value.sent
+    assert len(fake_server.queries) == 4
+    assert client.unsettled == ()
+
+
+@every_spending_call
+async def test_what_follows_a_connection_never_made_is_sent_once(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, httpx.ConnectError("down"), httpx.ReadError("lost"), call.sample)
+    with pytest.raises(OutcomeUnknown):
+        await call.make(client)
+    assert len(fake_server.queries) == 2
+
+
+# -- what is a refusal, and where it is none -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [302, 500, 503])
+@pytest.mark.parametrize("said", ["NOBALANCE", "Invalid apikey", "No numbers available", "Order not found: 5"])
+@every_spending_call
+async def test_a_refusal_in_plain_text_counts_under_http_200_only(
+    call: Call, said: str, status: int, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, httpx.Response(status, text=said), said)
+    with pytest.raises(OutcomeUnknown) as failed:
+        await call.make(client)
+    assert failed.value.data == said
+    with pytest.raises(ApiError, match=said):
+        await call.make(client)
+    assert len(client.unsettled) == 1
+
+
+@pytest.mark.parametrize("status", [200, 302, 500, 503])
+@pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
+async def test_to_what_spends_nothing_it_is_a_refusal_in_any_case(
+    call: Call, status: int, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(call, httpx.Response(status, text="Invalid apikey"))
+    with pytest.raises(InvalidKey):
+        await call.make(client)
+    assert len(fake_server.queries) == 1
+
+
+@every_spending_call
+async def test_an_empty_status_is_no_refusal(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(call, {"status": "", "msg": "closed for lunch"})
+    with pytest.raises(OutcomeUnknown):
+        await call.make(client)

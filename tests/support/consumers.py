@@ -1,0 +1,179 @@
+"""What the tests of named cursors share: processes that watch an account one after another, and the disk they use."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from smspva_async import CursorTaken, Event, JournalError, MemoryJournal, SqliteJournal, Watcher
+from tests.support.watching import Account, order, polls, sms
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from smspva_async import Journal, Subscription
+    from smspva_async._state import State
+
+LONG = 2e5
+"""Seconds, on a clock that jumps, after which it won't happen any more."""
+both_ends = pytest.mark.parametrize("end", ["left", "killed"])
+"""However the process that watches comes to its end."""
+
+
+class Run:
+    """The journal of one process. It halts at each step, and the process can be killed: nothing it writes arrives then.
+
+    Attributes:
+        dead: Whether the process was killed.
+        broken: What writing a place raises.
+        before: What is waited for before a place is written, or before an event is read.
+        written: How often places were.
+
+    """
+
+    def __init__(self, inner: Journal) -> None:
+        self.dead = False
+        self.broken: JournalError | None = None
+        self.before: dict[Literal["move", "read"], Callable[[], Awaitable[None]]] = {}
+        self.written = 0
+        self._inner = inner
+
+    async def open(self, account: Callable[[], str] | None) -> State | None:
+        return await self._inner.open(account)
+
+    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        await anyio.lowlevel.checkpoint()
+        if not self.dead:
+            await self._inner.append(events, state, places)
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        await anyio.lowlevel.checkpoint()
+        if "read" in self.before:
+            await self.before["read"]()
+        return await self._inner.read(after, limit)
+
+    async def places(self) -> Mapping[str, int]:
+        return await self._inner.places()
+
+    async def move(self, places: Mapping[str, int]) -> None:
+        await anyio.lowlevel.checkpoint()
+        if "move" in self.before:
+            await self.before["move"]()
+        if self.broken is not None:
+            raise self.broken
+        self.written += 1
+        if not self.dead:
+            await self._inner.move(places)
+
+    async def forget(self, name: str) -> None:
+        await self._inner.forget(name)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Disk:
+    """What outlasts a process: a file, or for journals in memory the journal itself."""
+
+    def __init__(self, path: Path | None, keep: int = 1000) -> None:
+        self.journal: Run
+        """The journal of the last process."""
+        self._path = path
+        self._keep = keep
+        self._memory = MemoryJournal(keep)
+
+    def watch(self, account: Account, start: Literal["baseline", "replay"] = "baseline") -> Watcher:
+        """Return the watcher of a new process."""
+        self.journal = Run(self._memory if self._path is None else SqliteJournal(self._path, keep=self._keep))
+        return Watcher(account, journal=self.journal, start=start)
+
+    @asynccontextmanager
+    async def watching(
+        self, account: Account, *, end: str = "left", start: Literal["baseline", "replay"] = "baseline"
+    ) -> AsyncIterator[Watcher]:
+        """Watch in a new process, which is left or killed in the end."""
+        async with self.watch(account, start) as watcher:
+            yield watcher
+            self.journal.dead = end == "killed"
+
+    async def places(self) -> Mapping[str, int]:
+        return await self.journal.places()
+
+
+def account_with(count: int) -> Account:
+    """Return an account with an order, which is event 1, and messages "2", "3" and so on: the events of that number."""
+    account = Account(order())
+    deliver(account, count)
+    return account
+
+
+def deliver(account: Account, count: int) -> None:
+    first = len(account.messages[1]) + 2
+    account.messages[1] += [sms(str(number), number) for number in range(first, first + count)]
+
+
+async def take(events: Subscription, count: int) -> list[int]:
+    """Return the numbers of the next events."""
+    return seqs([await step(events) for _ in range(count)])
+
+
+async def step(events: Subscription) -> Event:
+    """Return the next event."""
+    with anyio.fail_after(LONG):
+        return await anext(events)
+
+
+async def until(watcher: Watcher, seq: int) -> None:
+    """Wait until an event has been written."""
+    with anyio.fail_after(LONG):
+        while watcher.cursor < seq:
+            await polls(1)
+
+
+async def rest(events: Subscription) -> list[int]:
+    """Return the numbers of what a subscription gives until the watcher is left."""
+    return seqs([event async for event in events])
+
+
+def seqs(events: Iterable[Event]) -> list[int]:
+    return [event.seq for event in events]
+
+
+async def waiting(events: Subscription, tasks: anyio.abc.TaskGroup) -> list[Exception]:
+    """Have a task wait for the next event; return where it puts what is raised instead."""
+    raised: list[Exception] = []
+
+    async def wait() -> None:
+        try:
+            await anext(events)
+        except CursorTaken as error:
+            raised.append(error)
+
+    tasks.start_soon(wait)
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+    return raised
+
+
+async def cancelled_after(checkpoints: int, function: Callable[[], Awaitable[Any]]) -> bool:
+    """Call a function and cancel it some steps of the scheduler later; return whether it got to its end."""
+    ended = False
+
+    async def call() -> None:
+        nonlocal ended
+        with scope:
+            await function()
+            ended = True
+
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+        tasks.start_soon(call)
+        for _ in range(checkpoints):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+    return ended

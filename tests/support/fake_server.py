@@ -1,0 +1,93 @@
+"""A strict fake server: the HTTP edge of the client."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import httpx
+import respx
+from respx.models import AllMockedAssertionError
+
+from smspva_async import Pace, SmspvaClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.support.samples import Call
+
+KEY = "key-of-the-tests"
+URL = "https://smspva.com/api/rent.php"
+
+Answer: TypeAlias = (
+    "dict[str, Any] | list[Any] | str | bytes | httpx.Response | Exception | Callable[[], Awaitable[Any]]"
+)
+"""JSON, a body, a whole answer, a failure of the transport, or what is awaited to have one of them."""
+
+
+class FakeServer:
+    """The server as the client's transport meets it.
+
+    Attributes:
+        queries: What was asked, in order: the query of each request, without the key.
+        times: When, by anyio's clock.
+        strangers: Requests that the test provided no answer for.
+
+    """
+
+    def __init__(self) -> None:
+        self.router = respx.MockRouter(assert_all_called=False)
+        self.queries: list[dict[str, str]] = []
+        self.times: list[float] = []
+        self.strangers: list[str] = []
+
+    @property
+    def methods(self) -> list[str]:
+        return [query["method"] for query in self.queries]
+
+    def on(self, method: str, *answers: Answer, **query: str) -> None:
+        """Answer a method, asked with exactly this query; the last answer is given again and again."""
+        left = list(answers)
+
+        async def answer(_: httpx.Request) -> httpx.Response:
+            return await _response(left.pop(0) if len(left) > 1 else left[0])
+
+        key = {"apikey": KEY} if method != "getcountries" else {}
+        self.router.get(URL, params__eq={"method": method, **key, **query}).mock(side_effect=answer)
+
+    def call(self, call: Call, *answers: Answer) -> None:
+        """Answer one of `CALLS`."""
+        self.on(call.method, *answers, **call.query)
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._handle)
+
+    def client(self, **settings: Any) -> SmspvaClient:
+        return SmspvaClient(KEY, **{"pace": Pace(gap=0), "transport": self.transport(), **settings})
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.queries.append({name: value for name, value in request.url.params.multi_items() if name != "apikey"})
+        self.times.append(anyio.current_time())
+        try:
+            return await self.router.async_handler(request)
+        except AllMockedAssertionError:
+            self.strangers.append(str(request.url))
+            raise
+
+
+async def _response(answer: Any) -> httpx.Response:
+    if callable(answer):
+        answer = await answer()
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(answer, httpx.Response):
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+    if isinstance(answer, str | bytes):
+        return httpx.Response(200, content=answer)
+    return httpx.Response(200, content=json.dumps(answer), headers={"Content-Type": "application/json"})
+
+
+async def nothing_ever() -> None:
+    """Never answer."""
+    await anyio.sleep_forever()

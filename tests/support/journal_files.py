@@ -1,0 +1,155 @@
+"""What the tests of `SqliteJournal` share: a journal's file, from this process and from others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import anyio.lowlevel
+import pytest
+
+from smspva_async import Event, JournalError, Lagged, SqliteJournal
+from smspva_async._state import State, Track
+from tests.support.journals import events
+from tests.support.watching import START, order
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+# -- a file ------------------------------------------------------------------------------------------------------------
+
+
+async def opened(path: Path, **options: Any) -> SqliteJournal:
+    journal = SqliteJournal(path, **options)
+    await journal.open(None)
+    return journal
+
+
+async def filled(path: Path, last: int, **options: Any) -> SqliteJournal:
+    journal = await opened(path, **options)
+    await journal.append(events(1, last), State(seq=last), {})
+    return journal
+
+
+async def stored(path: Path) -> tuple[State | None, list[Event], dict[str, int]]:
+    """Return what a new run finds in a file."""
+    journal = SqliteJournal(path)
+    state = await journal.open(None)
+    try:
+        with contextlib.suppress(Lagged):
+            return state, list(await journal.read(0, 1000)), dict(await journal.places())
+        raise AssertionError("its oldest are gone")
+    finally:
+        await journal.aclose()
+
+
+def beside(path: Path) -> set[str]:
+    return {found.name for found in path.parent.iterdir()}
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("smspva journal")]
+
+
+def sql(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def try_to_open(path: Path, pipe: Connection) -> None:
+    async def main() -> None:
+        journal = SqliteJournal(path)
+        try:
+            await journal.open(None)
+        except JournalError as error:
+            pipe.send((type(error).__name__, str(error)))
+        else:
+            await journal.aclose()
+            pipe.send(None)
+
+    asyncio.run(main())
+
+
+# -- the thread that works on it --------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Holds up a journal's thread, before or after its work."""
+
+    def __init__(self, journal: SqliteJournal, method: str, *, after: bool = False) -> None:
+        work = getattr(journal._database, method)
+        self._reached, self._open = threading.Event(), threading.Event()
+
+        def held_up(*args: object) -> object:
+            done = work(*args) if after else None
+            self._reached.set()
+            assert self._open.wait(10)
+            return done if after else work(*args)
+
+        setattr(journal._database, method, held_up)
+
+    async def reached(self) -> None:
+        while not self._reached.is_set():
+            await anyio.lowlevel.checkpoint()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def turns(count: int = 10) -> None:
+    """Let the event loop go round some times."""
+    for _ in range(count):
+        await anyio.lowlevel.checkpoint()
+
+
+# -- polls, as they are written ----------------------------------------------------------------------------------------
+
+
+def newest_of(poll: int) -> int:
+    return sum(1 + number % 4 for number in range(poll))
+
+
+def state_of(poll: int) -> State:
+    """Return a state that a few polls have made so, in every part of it."""
+    tracks = {
+        order_id: Track(
+            order(order_id, service=f"opt{poll}"),
+            START,
+            counts={("text", None, None): poll, (f"{poll}", "x", START): 1},
+        )
+        for order_id in range(poll, poll + 3)
+    }
+    return State(seq=newest_of(poll), since=START, tracks=tracks, gone={poll - 1: tracks[poll]}, skipped=(f"{poll}",))
+
+
+def places_of(poll: int) -> dict[str, int]:
+    return {"all": newest_of(poll), "half": newest_of(poll) // 2}
+
+
+async def write_poll(journal: SqliteJournal, poll: int) -> None:
+    await journal.append(events(newest_of(poll - 1) + 1, newest_of(poll)), state_of(poll), places_of(poll))
+
+
+async def polls_in(path: Path) -> int:
+    """Return how many polls a file has, all of each."""
+    journal = SqliteJournal(path)
+    state = await journal.open(None)
+    poll = 0 if state is None else next(poll for poll in range(100_000) if newest_of(poll) == state.seq)
+    assert state == (state_of(poll) if poll else None)
+    assert await journal.places() == (places_of(poll) if poll else {})
+    oldest = 0
+    try:
+        await journal.read(0, 1)
+    except Lagged as lagged:
+        oldest = lagged.resume
+    assert await journal.read(oldest, 10_000) == events(oldest + 1, newest_of(poll))
+    if poll:
+        with pytest.raises(Lagged):
+            await journal.read(newest_of(poll) + 1, 1)
+    await journal.aclose()
+    return poll

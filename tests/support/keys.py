@@ -1,0 +1,65 @@
+"""A key that would be known again anywhere, and what a program might print or store of a call made with it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+import httpx
+
+from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async.errors import SmspvaError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.support.samples import Call
+
+# Every way of writing it down changes its tail, none its head.
+KEY = "Sentinel/4f+9c=e&7"
+HEAD = "Sentinel"
+ENCODINGS = {
+    "plain": KEY,
+    "percent": quote(KEY, safe=""),
+    "percent, lower case": quote(KEY, safe="").lower().replace("sentinel", HEAD),
+    "form": quote_plus(KEY),
+    "path": quote(KEY),
+    "JSON": KEY.replace("/", r"\/"),
+    "HTML": escape(KEY),
+}
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    return caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+
+
+def shown(error: BaseException) -> str:
+    """Return whatever a program might print or store of an error, its causes and contexts included."""
+    tale = traceback.TracebackException.from_exception(error, capture_locals=True)
+    parts = ["".join(tale.format()), str(error), repr(error), repr(vars(error))]
+    if isinstance(error, SmspvaError):
+        parts += [repr(vars(twin)) for twin in (copy.copy(error), copy.deepcopy(error))]
+        parts.append(pickle.dumps(error).decode("latin-1"))
+    for led_here in (error.__cause__, error.__context__):
+        if led_here is not None:
+            parts.append(shown(led_here))
+    return "".join(parts)
+
+
+async def told_by(call: Call, client: SmspvaClient) -> str:
+    """Make a call and return whatever comes of it, as text."""
+    try:
+        result = await call.make(client)
+    except SmspvaError as error:
+        return shown(error)
+    rows = result if isinstance(result, list) else [result]
+    return repr(result) + repr([getattr(row, "extra", None) for row in rows])
+
+
+def client_of(answer: Any, key: str = KEY, **settings: Any) -> SmspvaClient:
+    settings = {"pace": Pace(gap=0), "retry": Retry(attempts=2, first=0), **settings}
+    return SmspvaClient(key, transport=httpx.MockTransport(answer), **settings)

@@ -1,0 +1,390 @@
+"""A number that is kept active while somebody uses it: entering."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from smspva_async import (
+    ApiError,
+    MemoryJournal,
+    OrderGone,
+    Period,
+    Retry,
+    SmspvaClient,
+    SmspvaError,
+    WaitTimeout,
+    Watcher,
+    WatcherClosed,
+)
+from smspva_async.simulator import Simulator
+from tests.support.activation import (
+    ACTIVATE,
+    ACTIVATING,
+    ACTIVATION,
+    ACTIVE,
+    INACTIVE,
+    Numbers,
+    asked,
+    assert_nothing_is_kept,
+    entered,
+    lapses_and_is_refused,
+    seconds,
+)
+from tests.support.watching import ORDERS, OUTAGE, START, gaps, order, polls, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smspva_async.simulator import FaultName
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+
+@pytest.mark.parametrize("dialect", ["page", "live"])
+async def test_a_number_is_activated_and_waited_for(dialect: Any) -> None:
+    sim = Simulator(dialect=dialect)
+    simulated = sim.add_order()
+    async with watching(sim) as watcher:
+        async with watcher.activated(simulated.id) as number:
+            assert simulated.state == 1
+            assert (number.order.id, number.order.state) == (simulated.id, ACTIVE)
+            assert number.order == watcher.orders[simulated.id]
+            assert number.phone == simulated.phone
+            assert simulated.phone in repr(number)
+            sim.deliver(simulated.id, "code 671 094", network=True)
+            assert (await number.next_sms()).code == "671094"
+        assert len(asked(sim, "activate")) == 1
+    assert sim.violations == []
+
+
+@pytest.mark.parametrize("always_active", [False, True])
+async def test_one_that_is_active_is_not_activated(sim: Simulator, *, always_active: bool) -> None:
+    order_id = sim.add_order(state=1, always_active=always_active).id
+    async with watching(sim) as watcher:
+        before = anyio.current_time()
+        async with watcher.activated(order_id) as number:
+            assert number.order.state is ACTIVE
+            assert anyio.current_time() - before < 10
+        assert asked(sim, "activate") == []
+
+
+async def test_one_that_is_always_active_is_never_activated(sim: Simulator) -> None:
+    order_id = sim.add_order(always_active=True).id
+    async with watching(sim) as watcher, watcher.activated(order_id):
+        await anyio.sleep(2000)
+    assert asked(sim, "activate") == []
+
+
+async def test_one_that_is_being_activated_is_waited_for(sim: Simulator) -> None:
+    order_id = sim.add_order(state=2).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        assert number.order.state is ACTIVE
+        assert ACTIVATION <= seconds(sim) < ACTIVATION + 30
+        assert asked(sim, "activate") == []
+
+
+async def test_the_orders_are_asked_for_and_the_messages_read_before_it_is_activated(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        await anyio.sleep(70)  # between two polls
+        sim.requests.clear()
+        before = seconds(sim)
+        async with watcher.activated(order_id):
+            pass
+    methods = [request.method for request in sim.requests]
+    assert methods[:3] == ["orders", "sms", "activate"]
+    assert asked(sim, "activate")[0] - before < 10
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [(ORDERS, 20), (1, 20), (ORDERS, 50), (1, 50)])
+async def test_an_answer_that_was_asked_for_before_is_not_what_counts(kind: int | None, seconds: float) -> None:
+    account = Numbers(order(state=ACTIVE))
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.calls.clear()
+        account.seconds[kind] = seconds
+        await account.call(kind)
+        await anyio.sleep(1)
+        account.seconds.clear()  # the one that is under way takes long, later ones don't
+        before = anyio.current_time()
+        async with watcher.activated(1):
+            assert any(time >= before for time in account.times(ORDERS))
+            assert any(time >= before for time in account.times(1))
+
+
+async def test_entering_does_not_wait_for_the_next_poll_however_seldom_those_are() -> None:
+    account = Numbers(order(state=ACTIVE))
+    async with Watcher(account, interval=600, eager_interval=600) as watcher:
+        await anyio.sleep(300)
+        before = anyio.current_time()
+        async with watcher.activated(1):
+            assert anyio.current_time() - before < 10
+
+
+async def test_what_another_order_received_is_not_what_counts() -> None:
+    account = Numbers(order(1), order(2, ACTIVE))
+    async with Watcher(account) as watcher:
+        account.failures[1] = OUTAGE
+        with pytest.raises(WaitTimeout, match="the server is down"):
+            await entered(watcher.activated(1, timeout=100))
+        await entered(watcher.activated(2, timeout=100))
+        assert account.times(ACTIVATE) == []
+
+
+async def test_one_that_only_seemed_active_is_activated(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher:
+        sim.set_state(order_id, 0)
+        assert watcher.orders[order_id].state is ACTIVE
+        async with watcher.activated(order_id):
+            assert sim.order(order_id).state == 1
+        assert len(asked(sim, "activate")) == 1
+
+
+async def test_a_purchase_that_is_listed_late_is_waited_for(sim: Simulator) -> None:
+    sim.switches.listing_delay = 300
+    country = next(code for code, home in sim.catalogue.items() if home.activation == "on_demand")
+    service = next(iter(sim.catalogue[country].offers))
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        rental = await client.rent(country, service, Period.weeks(1))
+        async with watcher.activated(rental.id) as number:
+            assert 300 + ACTIVATION <= seconds(sim) < 300 + ACTIVATION + 60
+            assert number.phone == rental.phone
+        assert len(asked(sim, "activate")) == 1
+
+
+async def test_one_that_is_never_listed(sim: Simulator) -> None:
+    async with watching(sim) as watcher:
+        with pytest.raises(WaitTimeout, match="never listed"):
+            await entered(watcher.activated(7, timeout=100))
+        await assert_nothing_is_kept(sim)
+
+
+async def test_not_found_at_first_is_not_the_end_of_it(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    sim.faults.next("activate", "refusal", msg="Order not found", count=3)
+    async with watching(sim) as watcher:
+        async with watcher.activated(order_id):
+            assert sim.order(order_id).state == 1
+        times = asked(sim, "activate")
+        assert len(times) == 4
+        assert max(gaps(times)) < 15  # at the next poll
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "http_500", "html_502", "html", "too_many", "http_429"])
+async def test_a_failure_that_passes_is_not_the_end_of_it(sim: Simulator, fault: FaultName) -> None:
+    order_id = sim.add_order().id
+    sim.faults.next("activate", fault, count=3, done=False)
+    async with (
+        SmspvaClient("key", transport=sim.transport(), retry=Retry(attempts=1)) as client,
+        Watcher(client) as watcher,
+    ):
+        async with watcher.activated(order_id):
+            assert sim.order(order_id).state == 1
+        times = asked(sim, "activate")
+        assert len(times) == 4
+        # At the next poll, which comes later when there were too many requests.
+        assert max(gaps(times)) < (45 if fault in ("too_many", "http_429") else 15)
+
+
+@pytest.mark.parametrize("error", [OSError("broken pipe"), TimeoutError("too late")])
+async def test_so_it_is_with_a_source_of_ones_own(error: Exception) -> None:
+    account = Numbers(order())
+    account.failures[ACTIVATE] = error
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(entered, watcher.activated(1))
+        await anyio.sleep(30)
+        assert len(account.times(ACTIVATE)) > 2
+        account.failures.clear()
+
+
+async def test_a_refusal_is_raised_by_entering(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    sim.faults.always("activate", "refusal", msg="Rent is blocked")
+    async with watching(sim) as watcher:
+        with pytest.raises(ApiError, match="Rent is blocked") as caught:
+            await entered(watcher.activated(order_id))
+        assert (caught.value.msg, caught.value.method) == ("Rent is blocked", "activate")
+        assert len(asked(sim, "activate")) == 1
+        await assert_nothing_is_kept(sim)
+
+
+async def test_what_a_source_of_ones_own_raises_is_told_as_well() -> None:
+    account = Numbers(order())
+    account.failures[ACTIVATE] = LookupError("no such thing")
+    async with Watcher(account) as watcher:
+        with pytest.raises(SmspvaError, match="no such thing") as caught:
+            await entered(watcher.activated(1))
+        assert type(caught.value) is SmspvaError
+        assert len(account.times(ACTIVATE)) == 1
+
+
+async def test_who_comes_new_has_a_refused_activation_tried_anew(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    sim.faults.next("activate", "refusal", msg="Rent is blocked")
+    async with watching(sim) as watcher, watcher.activated(order_id) as first:
+        await lapses_and_is_refused(sim, first)
+        async with watcher.activated(order_id):
+            assert len(asked(sim, "activate")) == 2
+            assert max(gaps(asked(sim, "activate"))) < 15
+            sim.deliver(order_id, "to both")
+            assert (await first.next_sms()).text == "to both"
+
+
+async def test_time_runs_out_while_it_is_activated_and_the_next_one_goes_on_from_there(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        before = anyio.current_time()
+        with pytest.raises(WaitTimeout) as caught:
+            await entered(watcher.activated(order_id, timeout=100))
+        assert anyio.current_time() - before == pytest.approx(100)
+        error = caught.value
+        assert isinstance(error, TimeoutError)
+        assert (error.order_id, error.state, error.last_failure) == (order_id, ACTIVATING, None)
+        assert error.last_success == watcher.last_success
+        assert error.elapsed == 100
+        for told in (f"order {order_id}", "become active", "100 s", "ACTIVATING", "2026-01-01 00:0"):
+            assert told in str(error)
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+        async with watcher.activated(order_id):
+            assert ACTIVATION <= seconds(sim) < ACTIVATION + 30
+        assert len(asked(sim, "activate")) == 1
+
+
+@pytest.mark.parametrize("method", ["orders", "sms", "activate"])
+@pytest.mark.parametrize("fault", ["hang", "http_500"])
+async def test_time_runs_out_whatever_it_is_that_does_not_come(sim: Simulator, method: Any, fault: Any) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        sim.faults.always(method, fault, done=False)
+        before = anyio.current_time()
+        with pytest.raises(WaitTimeout) as caught:
+            await entered(watcher.activated(order_id, timeout=200))
+        assert anyio.current_time() - before == pytest.approx(200)
+        assert caught.value.last_failure is not None
+        assert caught.value.last_failure in str(caught.value)
+        assert bool(asked(sim, "activate")) == (method == "activate")  # nothing is activated before it is known
+        sim.faults.clear()
+        await assert_nothing_is_kept(sim)
+
+
+async def test_entering_is_not_for_events_that_are_no_longer_kept() -> None:
+    account = Numbers(*[order(order_id) for order_id in range(1, 6)], becomes=ACTIVATING)
+    async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(entered, watcher.activated(1))
+        for count in range(20):
+            await anyio.sleep(10)
+            for order_id in range(2, 6):
+                account.change(order_id, state=ACTIVE if count % 2 else INACTIVE)
+        assert watcher.orders[1].state is ACTIVATING
+        account.change(1, state=ACTIVE)
+
+
+async def test_an_order_that_goes_while_it_is_activated(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+
+        async def remove() -> None:
+            await anyio.sleep(100)
+            sim.remove_order(order_id)
+
+        tasks.start_soon(remove)
+        with pytest.raises(OrderGone) as caught:
+            await entered(watcher.activated(order_id))
+        assert caught.value.order_id == order_id
+        assert seconds(sim) < 200
+        await assert_nothing_is_kept(sim)
+
+
+async def test_an_order_that_expires_while_it_is_activated(sim: Simulator) -> None:
+    order_id = sim.add_order(until=START + timedelta(seconds=100)).id
+    async with watching(sim) as watcher:
+        with pytest.raises(OrderGone):
+            await entered(watcher.activated(order_id))
+        assert 100 <= seconds(sim) < 120
+
+
+async def test_an_order_that_goes_before_its_messages_are_read() -> None:
+    account = Numbers(order())
+    async with Watcher(account) as watcher:
+        account.failures[1] = OUTAGE
+        account.listed = []
+        with pytest.raises(OrderGone):
+            await entered(watcher.activated(1))
+        assert account.times(ACTIVATE) == []
+
+
+async def test_an_order_that_has_gone_and_one_that_is_back_again() -> None:
+    account = Numbers(order())
+    async with Watcher(account) as watcher:
+        account.listed = []
+        await polls(5)
+        before = anyio.current_time()
+        with pytest.raises(OrderGone):
+            await entered(watcher.activated(1))
+        assert anyio.current_time() - before < 10
+        account.listed = [order()]
+        async with watcher.activated(1) as number:
+            assert number.order.state is ACTIVE
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_a_time_that_is_over_is_no_time(timeout: float, sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        with pytest.raises(WaitTimeout, match="didn't become active within 0 s"):
+            async with watcher.activated(order_id, timeout=timeout):
+                pass
+        await assert_nothing_is_kept(sim)
+
+
+async def test_what_cannot_be_right_is_refused_at_the_call(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    bad: list[Callable[[Watcher], object]] = [
+        lambda watcher: watcher.activated(0),
+        lambda watcher: watcher.activated("1"),  # type: ignore[arg-type]
+        lambda watcher: watcher.activated(True),  # noqa: FBT003 - that is what is wrong with it
+        lambda watcher: watcher.activated(order_id, after=-1),
+        lambda watcher: watcher.activated(order_id, after=1.5),  # type: ignore[arg-type]
+        lambda watcher: watcher.activated(order_id, after=True),
+        lambda watcher: watcher.activated(order_id, timeout=float("nan")),
+        lambda watcher: watcher.activated(order_id, timeout=None),  # type: ignore[arg-type]
+    ]
+    async with watching(sim) as watcher:
+        await polls(1)
+        sim.requests.clear()
+        for call in bad:
+            with pytest.raises(ValueError, match=r"order's id|place|timeout"):
+                call(watcher)
+        assert sim.requests == []
+        await assert_nothing_is_kept(sim)
+
+
+async def test_a_watcher_is_entered_before_and_not_left() -> None:
+    account = Numbers(order())
+    watcher = Watcher(account)
+    for after in (None, 0):
+        with pytest.raises(WatcherClosed, match="not entered"):
+            await entered(watcher.activated(1, after=after, timeout=10))
+    async with watcher:
+        await entered(watcher.activated(1))
+        late = watcher.activated(1)
+    with pytest.raises(WatcherClosed, match="left"):
+        await entered(late)
+    with pytest.raises(WatcherClosed, match="left"):
+        await entered(watcher.activated(1))
+
+
+async def test_calling_it_asks_for_nothing() -> None:
+    account = Numbers(order())
+    async with Watcher(account) as watcher:
+        await anyio.sleep(10)
+        account.calls.clear()
+        watcher.activated(1)
+        await anyio.sleep(15)
+        assert account.calls == []

@@ -1,0 +1,293 @@
+"""The end of keeping a number active: given up half-way, the order gone, the watch over."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import ApiError, ClientClosed, InvalidKey, OrderGone, Watcher, WatcherClosed
+from tests.support.activation import (
+    ACTIVATE,
+    ACTIVATING,
+    ACTIVATION,
+    ACTIVE,
+    INACTIVE,
+    STAY,
+    STEPS,
+    Numbers,
+    SlowReads,
+    assert_nothing_is_kept,
+    entered,
+    held,
+    lapses_and_is_refused,
+    seconds,
+    steps,
+)
+from tests.support.backends import on_asyncio
+from tests.support.watching import ORDERS, START, order, polls, sms, watching
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from smspva_async.simulator import Simulator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+
+async def raising(entering: AbstractAsyncContextManager[object], error: Exception) -> None:
+    """Enter and raise an error inside."""
+    async with entering:
+        raise error
+
+
+async def assert_it_lapses_unnoticed(account: Numbers) -> None:
+    """See a number lapse, and the watch poll as if nobody wanted it active."""
+    account.change(1, state=INACTIVE)
+    await polls(1)
+    account.calls.clear()
+    await polls(5)
+    assert account.times(ACTIVATE) == []
+    assert len(account.times()) <= 5
+
+
+# -- given up half-way -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 0.5, 1.5, 2.9, 3.1, 4.6, 10, 100, 120])
+async def test_entering_that_is_cancelled_leaves_nothing_kept(sim: Simulator, after: float) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        with anyio.move_on_after(after):
+            await entered(watcher.activated(order_id))
+        await anyio.sleep(ACTIVATION + STAY)  # until it lapses, if it was activated
+        await assert_nothing_is_kept(sim)
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected"), [([1], {False}), ([ACTIVATE], {False}), ([ACTIVATE, ORDERS], {False, True})]
+)
+async def test_entering_that_is_cancelled_at_any_step_leaves_nothing_kept(
+    calls: list[int | None], expected: set[bool]
+) -> None:
+    outcomes = set[bool]()
+    for count in range(STEPS):
+        account = Numbers(order())
+        async with Watcher(account, journal=SlowReads()) as watcher:
+            await anyio.sleep(10)
+            inside = list[bool]()
+
+            async def enter(watcher: Watcher = watcher, inside: list[bool] = inside) -> None:
+                async with watcher.activated(1):
+                    inside.append(True)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(enter)
+                for call in calls:
+                    await account.call(call)
+                await steps(count)
+                tasks.cancel_scope.cancel()
+            outcomes.add(bool(inside))
+            await assert_it_lapses_unnoticed(account)
+    assert outcomes == expected
+
+
+@on_asyncio
+async def test_so_it_is_with_entering_in_a_task_of_asyncio() -> None:
+    outcomes = set[bool]()
+    for count in range(STEPS):
+        account = Numbers(order())
+        async with Watcher(account, journal=SlowReads()) as watcher:
+            await anyio.sleep(10)
+            task = asyncio.create_task(entered(watcher.activated(1)))
+            await account.call(ACTIVATE)
+            await account.call(ORDERS)
+            await steps(count)
+            outcomes.add(task.cancel())
+            await asyncio.wait([task])
+            await assert_it_lapses_unnoticed(account)
+    assert outcomes == {False, True}
+
+
+async def test_a_session_that_is_cancelled_inside_leaves_nothing_kept(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher:
+        with anyio.move_on_after(100):
+            await held(watcher.activated(order_id))
+        await anyio.sleep(STAY)
+        assert sim.order(order_id).state == 0
+        await assert_nothing_is_kept(sim)
+
+
+async def test_leaving_does_not_deactivate(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        await entered(watcher.activated(order_id))
+        await polls(2)
+        assert sim.order(order_id).state == 1
+        assert {request.method for request in sim.requests} == {"orders", "sms", "activate"}
+        await anyio.sleep(STAY)
+        await assert_nothing_is_kept(sim)
+
+
+# -- an end while inside ---------------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_goes_is_told_after_its_last_message(sim: Simulator) -> None:
+    order_id = sim.add_order(always_active=True).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        phone = number.phone
+        sim.deliver(order_id, "last")
+        await polls(2)
+        sim.remove_order(order_id)
+        await polls(5)
+        assert (await number.next_sms()).text == "last"
+        for _ in range(2):
+            with pytest.raises(OrderGone) as caught:
+                await number.next_sms()
+            assert caught.value.order_id == order_id
+        assert (number.phone, number.order.id) == (phone, order_id)
+
+
+async def test_an_order_that_goes_is_told_to_who_waits(sim: Simulator) -> None:
+    order_id = sim.add_order(always_active=True, until=START + timedelta(seconds=300)).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        with pytest.raises(OrderGone):
+            await number.next_sms(timeout=3600)
+        assert 300 <= seconds(sim) < 310
+
+
+async def test_an_order_that_goes_is_told_although_its_activation_was_refused(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    sim.faults.always("activate", "refusal", msg="Rent is blocked")
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        await lapses_and_is_refused(sim, number)
+        sim.remove_order(order_id)
+        await polls(5)
+        with pytest.raises(OrderGone):
+            await number.next_sms()
+
+
+async def test_order_and_phone_are_as_last_seen_also_when_it_has_gone() -> None:
+    account = Numbers(order(state=ACTIVE))
+    async with Watcher(account) as watcher, watcher.activated(1) as number:
+        account.change(1, phone="+79990000000", state=ACTIVATING)
+        await polls(2)
+        assert (number.phone, number.order.state) == ("+79990000000", ACTIVATING)
+        account.listed = []
+        await polls(5)
+        assert watcher.orders == {}
+        assert (number.phone, number.order.state) == ("+79990000000", ACTIVATING)
+
+
+async def test_the_body_goes_on_when_the_watcher_is_left() -> None:
+    account = Numbers(order(state=ACTIVE))
+    async with AsyncExitStack() as stack:
+        watch = AsyncExitStack()
+        watcher = await watch.enter_async_context(Watcher(account))
+        number = await stack.enter_async_context(watcher.activated(1))
+        account.messages[1] = [sms("last", None)]
+        await polls(2)
+        await watch.aclose()
+        await anyio.sleep(1000)
+        assert (await number.next_sms()).text == "last"
+        for _ in range(2):
+            with pytest.raises(WatcherClosed):
+                await number.next_sms()
+
+
+async def test_who_waits_is_told_when_the_watcher_is_left() -> None:
+    account, ended = Numbers(order(state=ACTIVE)), list[str]()
+
+    async def use(watcher: Watcher) -> None:
+        async with watcher.activated(1) as number:
+            with pytest.raises(WatcherClosed, match="left"):
+                await number.next_sms()
+            ended.append("the body")
+
+    async def enter(watcher: Watcher) -> None:
+        with pytest.raises(WatcherClosed, match="left"):
+            await entered(watcher.activated(2))
+        ended.append("entering")
+
+    async with anyio.create_task_group() as tasks, Watcher(account) as watcher:
+        tasks.start_soon(use, watcher)
+        tasks.start_soon(enter, watcher)
+        await polls(1)
+        assert ended == []
+    assert sorted(ended) == ["entering", "the body"]
+
+
+async def test_the_body_goes_on_when_the_watch_fails() -> None:
+    account, told = Numbers(order(state=ACTIVE)), InvalidKey("refused", msg="BANNED")
+    with pytest.raises(InvalidKey):  # noqa: PT012 - raised around the watch
+        async with Watcher(account) as watcher, watcher.activated(1) as number:
+            account.messages[1] = [sms("last", None)]
+            await polls(2)
+            account.failures = {ORDERS: told, 1: told}
+            await anyio.sleep(1000)
+            account.calls.clear()
+            account.change(1, state=INACTIVE)
+            await anyio.sleep(1000)
+            assert account.calls == []
+            assert (await number.next_sms()).text == "last"
+            raised = list[InvalidKey]()
+            for _ in range(2):
+                with pytest.raises(InvalidKey, match="refused") as caught:
+                    await number.next_sms()
+                raised.append(caught.value)
+            assert raised[0] is not raised[1]
+            with pytest.raises(InvalidKey, match="refused"):
+                await entered(watcher.activated(1))
+
+
+async def test_the_end_of_the_watch_is_told_rather_than_a_refusal_before_it() -> None:
+    account = Numbers(order(state=ACTIVE))
+    account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
+    with pytest.raises(ClientClosed):  # noqa: PT012 - raised around the watch
+        async with Watcher(account) as watcher, watcher.activated(1) as number:
+            account.change(1, state=INACTIVE)
+            with pytest.raises(ApiError, match="blocked"):
+                await number.next_sms()
+            account.failures[ORDERS] = ClientClosed("closed")
+            await polls(2)
+            with pytest.raises(ClientClosed):
+                await number.next_sms()
+
+
+@pytest.mark.parametrize(
+    "error", [LookupError("mine"), TimeoutError("mine"), StopAsyncIteration("mine"), OrderGone("mine", order_id=1)]
+)
+async def test_what_the_body_raises_passes_unchanged(sim: Simulator, error: Exception) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher:
+        with pytest.raises(type(error)) as caught:
+            await raising(watcher.activated(order_id), error)
+        assert caught.value is error
+        assert error.__cause__ is None
+        await anyio.sleep(STAY)
+        await assert_nothing_is_kept(sim)
+
+
+def running() -> set[str]:
+    """Return the names of the tasks of asyncio, but for the calls of the poll loop, which come and go."""
+    return {task.get_name() for task in asyncio.all_tasks()} - {"smspva_async._watch.poller.Poller._call"}
+
+
+@on_asyncio
+async def test_on_asyncio_it_may_be_left_in_another_task(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        tasks = running()
+        session = watcher.activated(order_id)
+        number = await asyncio.create_task(session.__aenter__())
+        assert running() == tasks  # it has none of its own
+        sim.deliver(order_id, "one")
+        assert (await asyncio.create_task(number.next_sms())).text == "one"
+        await asyncio.create_task(session.__aexit__(None, None, None))
+        await anyio.sleep(STAY)
+        await assert_nothing_is_kept(sim)

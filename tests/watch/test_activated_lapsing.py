@@ -1,0 +1,242 @@
+"""A number that is kept active lapses, and is activated again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import ApiError, OrderState, WaitTimeout, Watcher
+from tests.support.activation import (
+    ACTIVATE,
+    ACTIVATING,
+    ACTIVATION,
+    ACTIVE,
+    INACTIVE,
+    STAY,
+    TWO_MINUTES,
+    Numbers,
+    asked,
+    assert_nothing_is_kept,
+    entered,
+    lapses_and_is_refused,
+    seconds,
+)
+from tests.support.watching import gaps, order, polls, so_far, texts, watching
+
+if TYPE_CHECKING:
+    from smspva_async import ActiveNumber
+    from smspva_async.simulator import FaultName, Simulator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+
+async def test_it_is_activated_again_once_for_each_time_that_it_lapses(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        with anyio.move_on_after(4.5 * (ACTIVATION + STAY)):
+            while True:
+                await anyio.sleep(200)
+                with pytest.raises(WaitTimeout):
+                    await number.next_sms(timeout=50)
+        times = asked(sim, "activate")
+        assert len(times) == 5
+        assert all(ACTIVATION + STAY <= gap <= ACTIVATION + STAY + 35 for gap in gaps(times))
+
+
+async def test_a_message_is_waited_for_while_it_lapses(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number, anyio.create_task_group() as tasks:
+
+        async def send() -> None:
+            await anyio.sleep(STAY)
+            assert not sim.deliver(order_id, "lost", network=True)
+            await anyio.sleep(ACTIVATION + 20)
+            assert sim.deliver(order_id, "code 671 094", network=True)
+
+        tasks.start_soon(send)
+        before = seconds(sim)
+        assert (await number.next_sms(timeout=3600)).code == "671094"
+        assert STAY + ACTIVATION <= seconds(sim) - before < STAY + ACTIVATION + 40
+        assert number.order.state is ACTIVE
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_one_that_stays_down_is_activated_again_two_minutes_later(*, waits: bool) -> None:
+    account = Numbers(order(state=ACTIVE), becomes=INACTIVE)
+    async with Watcher(account) as watcher, watcher.activated(1) as number:
+        await polls(1)
+        account.change(1, state=INACTIVE)
+        if waits:
+            with pytest.raises(WaitTimeout):
+                await number.next_sms(timeout=450)
+        else:
+            await anyio.sleep(450)
+        assert len(account.times(ACTIVATE)) in ((4,) if waits else (3, 4))
+        most = 125 if waits else 151
+        assert all(TWO_MINUTES - 0.01 <= gap <= most for gap in gaps(account.times(ACTIVATE)))
+
+
+async def test_one_that_is_in_the_queue_is_not_activated_again_and_one_that_falls_out_of_it_is() -> None:
+    account = Numbers(order(state=ACTIVE), becomes=ACTIVATING)
+    async with Watcher(account) as watcher, watcher.activated(1):
+        account.change(1, state=INACTIVE)
+        await anyio.sleep(3600)
+        assert len(account.times(ACTIVATE)) == 1
+        account.change(1, state=INACTIVE)
+        await polls(2)
+        assert len(account.times(ACTIVATE)) == 2
+
+
+@pytest.mark.parametrize("state", [OrderState.ABSENT, OrderState.UNKNOWN])
+async def test_a_number_in_any_other_state_is_activated(state: OrderState) -> None:
+    account = Numbers(order(state=state))
+    async with Watcher(account) as watcher, watcher.activated(1) as number:
+        assert number.order.state is ACTIVE
+        account.change(1, state=state)
+        await polls(2)
+        assert number.order.state is ACTIVE
+    assert len(account.times(ACTIVATE)) == 2
+
+
+async def test_an_order_that_is_missing_from_an_answer_has_not_lapsed(sim: Simulator) -> None:
+    order_id = sim.add_order(always_active=True).id
+    sim.switches.flapping = 0.5
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        await anyio.sleep(1000)
+        sim.deliver(order_id, "one")
+        assert (await number.next_sms()).text == "one"
+    assert asked(sim, "activate") == []
+
+
+async def test_a_lapse_is_noticed_when_an_outage_is_over(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        sim.faults.always("*", "http_503")
+        sim.set_state(order_id, 0)
+        with pytest.raises(WaitTimeout):
+            await number.next_sms(timeout=600)
+        assert asked(sim, "activate") == []
+        sim.faults.clear()
+        await polls(3)
+        assert len(asked(sim, "activate")) == 1
+
+
+async def test_an_activation_that_is_refused_inside_is_raised_after_the_messages(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        await anyio.sleep(70)
+        sim.faults.next("activate", "refusal", msg="Rent is blocked")
+        sim.deliver(order_id, "last")
+        sim.set_state(order_id, 0)
+        await polls(2)
+        assert (await number.next_sms()).text == "last"
+        with pytest.raises(ApiError, match="Rent is blocked") as caught:
+            await number.next_sms()
+        assert caught.value.msg == "Rent is blocked"
+        with pytest.raises(WaitTimeout):  # who goes on all the same must not be told in a loop
+            await number.next_sms(timeout=30)
+        await anyio.sleep(TWO_MINUTES)
+        times = asked(sim, "activate")
+        assert len(times) == 2
+        assert TWO_MINUTES - 0.01 <= gaps(times)[0] <= TWO_MINUTES + 30
+        sim.deliver(order_id, "it goes on")
+        assert (await number.next_sms()).text == "it goes on"
+
+
+async def test_a_refusal_wakes_who_waits_already_in_each_session(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    async with (
+        watching(sim) as watcher,
+        watcher.activated(order_id) as one_number,
+        watcher.activated(order_id) as the_same,
+        anyio.create_task_group() as tasks,
+    ):
+        raised = list[tuple[float, ApiError]]()
+
+        async def wait(number: ActiveNumber) -> None:
+            with pytest.raises(ApiError, match="Rent is blocked") as caught:
+                await number.next_sms()
+            raised.append((anyio.current_time(), caught.value))
+
+        for number in (one_number, the_same):
+            tasks.start_soon(wait, number)
+        sim.faults.always("activate", "refusal", msg="Rent is blocked")
+        await anyio.sleep(50)
+        sim.set_state(order_id, 0)
+        before = anyio.current_time()
+        await anyio.sleep(20)
+        (one, first), (two, second) = raised
+        assert max(one, two) - before < 10
+        assert first is not second
+
+
+async def test_a_refusal_is_over_when_the_number_is_active_all_the_same(sim: Simulator) -> None:
+    order_id = sim.add_order(state=1).id
+    sim.faults.next("activate", "refusal", msg="Rent is blocked")
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        await lapses_and_is_refused(sim, number)
+        sim.set_state(order_id, 1)  # somebody else had it activated
+        await polls(2)
+        sim.deliver(order_id, "one")
+        assert (await number.next_sms()).text == "one"
+        assert len(asked(sim, "activate")) == 1
+
+
+@pytest.mark.parametrize(("fault", "count"), [("http_500", 9), ("too_many", 5), ("refused", 9)])
+async def test_a_failure_that_passes_is_not_raised_inside(sim: Simulator, fault: FaultName, count: int) -> None:
+    order_id = sim.add_order(state=1).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        sim.faults.next("activate", fault, count=count)
+        sim.set_state(order_id, 0)
+        with pytest.raises(WaitTimeout):
+            await number.next_sms(timeout=2 * ACTIVATION)
+        assert sim.faults.pending == 0
+        assert number.order.state is not INACTIVE
+
+
+async def test_an_activation_that_hangs_does_not_stop_the_polls(sim: Simulator) -> None:
+    order_id, other = sim.add_order(state=1).id, sim.add_order(state=1).id
+    async with watching(sim) as watcher, watcher.activated(order_id) as number:
+        sim.faults.always("activate", "hang", done=False)
+        sim.set_state(order_id, 0)
+        await polls(2)
+        assert len(asked(sim, "activate")) >= 1
+        for text in ("one", "two", "three"):
+            sim.deliver(order_id, text)
+            sim.deliver(other, text)
+            assert (await number.next_sms(timeout=10)).text == text
+        await polls(1)
+        assert texts(await so_far(watcher)).count("three") == 2
+        sim.faults.clear()
+        await polls(4)
+        assert sim.order(order_id).state != 0  # it was tried again
+
+
+async def test_one_that_lapses_outside_of_a_session_is_left_alone(sim: Simulator) -> None:
+    mine, other = sim.add_order(state=1).id, sim.add_order(state=1).id
+    async with watching(sim) as watcher:
+        async with watcher.activated(mine):
+            await anyio.sleep(STAY + 60)
+        assert asked(sim, "activate", other) == []
+        assert len(asked(sim, "activate", mine)) == 1
+        await anyio.sleep(STAY + ACTIVATION)
+        await assert_nothing_is_kept(sim)
+
+
+async def test_who_comes_while_a_refused_activation_is_tried_again_does_not_have_it_asked_for_twice() -> None:
+    account = Numbers(order(state=ACTIVE))
+    account.failures[ACTIVATE], account.seconds[ACTIVATE] = ApiError("blocked", msg="Rent is blocked"), 20
+    async with Watcher(account) as watcher, watcher.activated(1), anyio.create_task_group() as tasks:
+
+        async def enter() -> None:
+            with pytest.raises(ApiError, match="blocked"):
+                await entered(watcher.activated(1))
+
+        account.change(1, state=INACTIVE)
+        await account.call(ACTIVATE)
+        await account.call(ACTIVATE)
+        tasks.start_soon(enter)
+        await anyio.sleep(TWO_MINUTES - 1)
+        assert len(account.times(ACTIVATE)) == 2

@@ -1,0 +1,213 @@
+"""Named cursors through cancellations and failures, and in thousands."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import JournalError
+from tests.support.backends import on_asyncio
+from tests.support.consumers import Disk, account_with, cancelled_after, deliver, seqs, step, take, until
+from tests.support.watching import polls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smspva_async import Event
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+BROKEN = JournalError("the journal can't be written: the disk is full")
+
+
+# -- cancelling --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auto_ack", [True, False])
+@pytest.mark.parametrize("checkpoints", range(16))
+async def test_a_step_that_is_cancelled_at_any_point_loses_nothing(
+    memory: Disk,
+    checkpoints: int,
+    auto_ack: bool,  # noqa: FBT001
+) -> None:
+    account = account_with(6)
+    given: list[Event] = []
+    async with memory.watching(account) as watcher:
+        events = watcher.events("name", auto_ack=auto_ack)
+
+        async def one() -> None:
+            given.append(await anext(events))
+
+        for number in range(100):
+            if number % 10 == 9:
+                deliver(account, 1)
+                await until(watcher, len(account.messages[1]) + 1)
+            await cancelled_after(checkpoints, one)
+            assert (await memory.places()).get("name", 1) <= (given[-1].seq if given and auto_ack else 1)
+        given += [await step(events) for _ in range(len(account.messages[1]) - len(given))]
+        last = len(account.messages[1]) + 1
+        assert seqs(given) == [*range(2, last + 1)]
+        assert (await memory.places())["name"] in ((last - 1, last) if auto_ack else (1,))
+
+
+@pytest.mark.parametrize("checkpoints", range(10))
+async def test_an_acknowledgement_that_is_cancelled_at_any_point_can_be_made_again(
+    disk: Disk, checkpoints: int
+) -> None:
+    async with disk.watching(account_with(2)) as watcher:
+        events = watcher.events("name", auto_ack=False)
+        event = await step(events)
+        if await cancelled_after(checkpoints, partial(events.ack, event)):
+            assert await disk.places() == {"name": 2}
+        await events.ack(event)
+        assert await disk.places() == {"name": 2}
+
+
+@on_asyncio
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(disk: Disk, turns: int) -> None:
+    account = account_with(5)
+    async with disk.watching(account) as watcher:
+        await until(watcher, 6)
+        events = watcher.events("name")
+        given: list[Event] = []
+
+        async def one() -> None:
+            given.append(await anext(events))
+
+        for _ in range(10):
+            task = asyncio.create_task(one())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        given += [await step(events) for _ in range(5 - len(given))]
+        assert seqs(given) == [2, 3, 4, 5, 6]
+        assert (await disk.places())["name"] in (4, 5, 6)  # 6: if it was asked for one more
+
+
+@on_asyncio
+@pytest.mark.parametrize("seconds", [0, 1e-9, 0.5, 31])
+async def test_waiting_with_a_timeout_loses_nothing(disk: Disk, seconds: float) -> None:
+    account = account_with(0)
+    async with disk.watching(account) as watcher:
+        events = watcher.events("name")
+        given: list[Event] = []
+        for _ in range(20):
+            if len(account.messages[1]) < 5:
+                deliver(account, 1)
+            with anyio.move_on_after(7):
+                try:
+                    given.append(await asyncio.wait_for(anext(events), seconds))
+                except TimeoutError:
+                    await anyio.sleep(3)
+        given += [await step(events) for _ in range(5 - len(given))]
+        assert seqs(given) == [2, 3, 4, 5, 6]
+
+
+# -- a journal that fails ----------------------------------------------------------------------------------------------
+
+
+async def test_a_place_that_cannot_be_written_is_told_at_that_step_and_nothing_is_lost(disk: Disk) -> None:
+    account = account_with(3)
+    async with disk.watching(account) as watcher:
+        events = watcher.events("name")
+        assert await take(events, 1) == [2]
+        disk.journal.broken = BROKEN
+        for _ in range(2):
+            with pytest.raises(JournalError, match="disk is full"):
+                await step(events)
+        assert await disk.places() == {"name": 1}
+        disk.journal.broken = None
+        assert await take(events, 2) == [3, 4]
+        assert await disk.places() == {"name": 3}
+
+
+async def test_an_acknowledgement_that_cannot_be_written_can_be_made_again(disk: Disk) -> None:
+    account = account_with(3)
+    async with disk.watching(account, end="killed") as watcher:
+        events = watcher.events("name", auto_ack=False)
+        given = [await step(events) for _ in range(3)]
+        disk.journal.broken = BROKEN
+        with pytest.raises(JournalError, match="disk is full"):
+            await events.ack(given[0])
+        assert await disk.places() == {"name": 1}
+        disk.journal.broken = None
+        await events.ack(given[0])
+        assert await disk.places() == {"name": 2}
+    async with disk.watching(account) as watcher:
+        assert await take(watcher.events("name"), 2) == [3, 4]
+
+
+async def test_a_name_that_cannot_be_written_gives_nothing_yet(disk: Disk) -> None:
+    async with disk.watching(account_with(2)) as watcher:
+        await until(watcher, 3)
+        disk.journal.broken = BROKEN
+        events = watcher.events("name", after=1)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="disk is full"):
+                await step(events)
+        disk.journal.broken = None
+        assert await take(events, 2) == [2, 3]
+
+
+async def test_a_takeover_after_a_place_that_could_not_be_written_gives_the_event_again(memory: Disk) -> None:
+    async with memory.watching(account_with(2)) as watcher:
+        events = watcher.events("name")
+        assert await take(events, 1) == [2]
+        memory.journal.broken = BROKEN
+        with pytest.raises(JournalError):
+            await step(events)
+        memory.journal.broken = None
+        assert await take(watcher.events("name"), 2) == [2, 3]
+
+
+# -- many --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_thousand_names_are_given_the_same(memory: Disk) -> None:
+    account = account_with(0)
+    given: dict[str, list[int]] = {f"name {number}": [] for number in range(1000)}
+    async with memory.watching(account) as watcher, anyio.create_task_group() as tasks:
+
+        async def consume(name: str) -> None:
+            async for event in watcher.events(name):
+                given[name].append(event.seq)
+
+        for name in given:
+            tasks.start_soon(consume, name)
+        deliver(account, 3)
+        await polls(3)
+        assert [*given.values()] == [[2, 3, 4]] * 1000
+        assert len(account.calls) <= 8  # they ask nothing
+        tasks.cancel_scope.cancel()
+    assert await memory.places() == dict.fromkeys(given, 4)
+
+
+async def test_a_thousand_new_names_are_written_at_once(tmp_path: Path) -> None:
+    disk, account = Disk(tmp_path / "journal"), account_with(0)
+    names = [f"name {number}" for number in range(1000)]
+    async with disk.watching(account, end="killed") as watcher:
+        for name in names:
+            watcher.events(name)
+        deliver(account, 1)
+        await until(watcher, 2)
+        assert disk.journal.written == 0
+    assert await disk.places() == dict.fromkeys(names, 1)
+
+
+async def test_many_events_are_acknowledged_from_the_last_to_the_first_by_one_write(memory: Disk) -> None:
+    account = account_with(3000)
+    async with memory.watching(account) as watcher:
+        await until(watcher, 3001)
+        events = watcher.events("name", after=2001, auto_ack=False)
+        given = [await step(events) for _ in range(1000)]
+        before = memory.journal.written
+        for event in reversed(given):
+            await events.ack(event)
+        assert memory.journal.written == before + 1
+        assert await memory.places() == {"name": 3001}

@@ -1,0 +1,346 @@
+"""Orders: what changes about them, and when one that isn't listed is gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from smspva_async import (
+    Event,
+    Order,
+    OrderAdded,
+    OrderNotFound,
+    OrderRemoved,
+    OrderState,
+    OrderUpdated,
+    PollFailed,
+    RowSkipped,
+    SkippedRow,
+    StateChanged,
+    Watcher,
+)
+from smspva_async.simulator import DialectName, Simulator
+from tests.support.watching import INTERVAL, ORDERS, OUTAGE, START, Account, kinds, order, polls, so_far, watching
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+NOT_FOUND = OrderNotFound("there is no such order", msg="Order not found")
+NAMELESS = SkippedRow("no id", {"state": 1})
+
+
+async def removed(watcher: Watcher) -> list[OrderRemoved]:
+    return [event for event in await so_far(watcher) if isinstance(event, OrderRemoved)]
+
+
+# -- absences --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_order_missing_for_two_intervals_and_three_polls_is_gone() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.drop(1)
+        await polls(3)
+        assert len(account.times()) == 4
+        await polls(1)
+        assert watcher.orders.keys() == {2}
+        (event,) = await removed(watcher)
+        assert event == OrderRemoved(order(1), expired=False, seq=event.seq, id=event.id, at=event.at, order_id=1)
+        entered, missed = account.times()[:2]
+        seconds = (event.at - START).total_seconds() - (missed - entered)
+        assert 2 * INTERVAL <= seconds < 3 * INTERVAL + 1
+
+
+@pytest.mark.parametrize("absences", [1, 2])
+async def test_a_shorter_absence_is_nothing(absences: int) -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        for _ in range(5):
+            account.listed = []
+            await polls(absences)
+            account.listed = [order()]
+            await polls(1)
+        assert kinds(await so_far(watcher)) == ["OrderAdded"]
+        assert watcher.orders == {1: order()}
+
+
+async def test_eager_polls_make_no_absence_longer() -> None:
+    account = Account(order(1), order(2, has_new_sms=True))
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+
+        async def wait_for_ever() -> None:
+            await watcher.wait_for_sms(2, timeout=10_000)
+
+        tasks.start_soon(wait_for_ever)
+        account.drop(1)
+        await anyio.sleep(58)
+        assert len(account.times(ORDERS)) > 15
+        assert watcher.orders.keys() == {1, 2}
+        await anyio.sleep(10)
+        assert watcher.orders.keys() == {2}
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_long_absence_needs_three_polls_all_the_same() -> None:
+    account = Account(order())
+    async with Watcher(account, interval=100) as watcher:
+        await polls(1, 100)
+        account.listed = []
+        await polls(1, 100)
+        account.seconds[ORDERS] = 199
+        await anyio.sleep(310)  # the second poll without it was answered three intervals after the first
+        assert watcher.orders.keys() == {1}
+        await anyio.sleep(200)
+        assert watcher.orders.keys() == set()
+
+
+async def test_a_failed_poll_is_no_absence() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        account.listed = []
+        await polls(1)  # missing once
+        account.failures[ORDERS] = OUTAGE
+        await polls(20)
+        account.failures.clear()
+        await polls(1)  # missing twice
+        assert watcher.orders.keys() == {1}
+        account.listed = [order()]
+        await polls(2)
+        assert await removed(watcher) == []
+
+
+async def test_an_order_whose_time_is_up_is_gone_with_its_first_absence() -> None:
+    account = Account(order(until=START + timedelta(seconds=45)))
+    async with Watcher(account) as watcher:
+        await polls(3)
+        assert watcher.orders.keys() == {1}  # listed still, so it is there
+        account.listed = []
+        await polls(1)
+        (event,) = await removed(watcher)
+        assert event.expired
+        assert watcher.orders == {}
+
+
+async def test_an_order_that_expires_while_it_is_missing_is_gone_then() -> None:
+    account = Account(order(until=START + timedelta(seconds=50)))
+    async with Watcher(account) as watcher:
+        account.listed = []
+        await anyio.sleep(45)
+        assert await removed(watcher) == []
+        await anyio.sleep(16)
+        (event,) = await removed(watcher)
+        assert event.expired
+
+
+async def test_an_expired_rental_and_a_deleted_one() -> None:
+    sim = Simulator(dialect="live")
+    expiring = sim.add_order(until=sim.now + timedelta(seconds=70)).id
+    deleted = sim.add_order().id
+    async with watching(sim) as watcher:
+        await polls(1)
+        sim.remove_order(deleted)
+        await polls(5)
+        assert {event.order_id: event.expired for event in await removed(watcher)} == {expiring: True, deleted: False}
+
+
+async def test_while_it_is_missing_no_such_order_is_a_removal() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        await anyio.sleep(1)
+        account.drop(1)
+        account.failures[1] = NOT_FOUND
+        await polls(1)
+        assert watcher.orders.keys() == {2}
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "OrderRemoved"]
+
+
+async def test_while_it_is_listed_no_such_order_is_a_failure_to_read_it() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        account.failures[1] = NOT_FOUND
+        await polls(10)
+        event = (await so_far(watcher))[-1]
+        assert isinstance(event, PollFailed)
+        assert (event.order_id, event.kind) == (1, "OrderNotFound")
+        assert watcher.orders.keys() == {1}
+
+
+async def test_byte_identical_answers_are_good_polls() -> None:
+    sim = Simulator(dialect="page")
+    order_id = sim.add_order(state=-1).id
+    async with watching(sim) as watcher:
+        sim.remove_order(order_id)  # every answer is the empty list from now on
+        sim.faults.always("sms", "http_500")
+        await polls(5)
+        assert len(await removed(watcher)) == 1
+        before = watcher.last_success
+        await polls(1)
+        assert before is not None
+        assert watcher.last_success is not None
+        assert watcher.last_success > before
+
+
+async def test_an_order_that_returns_is_added_again() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        account.listed = []
+        await polls(5)
+        account.listed = [order(state=OrderState.ACTIVE)]
+        await polls(1)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderRemoved", "OrderAdded"]
+        assert watcher.orders[1].state is OrderState.ACTIVE
+
+
+# -- rows that can't be read -----------------------------------------------------------------------------------------
+
+
+async def test_a_row_with_an_id_counts_as_present_and_unchanged() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.drop(1)
+        account.skipped = [SkippedRow("no state", {"id": 1}, 1)]
+        await polls(10)
+        assert watcher.orders == {1: order(1), 2: order(2)}
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "RowSkipped"]
+
+
+async def test_while_a_row_has_no_id_no_absence_counts() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.drop(1)
+        account.skipped = [NAMELESS]
+        await polls(10)
+        assert watcher.orders.keys() == {1, 2}
+        account.skipped = []
+        await polls(1)
+        assert watcher.orders.keys() == {1, 2}
+        await polls(4)
+        assert watcher.orders.keys() == {2}
+
+
+async def test_a_row_is_reported_once_and_another_one_too() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        account.skipped = [NAMELESS]
+        await polls(3)
+        account.skipped = [NAMELESS, SkippedRow("no id", {"state": 2})]
+        await polls(3)
+        account.skipped = []
+        await polls(1)
+        account.skipped = [NAMELESS]
+        await polls(1)
+        raw = [event.raw for event in await so_far(watcher) if isinstance(event, RowSkipped)]
+        assert raw == [{"state": 1}, {"state": 2}]
+
+
+@pytest.mark.parametrize("fault", ["bad_row", "nameless_row", "flapping", "empty", "duplicate"])
+@pytest.mark.parametrize("dialect", ["page", "live"])
+async def test_a_spoilt_answer_removes_nothing(dialect: DialectName, fault: Any) -> None:
+    sim = Simulator(dialect=dialect)
+    orders = {sim.add_order().id for _ in range(3)}
+    async with watching(sim) as watcher:
+        sim.faults.next("orders", fault, count=2)
+        await polls(4)
+        assert watcher.orders.keys() == orders
+        assert {type(event) for event in await so_far(watcher)} <= {OrderAdded, RowSkipped}
+
+
+async def test_if_every_row_is_bad_the_answer_is() -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        sim.faults.always("orders", "nameless_row")
+        await polls(10)
+        event = (await so_far(watcher))[-1]
+        assert isinstance(event, PollFailed)
+        assert (event.kind, event.order_id) == ("UnexpectedResponse", None)
+        assert watcher.orders.keys() == {order_id}
+
+
+# -- changes ---------------------------------------------------------------------------------------------------------
+
+
+async def changes(before: Order, *then: Order) -> list[Event]:
+    """Return what is reported of an order that is listed like this, and then like that."""
+    account = Account(before)
+    async with Watcher(account) as watcher:
+        for now in then:
+            account.listed = [now]
+            await polls(1)
+            assert watcher.orders == {now.id: now}
+        return (await so_far(watcher))[1:]
+
+
+async def test_steps_between_polls_are_reported_as_seen() -> None:
+    active = order(state=OrderState.ACTIVE)
+    (event,) = await changes(order(state=OrderState.INACTIVE), active)
+    assert isinstance(event, StateChanged)
+    assert (event.order, event.previous, event.current) == (active, OrderState.INACTIVE, OrderState.ACTIVE)
+
+
+@pytest.mark.parametrize("dialect", ["page", "live"])
+async def test_the_life_of_a_number(dialect: DialectName) -> None:
+    sim = Simulator(dialect=dialect)
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        sim.set_state(order_id, 2)
+        await anyio.sleep(3600)
+        steps = [(e.previous, e.current) for e in await so_far(watcher) if isinstance(e, StateChanged)]
+        assert steps == [(0, 2), (2, 1), (1, 0)]
+
+
+async def test_states_never_seen_before_are_told_apart() -> None:
+    states = [order(state=OrderState.UNKNOWN, raw_state=number) for number in (7, 8, 8)]
+    events = await changes(order(state=OrderState.ACTIVE), *states)
+    assert [(e.previous, e.current, e.order.raw_state) for e in events if isinstance(e, StateChanged)] == [
+        (OrderState.ACTIVE, OrderState.UNKNOWN, 7),
+        (OrderState.UNKNOWN, OrderState.UNKNOWN, 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"service": "opt1"},
+        {"phone": "+79090000002"},
+        {"country": "KZ"},
+        {"until": START + timedelta(days=14)},
+        {"can_prolong": True},
+        {"can_prolong_days": 30},
+        {"can_prolong_until": START + timedelta(days=30)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_an_update_tells_the_order_and_what_it_was(change: dict[str, Any]) -> None:
+    (event,) = await changes(order(), order(**change))
+    assert isinstance(event, OrderUpdated)
+    assert (event.order, event.previous, event.order_id) == (order(**change), order(), 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"last_online": START}, {"has_new_sms": True}, {"service_name": "Facebook"}, {"extra": {"provider": "B"}}],
+    ids=lambda change: next(iter(change)),
+)
+async def test_other_changes_are_seen_but_not_reported(change: dict[str, Any]) -> None:
+    assert await changes(order(), order(**change)) == []
+
+
+async def test_where_a_state_changes_too_it_comes_first() -> None:
+    after = order(state=OrderState.ACTIVATING, until=START + timedelta(days=8))
+    assert kinds(await changes(order(), after)) == ["StateChanged", "OrderUpdated"]
+
+
+async def test_orders_change_together_with_the_cursor_and_only_by_the_watcher() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        events = watcher.events(after=watcher.cursor)
+        for state in (OrderState.ACTIVATING, OrderState.ACTIVE, OrderState.INACTIVE):
+            account.listed = [order(state=state)]
+            event = await anext(events)
+            assert isinstance(event, StateChanged)
+            assert (watcher.cursor, watcher.orders[1].state) == (event.seq, event.current)
+        with pytest.raises(TypeError):
+            watcher.orders[2] = order(2)  # type: ignore[index]

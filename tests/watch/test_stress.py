@@ -1,0 +1,354 @@
+"""A server that is slow, a client that is busy, flags that mean nothing: every message is still found in time."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import pytest
+
+from smspva_async import (
+    JournalLocked,
+    MemoryJournal,
+    Order,
+    OrderState,
+    Pace,
+    Rows,
+    Sms,
+    SmspvaClient,
+    Watcher,
+)
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.watching import (
+    HANGS,
+    INTERVAL,
+    ORDERS,
+    START,
+    Account,
+    kinds,
+    order,
+    polls,
+    sms,
+    so_far,
+    texts,
+    watching,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from smspva_async import Event
+    from smspva_async._state import State
+    from smspva_async.simulator import FaultName
+
+pytestmark = pytest.mark.anyio
+
+
+# -- orders that are slow in coming ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [4, 35, HANGS])
+async def test_messages_are_read_however_long_the_orders_take(seconds: float) -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.seconds[ORDERS] = seconds
+        account.messages[1] = [sms("late", None)]
+        assert (await watcher.wait_for_sms(1, after=0, timeout=120)).sms.text == "late"
+
+
+@pytest.mark.parametrize("fault", ["html", "refused", "hang"])
+async def test_messages_are_read_while_the_orders_fail(fault: FaultName) -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        await polls(1)
+        sim.faults.always("orders", fault)
+        sim.deliver(order_id, "found")
+        assert (await watcher.wait_for_sms(order_id, after=0, timeout=120)).sms.text == "found"
+
+
+async def test_a_message_is_found_although_a_busy_pipeline_uses_the_same_client() -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+
+    async def keep_asking(client: SmspvaClient) -> None:
+        while True:
+            await client.countries()
+
+    async with (
+        SmspvaClient("key", transport=sim.transport()) as client,
+        Watcher(client) as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(25):
+            tasks.start_soon(keep_asking, client)
+        await polls(2)
+        sim.deliver(order_id, "found")
+        assert (await watcher.wait_for_sms(order_id, after=0, timeout=300)).sms.text == "found"
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_interval_shorter_than_the_pace_leaves_room_for_messages() -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client, interval=1) as watcher:
+        sim.deliver(order_id, "found")
+        assert texts(await within(20, watcher.events())) == ["found"]
+
+
+@pytest.mark.parametrize(("interval", "gap"), [(1, 1.5), (5, 5), (5, 10), (30, 28), (30, 45)])
+async def test_a_flag_is_read_also_where_the_pace_draws_the_interval_out(interval: float, gap: float) -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    async with (
+        SmspvaClient("key", transport=sim.transport(), pace=Pace(gap=gap)) as client,
+        Watcher(client, interval=interval) as watcher,
+    ):
+        await anyio.sleep(20 * gap)
+        sim.deliver(order_id, "found")
+        assert texts(await within(5 * gap, watcher.events())) == ["found"]
+
+
+class Drifting(VirtualTimeLoop):
+    """Virtual time in which computing takes some as well, so that nothing comes exactly when it is due."""
+
+    def _run_once(self) -> None:
+        self._jumping.elapsed += 5e-5
+        super()._run_once()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": Drifting})], ids=["asyncio"])
+@pytest.mark.parametrize("latency", [0.2, 1.5, 2.0, 2.9])
+async def test_lists_are_read_while_somebody_waits_however_long_the_orders_take(latency: float) -> None:
+    account = Account(order(1, has_new_sms=True), order(2), order(3))
+    account.seconds = {ORDERS: latency}
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(watcher.wait_for_sms, 1, match=lambda _: False, timeout=1e5))
+        await anyio.sleep(600)
+        tasks.cancel_scope.cancel()
+    assert all(len(account.times(order_id)) > 8 for order_id in (1, 2, 3))
+
+
+@pytest.mark.parametrize(("method", "fault"), [("sms", "hang"), ("sms", "http_503"), ("orders", "http_503")])
+@pytest.mark.parametrize("flags", ["up", "down"])
+async def test_attempts_that_fail_count_as_polling(
+    method: Literal["orders", "sms"], fault: FaultName, flags: str
+) -> None:
+    sim = Simulator()
+    ids = [sim.add_order(always_active=True).id for _ in range(60)]
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(watcher.wait_for_state, ids[0], OrderState.INACTIVE, timeout=1e5))
+        await polls(4)
+        for order_id in ids if flags == "up" else ():
+            sim.deliver(order_id, "message")
+        sim.faults.always(method, fault)
+        await polls(20)
+        tasks.cancel_scope.cancel()
+    times = [asked.time for asked in sim.requests]
+    most = max(bisect_left(times, time + 2 * INTERVAL - 1e-3) - place for place, time in enumerate(times))
+    assert 20 <= most <= 30
+
+
+# -- orders that would take each other's turns -----------------------------------------------------------------------
+
+
+async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = None) -> dict[int, float]:
+    """Watch for some hours, and return for each order the longest time without a reading, in seconds."""
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        begin = sim.requests[0].time
+        if awaited is None:
+            await anyio.sleep(3600 * hours)
+        else:
+            with pytest.raises(TimeoutError):
+                await watcher.wait_for_sms(awaited, timeout=3600 * hours)
+    longest: dict[int, float] = {}
+    for known in sim.orders:
+        reads = [asked.time for asked in sim.requests if asked.params.get("id") == str(known.id)]
+        times = [begin, *reads, begin + 3600 * hours]
+        longest[known.id] = max(later - earlier for earlier, later in pairwise(times))
+    return longest
+
+
+async def test_an_order_that_is_waited_for_takes_no_others_turn() -> None:
+    sim = Simulator()
+    sim.switches.flag_rises = False
+    awaited, *others = [sim.add_order().id for _ in range(4)]
+    longest = await longest_unread(sim, 1, awaited=awaited)
+    assert longest[awaited] <= 15
+    assert all(longest[other] <= 3 * INTERVAL for other in others)
+
+
+async def test_flags_that_stay_up_take_no_others_turn() -> None:
+    sim = Simulator()
+    sim.switches.read_clears_flag = False
+    flagged = [sim.add_order().id for _ in range(25)]
+    plain = [sim.add_order().id for _ in range(5)]
+    for order_id in flagged:
+        sim.deliver(order_id, "stuck")
+    longest = await longest_unread(sim, 2)
+    assert all(longest[order_id] <= 5 * INTERVAL for order_id in plain)
+
+
+async def test_flagged_orders_that_cannot_be_read_take_no_others_turn() -> None:
+    account = Account(*(order(number, has_new_sms=number > 5) for number in range(1, 31)))
+    account.failures = {number: ValueError("broken") for number in range(6, 31)}
+    async with Watcher(account):
+        await polls(60)
+    assert all(len(account.times(number)) > 10 for number in range(1, 6))
+
+
+async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None:
+    sim = Simulator()
+    waited = [sim.add_order().id for _ in range(3)]
+    async with (
+        SmspvaClient("key", transport=sim.transport()) as client,
+        Watcher(client) as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def wait(order_id: int) -> None:
+            await watcher.wait_for_sms(order_id, timeout=10_000)
+
+        for order_id in waited:
+            tasks.start_soon(wait, order_id)
+        await polls(10)
+        fresh = sim.add_order().id
+        await polls(2)
+        assert any(asked.params.get("id") == str(fresh) for asked in sim.requests)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_date_that_was_wrong_once_keeps_no_order_from_its_turn() -> None:
+    account = Account(*map(order, range(1, 61)))
+    ahead = timedelta(0)
+    account.clock = lambda: START + ahead + timedelta(seconds=anyio.current_time())
+    async with Watcher(account):
+        await polls(1)
+        ahead = timedelta(days=1)
+        await polls(2)
+        ahead = timedelta(0)
+        await polls(1)
+        account.calls.clear()
+        await polls(30)
+    assert all(account.times(number) for number in range(1, 61))
+
+
+async def test_waiting_for_a_message_asks_for_the_orders_every_three_seconds() -> None:
+    sim = Simulator()
+    orders = [sim.add_order().id for _ in range(5)]
+    sim.deliver(orders[1], "a flag")
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        await polls(1)
+        with pytest.raises(TimeoutError):
+            await watcher.wait_for_sms(orders[0], timeout=60)
+        times = [asked.time for asked in sim.requests if asked.method == "orders" and asked.time > INTERVAL]
+        assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([3] * (len(times) - 1))
+        assert len(times) == pytest.approx(20, abs=1)
+
+
+async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
+    class Hanging(MemoryJournal):
+        async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+            if state.seq > 0 and any(track.read_at for track in state.tracks.values()):
+                await released.wait()
+            await super().append(events, state, places)
+
+    released = anyio.Event()
+    account = Account(*map(order, range(1, 11)))
+    async with Watcher(account, journal=Hanging()):
+        await polls(100)
+        released.set()  # what is being written is written to the end, also on leaving
+    assert len(account.calls) <= 12
+
+
+# -- sources that misbehave ------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_that_is_no_list_is_a_failed_poll() -> None:
+    account: Any = Account(order())
+    good = account.orders
+    async with Watcher(account) as watcher:
+
+        async def nothing() -> None:
+            return None
+
+        account.orders = nothing
+        await polls(2)
+        account.orders = good
+        await polls(2)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed", "PollRecovered"]
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_is_cancelled_by_itself_is_a_failed_poll() -> None:
+    class Cancelled(Account):
+        cancelled = True
+
+        async def sms(self, order_id: int) -> Sequence[Sms]:
+            if self.cancelled:
+                raise asyncio.CancelledError(order_id)
+            return await super().sms(order_id)
+
+    account = Cancelled(order())
+    async with Watcher(account) as watcher:
+        await polls(2)
+        account.cancelled = False
+        await polls(2)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed", "PollRecovered"]
+
+
+async def test_rows_of_another_kind_are_a_failed_poll() -> None:
+    account: Any = Account(order())
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.listed, listed = ["no order"], account.listed
+        account.messages[1] = ["no message"]
+        await polls(2)
+        account.listed, account.messages[1] = listed, []
+        await polls(2)
+        assert kinds(await so_far(watcher))[:3] == ["OrderAdded", "PollFailed", "PollRecovered"]
+
+
+async def test_a_client_whose_calls_are_overridden_is_watched_as_it_answers() -> None:
+    class OnlyRussian(SmspvaClient):
+        async def orders(self) -> Rows[Order]:
+            return Rows(known for known in await super().orders() if known.country == "RU")
+
+    sim = Simulator()
+    russian, _ = sim.add_order(country="RU"), sim.add_order(country="LT", service="opt20")
+    async with OnlyRussian("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        assert list(watcher.orders) == [russian.id]
+
+
+# -- callers that misbehave ------------------------------------------------------------------------------------------
+
+
+async def test_a_wait_takes_no_input_that_cannot_be_right() -> None:
+    wrong: Any
+    async with Watcher(Account(order())) as watcher:
+        for wrong in ("1", 0, None, True):
+            with pytest.raises(ValueError, match="id"):
+                await watcher.wait_for_state(wrong, OrderState.ACTIVE, timeout=1)
+            with pytest.raises(ValueError, match="id"):
+                await watcher.wait_for_sms(wrong, timeout=1)
+        wrong = 17
+        with pytest.raises(ValueError, match="17"):
+            await watcher.wait_for_state(1, wrong, timeout=1)
+        wrong = 0
+        assert (await watcher.wait_for_state(1, wrong, timeout=1)).id == 1
+
+
+async def test_the_events_of_a_watcher_that_could_not_be_entered_end() -> None:
+    account, journal = Account(order()), MemoryJournal()
+    async with Watcher(account, journal=journal):
+        second = Watcher(account, journal=journal)
+        with pytest.raises(JournalLocked):
+            await second.__aenter__()
+        assert [event async for event in second.events()] == []

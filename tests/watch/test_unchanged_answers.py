@@ -1,0 +1,182 @@
+"""What is the same as before costs little, and gives exactly what reading it anew would give."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings, strategies as st
+
+from smspva_async import Event, Order, PollRecovered, Sms, _latest
+from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, step
+from smspva_async._envelope import Answer, decode
+from smspva_async._latest import LatestOrders
+from smspva_async._state import State
+from smspva_async._wire import ORDERS
+from smspva_async.errors import SmspvaError
+from smspva_async.models import Rows, utc
+from tests.support.order_rows import BEGIN, ROW, answers
+from tests.support.samples import without
+
+
+def told(rows: Rows[Order]) -> tuple[object, ...]:
+    """Return everything about rows, also what doesn't count in comparisons: 1, 1.0 and True are three things."""
+    return (
+        [(repr(order), repr(order.extra)) for order in rows],
+        [(row.reason, repr(row.raw), row.order_id) for row in rows.skipped],
+        (rows.date, rows.took, repr(rows.extra)),
+    )
+
+
+def outcome(latest: LatestOrders | None, answer: Answer) -> tuple[Rows[Order] | None, object]:
+    try:
+        rows = (decode if latest is None else latest.decode)(ORDERS, {}, answer)
+    except SmspvaError as error:
+        return None, (type(error), str(error), repr(getattr(error, "data", None)))
+    return rows, told(rows)
+
+
+@settings(max_examples=600, deadline=None)
+@given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
+def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer], between: list[str | None]) -> None:
+    latest = LatestOrders()
+    cheap = anew = State()
+    for number, (answer, what) in enumerate(zip(given, between, strict=False)):
+        (rows, result), (fresh, expected) = outcome(latest, answer), outcome(None, answer)
+        assert result == expected
+        at = utc(BEGIN + 30 * number)
+        if rows is None or fresh is None:
+            observations: tuple[Observation, Observation] = (Failed(at=at, order_id=None, kind="", message=""),) * 2
+        else:
+            observations = tuple(  # type: ignore[assignment]
+                OrdersListed(at=at, asked_at=at, orders=seen, skipped=seen.skipped, interval=timedelta(seconds=30))
+                for seen in (rows, fresh)
+            )
+        cheap, events = step(cheap, observations[0])
+        anew, expected_events = step(anew, observations[1])
+        assert [repr(event) for event in events] == [repr(event) for event in expected_events]
+        later: Observation = SmsListed(at=at, order_id=1, messages=[Sms("code", None, at)] if what == "sms" else [])
+        if what == "down":
+            later = Failed(at=at, order_id=None, kind="", message="")
+        if what is not None:
+            (cheap, events), (anew, expected_events) = step(cheap, later), step(anew, later)
+            assert [repr(event) for event in events] == [repr(event) for event in expected_events]
+        assert repr(cheap) == repr(anew)
+
+
+_FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6}}'),
+        (f'{{"lastonline":5,{_FIELDS}}}', f'{{"lastonline":6,{_FIELDS}}}'),
+        (f'{{"a":1,"lastonline": 5 ,{_FIELDS}}}', f'{{"a":1,"lastonline": 6 ,{_FIELDS}}}'),
+        *(
+            (f'{{{_FIELDS},"lastonline":5{more}}}', f'{{{_FIELDS},"lastonline":{number}{more}}}')
+            for more in (
+                "",
+                ',"lastonline":"5"',
+                ',"lastonline" :5',
+                ',"lastonlin\\u0065":5',
+                ',"x":"a,\\"lastonline\\":5"',
+                ',"lastonline":5,"y":1',
+            )
+            for number in ("6", "06", "-6", "6.5", "6e1", "999999999999", "9999999999999", "null", "[6]", "+6", " 6")
+        ),
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6,}}'),
+        (f'{{{_FIELDS},"lastonline":5}}', f'{{{_FIELDS},"lastonline":6x}}'),
+        (f'{{{_FIELDS},"x":"a,b","lastonline":5,"y":1}}', f'{{{_FIELDS},"x":"a,"lastonline":5,b","y":1}}'),
+        (f'{{{_FIELDS},"x":"a,\\"lastonline\\":5,"}}', f'{{{_FIELDS},"x":"a,\\"lastonline\\":6,"}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS},"x":"}},{{"}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"a":1}},5,{{"id":"x"}},{{"b":2}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"x":"}},{{","y":2}},5,{{"id":6,"a":1'),
+        (f'{{{_FIELDS},"a\\"lastonline":5}}', f'{{{_FIELDS},"a\\"lastonline":6}}'),
+        (f'{{{_FIELDS}}},{{"x":"}},{{"}} , {{"id":6}}', f'{{{_FIELDS}}},{{"x":"}},{{"b":2}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"x":[{{"id":2}},{{"id":3}}]}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"a":"}},{{"b":2}},{{"c":3}}'),
+        (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"id":4,"x":"a}},{{b"}},7,{{"id":5}}'),
+    ],
+)
+def test_a_text_much_like_the_one_before_is_read_as_what_it_is(before: str, after: str) -> None:
+    latest = LatestOrders()
+    for text in (before, after, before, f"{before},{after}", f"{after},{before}"):
+        answer = Answer(200, "", b'{"status":1,"data":[%b]}' % text.encode())
+        assert outcome(latest, answer)[1] == outcome(None, answer)[1]
+
+
+def body(*rows: dict[str, Any]) -> Answer:
+    return Answer(200, "", json.dumps({"status": 1, "data": rows}).encode())
+
+
+def test_what_is_the_same_is_the_same_object() -> None:
+    latest = LatestOrders()
+    first = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
+    again = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
+    assert all(map(lambda one, other: one is other, first, again))
+    second = latest.decode(ORDERS, {}, body({**ROW, "id": 3}, {**ROW, "id": 2, "state": 1}, ROW))
+    assert second[2] is first[0]
+    assert [order.id for order in second] == [3, 2, ROW["id"]]
+
+
+def test_the_same_answer_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    latest, answer = LatestOrders(), body(ROW, {**ROW, "id": 2})
+    first = latest.decode(ORDERS, {}, answer)
+    for name in ("parse", "parse_flat", "decode", "read_row"):
+        monkeypatch.setattr(_latest, name, None)
+    again = latest.decode(ORDERS, {}, evolve(answer, took=0.5))
+    assert (first.repeated, again.repeated) == (False, True)
+    assert [*map(id, again)] == [*map(id, first)]
+    assert again.took == 0.5
+
+
+def listed(seconds: int, rows: Rows[Order]) -> OrdersListed:
+    at = utc(BEGIN + seconds)
+    return OrdersListed(at=at, asked_at=at, orders=rows, interval=timedelta(seconds=30))
+
+
+def play(state: State, *observations: Observation) -> tuple[State, list[Event]]:
+    events: list[Event] = []
+    for observation in observations:
+        state, new = step(state, observation)
+        events += new
+    return state, events
+
+
+def test_a_poll_without_news_leaves_every_track_as_it_is() -> None:
+    latest = LatestOrders()
+    polls = [listed(30 * number, latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))) for number in range(3)]
+    state, _ = play(State(), *polls[:2])
+    after, events = step(state, polls[2])
+    assert after.tracks is state.tracks
+    assert after.gone is state.gone
+    assert not events
+
+
+def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
+    latest = LatestOrders()
+    both, one = body({**ROW, "until": BEGIN + 10**6}, {**ROW, "id": 2, "until": BEGIN + 70}), body(ROW)
+    first = listed(0, latest.decode(ORDERS, {}, both))
+    state, _ = play(State(), first, listed(30, latest.decode(ORDERS, {}, one)))
+    state, events = play(
+        state,
+        Failed(at=utc(BEGIN + 40), order_id=None, kind="", message=""),
+        listed(60, latest.decode(ORDERS, {}, one)),
+        listed(90, latest.decode(ORDERS, {}, one)),
+    )
+    assert [type(event).__name__ for event in events] == ["PollFailed", "PollRecovered", "OrderRemoved"]
+    assert isinstance(events[1], PollRecovered)
+
+
+def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news() -> None:
+    latest = LatestOrders()
+    flagged = body({**ROW, "hasnewsms": True})
+    brought = SmsListed(at=utc(BEGIN + 31), order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))])
+    state, _ = play(State(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought)
+    assert not state.tracks[ROW["id"]].flag_rose
+    state, _ = step(state, listed(60, latest.decode(ORDERS, {}, flagged)))
+    assert state.tracks[ROW["id"]].flag_rose

@@ -1,0 +1,328 @@
+"""Waits: for a state and for a message, what they raise, and that polling is quicker meanwhile."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import (
+    Lagged,
+    Order,
+    OrderGone,
+    OrderState,
+    Pace,
+    SmspvaClient,
+    SmspvaError,
+    SmsReceived,
+    StateChanged,
+    WaitTimeout,
+    Watcher,
+)
+from smspva_async.simulator import Simulator
+from tests.support.watching import ORDERS, OUTAGE, START, Account, gaps, order, polls, sms, so_far, texts, watching
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+
+ACTIVE, INACTIVE = OrderState.ACTIVE, OrderState.INACTIVE
+
+
+async def later(seconds: float, account: Account, *listed: Order) -> None:
+    await anyio.sleep(seconds)
+    account.listed = list(listed)
+
+
+# -- for a state -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_state_that_is_there_is_not_waited_for() -> None:
+    async with Watcher(Account(order(state=ACTIVE))) as watcher:
+        before = anyio.current_time()
+        assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
+        assert anyio.current_time() == before
+
+
+async def test_a_state_that_comes_is_waited_for() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(later, 50, account, order(state=ACTIVE))
+        assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
+
+
+async def test_a_state_of_an_order_that_is_not_listed_yet() -> None:
+    account = Account()
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(later, 200, account, order(state=ACTIVE))
+        assert await watcher.wait_for_state(1, ACTIVE, timeout=300) == order(state=ACTIVE)
+
+
+async def test_an_activation_is_waited_for() -> None:
+    sim = Simulator(dialect="live")
+    order_id = sim.add_order().id
+    async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
+        await client.activate(order_id)
+        waited = await watcher.wait_for_state(order_id, ACTIVE, timeout=3600)
+        assert (waited.id, waited.state, sim.order(order_id).state) == (order_id, ACTIVE, 1)
+
+
+# -- for a message ---------------------------------------------------------------------------------------------------
+
+
+async def test_from_now_on_is_what_is_waited_for() -> None:
+    account = Account(order())
+    account.messages[1] = [sms("before", 0)]
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        await polls(1)
+        assert texts(await so_far(watcher)) == ["before"]
+
+        async def deliver() -> None:
+            await anyio.sleep(20)
+            account.messages[1].append(sms("after", 50))
+
+        tasks.start_soon(deliver)
+        event = await watcher.wait_for_sms(1, timeout=100)
+        assert isinstance(event, SmsReceived)
+        assert event.sms == sms("after", 50)
+
+
+async def test_after_a_place_it_may_be_there_already() -> None:
+    account = Account(order(1), order(2))
+    account.messages[1] = [sms("one", 1), sms("two", 2)]
+    account.messages[2] = [sms("to another", 0)]
+    async with Watcher(account) as watcher:
+        await polls(1)
+        first = await watcher.wait_for_sms(1, after=0, timeout=10)
+        second = await watcher.wait_for_sms(1, after=first.seq, timeout=10)
+        assert texts([first, second]) == ["one", "two"]
+        with pytest.raises(WaitTimeout):
+            await watcher.wait_for_sms(1, after=second.seq, timeout=10)
+        with pytest.raises(Lagged):
+            await watcher.wait_for_sms(1, after=1000, timeout=10)
+
+
+async def test_match_tells_which_message_is_meant() -> None:
+    account = Account(order())
+    account.messages[1] = [sms("hello", 1), sms("code 671 094", 2)]
+    async with Watcher(account) as watcher:
+        event = await watcher.wait_for_sms(1, after=0, match=lambda sms: sms.code is not None, timeout=10)
+        assert event.sms.code == "671094"
+
+
+async def test_many_wait_for_the_same_message_without_a_request_more() -> None:
+    asked = []
+    for waiters in (1, 50):
+        account, given = Account(order()), list[SmsReceived]()
+        async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+
+            async def wait(watcher: Watcher = watcher, given: list[SmsReceived] = given) -> None:
+                given.append(await watcher.wait_for_sms(1, timeout=100))
+
+            await anyio.sleep(40)  # somewhere between two polls
+            before = len(account.calls)
+            for _ in range(waiters):
+                tasks.start_soon(wait)
+            await anyio.sleep(18)
+            account.messages[1] = [sms("one")]
+            await anyio.sleep(6)
+            asked.append(len(account.calls) - before)
+        assert given == [given[0]] * waiters
+    assert asked[0] == asked[1]
+
+
+# -- what they raise -------------------------------------------------------------------------------------------------
+
+
+async def test_a_timeout_tells_what_is_known() -> None:
+    account = Account(order(state=OrderState.ACTIVATING))
+    async with Watcher(account) as watcher:
+        await anyio.sleep(20)
+        account.failures[ORDERS] = OUTAGE
+        before = anyio.current_time()
+        with pytest.raises(WaitTimeout) as caught:
+            await watcher.wait_for_state(1, ACTIVE, timeout=45)
+        error = caught.value
+        assert anyio.current_time() == before + 45
+    assert isinstance(error, TimeoutError)
+    assert isinstance(error, SmspvaError)
+    assert (error.order_id, error.state, error.last_failure) == (1, OrderState.ACTIVATING, "the server is down")
+    assert error.last_success == START + timedelta(seconds=0.6)
+    assert error.elapsed == 45
+    for told in ("order 1", "ACTIVE", "ACTIVATING", "2026-01-01 00:00:00 UTC", "the server is down", "45 s"):
+        assert told in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+
+
+async def test_a_timeout_tells_what_is_not_known() -> None:
+    account = Account()
+    async with Watcher(account) as watcher:
+        for wait in (watcher.wait_for_sms(7, timeout=1), watcher.wait_for_state(7, ACTIVE, timeout=1)):
+            with pytest.raises(WaitTimeout, match="never listed") as caught:
+                await wait
+            assert (caught.value.state, caught.value.last_failure) == (None, None)
+
+
+async def test_a_timeout_discards_nothing() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        place = watcher.cursor
+        with pytest.raises(WaitTimeout):
+            await watcher.wait_for_sms(1, timeout=10)
+        account.messages[1] = [sms("late", 11)]
+        await polls(2)
+        assert texts([await watcher.wait_for_sms(1, after=place, timeout=10)]) == ["late"]
+        assert texts(await so_far(watcher)) == ["late"]
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), "30", None, True])
+async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
+    async with Watcher(Account(order())) as watcher:
+        with pytest.raises(ValueError, match="the timeout is in seconds"):
+            await watcher.wait_for_state(1, ACTIVE, timeout=timeout)
+        with pytest.raises(ValueError, match="the timeout is in seconds"):
+            await watcher.wait_for_sms(1, timeout=timeout)
+
+
+async def test_a_wait_may_take_no_time_or_any() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        for over in (0, -0.001):  # as what is left until a deadline may be
+            with pytest.raises(WaitTimeout, match="order 1 didn't become ACTIVE within 0 s"):
+                await watcher.wait_for_state(1, ACTIVE, timeout=over)
+            with pytest.raises(WaitTimeout, match="order 1 didn't receive the message within 0 s"):
+                await watcher.wait_for_sms(1, timeout=over)
+        tasks.start_soon(later, 86_400, account, order(state=ACTIVE))
+        assert await watcher.wait_for_state(1, ACTIVE, timeout=float("inf")) == order(state=ACTIVE)
+
+
+async def raising_gone(awaited: Awaitable[object]) -> None:
+    with pytest.raises(OrderGone) as caught:
+        await awaited
+    assert caught.value.order_id == 1
+    assert "order 1" in str(caught.value)
+
+
+async def test_an_order_that_goes_is_not_waited_for() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(raising_gone, watcher.wait_for_sms(1, timeout=1000))
+        tasks.start_soon(raising_gone, watcher.wait_for_state(1, ACTIVE, timeout=1000))
+        account.listed = []
+
+
+async def test_an_order_that_has_gone_is_not_waited_for() -> None:
+    account = Account(order())
+    account.messages[1] = [sms("one")]
+    async with Watcher(account) as watcher:
+        await polls(1)
+        account.listed = []
+        await polls(5)
+        await raising_gone(watcher.wait_for_sms(1, timeout=1000))
+        await raising_gone(watcher.wait_for_state(1, INACTIVE, timeout=1000))
+        assert texts([await watcher.wait_for_sms(1, after=0, timeout=10)]) == ["one"]  # it came before
+        account.listed = [order()]
+        await polls(1)
+        assert await watcher.wait_for_state(1, INACTIVE, timeout=1) == order()
+
+
+# -- quick when somebody waits ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def while_waiting(*waits: Awaitable[object]) -> AsyncIterator[None]:
+    """Wait for what doesn't come, and give up on leaving."""
+
+    async def wait(awaited: Awaitable[object]) -> None:
+        await awaited
+
+    async with anyio.create_task_group() as tasks:
+        for awaited in waits:
+            tasks.start_soon(wait, awaited)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_while_a_message_is_waited_for_polls_are_eager_and_afterwards_not() -> None:
+    account = Account(order(1), order(2, has_new_sms=True))
+    async with Watcher(account) as watcher:
+        await anyio.sleep(10)
+        account.calls.clear()
+        async with while_waiting(watcher.wait_for_sms(1, timeout=1000)):
+            await anyio.sleep(61)
+        assert set(gaps(account.times())) == {3.0}
+        assert account.times()[0] <= anyio.current_time() - 59
+        assert 4 <= len(account.times(1)) <= 8  # what is left of polling's share; it is the flag that tells
+        account.calls.clear()
+        await polls(5)
+        assert 0 < account.times()[0] <= anyio.current_time() - 120
+        assert gaps(account.times())[1:] == pytest.approx([30, 30, 30])
+
+
+async def test_while_only_a_state_is_they_are_a_third_as_quick() -> None:
+    account = Account(order(has_new_sms=True))
+    async with Watcher(account) as watcher, while_waiting(watcher.wait_for_state(1, ACTIVE, timeout=1000)):
+        await anyio.sleep(61)
+        assert set(gaps(account.times())) == {9.0}
+        account.calls.clear()
+        async with while_waiting(watcher.wait_for_sms(1, timeout=1000)):
+            await anyio.sleep(20)
+        assert set(gaps(account.times())) == {3.0}
+
+
+async def test_eager_is_no_slower_than_usual() -> None:
+    account = Account(order())
+    async with Watcher(account, interval=5, eager_interval=20) as watcher:
+        async with while_waiting(watcher.wait_for_sms(1, timeout=1000)):
+            await anyio.sleep(61)
+        assert max(gaps(account.times())) == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(0, 3), (1, 3), (4, 8)])
+async def test_eager_is_no_quicker_than_two_requests(gap: float, expected: float) -> None:
+    sim = Simulator()
+    order_id = sim.add_order().id
+    sim.deliver(sim.add_order().id, "a flag")
+    async with (
+        SmspvaClient("key", transport=sim.transport(), pace=Pace(gap)) as client,
+        Watcher(client) as watcher,
+        while_waiting(watcher.wait_for_sms(order_id, timeout=1000)),
+    ):
+        await anyio.sleep(100)
+    times = [request.time for request in sim.requests if request.method == "orders"]
+    assert gaps(times)[1:-1] == pytest.approx([expected] * (len(times) - 3))
+
+
+async def test_a_message_is_there_soon() -> None:
+    sim = Simulator()
+    orders = [sim.add_order().id for _ in range(10)]
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        await polls(2)
+
+        async def deliver() -> None:
+            await anyio.sleep(100)
+            sim.deliver(orders[4], "code 1234")
+
+        tasks.start_soon(deliver)
+        before = anyio.current_time()
+        assert (await watcher.wait_for_sms(orders[4], timeout=1000)).sms.code == "1234"
+        assert anyio.current_time() - before < 106
+
+
+async def test_what_is_not_waited_for_comes_all_the_same() -> None:
+    sim = Simulator()
+    orders = [sim.add_order().id for _ in range(10)]
+    async with watching(sim) as watcher, while_waiting(watcher.wait_for_sms(orders[0], timeout=1000)):
+        await anyio.sleep(100)
+        sim.set_state(orders[1], 2)
+        for order_id in orders[1:]:
+            sim.deliver(order_id, f"to {order_id}")
+        await anyio.sleep(61)
+        events = await so_far(watcher)
+        assert len(texts(events)) == 9
+        assert [event.order_id for event in events if isinstance(event, StateChanged)] == [orders[1]]
