@@ -4,21 +4,50 @@ from __future__ import annotations
 
 import logging
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
-from smspva_async.simulator import Simulator
+from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.activation import ACTIVATION, STAY
+from tests.support.backends import hold_time_while_a_thread_works, virtual_time
 from tests.support.consumers import Disk
 from tests.support.fake_server import FakeServer
 from tests.support.watching import START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from smspva_async import SmspvaClient
+
+# No deadline: a machine under load is slow, not wrong.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=500, deadline=None)
+hypothesis.settings.load_profile("quick")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run an `anyio` test on asyncio, and on trio in the slow run or where it is marked `on_both_backends`."""
+    is_parametrized = any("anyio_backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "anyio_backend" in metafunc.fixturenames and not is_parametrized:
+        is_marked = metafunc.definition.get_closest_marker("on_both_backends") is not None
+        trio = pytest.param("trio", marks=() if is_marked else pytest.mark.slow)
+        metafunc.parametrize("anyio_backend", ["asyncio", trio], indirect=True)
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any]]:
+    """Return a backend in virtual time."""
+    hold_time_while_a_thread_works(monkeypatch)
+    return request.param, virtual_time(request.param)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
+    """Run the tests of pytest-asyncio in virtual time."""
+    return {"virtual": VirtualTimeLoop}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from attrs import fields
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from smspva_async.errors import OutcomeUnknown, SmspvaError, UnexpectedResponse
 from smspva_async.simulator import VirtualTimeLoop
@@ -230,7 +230,6 @@ def spoiled_answers(draw: st.DrawFn) -> tuple[Call, Any]:
     return call, answer
 
 
-@settings(max_examples=400, deadline=None)
 @given(spoiled=spoiled_answers())
 def test_whatever_stands_in_an_answer_only_our_errors_come_out(spoiled: tuple[Call, Any]) -> None:
     call, answer = spoiled

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from smspva_async import _parse
 from smspva_async._reader import UnreadableError
@@ -20,7 +20,6 @@ from tests.support.order_rows import ROW, any_row
 # -- the reader's shortcut -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500, deadline=None)
 @given(any_row())
 def test_the_shortcut_reads_what_the_careful_way_reads(row: dict[str, Any]) -> None:
     short = read_order.shortcut(row)
@@ -82,7 +81,6 @@ _json_values = st.recursive(
 
 
 @pytest.mark.skipif(find_spec("orjson") is None, reason="needs the extra `fast`")
-@settings(max_examples=300, deadline=None)
 @given(_json_values, st.booleans(), st.binary(max_size=2), st.integers(0, 40))
 def test_orjson_reads_whatever_comes_as_json_does(value: Any, ascii_only: bool, slip: bytes, place: int) -> None:  # noqa: FBT001
     quick, before = importlib.import_module("orjson").loads, _parse.quick

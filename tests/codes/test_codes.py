@@ -11,7 +11,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from smspva_async import Sms, _codes, extract_code
 from smspva_async._codes import _words
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 # The first call compiles the patterns, and a machine may be busy.
-unhurried = settings(deadline=None)
 
 LONG = 100_000
 CODE = re.compile("[0-9A-Za-z]{3,10}")
@@ -76,13 +75,11 @@ def test_a_message_has_the_code_of_its_text() -> None:
     assert Sms("WhatsApp code 417-205").code == "417205"
 
 
-@unhurried
 @given(code=digits, brand=brands, amount=amounts, when=times, announcement=announcements)
 def test_a_code_is_found_among_other_numbers(code: str, brand: str, amount: str, when: str, announcement: str) -> None:
     assert extract_code(announcement.format(code=code, brand=brand, amount=amount, time=when)) == code
 
 
-@unhurried
 @given(code=digits, announcement=announcements)
 def test_digits_of_any_script_are_given_as_ascii(code: str, announcement: str) -> None:
     for zero in "٠۰०০０𝟎":
@@ -90,7 +87,6 @@ def test_digits_of_any_script_are_given_as_ascii(code: str, announcement: str) -
         assert extract_code(announcement.format(code=there, brand="Parkly", amount="$9.90", time="18:30")) == code
 
 
-@unhurried
 @given(
     halves=st.tuples(*[st.text(string.digits, min_size=3, max_size=3)] * 2), divider=st.sampled_from(" -–\u00a0\u2009‑")
 )
@@ -98,7 +94,6 @@ def test_groups_are_put_together(halves: tuple[str, str], divider: str) -> None:
     assert extract_code(f"Your code is {divider.join(halves)}. Don't share it.") == "".join(halves)
 
 
-@unhurried
 @given(
     code=st.text(string.digits, min_size=6, max_size=6),
     marks=st.text("\u200b\u200e\u202a\u2066\ufeff\u00ad", max_size=4),
@@ -107,7 +102,6 @@ def test_marks_that_nobody_sees_change_nothing(code: str, marks: str) -> None:
     assert extract_code(f"Your code: {marks}{marks.join(code)}{marks}") == code
 
 
-@unhurried
 @given(
     code=st.text(string.ascii_letters + string.digits, min_size=3, max_size=10),
     text=st.sampled_from(["Your code is 99881", "Hi"]),
@@ -116,7 +110,6 @@ def test_a_code_bound_to_a_site_goes_before_any_other(code: str, text: str) -> N
     assert extract_code(f"{text}\n\n@login.example.com #{code}") == code
 
 
-@unhurried
 @given(st.text() | st.text("code is 0123456789 -.:*#@/+$%ABC\n").map(lambda text: text * 3))
 @example("\0")
 @example("İ" * 20 + " code 1234")
@@ -129,7 +122,6 @@ def test_any_text_has_a_code_or_none(text: str) -> None:
         assert all(letter in rest for letter in code), "its characters stand in the message in this order"
 
 
-@unhurried
 @given(st.text(string.digits + " -", max_size=40))
 def test_a_promotion_has_no_code(number: str) -> None:
     assert extract_code(f"20% discount with promo code {number}") is None

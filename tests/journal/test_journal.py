@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 
 from smspva_async import (
     Event,
@@ -263,7 +263,6 @@ async def test_what_changed_within_a_run_is_written_as_well(restart: Restart) ->
 
 @each_kind
 @given(before=states(), after=states())
-@settings(max_examples=40, deadline=None)
 def test_any_state_comes_back_as_it_was(kind: Kind, before: State, after: State) -> None:
     async def main() -> None:
         with TemporaryDirectory() as folder:
@@ -282,7 +281,6 @@ def test_any_state_comes_back_as_it_was(kind: Kind, before: State, after: State)
 
 @each_kind
 @given(any_event)
-@settings(max_examples=40, deadline=None)
 def test_any_event_comes_back_as_it_was(kind: Kind, event: Event) -> None:
     first = evolve(event, seq=1)
 

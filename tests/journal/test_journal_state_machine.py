@@ -167,4 +167,4 @@ class JournalMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", KINDS, ids=attrgetter("name"))
 def test_it_has_what_it_was_given(kind: Kind) -> None:
     machine = type("Machine", (JournalMachine,), {"kind": kind})
-    run_state_machine_as_test(machine, settings=settings(deadline=None, max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=30))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from smspva_async.errors import ConnectionFailed, InvalidKey, OutcomeUnknown, SmspvaError, UnexpectedResponse
 from smspva_async.models import Rental
@@ -191,7 +191,6 @@ purchase = st.tuples(
     delay=st.sampled_from([0, 15]),
     restart=st.booleans(),
 )
-@settings(deadline=None)
 def test_every_purchase_is_returned_or_a_candidate(
     purchases: list[Any],
     dialect: Dialect,

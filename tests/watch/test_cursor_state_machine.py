@@ -140,12 +140,15 @@ class Consumer:
 
 
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
-def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(anyio_backend: str, where: str) -> None:
-    @settings(max_examples=100 if where == "memory" else 12, deadline=None, suppress_health_check=[*HealthCheck])
+def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(anyio_backend_name: str, where: str) -> None:
+    most = settings.default.max_examples
+
+    @settings(max_examples=most if where == "memory" else most // 8, suppress_health_check=[*HealthCheck])
     @given(st.lists(ACTIONS, max_size=30))
     def check(actions: list[tuple[str, int]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             disk = Disk(None if where == "memory" else Path(folder) / "journal")
-            anyio.run(Consumer(disk).live, actions, backend=anyio_backend, backend_options=virtual_time(anyio_backend))
+            options = virtual_time(anyio_backend_name)
+            anyio.run(Consumer(disk).live, actions, backend=anyio_backend_name, backend_options=options)
 
     check()
