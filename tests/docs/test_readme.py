@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,19 +14,12 @@ import trio
 from trio.testing import MockClock
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.readme import BLOCKS
 from tests.support.web_service import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = dict(
-    zip(
-        ["quick start", "hundred", "events", "web", "journal", "simulator", "own code", "own test", "ledger"],
-        re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
-        strict=True,
-    )
-)
+    from pathlib import Path
 
 
 @pytest.fixture
