@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from smspva_async._codes import extract_code
     from smspva_async._policy import Pace, Retry
