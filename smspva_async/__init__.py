@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         OrderGone,
         OrderNotFound,
         OutcomeUnknown,
+        PriceTooHigh,
         RateLimited,
         RequestTimeout,
         RestoreRefused,
@@ -50,10 +51,13 @@ if TYPE_CHECKING:
         StateChanged,
         event_from_dict,
         event_to_dict,
+        to_dict,
     )
     from smspva_async.journal import Journal, MemoryJournal, SqliteJournal
     from smspva_async.models import (
+        WEEK,
         Country,
+        CountryOffer,
         Offer,
         Order,
         OrderState,
@@ -63,18 +67,22 @@ if TYPE_CHECKING:
         Rental,
         RestoreQuote,
         Rows,
+        Service,
         SkippedRow,
         Sms,
+        Stock,
     )
     from smspva_async.watcher import Watcher
 
 __all__ = [
+    "WEEK",
     "ActiveNumber",
     "ApiError",
     "ClientClosed",
     "ClientStatistics",
     "ConnectionFailed",
     "Country",
+    "CountryOffer",
     "CursorTaken",
     "Event",
     "InsufficientFunds",
@@ -99,6 +107,7 @@ __all__ = [
     "Period",
     "PollFailed",
     "PollRecovered",
+    "PriceTooHigh",
     "RateLimited",
     "Reconciliation",
     "Rental",
@@ -108,6 +117,7 @@ __all__ = [
     "Retry",
     "RowSkipped",
     "Rows",
+    "Service",
     "SkippedRow",
     "Sms",
     "SmsReceived",
@@ -116,6 +126,7 @@ __all__ = [
     "Source",
     "SqliteJournal",
     "StateChanged",
+    "Stock",
     "Subscription",
     "UnexpectedResponse",
     "WaitTimeout",
@@ -125,6 +136,7 @@ __all__ = [
     "event_from_dict",
     "event_to_dict",
     "extract_code",
+    "to_dict",
 ]
 
 _HOMES = [

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from smspva_async._envelope import decode
+from smspva_async._api.decoding import decode
+from smspva_async._api.methods import Method, Safety
 from smspva_async._money.books import Books
 from smspva_async._money.spending import spend
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
 from smspva_async._statistics import ClientStatistics
-from smspva_async._wire import Kind, Method
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
 from smspva_async.models import Rows, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from smspva_async._envelope import Answer
+    from smspva_async._api.decoding import Answer
     from smspva_async._money.ledger import Ledger
     from smspva_async._pacer import Turn
     from smspva_async._transport import Session
@@ -117,7 +117,7 @@ class Caller:
             decode: Reads the answer, where the call doesn't spend.
 
         """
-        if method.kind is Kind.SPEND:
+        if method.safety is Safety.NON_IDEMPOTENT:
             rank = Rank.SPENDING
         began = anyio.current_time()
         left = deadline
@@ -126,7 +126,7 @@ class Caller:
             try:
                 self._current()
                 await self.books.open()
-                if method.kind is not Kind.SPEND:
+                if method.safety is not Safety.NON_IDEMPOTENT:
                     await self.books.flush()
                 turn = await self.pacer.wait(rank)
                 try:
@@ -139,8 +139,8 @@ class Caller:
                     self.pacer.leave(turn)
             except SmspvaError as error:
                 now = anyio.current_time()
-                error.method, error.elapsed = method.name, now - began
-                if not is_worth_retrying(method.kind, error):
+                error.call_was(method.name, method.python_name, now - began)
+                if not is_worth_retrying(method.safety, error):
                     raise
                 left -= now - sent
                 delay = retry_delay(self._retry, attempt, error, random.random())  # noqa: S311 - no secret
@@ -170,7 +170,7 @@ class Caller:
             return await session.get(query, keyed=method.needs_key, timeout=timeout, arrived=arrived)
 
         try:
-            if method.kind is Kind.SPEND:
+            if method.safety is Safety.NON_IDEMPOTENT:
                 value = await spend(self.books, method, params, ask)
             else:
                 value = decode(method, params, await ask(None))
@@ -203,10 +203,11 @@ class Caller:
 
     def _take_note(self, method: Method[T], value: T) -> None:
         """Remember which orders there are, and warn of rows that can't be read, once for each."""
+        name = method.python_name
         rows = cast("Rows[object]", value) if isinstance(value, Rows) else Rows[object]([value])
         self.books.take_note(method, rows)
         for row in rows.skipped:
             known_by = fingerprint(row, method.name)
             if known_by not in self._warned:
                 self._warned.append(known_by)
-                _log.warning("%s: a row can't be read and is set aside, see Rows.skipped: %s", method.name, row.reason)
+                _log.warning("%s: a row can't be read and is left out, see Rows.skipped: %s", name, row.reason)

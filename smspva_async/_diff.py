@@ -35,7 +35,7 @@ _ROWS_REMEMBERED = 1024
 _POLLS_TO_BE_GONE = 3
 _PASSING = ("last_online", "extra")
 _state = attrgetter("state", "raw_state")
-_updated = attrgetter("service", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
+_updated = attrgetter("services", "phone", "country", "until", "can_prolong", "can_prolong_days", "can_prolong_until")
 _all_but_passing = attrgetter(*(attribute.name for attribute in fields(Order) if attribute.name not in _PASSING))
 
 
@@ -189,7 +189,7 @@ def _count_absence(
             missing_since, polls = track.missing_since or seen.at, track.missing_polls + 1
             tracks[order.id] = evolve(track, missing_since=missing_since, missing_polls=polls)
             long_gone = polls >= _POLLS_TO_BE_GONE and seen.at - missing_since >= 2 * seen.interval
-            if long_gone or seen.at >= order.until:
+            if long_gone or _has_expired(order, seen.at):
                 _remove(order, seen.at, events, tracks, gone)
 
 
@@ -203,9 +203,9 @@ def _new_track(order: Order, at: datetime, since: datetime, *, first: bool, repl
     if replay:
         return Track(order, at)
     if first:
-        return Track(order, at, known_before=since, flag_seen=order.has_new_sms)
+        return Track(order, at, known_before=since, flag_seen=order.has_new_sms is not False)
     # It came while somebody watched: its flag counts as down before, and what has no date as new.
-    return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms, rose_at=at)
+    return Track(order, at, known_before=since, flag_seen=True, flag_rose=order.has_new_sms is True, rose_at=at)
 
 
 def _followed(track: Track, before: Order, order: Order, at: datetime, events: _Events) -> Track:
@@ -221,11 +221,11 @@ def _followed(track: Track, before: Order, order: Order, at: datetime, events: _
 
 
 def _seen_again(track: Track, order: Order, at: datetime) -> Track:
-    rose = order.has_new_sms and (track.brought or not track.order.has_new_sms)
+    rose = order.has_new_sms is True and (track.brought or not track.order.has_new_sms)
     return evolve(
         track,
         order=order,
-        flag_seen=track.flag_seen or order.has_new_sms,
+        flag_seen=track.flag_seen or order.has_new_sms is not False,
         flag_rose=track.flag_rose or rose,
         rose_at=at if rose else track.rose_at,
         brought=False,
@@ -236,7 +236,11 @@ def _seen_again(track: Track, order: Order, at: datetime) -> Track:
 
 def _remove(order: Order, at: datetime, events: _Events, tracks: dict[int, Track], gone: dict[int, Track]) -> None:
     gone[order.id] = evolve(tracks.pop(order.id), order=order)
-    events.add(OrderRemoved, order, at >= order.until, order_id=order.id)
+    events.add(OrderRemoved, order, _has_expired(order, at), order_id=order.id)
+
+
+def _has_expired(order: Order, at: datetime) -> bool:
+    return order.until is not None and at >= order.until
 
 
 # -- messages ----------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async._params import number, seconds
-from smspva_async._wire import Kind
+from smspva_async._api.methods import Safety
+from smspva_async._api.validation import number, seconds
 from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def _asked_wait(error: BaseException | None) -> float:
     return asked or 0.0
 
 
-def is_worth_retrying(kind: Kind, error: SmspvaError) -> bool:
+def is_worth_retrying(safety: Safety, error: SmspvaError) -> bool:
     """Tell whether a call that failed like this may be sent again, and whether that may help."""
-    if kind is Kind.SPEND:
+    if safety is Safety.NON_IDEMPOTENT:
         return isinstance(error, ConnectionFailed) and not error.sent
     if isinstance(error, UnexpectedResponse):
         # A server that is down or a page of some proxy passes; a known server's unknown form doesn't.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from smspva_async import _params, _wire
+from smspva_async._api import methods, validation
+from smspva_async._api.decoding import OrderCache
 from smspva_async._caller import Caller
-from smspva_async._latest import LatestOrders
 from smspva_async._policy import Rank
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PollingView:
     account: Callable[[], str]
     """Makes a fingerprint of the account, which takes a while."""
     _deadline: float
-    _latest: LatestOrders = field(factory=LatestOrders, init=False)
+    _latest: OrderCache = field(factory=OrderCache, init=False)
 
     @property
     def gap(self) -> float:
@@ -40,7 +40,7 @@ class PollingView:
 
     async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
         return await self._caller.call(
-            _wire.ORDERS,
+            methods.ORDERS,
             {},
             rank=Rank.POLLS,
             deadline=self._deadline,
@@ -50,11 +50,11 @@ class PollingView:
         )
 
     async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
-        params = {"id": _params.order_id(order_id)}
+        params = {"id": validation.order_id(order_id)}
         return await self._caller.call(
-            _wire.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
+            methods.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
         )
 
     async def activate(self, order_id: int) -> None:
         # Not a poll: somebody waits for the number.
-        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)}, deadline=self._deadline)
+        await self._caller.call(methods.ACTIVATE, {"id": validation.order_id(order_id)}, deadline=self._deadline)

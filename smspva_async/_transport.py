@@ -14,8 +14,8 @@ from urllib.request import getproxies
 import anyio
 import httpx
 
-from smspva_async._envelope import Answer
-from smspva_async._params import is_address, is_loopback
+from smspva_async._api.decoding import Answer
+from smspva_async._api.validation import is_address, is_loopback
 from smspva_async._secret import hide_in_logs, stop_hiding
 from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
 

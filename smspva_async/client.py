@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from smspva_async import _params, _wire
+from smspva_async._api import methods, validation
 from smspva_async._caller import Caller
 from smspva_async._money.evidence import gather_evidence
 from smspva_async._money.ledger import Ledger
@@ -16,22 +17,34 @@ from smspva_async._policy import Pace, Retry
 from smspva_async._polling_view import PollingView
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
-from smspva_async.errors import OutcomeUnknown
-from smspva_async.models import Period, Rows
+from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh
+from smspva_async.models import WEEK, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from smspva_async._statistics import ClientStatistics
     from smspva_async._transport import Transport
-    from smspva_async.models import Country, Offer, Order, PastOrder, Reconciliation, Rental, RestoreQuote, Sms
+    from smspva_async.errors import ApiError, OutcomeUnknown
+    from smspva_async.models import (
+        Country,
+        CountryOffer,
+        Offer,
+        Order,
+        PastOrder,
+        Period,
+        Reconciliation,
+        Rental,
+        RestoreQuote,
+        Service,
+        Sms,
+        Stock,
+    )
 
 __all__ = ["SmspvaClient"]
-
-_WEEK = Period.weeks(1)
 
 
 class SmspvaClient:
@@ -52,7 +65,8 @@ class SmspvaClient:
 
     Args:
         api_key: The account's key; None takes it from the environment variable ``SMSPVA_API_KEY``.
-        base_url: The server's address, for a mirror or a simulator. https, or http on this machine; no query.
+        base_url: The server's address, for a mirror or a simulator. https, or http on this machine; no query. None
+            takes it from the environment variable ``SMSPVA_BASE_URL``, or else ``https://smspva.com/api/rent.php``.
         timeout: Seconds for one attempt as a whole; waiting for the pace is not counted.
         pace: How quickly requests may follow each other.
         retry: How often and when calls that may be repeated are tried again.
@@ -73,7 +87,7 @@ class SmspvaClient:
         self,
         api_key: str | None = None,
         *,
-        base_url: str = "https://smspva.com/api/rent.php",
+        base_url: str | None = None,
         timeout: float = 30.0,
         pace: Pace = Pace(),  # noqa: B008 - frozen
         retry: Retry = Retry(),  # noqa: B008 - frozen
@@ -81,22 +95,22 @@ class SmspvaClient:
         transport: Transport | None = None,
     ) -> None:
         given = os.environ.get("SMSPVA_API_KEY", "") if api_key is None else api_key
-        api_key = None  # so that it isn't in this frame when something below raises
-        usable = isinstance(given, str) and given.strip().isascii() and given.strip().isprintable()
-        secret = Secret(given.strip()) if usable and given.strip() else None
+        api_key = None  # so that a traceback of what raises below can't show it
+        problem = validation.api_key_problem(given)
+        secret = None if problem else Secret(given.strip())
         del given
         if secret is None:
-            raise ValueError("no usable API key: pass api_key or set the environment variable SMSPVA_API_KEY")
-        _params.seconds("the timeout", timeout)
+            raise ValueError(problem)
+        validation.seconds("the timeout", timeout)
         if not isinstance(pace, Pace) or not isinstance(retry, Retry):
             raise ValueError(f"pace takes a Pace and retry a Retry: {pace!r}, {retry!r}")  # noqa: TRY004 - all input
-        self._base_url = _params.base_url(base_url)
+        self._base_url = validation.base_url(os.environ.get("SMSPVA_BASE_URL") if base_url is None else base_url)
         self._caller = Caller(
             lambda: Session(self._base_url, secret, transport),
             timeout=timeout,
             gap=pace.gap,
             retry=retry,
-            ledger=None if ledger is None else Ledger(_params.path("the ledger", ledger), secret.fingerprint),
+            ledger=None if ledger is None else Ledger(validation.path("the ledger", ledger), secret.fingerprint),
         )
         self._fingerprint = secret.fingerprint
 
@@ -117,62 +131,172 @@ class SmspvaClient:
         """Close the client and its connections. Calls under way fail; later ones raise `ClientClosed`."""
         await self._caller.aclose()
 
-    # -- what can be rented ------------------------------------------------------------------------------------------
+    # -- the catalogue -----------------------------------------------------------------------------------------------
 
     async def countries(self) -> Rows[Country]:
         """Return the countries that have numbers (`getcountries`). The key isn't sent: the provider needs none here."""
-        return await self._caller.call(_wire.GET_COUNTRIES, {})
+        return await self._caller.call(methods.COUNTRIES, {})
 
-    async def offers(self, country: str, period: Period = _WEEK) -> Rows[Offer]:
+    async def services(self) -> Rows[Service]:
+        """Return the services that numbers can be rented for (`get_default_services`). The key isn't sent."""
+        return await self._caller.call(methods.SERVICES, {})
+
+    async def countries_for(self, service: str, period: Period = WEEK) -> Rows[CountryOffer]:
+        """Return the countries that offer a service, cheapest first (`get_country_by_service`). The key isn't sent.
+
+        Args:
+            service: The service's code, such as ``opt16``.
+            period: For how long.
+
+        Raises:
+            ApiError: The provider doesn't know the service.
+
+        """
+        params = {"service": validation.service(service), **validation.period(period)}
+        return await self._caller.call(methods.COUNTRIES_FOR, params)
+
+    async def offers(self, country: str, period: Period = WEEK, *, by_provider: bool = False) -> Rows[Offer]:
         """Return the services to rent in a country, with price per day in US dollars and availability (`getdata`).
 
         Args:
-            country: Two letters. ``GB`` is sent as ``UK``, as the provider has it (not told on the rental page).
-            period: For how long; the price and what is available may go by it.
+            country: Two letters. ``GB`` is sent as ``UK``, as the provider has it.
+            period: For how long; the price and the availability may depend on it.
+            by_provider: Also return how many numbers each provider has, `Offer.by_provider` (`getdataWithProviders`).
 
         Raises:
             ApiError: The provider doesn't know the country.
 
         """
-        return await self._caller.call(_wire.GET_DATA, {"country": _params.country(country), **_params.period(period)})
+        method = methods.OFFERS_BY_PROVIDER if by_provider else methods.OFFERS
+        return await self._caller.call(method, {"country": validation.country(country), **validation.period(period)})
+
+    async def stock(self, country: str, period: Period = WEEK) -> Mapping[str, Stock]:
+        """Return how many numbers each service has in a country, by service code (`getCountWithProviders`).
+
+        Args:
+            country: Two letters, ``GB`` or ``UK`` alike.
+            period: For how long.
+
+        Raises:
+            ApiError: The provider doesn't know the country.
+
+        """
+        params = {"country": validation.country(country), **validation.period(period)}
+        return await self._caller.call(methods.STOCK, params)
+
+    async def stock_multi(self, country: str, services: Iterable[str], period: Period = WEEK) -> int:
+        """Return how many numbers serve all of some services (`get_count_multi`). The key isn't sent.
+
+        Args:
+            country: Two letters, ``GB`` or ``UK`` alike.
+            services: The services' codes, one at least.
+            period: For how long.
+
+        Raises:
+            ApiError: The provider doesn't know the country or a service.
+
+        """
+        params = {"country": validation.country(country), "services": validation.services(services)}
+        return await self._caller.call(methods.STOCK_MULTI, {**params, **validation.period(period)})
+
+    async def canada_paypal_days(self) -> Mapping[int, int]:
+        """Return for which numbers of days Canadian numbers for PayPal can be rented, and how many there are of each.
+
+        The provider's `get_days_canada_paypal`. The key isn't sent.
+        """
+        return await self._caller.call(methods.CANADA_PAYPAL_DAYS, {})
+
+    async def minimum_paypal_days(self, country: str, service: str) -> int:
+        """Return the fewest days for which a number for PayPal can be rented (`get_min_paypal_days`).
+
+        The key isn't sent.
+
+        Args:
+            country: Two letters, ``GB`` or ``UK`` alike.
+            service: The service's code.
+
+        Raises:
+            ApiError: The provider can't tell, and says why.
+
+        """
+        params = {"country": validation.country(country), "service": validation.service(service)}
+        return await self._caller.call(methods.MINIMUM_PAYPAL_DAYS, params)
 
     # -- renting: spends money ---------------------------------------------------------------------------------------
 
-    async def rent(self, country: str, service: str, period: Period, *, provider: str | None = None) -> Rental:
+    async def rent(
+        self,
+        country: str,
+        service: str,
+        period: Period = WEEK,
+        *,
+        provider: str | None = None,
+        max_price: Decimal | None = None,
+    ) -> Rental:
         """Rent a number (`create`). Spends money; sent once.
 
         Args:
             country: Two letters, ``GB`` or ``UK`` alike.
             service: The service's code, such as ``opt16``.
             period: For how long.
-            provider: One of the companies that the numbers come from, as `Offer.extra` names them under ``count`` (from
-                the reference site, not on the rental page); None leaves it to the server.
+            provider: One of the companies that the numbers come from, a key of `Offer.by_provider`; None leaves the
+                choice to the server.
+            max_price: The most US dollars to spend on the whole period; None for any price. The price is asked for
+                before (`getdata`). It is an estimate: the price per day times `Period.days`, without rebates, of
+                whichever provider.
 
         Raises:
-            NoNumbers: None is available; nothing was charged.
+            PriceTooHigh: The estimate is above `max_price`, or the server states no price; nothing was sent.
+            NoNumbers: None is available, or with `max_price` the service isn't offered; nothing was charged.
             InsufficientFunds: The balance is too low; nothing was charged.
             ApiError: The provider doesn't know the service or the country, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        params = {"country": _params.country(country), "service": _params.service(service), **_params.period(period)}
+        params = {
+            "country": validation.country(country),
+            "service": validation.service(service),
+            **validation.period(period),
+        }
         if provider is not None:
-            params["provider"] = _params.provider(provider)
-        return await self._caller.call(_wire.CREATE, params)
+            params["provider"] = validation.provider(provider)
+        if max_price is not None:
+            await self._check_price(country, service, period, validation.max_price(max_price))
+        return await self._caller.call(methods.RENT, params)
+
+    async def _check_price(self, country: str, service: str, period: Period, most: Decimal) -> None:
+        """Raise unless a rental is offered for at most that many US dollars."""
+        offers = await self.offers(country, period)
+        offer = next((offer for offer in offers if offer.service == service), None)
+        error: ApiError | None = None
+        if offer is None:
+            error = NoNumbers(f"{service} isn't offered in {country} for this period; nothing was sent")
+        elif offer.price_day is None:
+            error = PriceTooHigh(f"the server states no price for {service}; nothing was sent", price=Decimal("NaN"))
+        elif (price := offer.price_day * period.days) > most:
+            error = PriceTooHigh(
+                f"{service} in {country} costs about ${price:.2f} for {period.days} days (an estimate without rebates),"
+                f" more than max_price, ${most:.2f}; nothing was sent",
+                price=price,
+            )
+        if error is not None:
+            error.call_was(methods.RENT.name, methods.RENT.python_name)
+            raise error
 
     async def rent_multi(
-        self, country: str, services: Iterable[str], period: Period, *, provider: str | None = None
+        self, country: str, services: Iterable[str], period: Period = WEEK, *, provider: str | None = None
     ) -> Rows[Rental]:
-        """Rent numbers for several services at once (`create_multi`, of the reference site). Spends money; sent once.
+        """Rent one number for several services (`create_multi`). Spends money; sent once.
 
-        A rental that can't be read stands in `Rows.skipped`, with whatever the server said of it: it is paid.
+        The server usually answers with one rental that has all services. A rental that can't be read is in
+        `Rows.skipped`, with whatever the server said of it: it is paid.
 
         Args:
             country: Two letters, ``GB`` or ``UK`` alike.
             services: The services' codes, one at least.
             period: For how long.
-            provider: One of the companies that the numbers come from, as `Offer.extra` names them under ``count`` (from
-                the reference site, not on the rental page); None leaves it to the server.
+            provider: One of the companies that the numbers come from, a key of `Offer.by_provider`; None leaves the
+                choice to the server.
 
         Raises:
             NoNumbers: None is available; nothing was charged.
@@ -181,49 +305,52 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        params = {"country": _params.country(country), "services": _params.services(services)}
-        params |= _params.period(period)
+        params = {"country": validation.country(country), "services": validation.services(services)}
+        params |= validation.period(period)
         if provider is not None:
-            params["provider"] = _params.provider(provider)
-        return await self._caller.call(_wire.CREATE_MULTI, params)
+            params["provider"] = validation.provider(provider)
+        return await self._caller.call(methods.RENT_MULTI, params)
 
     async def add_service(
-        self, order_id: int, service: str, *, phone: str, rent_days: int | None = None
+        self, order_id: int, service: str, *, phone: str | None = None, rent_days: int | None = None
     ) -> Rental | None:
         """Rent a further service on a number (`add_service_to_order`). Spends money; sent once.
 
         Args:
             order_id: The order that has the number.
             service: The further service's code, such as ``opt89``.
-            phone: The whole number, such as `Order.phone`.
-            rent_days: For how many days, 1 to 90 (from the reference site; the rental page's call has no period); None
-                leaves it to the server.
+            phone: The whole number, such as `Order.phone`; None looks it up (`orders`).
+            rent_days: For how many days, 1 to 90; None leaves it to the server.
 
         Returns:
-            The new rental where the server describes it (seen on the live server), None where it says no more than
-            that it is done (rental page).
+            The new rental, or None where the answer has no order id (rental page).
 
         Raises:
-            OrderNotFound: There is no such order; nothing was charged.
+            OrderNotFound: There is no such order, or its number isn't known; nothing was charged.
             InsufficientFunds: The balance is too low; nothing was charged.
             ApiError: The provider doesn't know the service, for one; nothing was charged.
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        params = {
-            "id": _params.order_id(order_id),
-            "service": _params.service(service),
-            "pnumber": _params.phone(phone),
-        }
+        params = {"id": validation.order_id(order_id), "service": validation.service(service)}
         if rent_days is not None:
-            params["rent_days"] = _params.number("rent_days", rent_days, 1, 90)
-        return await self._caller.call(_wire.ADD_SERVICE, params)
+            params["rent_days"] = validation.number("rent_days", rent_days, 1, 90)
+        params["pnumber"] = validation.phone(await self._phone_of(order_id) if phone is None else phone)
+        return await self._caller.call(methods.ADD_SERVICE, params)
 
-    async def prolong(self, order_id: int, period: Period) -> None:
+    async def _phone_of(self, order_id: int) -> str:
+        phone = next((order.phone for order in await self.orders() if order.id == order_id), "")
+        if not phone:
+            error = OrderNotFound(f"order {order_id} isn't listed with a phone number; nothing was sent, pass phone")
+            error.call_was(methods.ADD_SERVICE.name, methods.ADD_SERVICE.python_name)
+            raise error
+        return phone
+
+    async def prolong(self, order_id: int, period: Period = WEEK) -> None:
         """Prolong a rental (`prolong`). Spends money; sent once.
 
         The provider allows it within the last 7 days before `Order.until`, and guarantees 90 days at most (rental
-        page). `Order.can_prolong` and the two fields after it tell what it allows now.
+        page). `Order.can_prolong` and the two fields after it state what it allows now.
 
         Args:
             order_id: The order's id.
@@ -236,7 +363,24 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        await self._caller.call(_wire.PROLONG, {"id": _params.order_id(order_id), **_params.period(period)})
+        await self._caller.call(methods.PROLONG, {"id": validation.order_id(order_id), **validation.period(period)})
+
+    async def prolong_days(self, order_id: int, days: int) -> None:
+        """Prolong a rental by some days (`prolong_max`). Spends money; sent once.
+
+        Args:
+            order_id: The order's id.
+            days: By how many days, 1 to 6.
+
+        Raises:
+            OrderNotFound: There is no such order; nothing was charged.
+            InsufficientFunds: The balance is too low; nothing was charged.
+            ApiError: It is too early, for one; nothing was charged.
+            OutcomeUnknown: It was sent and may have been done.
+
+        """
+        params = {"id": validation.order_id(order_id), "dtype": "day", "dcount": validation.number("days", days, 1, 6)}
+        await self._caller.call(methods.PROLONG_DAYS, params)
 
     # -- orders and messages -----------------------------------------------------------------------------------------
 
@@ -245,7 +389,7 @@ class SmspvaClient:
 
         A purchase may be listed late, and an order may be missing from an answer: neither is known of the provider.
         """
-        return await self._caller.call(_wire.ORDERS, {})
+        return await self._caller.call(methods.ORDERS, {})
 
     async def sms(self, order_id: int) -> Rows[Sms]:
         """Return the messages that an order's number received (`sms`), in whatever order the server lists them.
@@ -260,7 +404,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        return await self._caller.call(_wire.SMS, {"id": _params.order_id(order_id)})
+        return await self._caller.call(methods.SMS, {"id": validation.order_id(order_id)})
 
     async def activate(self, order_id: int) -> None:
         """Ask for a number's activation (`activate`).
@@ -275,7 +419,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        await self._caller.call(_wire.ACTIVATE, {"id": _params.order_id(order_id)})
+        await self._caller.call(methods.ACTIVATE, {"id": validation.order_id(order_id)})
 
     async def delete(self, order_id: int) -> None:
         """Give a number up (`delete`). Destroys; sent once.
@@ -290,7 +434,7 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        await self._caller.call(_wire.DELETE, {"id": _params.order_id(order_id)})
+        await self._caller.call(methods.DELETE, {"id": validation.order_id(order_id)})
 
     # -- the archive -------------------------------------------------------------------------------------------------
 
@@ -302,8 +446,8 @@ class SmspvaClient:
             take: How many to return at most, 1 or more.
 
         """
-        params = {"skip": _params.number("skip", skip, 0), "take": _params.number("take", take, 1)}
-        return await self._caller.call(_wire.HISTORY, params)
+        params = {"skip": validation.number("skip", skip, 0), "take": validation.number("take", take, 1)}
+        return await self._caller.call(methods.HISTORY, params)
 
     async def iter_history(self, *, page: int = 50) -> AsyncGenerator[PastOrder, None]:
         """Iterate over all past orders, each once (`get_rent_history`).
@@ -338,7 +482,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        return await self._caller.call(_wire.RESTORE_QUOTE, {"id": _params.order_id(order_id)})
+        return await self._caller.call(methods.RESTORE_QUOTE, {"id": validation.order_id(order_id)})
 
     async def restore(self, order_id: int) -> int | None:
         """Restore an expired order (`restore_user`). Spends money, what `restore_quote` tells; sent once.
@@ -357,7 +501,7 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        return await self._caller.call(_wire.RESTORE, {"id": _params.order_id(order_id)})
+        return await self._caller.call(methods.RESTORE, {"id": validation.order_id(order_id)})
 
     # -- purchases whose outcome isn't known -------------------------------------------------------------------------
 
@@ -406,8 +550,7 @@ class SmspvaClient:
             SmspvaError: The server couldn't be asked, as with any call that only reads.
 
         """
-        if not isinstance(error, OutcomeUnknown) or error.method not in _wire.SPENDING:
-            raise ValueError(f"reconcile takes the OutcomeUnknown of a call: {error!r}")
+        validation.outcome_unknown("reconcile", error)
         evidence = await gather_evidence(self, error)
         # Last, so that an order which is given to somebody meanwhile is known as theirs.
         return decide(error, evolve(evidence, others=await self._caller.books.others(error)))
@@ -424,9 +567,11 @@ class SmspvaClient:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
 
         Raises:
+            ValueError: It isn't an `OutcomeUnknown` of this client's calls.
             JournalError: The ledger can't be read or written; the call stays in `unsettled`.
 
         """
+        validation.outcome_unknown("settle", error)
         self._caller.books.settle(error)
 
     # -- how things stand --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
     │   ├── InsufficientFunds
     │   ├── OrderNotFound
     │   ├── RateLimited
+    │   ├── PriceTooHigh
     │   └── RestoreRefused
     ├── WaitTimeout                  also a TimeoutError
     ├── OrderGone
@@ -32,6 +33,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
 
     from smspva_async.models import OrderState
 
@@ -49,6 +51,7 @@ __all__ = [
     "OrderGone",
     "OrderNotFound",
     "OutcomeUnknown",
+    "PriceTooHigh",
     "RateLimited",
     "RequestTimeout",
     "RestoreRefused",
@@ -56,7 +59,16 @@ __all__ = [
     "UnexpectedResponse",
     "WaitTimeout",
     "WatcherClosed",
+    "one_line",
 ]
+
+_LONGEST_EXCERPT = 200
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of a server's text as one printable line, fit for errors, logs and terminals."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _LONGEST_EXCERPT])
+    return " ".join(printable.split())[:_LONGEST_EXCERPT]
 
 
 class SmspvaError(Exception):
@@ -64,7 +76,8 @@ class SmspvaError(Exception):
 
     Attributes:
         message: What happened and what to do, without the method and the time.
-        method: The provider's method that was called, such as ``"orders"``; None where none was.
+        method: The provider's method that was called, such as ``"create"``; None where none was. The error's text
+            begins with the client's method, such as `rent`.
         elapsed: Seconds from the call (its wait for the pace included) to the failure; None where nothing was timed.
 
     """
@@ -74,10 +87,19 @@ class SmspvaError(Exception):
         self.message = message
         self.method = method
         self.elapsed = elapsed
+        self._python_name: str | None = None
+
+    def call_was(self, method: str, python_name: str, elapsed: float | None = None) -> None:
+        """Add the call that failed, by its wire name and its Python name, and the seconds that it took."""
+        self.method, self._python_name = method, python_name
+        self.elapsed = self.elapsed if elapsed is None else elapsed
 
     def __str__(self) -> str:
-        told = self.message if self.method is None else f"{self.method}: {self.message}"
-        return told if self.elapsed is None else f"{told} [after {self.elapsed:.1f} s]"
+        name = self._python_name or self.method
+        text = self.message if name is None else f"{name}: {self.message}"
+        facts = [self.method] if self.method is not None and self.method != name else []
+        facts += [] if self.elapsed is None else [f"after {self.elapsed:.1f} s"]
+        return f"{text} [{', '.join(facts)}]" if facts else text
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -170,7 +192,7 @@ class OutcomeUnknown(SmspvaError):
         method: str,
         params: Mapping[str, str],
         started_at: datetime,
-        known: Mapping[int, datetime],
+        known: Mapping[int, datetime | None],
         known_at: datetime | None = None,
         listed: bool = False,
         call: str | None = None,
@@ -253,6 +275,21 @@ class RateLimited(ApiError):
 
     The client has slowed down by then, see `Pace`, and has tried again what may be repeated, see `Retry`.
     """
+
+
+class PriceTooHigh(ApiError):
+    """The estimated price is above the `max_price` of `SmspvaClient.rent`. Nothing was sent and nothing charged.
+
+    Attributes:
+        price: The estimate in US dollars: the price per day times the days of the period, without rebates.
+
+    """
+
+    def __init__(
+        self, message: str, *, price: Decimal, method: str | None = None, elapsed: float | None = None
+    ) -> None:
+        super().__init__(message, method=method, elapsed=elapsed)
+        self.price = price
 
 
 class RestoreRefused(ApiError):

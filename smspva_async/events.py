@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from attrs import field, frozen
+from attrs import field, frozen, has
 from cattrs.strategies import configure_tagged_union
 
 from smspva_async import _serialization
@@ -38,6 +39,7 @@ __all__ = [
     "StateChanged",
     "event_from_dict",
     "event_to_dict",
+    "to_dict",
 ]
 
 
@@ -144,7 +146,7 @@ def event_to_dict(event: Event) -> dict[str, Any]:
     ISO 8601 in UTC and states the provider's numbers::
 
         {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
-         "order": {"id": 40300, "service": "opt16", "phone": "+79046577127", "state": 2, ...},
+         "order": {"id": 40300, "services": ["opt16"], "phone": "+79046577127", "state": 2, ...},
          "previous": 0, "current": 2}
 
     Args:
@@ -170,6 +172,30 @@ def event_from_dict(fields: Mapping[str, Any]) -> Event:
         return cast("Event", _serialization.read(fields, Event))
     except ValueError as error:
         raise ValueError(f"no event: {error}") from error
+
+
+def to_dict(model: object) -> dict[str, Any]:
+    """Return a model or an event as a dict that `json.dumps` writes, for instance as a web service's answer.
+
+    Keys are field names. Times are ISO 8601 in UTC, states the provider's numbers, prices texts such as ``"0.73"``. A
+    message also has its ``code`` (`Sms.code`). An event is as `event_to_dict` writes it, with that ``code``.
+
+    Args:
+        model: A model, such as `Order` or `Sms`, or an event.
+
+    Raises:
+        ValueError: It is neither. A list of models takes a `to_dict` for each.
+
+    """
+    if isinstance(model, SmsReceived):
+        return event_to_dict(model) | {"sms": to_dict(model.sms)}
+    if isinstance(model, _EventBase):
+        return event_to_dict(cast("Event", model))
+    if isinstance(model, Sms):
+        return {**_serialization.write(model, Sms), "code": model.code}
+    if not has(type(model)):
+        raise ValueError(f"to_dict takes a model or an event: {shortened(model)}")
+    return _serialization.write(model, type(model))
 
 
 @cache

@@ -1,25 +1,27 @@
-"""What the API speaks of: countries, offers, orders, messages, and the list they come in.
+"""The models: countries, offers, orders, messages, and the list that an answer's rows come in.
 
-Every model is a frozen attrs class. Fields that the server sent and the model doesn't know are kept in `extra`, which
-takes no part in equality and hash. Times are aware UTC datetimes, prices are US dollars as `Decimal`.
+Every model is a frozen attrs class. `extra` holds what the server sent beside a model's fields, and fields of an odd
+form as they came; it takes no part in equality and hash. Times are aware UTC datetimes, prices US dollars as `Decimal`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from smspva_async._codes import extract_code
 
 __all__ = [
+    "WEEK",
     "Country",
+    "CountryOffer",
     "Offer",
     "Order",
     "OrderState",
@@ -29,8 +31,11 @@ __all__ = [
     "Rental",
     "RestoreQuote",
     "Rows",
+    "Service",
     "SkippedRow",
     "Sms",
+    "Stock",
+    "merge_orders",
 ]
 
 T = TypeVar("T")
@@ -41,6 +46,21 @@ _LONGEST_DAYS = 90
 
 def _extra() -> Any:  # noqa: ANN401 - attrs types a field by what its class declares
     return field(factory=dict[str, object], eq=False, repr=False, kw_only=True)
+
+
+class _Days:
+    """`Period.days`. On the class itself it is a common mistake for a constructor, and says so."""
+
+    @overload
+    def __get__(self, period: None, owner: type[Period]) -> Callable[[int], NoReturn]: ...
+    @overload
+    def __get__(self, period: Period, owner: type[Period]) -> int: ...
+    def __get__(self, period: Period | None, owner: type[Period]) -> int | Callable[[int], NoReturn]:
+        return _no_days if period is None else _DAYS[period.kind] * period.count
+
+
+def _no_days(count: int) -> NoReturn:
+    raise ValueError(f"a period is in weeks or months, Period.weeks(1) for instance, not in days: {count!r}")
 
 
 @frozen
@@ -90,10 +110,12 @@ class Period:
         """
         return cls("month", count)
 
-    @property
-    def days(self) -> int:
-        """The period in days, a month counted as 30."""
-        return _DAYS[self.kind] * self.count
+    days = _Days()
+    """The period in days, a month counted as 30."""
+
+
+WEEK = Period.weeks(1)
+"""One week, the default of every call that takes a period."""
 
 
 class OrderState(IntEnum):
@@ -118,27 +140,69 @@ class Country:
     name: str
     """The provider's name of it, in a language of the provider's choice: ``Россия`` on the rental page."""
     code: str
-    """Two letters as the provider writes them; the United Kingdom is ``UK`` (not told on the rental page)."""
+    """Two letters as the provider writes them; the United Kingdom is ``UK``."""
     switch_type: str | int | None = None
-    """How its numbers become active (``rent_switch_type``, seen on the live server), as sent; None where it isn't."""
+    """How its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+
+
+@frozen
+class Service:
+    """A service that numbers can be rented for (`get_default_services`)."""
+
+    service: str
+    """The service's code, such as ``opt16``. Codes are stable; names change."""
+    name: str
+    """The service's name, such as ``Instagram``."""
+    price_day: Decimal | None = None
+    """US dollars per day, before the country is chosen; None where the server doesn't say."""
+    extra: Mapping[str, object] = _extra()
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+
+
+@frozen
+class CountryOffer:
+    """A country that offers a service (`get_country_by_service`)."""
+
+    country: str
+    """Two letters as the provider writes them."""
+    name: str
+    """The country as the server names it in the row (``country``), ``""`` where it doesn't."""
+    price: Decimal | None = None
+    """US dollars, as the server states it for the period; None where it doesn't."""
+    count: int | None = None
+    """Numbers available (``phoneAmount``); None where the server doesn't say."""
+    extra: Mapping[str, object] = _extra()
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
 
 @frozen
 class Offer:
-    """A service that can be rented in a country (`getdata`)."""
+    """A service that can be rented in a country (`getdata`, `getdataWithProviders`)."""
 
     name: str
     """The service's name, such as ``Airbnb``."""
     service: str
     """The service's code, such as ``opt16``."""
-    price_day: Decimal
-    """US dollars per day."""
-    count: int
-    """Numbers available; the sum where there is a count per provider (seen on the live server), as `extra` has it."""
+    price_day: Decimal | None = None
+    """US dollars per day; None where the server sends no readable price."""
+    count: int | None = None
+    """Numbers available, of all providers together; None where the server sends no readable number."""
+    by_provider: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """Numbers available by provider; empty where the server doesn't tell providers apart."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+
+
+@frozen
+class Stock:
+    """How many numbers are available for a service in a country (`getCountWithProviders`)."""
+
+    total: int
+    """Numbers of all providers together."""
+    by_provider: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """Numbers by provider; empty where the server doesn't tell providers apart."""
 
 
 @frozen
@@ -147,48 +211,93 @@ class Rental:
 
     id: int
     """The order's id, which the calls about the number take."""
-    phone: str
-    """The whole number, such as ``+79096037108``."""
-    service: str
-    """The service's code, such as ``opt16``."""
-    until: datetime
-    """When the rental ends, aware UTC."""
+    phone: str = ""
+    """The whole number, such as ``+79096037108``; ``""`` where the answer lacks it, though `orders` will have it."""
+    services: tuple[str, ...] = ()
+    """The codes of its services, sorted, such as ``("opt16",)``."""
+    until: datetime | None = None
+    """When the rental ends, aware UTC; None where the answer lacks it."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+
+    @property
+    def service(self) -> str:
+        """The first of `services`, ``""`` where there is none."""
+        return self.services[0] if self.services else ""
 
 
 @frozen
 class Order:
-    """A rented number (`orders`)."""
+    """A rented number (`orders`). Rows that share an id are one order with several services."""
 
     id: int
     """The order's id, which the calls about the number take."""
-    service: str
-    """The service's code, such as ``opt16``."""
+    services: tuple[str, ...]
+    """The codes of its services, sorted, such as ``("opt16",)``; empty where the server leaves them out."""
     service_name: str
-    """The service's name, ``""`` where the server leaves it out."""
+    """The first service's name, ``""`` where the server leaves it out."""
     state: OrderState
-    """Whether messages can be received; `OrderState.UNKNOWN` for a number that the rental page doesn't list."""
+    """Whether messages can be received; `OrderState.UNKNOWN` for a state that the rental page doesn't list."""
     phone: str
-    """The whole number, such as ``+79096068511``."""
+    """The whole number, such as ``+79096068511``; ``""`` where it can't be read."""
     country: str
     """Two letters as the provider writes them, ``UK`` for one; ``""`` where the server leaves them out."""
-    has_new_sms: bool
-    """The server's flag for a new message; whether reading messages clears it isn't known."""
-    until: datetime
-    """When the rental ends, aware UTC."""
-    can_prolong: bool = False
-    """Whether it can be prolonged now: only in its last 7 days (rental page). False where the server doesn't say."""
+    has_new_sms: bool | None
+    """The server's flag for a new message; None where it isn't sent. Whether reading clears it isn't known."""
+    until: datetime | None
+    """When the rental ends, aware UTC; None where it can't be read."""
+    can_prolong: bool | None = None
+    """Whether it can be prolonged now: only in its last 7 days (rental page). None where the server doesn't say."""
     can_prolong_days: int | None = None
     """By how many days it can be prolonged at most; None where the server leaves it out."""
     can_prolong_until: datetime | None = None
     """Until when it can be prolonged at most, aware UTC; None where the server leaves it out."""
     last_online: datetime | None = None
     """When the number was last online, aware UTC; None where the server leaves it out. Its change is no event."""
-    raw_state: int = field(default=Factory(lambda order: int(order.state), takes_self=True))
-    """The state as the server numbers it."""
+    raw_state: int | str | None = field(default=Factory(lambda order: int(order.state), takes_self=True))
+    """The state as the server sent it."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+
+    @property
+    def service(self) -> str:
+        """The first of `services`, ``""`` where there is none."""
+        return self.services[0] if self.services else ""
+
+
+_NEAREST_TO_ACTIVE = (
+    OrderState.ACTIVE,
+    OrderState.ACTIVATING,
+    OrderState.INACTIVE,
+    OrderState.ABSENT,
+    OrderState.UNKNOWN,
+)
+
+
+def merge_orders(orders: Sequence[Order]) -> Sequence[Order]:
+    """Return the orders with each id once. Rows that share an id are one number with several services."""
+    if len({order.id for order in orders}) == len(orders):
+        return orders
+    by_id: dict[int, list[Order]] = {}
+    for order in orders:
+        by_id.setdefault(order.id, []).append(order)
+    return [_merged(rows) for rows in by_id.values()]
+
+
+def _merged(rows: Sequence[Order]) -> Order:
+    if len(rows) == 1:
+        return rows[0]
+    lowest = min(rows, key=lambda order: order.services)
+    nearest = min(rows, key=lambda order: _NEAREST_TO_ACTIVE.index(order.state))
+    flags = {order.has_new_sms for order in rows}
+    return evolve(
+        lowest,
+        services=tuple(sorted({service for order in rows for service in order.services})),
+        state=nearest.state,
+        raw_state=nearest.raw_state,
+        has_new_sms=True if True in flags else False if False in flags else None,
+        until=max((order.until for order in rows if order.until is not None), default=None),
+    )
 
 
 @frozen
@@ -222,52 +331,52 @@ class PastOrder:
     order_id: int
     """The order's id, which `SmspvaClient.restore_quote` and `SmspvaClient.restore` take."""
     service: str
-    """The service's code, such as ``opt59``."""
+    """The service's code, such as ``opt59``; ``""`` where the server leaves it out."""
     phone: str
-    """The whole number, such as ``+79020831944``."""
-    had_sms: bool
-    """Whether it received a message."""
-    days: int
-    """For how many days it was rented, as the server counts them."""
+    """The whole number, such as ``+79020831944``; ``""`` where it can't be read."""
+    had_sms: bool | None
+    """Whether it received a message; None where the server doesn't say."""
+    days: int | None
+    """For how many days it was rented, as the server counts them; None where it doesn't say."""
     country: str
-    """Two letters as the provider writes them."""
-    begin: datetime
-    """When the rental began, aware UTC."""
-    end: datetime
-    """When the rental was to end, aware UTC."""
+    """Two letters as the provider writes them; ``""`` where the server leaves them out."""
+    begin: datetime | None
+    """When the rental began, aware UTC; None where the server doesn't say."""
+    end: datetime | None
+    """When the rental was to end, aware UTC; None where the server doesn't say."""
     closed: datetime | None
     """When the order was closed, aware UTC; None where the server doesn't say."""
     restorable: bool | None = None
-    """Whether the server calls it restorable (not on the rental page); None where it doesn't say."""
+    """Whether the server calls it restorable (``isAvailForRestore``); None where it doesn't say."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
 
 @frozen
 class RestoreQuote:
-    """What it costs to restore an expired order (`restore_user_precalc`).
+    """The cost of restoring an expired order (`restore_user_precalc`).
 
-    The overdue days are charged without any discount (rental page), beside the days that are paid in advance.
+    The overdue days are charged without any discount (rental page), and some days are paid in advance.
     """
 
     order_id: int
-    """The id of the expired order; the restored one may get another (seen on the live server)."""
+    """The id of the expired order; the restored one may get another."""
     country: str
-    """Two letters as the provider writes them."""
+    """Two letters as the provider writes them; ``""`` where the server leaves them out."""
     service: str
-    """The service's code, such as ``opt59``."""
+    """The service's code, such as ``opt59``; ``""`` where the server leaves it out."""
     service_name: str
     """The service's name, ``""`` where the server leaves it out."""
     phone: str
-    """The whole number, such as ``+79929831844``."""
+    """The whole number, such as ``+79929831844``; ``""`` where it can't be read."""
     price: Decimal
     """US dollars for the overdue days and the prepaid ones together."""
-    overdue_days: int
-    """Days since the rental ended (``outdays``)."""
-    prolong_days: int
-    """Days that are paid in advance (``prolongTo``)."""
+    overdue_days: int | None = None
+    """Days since the rental ended (``outdays``); None where the server doesn't say."""
+    prolong_days: int | None = None
+    """Days that are paid in advance (``prolongTo``); None where the server doesn't say."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
-from smspva_async import _params
+from smspva_async._api import validation
 from smspva_async._background import Background, finish
 from smspva_async._state import State
 from smspva_async._watch.active_number import activated
@@ -82,7 +82,7 @@ class Watcher:
         start: Literal["baseline", "replay"] = "baseline",
     ) -> None:
         for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
-            if not _LEAST_INTERVAL <= _params.seconds(what, seconds) <= _LONGEST_INTERVAL:
+            if not _LEAST_INTERVAL <= validation.seconds(what, seconds) <= _LONGEST_INTERVAL:
                 raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
@@ -210,11 +210,11 @@ class Watcher:
         place = self._place(after)
         if name is None:
             if order_id is not None:
-                _params.order_id(order_id)
+                validation.order_id(order_id)
             if not auto_ack:
                 raise ValueError("without a name there is no place to keep, and nothing to acknowledge: events(name)")
             return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
-        _params.name(name)
+        validation.name(name)
         if order_id is not None:
             raise ValueError("a name keeps one place among all events, so it can't be combined with order_id")
         named = self._cursors.take(name, self._first_of_run, None if after is None else place)
@@ -248,8 +248,8 @@ class Watcher:
             SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
-        _params.order_id(order_id)
-        seconds = _params.timeout(timeout)
+        validation.order_id(order_id)
+        seconds = validation.timeout(timeout)
         wanted = OrderState(state)
         after = self._place(None)
         known = self.orders.get(order_id)
@@ -278,8 +278,8 @@ class Watcher:
             SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
-        _params.order_id(order_id)
-        seconds = _params.timeout(timeout)
+        validation.order_id(order_id)
+        seconds = validation.timeout(timeout)
 
         def wanted(event: Event) -> SmsReceived | None:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None
@@ -314,10 +314,10 @@ class Watcher:
             SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
-        _params.order_id(order_id)
+        validation.order_id(order_id)
         now = self._place(after)
         place = None if after is None else now
-        seconds = _params.timeout(timeout)
+        seconds = validation.timeout(timeout)
         return activated(self._poller, self._recorder, self._demand, self._waits, order_id, place, seconds)
 
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio.lowlevel
 from attrs import frozen
 
-from smspva_async import _wire
+from smspva_async._api import methods
 from smspva_async._money.ledger_entries import Begun, Ended
-from smspva_async._money.reconcile import PURCHASES, Others, is_longer
+from smspva_async._money.reconcile import PROLONGING, PURCHASES, Others, is_longer
 from smspva_async._money.sightings import Sightings
 from smspva_async.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from smspva_async._api.methods import Method
     from smspva_async._money.ledger import Ledger
     from smspva_async._money.ledger_entries import Contents, Outcome
-    from smspva_async._wire import Method
     from smspva_async.models import Rows
 
 __all__ = ["Books"]
@@ -134,8 +134,8 @@ class Books:
         reason = f"{where} has no outcome, since the program ended before it or another one has it under way"
         if ended is not None and ended.reason:
             reason = f"{ended.reason} (from {where})"
-        return OutcomeUnknown(
-            _message(_wire.SPENDING[begun.method], reason),
+        call = OutcomeUnknown(
+            _message(methods.SPENDING[begun.method], reason),
             method=begun.method,
             params=begun.params,
             started_at=begun.started_at,
@@ -145,6 +145,8 @@ class Books:
             call=begun.call,
             data=None if ended is None else ended.data,
         )
+        call.call_was(begun.method, methods.SPENDING[begun.method].python_name)
+        return call
 
     # -- what isn't settled ------------------------------------------------------------------------------------------
 
@@ -202,7 +204,7 @@ class Books:
 
     def _past_of(self, call: OutcomeUnknown, ended: Ended) -> list[_Past]:
         """Return what a call that is over still means for others."""
-        is_clear = ended.outcome == "done" and ended.told and call.method != _wire.PROLONG.name
+        is_clear = ended.outcome == "done" and ended.told and call.method not in PROLONGING
         is_over = ended.outcome in ("done", "settled") and not is_clear
         return [_Past(call, ended.at, done=ended.outcome == "done")] if is_over else []
 
@@ -224,6 +226,7 @@ class Books:
             known_at=self._sightings.asked_at(int(params["id"]) if "id" in params else None),
             listed=self._sightings.listed,
         )
+        call.call_was(method.name, method.python_name)
         self._own.add(call.call)
         self._under_way[call.call] = call
         try:
@@ -281,6 +284,6 @@ class Books:
 
 def _message(method: Method[Any], reason: str) -> str:
     return (
-        f"outcome unknown, {method.stake}: {reason}. Don't repeat it: await client.reconcile(error) compares with the"
-        " server; it stays in client.unsettled until client.settle(error)"
+        f"outcome unknown, {method.unknown_outcome_note}: {reason}. Don't repeat it: await client.reconcile(error)"
+        " compares with the server; it stays in client.unsettled until client.settle(error)"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
-from smspva_async import _wire
+from smspva_async._api import methods
 from smspva_async._money.reconcile import Evidence
 from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
 
@@ -33,9 +33,9 @@ async def gather_evidence(client: _Client, error: OutcomeUnknown) -> Evidence:
     """Ask the server, and return what it shows, without `Evidence.others`. Spends nothing."""
     evidence = Evidence(await client.orders())
     subject = int(error.params.get("id", 0))
-    if evidence.of(subject) is None and error.method == _wire.DELETE.name:
+    if evidence.of(subject) is None and error.method == methods.DELETE.name:
         return evolve(evidence, is_gone=await _is_gone(client, subject))
-    if evidence.of(subject) is None and error.method == _wire.RESTORE.name:
+    if evidence.of(subject) is None and error.method == methods.RESTORE.name:
         past = await _past(client, subject)
         return evolve(evidence, past=past, is_restorable=await _is_restorable(client, subject))
     return evidence

@@ -9,20 +9,21 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import Factory, define, field, frozen
 
-from smspva_async import _wire
-from smspva_async._reader import is_object
+from smspva_async._api import methods
+from smspva_async._api.rows import is_object
 
 __all__ = ["Begun", "Contents", "Ended", "Outcome", "read_entry", "read_line", "write_line"]
 
 _NUMBERS = {"id", "dcount", "rent_days"}
 # What each call can't be judged without.
 _NEEDED: Mapping[str, AbstractSet[str]] = {
-    _wire.CREATE.name: {"service"},
-    _wire.CREATE_MULTI.name: {"services"},
-    _wire.ADD_SERVICE.name: {"service", "id"},
-    _wire.PROLONG.name: {"id"},
-    _wire.DELETE.name: {"id"},
-    _wire.RESTORE.name: {"id"},
+    methods.RENT.name: {"service"},
+    methods.RENT_MULTI.name: {"services"},
+    methods.ADD_SERVICE.name: {"service", "id"},
+    methods.PROLONG.name: {"id"},
+    methods.PROLONG_DAYS.name: {"id"},
+    methods.DELETE.name: {"id"},
+    methods.RESTORE.name: {"id"},
 }
 _LONGEST_DATA = 64 * 1024
 
@@ -38,13 +39,13 @@ class Begun:
     method: str
     params: Mapping[str, str]
     started_at: datetime
-    known: Mapping[int, datetime]
+    known: Mapping[int, datetime | None]
     listed: bool
     known_at: datetime | None
 
     def line(self) -> bytes:
         """Return it as the ledger has it."""
-        known = {order_id: until.isoformat() for order_id, until in self.known.items()}
+        known = {order_id: until and until.isoformat() for order_id, until in self.known.items()}
         return write_line(
             call=self.call,
             method=self.method,
@@ -138,7 +139,7 @@ def read_entry(fields: dict[str, Any] | None) -> Begun | Ended | None:
 
 
 def _begun(fields: dict[str, Any]) -> Begun:
-    method = _wire.SPENDING[fields["method"]].name
+    method = methods.SPENDING[fields["method"]].name
     params = {name: _text(value) for name, value in fields["params"].items()}
     if not params.keys() >= _NEEDED[method]:
         raise KeyError
@@ -149,7 +150,7 @@ def _begun(fields: dict[str, Any]) -> Begun:
         method=method,
         params=params,
         started_at=_time(fields["started_at"]),
-        known={int(order_id): _time(until) for order_id, until in fields["known"].items()},
+        known={int(order_id): None if until is None else _time(until) for order_id, until in fields["known"].items()},
         listed=bool(fields["listed"]),
         known_at=None if fields.get("known_at") is None else _time(fields["known_at"]),
     )

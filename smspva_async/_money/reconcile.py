@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from attrs import frozen
 
-from smspva_async import _wire
-from smspva_async._reader import UnreadableError, integer, is_object
+from smspva_async._api import methods
+from smspva_async._api.rows import UnreadableError, integer, is_object
 from smspva_async.errors import OutcomeUnknown
 from smspva_async.models import Order, PastOrder, Reconciliation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LENGTHENING", "PURCHASES", "Evidence", "Others", "decide", "is_longer"]
+__all__ = ["LENGTHENING", "PROLONGING", "PURCHASES", "Evidence", "Others", "decide", "is_longer"]
 
-PURCHASES = frozenset({_wire.CREATE.name, _wire.CREATE_MULTI.name, _wire.ADD_SERVICE.name})
-LENGTHENING = frozenset({_wire.PROLONG.name, _wire.RESTORE.name})
+PURCHASES = frozenset({methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name})
+PROLONGING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name})
+LENGTHENING = PROLONGING | {methods.RESTORE.name}
 """Calls that give an order that there was a later end."""
 
 # Only with what follows it: a number at the end of half an answer may be half a number.
@@ -86,18 +87,18 @@ def _ended(error: OutcomeUnknown, evidence: Evidence, outcome: Literal["done", "
     ids = evidence.others.orders
     if outcome == "done" and ids is None:
         return Reconciliation(outcome, _judged(error, evidence).candidates)
-    if error.method in (_wire.PROLONG.name, _wire.DELETE.name):
+    if error.method in PROLONGING or error.method == methods.DELETE.name:
         ids = {int(error.params["id"])}
     return Reconciliation(outcome, tuple(order for order in evidence.orders if order.id in (ids or ())))
 
 
 def _judged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     match error.method:
-        case _wire.PROLONG.name:
+        case methods.PROLONG.name | methods.PROLONG_DAYS.name:
             return _prolonged(error, evidence)
-        case _wire.DELETE.name:
+        case methods.DELETE.name:
             return _deleted(error, evidence)
-        case _wire.RESTORE.name:
+        case methods.RESTORE.name:
             return _restored(error, evidence)
         case _:
             return _bought(error, evidence)
@@ -106,12 +107,16 @@ def _judged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
 def _prolonged(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     order_id = int(error.params["id"])
     order, before = evidence.of(order_id), error.known.get(order_id)
-    if order is None or before is None:
+    if order is None or order.until is None or before is None:
         return Reconciliation("open", () if order is None else (order,))
     if order.until == before:
         return Reconciliation("not_done", (order,))
     is_done = is_longer(order.until, before) and not _is_contested(error, evidence)
     return Reconciliation("done" if is_done else "open", (order,))
+
+
+def _is_later(until: datetime | None, before: datetime) -> bool:
+    return until is not None and until > before
 
 
 def is_longer(until: datetime, before: datetime) -> bool:
@@ -130,7 +135,7 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     order_id = int(error.params["id"])
     # The rental page's server gives the same order back, the live one a new one.
     order, before = evidence.of(order_id), error.known.get(order_id)
-    if order is not None and (before is None or order.until > before):
+    if order is not None and (before is None or _is_later(order.until, before)):
         # Where the list wasn't known, it may have been on it before.
         was_known = before is not None or error.listed
         return Reconciliation("done" if was_known and not _is_contested(error, evidence) else "open", (order,))
@@ -139,8 +144,8 @@ def _restored(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
         return Reconciliation("done", tuple(named))
     candidates = [order for order in _new(error, evidence) if order.id not in _claimed(error, evidence)]
     if evidence.past is not None:
-        past = (evidence.past.service, _digits(evidence.past.phone))
-        candidates = [order for order in candidates if (order.service, _digits(order.phone)) == past]
+        service, phone = evidence.past.service, _digits(evidence.past.phone)
+        candidates = [it for it in candidates if service in it.services and _digits(it.phone) == phone]
     if candidates and (evidence.past is not None or not evidence.is_restorable):
         wanted = 1 + _wanted_by_others(error, evidence, candidates)
         is_done = error.listed and evidence.past is not None and len(candidates) >= wanted
@@ -158,17 +163,27 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     found: dict[int, Order] = {}
     is_done = True
     claimed = _claimed(error, evidence)
+    unclaimed = [it for it in _new(error, evidence) if _fits(error, it) and it.id not in claimed]
+    if error.method == methods.RENT_MULTI.name:
+        unclaimed = _of_one_number(unclaimed, _wanted(error).keys())
     for service, count in _wanted(error).items():
         candidates = _named_orders(error, evidence, service)
         if not candidates:
-            fitting = (order for order in _new(error, evidence) if _fits(error, order) and order.service == service)
-            candidates = [order for order in fitting if order.id not in claimed]
+            candidates = [order for order in unclaimed if service in order.services]
             # Any of them may be it, though only those that end as they must speak for it.
             ending = [order for order in candidates if _ends_accordingly(error, order, evidence)]
             enough = count + _wanted_by_others(error, evidence, ending)
             is_done = is_done and error.listed and len(ending) >= enough
         found |= {order.id: order for order in candidates}
     return Reconciliation("done" if is_done else "open", tuple(found.values()))
+
+
+def _of_one_number(orders: Collection[Order], services: AbstractSet[str]) -> list[Order]:
+    """Return the orders of those numbers that have all services, in one order or in several."""
+    on_number: dict[str, set[str]] = {}
+    for order in orders:
+        on_number.setdefault(order.phone, set()).update(order.services)
+    return [order for order in orders if on_number[order.phone] >= services]
 
 
 # -- which order may be which call's ---------------------------------------------------------------------------------
@@ -183,9 +198,9 @@ def _new(call: OutcomeUnknown, evidence: Evidence) -> list[Order]:
 
 def _wanted(call: OutcomeUnknown) -> Mapping[str, int]:
     """Return how many orders of which service a call makes."""
-    if call.method == _wire.RESTORE.name:
+    if call.method == methods.RESTORE.name:
         return {_WANTS_ONE: 1}
-    if call.method == _wire.CREATE_MULTI.name:
+    if call.method == methods.RENT_MULTI.name:
         return Counter(call.params["services"].split(","))
     return {call.params["service"]: 1} if call.method in PURCHASES else {}
 
@@ -193,7 +208,7 @@ def _wanted(call: OutcomeUnknown) -> Mapping[str, int]:
 def _fits(call: OutcomeUnknown, order: Order) -> bool:
     """Tell whether a call may have made an order."""
     wanted = _wanted(call)
-    if order.service not in wanted and _WANTS_ONE not in wanted:
+    if wanted.keys().isdisjoint(order.services) and _WANTS_ONE not in wanted:
         return False
     if "pnumber" in call.params and _digits(order.phone) != call.params["pnumber"]:
         return False
@@ -205,7 +220,7 @@ def _fits(call: OutcomeUnknown, order: Order) -> bool:
 def _ends_accordingly(call: OutcomeUnknown, order: Order, evidence: Evidence) -> bool:
     """Tell whether an order ends when one that a call made would; True where that isn't known."""
     ahead = evidence.others.ahead
-    if ahead is None or call.method == _wire.RESTORE.name:
+    if ahead is None or order.until is None or call.method == methods.RESTORE.name:
         return True
     if "rent_days" in call.params:
         least = most = int(call.params["rent_days"])
@@ -223,7 +238,7 @@ def _named_orders(call: OutcomeUnknown, evidence: Evidence, service: str) -> lis
     orders = [
         order
         for order in _new(call, evidence)
-        if order.id in named and _fits(call, order) and service in (order.service, _WANTS_ONE)
+        if order.id in named and _fits(call, order) and service in (*order.services, _WANTS_ONE)
     ]
     return orders if len(orders) == _wanted(call)[service] else []
 
@@ -236,9 +251,12 @@ def _claimed(error: OutcomeUnknown, evidence: Evidence) -> AbstractSet[int]:
         for service in _wanted(call)
         for order in _named_orders(call, evidence, service)
     }
-    if error.method in (_wire.CREATE.name, _wire.CREATE_MULTI.name):
+    if error.method in (methods.RENT.name, methods.RENT_MULTI.name):
+        # A purchase is of a new number; whatever else is on the number of an order that was given is another call's.
+        numbers = {order.phone for order in evidence.orders if order.id in evidence.others.given}
+        named |= {order.id for order in evidence.orders if order.phone in numbers}
         # The rental page doesn't tell the order of an added service, but it is on the number that had been there.
-        added = [call for call in evidence.others.done if call.method == _wire.ADD_SERVICE.name]
+        added = [call for call in evidence.others.done if call.method == methods.ADD_SERVICE.name]
         named |= {order.id for order in evidence.orders for call in added if _fits(call, order)}
     return named
 
@@ -247,7 +265,7 @@ def _wanted_by_others(error: OutcomeUnknown, evidence: Evidence, candidates: Col
     """Return how many of a service's candidates the other calls may have made."""
     total = _wanted_by_settled(error, evidence, candidates)
     for call in (*evidence.others.open, *evidence.others.done):
-        if call.method == _wire.RESTORE.name and _is_accounted_for(int(call.params["id"]), error, evidence):
+        if call.method == methods.RESTORE.name and _is_accounted_for(int(call.params["id"]), error, evidence):
             continue
         fitting = _services_of(call, candidates, evidence)
         for service, count in _wanted(call).items():
@@ -268,17 +286,18 @@ def _wanted_by_settled(error: OutcomeUnknown, evidence: Evidence, candidates: Co
         fitting = _services_of(call, candidates, evidence)
         new = [order for order in _new(call, evidence) if order.id in listed and _fits(call, order)]
         for service, count in _wanted(call).items():
-            mine = [order for order in new if order.service == service and _ends_accordingly(call, order, evidence)]
+            mine = [order for order in new if service in order.services and _ends_accordingly(call, order, evidence)]
             taken = mine[:count] if call.listed else []
             for order in taken:
-                del listed[order.id]
+                listed.pop(order.id, None)
             total += count - len(taken) if service in fitting else 0
     return total
 
 
 def _services_of(call: OutcomeUnknown, candidates: Collection[Order], evidence: Evidence) -> AbstractSet[str]:
     """Return the services of the candidates that a call may have made."""
-    return {order.service for order in candidates if _fits(call, order) and _ends_accordingly(call, order, evidence)}
+    fitting = (it for it in candidates if _fits(call, it) and _ends_accordingly(call, it, evidence))
+    return {service for order in fitting for service in order.services}
 
 
 def _is_accounted_for(order_id: int, error: OutcomeUnknown, evidence: Evidence) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from smspva_async import _wire
+from smspva_async._api import methods
 from smspva_async.models import Order, Rental, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smspva_async._wire import Method
+    from smspva_async._api.methods import Method
 
 __all__ = ["Sightings"]
+
+_UNSEEN = object()
 
 
 class Sightings:
@@ -21,7 +23,7 @@ class Sightings:
 
     def __init__(self) -> None:
         # None is ever forgotten: a list may lack an order, and a purchase may be listed late.
-        self.known: dict[int, datetime] = {}
+        self.known: dict[int, datetime | None] = {}
         """Order id -> `until`, as last seen."""
         self.listed: bool = False
         """Whether these are all that there were in the last list."""
@@ -34,9 +36,9 @@ class Sightings:
         has_new = bool(rows) and not rows.repeated and isinstance(rows[0], (Order, Rental))
         orders = cast("Sequence[Order | Rental]", rows) if has_new else ()
         # A watch is told of the same orders again and again.
-        new = [order for order in orders if self.known.get(order.id) is not order.until]
+        new = [order for order in orders if self.known.get(order.id, _UNSEEN) is not order.until]
         self.known |= {order.id: order.until for order in new}
-        if method.name != _wire.ORDERS.name:
+        if method.name != methods.ORDERS.name:
             return
         self.listed = not rows.skipped
         now = datetime.now(UTC)

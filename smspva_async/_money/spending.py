@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from smspva_async import _wire
-from smspva_async._envelope import decode
+from smspva_async._api import methods
+from smspva_async._api.decoding import decode
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -23,9 +23,9 @@ from smspva_async.models import Rental, Rows
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from smspva_async._envelope import Answer
+    from smspva_async._api.decoding import Answer
+    from smspva_async._api.methods import Method
     from smspva_async._money.books import Books
-    from smspva_async._wire import Method
 
 __all__ = ["spend"]
 
@@ -69,7 +69,7 @@ async def _send(
         value = decode(method, call.params, await ask(arrived))
     except ApiError as error:
         books.end(call, "refused")
-        error.message += f"; {method.spared}"
+        error.message += f"; {method.refusal_note}"
         raise
     except ClientClosed:
         books.end(call, "not_sent")
@@ -101,15 +101,8 @@ def _told(call: OutcomeUnknown, value: object) -> tuple[tuple[int, ...], bool]:
     if isinstance(value, Rows):
         rentals = cast("Rows[Rental]", value)
         ids = [*(rental.id for rental in rentals), *(row.order_id for row in rentals.skipped)]
-        missing = len(call.params["services"].split(",")) - len(ids)
-        if missing > 0:
-            _log.warning(
-                "%s: %d of its rentals are missing from the answer, though they may be paid: look at orders()",
-                call.method,
-                missing,
-            )
-        return tuple(order_id for order_id in ids if order_id is not None), None not in ids and missing <= 0
+        return tuple(order_id for order_id in ids if order_id is not None), None not in ids
     # The order is the same one, or a new one that the server left untold.
-    if call.method == _wire.RESTORE.name:
+    if call.method == methods.RESTORE.name:
         return (int(call.params["id"]),), False
-    return (), call.method != _wire.ADD_SERVICE.name
+    return (), call.method != methods.ADD_SERVICE.name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smspva_async import _params
+from smspva_async._api import validation
 from smspva_async.errors import Lagged
 from smspva_async.events import Event, SmsReceived
 from smspva_async.models import OrderState
@@ -77,7 +77,7 @@ class ActiveNumber:
 
         """
         order_id = self._order.id
-        seconds = _params.timeout(timeout)
+        seconds = validation.timeout(timeout)
 
         def wanted(event: Event) -> Sms | None:
             sms = event.sms if isinstance(event, SmsReceived) else None

@@ -92,7 +92,7 @@ class Collector:
             self._clock.hear(rows.date, rows.took)
             asked_at = rows.date - timedelta(seconds=rows.took)
         if not (self._schedule.flags_work or rows.repeated):
-            self._schedule.flags_work = any(order.has_new_sms for order in rows)
+            self._schedule.flags_work = any(order.has_new_sms is True for order in rows)
         await self._recorder.take_in(
             OrdersListed(
                 at=self._clock.now(),

@@ -10,7 +10,7 @@ import anyio
 from smspva_async._policy import Pace
 from smspva_async.client import SmspvaClient, polling_view
 from smspva_async.errors import SmspvaError
-from smspva_async.models import Order, Sms
+from smspva_async.models import Order, Rows, Sms, merge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -99,7 +99,11 @@ class _PlainSource:
 
     async def orders(self, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Order]:
         begun()
-        return _checked(await self._within_deadline(self._source.orders()), Order)
+        orders = _checked(await self._within_deadline(self._source.orders()), Order)
+        merged = merge_orders(orders)
+        if merged is orders or not isinstance(orders, Rows):
+            return merged
+        return Rows(merged, skipped=orders.skipped, date=orders.date, took=orders.took, extra=orders.extra)
 
     async def sms(self, order_id: int, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Sms]:
         begun()

@@ -88,9 +88,8 @@ class Waits:
         gone = self._recorder.state.gone.get(order_id)
         if gone is not None:
             order = gone.order
-            raise OrderGone(
-                f"order {order_id} ({order.phone}, until {order.until:%Y-%m-%d %H:%M} UTC) is gone", order_id=order_id
-            )
+            until = "" if order.until is None else f", until {order.until:%Y-%m-%d %H:%M} UTC"
+            raise OrderGone(f"order {order_id} ({order.phone}{until}) is gone", order_id=order_id)
         refused = None if self._feed.ended else refusal()
         if refused is not None:
             raise copy.copy(refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -113,7 +114,11 @@ class LiveView:
         """Return those that something happened to last, then those that can receive messages, in their order."""
 
         def rank(order: Order) -> tuple[int, int, float]:
-            return -self._changed.get(order.id, 0), _URGENCY.get(order.state, 2), order.until.timestamp()
+            return (
+                -self._changed.get(order.id, 0),
+                _URGENCY.get(order.state, 2),
+                order.until.timestamp() if order.until else math.inf,
+            )
 
         chosen = {order.id for order in sorted(orders, key=rank)[:count]}
         return [order for order in orders if order.id in chosen]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from smspva_async import ApiError, InvalidKey, JournalError, Order, Period, Rows, SmspvaClient, SmspvaError, _params
+from smspva_async import ApiError, InvalidKey, JournalError, Order, Period, Rows, SmspvaClient, SmspvaError
+from smspva_async._api import validation
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
 from smspva_async.cli._output import Printer, printing, say_aside, tell_of_skipped, to_dict
@@ -114,7 +115,7 @@ def add_service(
             if order is None:
                 raise click.UsageError(f"order {order_id} isn't listed, so its number isn't known; nothing was sent")
             try:
-                _params.phone(order.phone)
+                validation.phone(order.phone)
             except ValueError as error:
                 raise click.UsageError(f"{error}; nothing was sent, as #{order_id} has no such number") from None
             price = await _price_day(client, order.country, service, Period.weeks(1))
@@ -285,11 +286,12 @@ async def _prices(client: SmspvaClient, country: str, services: Iterable[str], p
         offer = offers.get(service)
         told = (
             "no price can be computed: it isn't offered now"
-            if offer is None
+            if offer is None or offer.price_day is None
             else f"{_estimate(offer.price_day, period.days)}; {offer.count} available"
         )
         lines.append(f"{service if offer is None else f'{service} {clean(offer.name)}'}: {told}")
-    known = [offers[service].price_day for service in services if service in offers]
+    found = [offers[service].price_day for service in services if service in offers]
+    known = [price for price in found if price is not None]
     if len(lines) == len(known) > 1:
         lines.append(f"together about ${sum(known) * period.days:.2f}")
     return lines

@@ -34,8 +34,8 @@ def offers(rows: Iterable[Offer]) -> Table:
         table.add_row(
             Text(clean(row.service)),
             _flexible(clean(row.name)),
-            Text(f"{row.price_day:.2f}"),
-            Text(str(row.count)),
+            Text("?" if row.price_day is None else f"{row.price_day:.2f}"),
+            Text("?" if row.count is None else str(row.count)),
             style=None if row.count else "dim",
         )
     return table

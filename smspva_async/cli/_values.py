@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from smspva_async import Period, _params
+from smspva_async import Period
+from smspva_async._api import validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         try:
-            return _params.seconds("it", float(value))
+            return validation.seconds("it", float(value))
         except ValueError:
             self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
 
@@ -50,10 +51,10 @@ class _Checked(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
             self.fail(str(error), param, ctx)
 
 
-ADDRESS = _Checked("address", _params.base_url)
-COUNTRY = _Checked("country", _params.country)
-SERVICE = _Checked("service", _params.service)
-PROVIDER = _Checked("provider", _params.provider)
+ADDRESS = _Checked("address", validation.base_url)
+COUNTRY = _Checked("country", validation.country)
+SERVICE = _Checked("service", validation.service)
+PROVIDER = _Checked("provider", validation.provider)
 
 
 def period_options(command: F) -> F:

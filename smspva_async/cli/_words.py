@@ -29,8 +29,8 @@ def status(order: Order) -> str:
 
 
 def service(order: Order) -> str:
-    """Return the name of an order's service, or its code where it has none."""
-    return clean(order.service_name or order.service)
+    """Return the name of an order's service and the codes of further ones, or the codes where it has no name."""
+    return clean(", ".join([order.service_name or order.service, *order.services[1:]]))
 
 
 def period(value: Period) -> str:
@@ -38,9 +38,9 @@ def period(value: Period) -> str:
     return f"{value.count} {value.kind}{'s' * (value.count > 1)}"
 
 
-def days(count: int) -> str:
+def days(count: int | None) -> str:
     """Return a number of days in words."""
-    return f"{count} day{'s' * (count != 1)}"
+    return "unknown days" if count is None else f"{count} day{'s' * (count != 1)}"
 
 
 def local(moment: datetime) -> datetime:
@@ -51,14 +51,14 @@ def local(moment: datetime) -> datetime:
         return moment
 
 
-def date(moment: datetime) -> str:
+def date(moment: datetime | None) -> str:
     """Return the day of a moment, in local time."""
-    return f"{local(moment):%Y-%m-%d}"
+    return "unknown" if moment is None else f"{local(moment):%Y-%m-%d}"
 
 
-def minute(moment: datetime) -> str:
+def minute(moment: datetime | None) -> str:
     """Return a moment to the minute, in local time."""
-    return f"{local(moment):%Y-%m-%d %H:%M}"
+    return "unknown" if moment is None else f"{local(moment):%Y-%m-%d %H:%M}"
 
 
 def second(moment: datetime) -> str:

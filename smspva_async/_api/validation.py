@@ -1,4 +1,4 @@
-"""What may be sent: input that can't be right raises `ValueError` here, before anything leaves the machine."""
+"""Arguments: input that can't be right raises `ValueError` here, before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from smspva_async._api.methods import SPENDING
+from smspva_async.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
     from smspva_async.models import Period
 
 __all__ = [
+    "DEFAULT_BASE_URL",
+    "api_key_problem",
     "base_url",
     "country",
     "is_address",
     "is_loopback",
+    "max_price",
     "name",
     "number",
     "order_id",
+    "outcome_unknown",
     "path",
     "period",
     "phone",
@@ -31,8 +39,21 @@ __all__ = [
     "timeout",
 ]
 
+DEFAULT_BASE_URL = "https://smspva.com/api/rent.php"
 _PROVIDERS_OWN = {"GB": "UK"}
-_ADDRESS = "https://smspva.com/api/rent.php"
+
+
+def api_key_problem(key: object) -> str:
+    """Return what is wrong with an API key, "" for nothing. It raises nothing: a traceback would show the key."""
+    if not isinstance(key, str):
+        return f"the API key is a text, not of the type {type(key).__name__}"
+    if not key.strip():
+        return "there is no API key: pass api_key or set the environment variable SMSPVA_API_KEY"
+    if not key.isascii():
+        return "the API key has a letter that isn't ASCII: is it the whole key and nothing else?"
+    if not key.strip().isprintable():
+        return "the API key has a line break or a control character in it: is it the whole key and nothing else?"
+    return ""
 
 
 def country(code: str) -> str:
@@ -84,6 +105,19 @@ def period(value: Period) -> dict[str, str]:
         raise ValueError(f"a period is made with Period.weeks(n) or Period.months(n): {value!r}") from None
 
 
+def max_price(dollars: Decimal) -> Decimal:
+    """Return the most that a rental may cost."""
+    if not isinstance(dollars, Decimal | int) or isinstance(dollars, bool) or not Decimal(dollars).is_finite():
+        raise ValueError(f"max_price is a Decimal, in US dollars for the whole period: {dollars!r}")
+    return Decimal(dollars)
+
+
+def outcome_unknown(what: str, error: OutcomeUnknown) -> None:
+    """Check that an error is an `OutcomeUnknown` of a call."""
+    if not isinstance(error, OutcomeUnknown) or error.method not in SPENDING:
+        raise ValueError(f"{what} takes an OutcomeUnknown, such as those of client.unsettled: {error!r}")
+
+
 def phone(whole: str) -> str:
     """Return a whole phone number as the provider wants it: digits, country code first, no ``+`` (rental page)."""
     digits = re.sub(r"[\s()-]", "", whole.removeprefix("+")) if isinstance(whole, str) else ""
@@ -92,12 +126,14 @@ def phone(whole: str) -> str:
     return digits
 
 
-def base_url(url: str) -> str:
-    """Return the server's address: https, or http on this very machine; without a query, where the key would stand."""
+def base_url(url: str | None) -> str:
+    """Return the server's address: https, or http on this machine; without a query, which has the key."""
+    if url is None or url == "":
+        return DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
     # What can't be one isn't shown: a key or a password may stand in it.
-    unusable = ValueError(f"the base address isn't written as one, such as {_ADDRESS!r}")
+    unusable = ValueError(f"the base address isn't written as one, such as {DEFAULT_BASE_URL}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port  # reading a port that can't be one raises
@@ -106,7 +142,9 @@ def base_url(url: str) -> str:
     if not host or port == 0 or not re.fullmatch("[!-~]+", url):
         raise unusable
     if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"the base address is a plain one without query or user, such as {_ADDRESS!r}: {host!r}")
+        raise ValueError(
+            f"the base address is a plain one without query or user, such as {DEFAULT_BASE_URL!r}: {host!r}"
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
     return url

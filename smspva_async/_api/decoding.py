@@ -1,0 +1,336 @@
+"""An HTTP answer to a call -> what the call returns, or the error that the answer means."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import re
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from attrs import evolve, frozen
+
+from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order, read_orders
+from smspva_async._api.rows import UnreadableError, boolean, integer, is_object
+from smspva_async.errors import (
+    ApiError,
+    InsufficientFunds,
+    InvalidKey,
+    NoNumbers,
+    OrderNotFound,
+    RateLimited,
+    RestoreRefused,
+    UnexpectedResponse,
+    one_line,
+)
+from smspva_async.models import Order, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Answer", "OrderCache", "decode", "parse"]
+
+T = TypeVar("T")
+
+
+@frozen
+class Answer:
+    """An HTTP answer, with the key already taken out of it."""
+
+    status: int
+    content_type: str
+    body: bytes
+    date: datetime | None = None
+    """The ``Date`` header."""
+    took: float = 0.0
+    """Seconds from sending to the answer's end."""
+    retry_after: float | None = None
+    """Seconds."""
+    location: str = ""
+    """The target of a redirect."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the HTTP status is one of success."""
+        return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own class
+
+    @property
+    def text(self) -> str:
+        """The body as text without byte order marks. UTF-8 unless it can't be, then the content type's charset."""
+        charset = re.search(r"charset=\"?([\w.:-]+)", self.content_type, re.IGNORECASE)
+        text = self.body.decode("utf-8", "replace")
+        if "\ufffd" in text and charset:
+            with contextlib.suppress(LookupError):
+                text = self.body.decode(charset[1], "replace")
+        return text.strip("\ufeff\0 \t\r\n")
+
+
+# -- bytes -> JSON ---------------------------------------------------------------------------------------------------
+
+_AFTER_JSON = re.compile(r"(?:[\s\0]|<!--.*?-->|/\*.*?\*/|//[^\n]*)*", re.DOTALL)
+_AN_OBJECT = re.compile(r"\{\s*\"")
+_MOST_NOISE = 100
+"""Places at which an object may begin; text with more is no notice before an answer."""
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_TOO_LONG_FOR_ORJSON = b"0" * 19
+
+try:
+    _orjson: Callable[[bytes], Any] | None = importlib.import_module("orjson").loads
+except ImportError:
+    _orjson = None
+
+
+def parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return the value of a JSON text, by orjson where it is installed.
+
+    Raises:
+        ValueError: It is something else.
+        RecursionError: It is nested too deeply.
+
+    """
+    # orjson makes floats of long integers, and refuses NaN and lone surrogates.
+    if _orjson is not None and _TOO_LONG_FOR_ORJSON not in body.translate(_DIGITS_AS_ZERO):
+        with contextlib.suppress(ValueError):
+            return _orjson(body)
+    return json.loads(body)
+
+
+def _parse_noisy(text: str) -> object:
+    """Return the JSON of a text that may have a PHP notice before it and a comment after it, or the text itself."""
+    decoder = json.JSONDecoder(strict=False)
+    for begin in (0, *(found.start() for found in islice(_AN_OBJECT.finditer(text), _MOST_NOISE))):
+        try:
+            value, end = decoder.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            continue
+        is_answer = begin == 0 or (is_object(value) and not {"status", "statusCode"}.isdisjoint(value))
+        return value if is_answer and _AFTER_JSON.fullmatch(text, end) else text
+    return text
+
+
+def _json(answer: Answer) -> object:
+    """Return the body as JSON, or as the text that it is."""
+    try:
+        return parse(answer.body)
+    except (ValueError, RecursionError):
+        return _parse_noisy(answer.text)
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+_RESTORE_CODES = ("NOAVAILDAYS", "NOREMOTEDATA", "NOORDERCOUNTRY", "DATEDIFFINVERT", "NOSERVICEDATA")
+_CODES = (*_RESTORE_CODES, "NOTOWNER", "NOBALANCE", "APIKEY_NOT_SET", "LOW_BALANCE", "SERVER_BUSY")
+# The provider's words -> the error, and what to do about it. They are from the rental page (restoring), from the
+# contract, and from other parts of the provider's API.
+_REFUSALS: tuple[tuple[type[ApiError], str, tuple[str, ...]], ...] = (
+    (
+        InvalidKey,
+        "check the API key",
+        (
+            *("API KEY not received", "API KEY NOT FOUND", "Invalid apikey", "Wrong apikey"),
+            *("APIKEY_NOT_SET", "BANNED"),
+        ),
+    ),
+    (RateLimited, "ask less often", ("TOO MANY REQUESTS",)),
+    (
+        InsufficientFunds,
+        "top up the balance",
+        ("NOBALANCE", "Balance is not enough", "Insufficient balance", "Not enough money", "LOW_BALANCE"),
+    ),
+    (
+        NoNumbers,
+        "try later, or another country, service or period",
+        ("No number available", "No numbers available"),
+    ),
+    (
+        OrderNotFound,
+        "check the order's id",
+        (
+            *("NOTOWNER", "the user had not this order", "Order not found", "Order id not found"),
+            "Incorrect order id",
+        ),
+    ),
+    (RestoreRefused, "the order can't be restored now", _RESTORE_CODES),
+    (ApiError, "check the service's code", ("Service not found",)),
+    (ApiError, "check the service and the country", ("UNKNOWN SERVICE OR COUNTRY",)),
+    (ApiError, "choose another period", ("Incorrect duration count",)),
+    (ApiError, "this server doesn't offer the call", ("Incorrect method",)),
+    (ApiError, "try again later", ("SERVER_BUSY",)),
+)
+_TOO_MANY = 429
+
+
+def _words(text: str) -> str:
+    """Return a text in lower case, with one space in place of everything but letters and digits."""
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+_KNOWN = {_words(phrase): (error, advice) for error, advice, phrases in _REFUSALS for phrase in phrases}
+
+
+def _known(message: str) -> tuple[type[ApiError], str] | None:
+    """Return what a message means by its beginning; case, punctuation and what follows don't matter."""
+    words = _words(message[:_EXCERPT])
+    return next((known for phrase, known in _KNOWN.items() if f"{words} ".startswith(f"{phrase} ")), None)
+
+
+def _message(payload: dict[str, Any]) -> str:
+    """Return the server's words for a failure, "" for none."""
+    for name in ("msg", "error_msg", "message", "error"):
+        said = payload.get(name)
+        if is_object(said):  # the newer API's form
+            said = ": ".join(str(said[part]) for part in ("type", "description", "message") if said.get(part)) or said
+        if said:
+            return said.strip() if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    return ""
+
+
+def _refusal(answer: Answer, message: str, data: object = None) -> ApiError:
+    too_many = (RateLimited, "ask less often") if answer.status == _TOO_MANY else None
+    kind, advice = too_many or _known(message) or (ApiError, "")
+    first = message.partition(":")[0].strip().upper()
+    return kind(
+        f"refused: {one_line(message) or 'no reason given'}" + (f" ({advice})" if advice else ""),
+        msg=message,
+        code=first if first in _CODES else None,
+        data=None if data is MISSING else data,
+        retry_after=answer.retry_after,
+    )
+
+
+# -- the whole answer ------------------------------------------------------------------------------------------------
+
+_EXCERPT = 200
+_ENVELOPE = {"status", "statusCode", "msg", "error_msg", "data"}
+_CONTAINERS = {"SmsList", "OtherSms", "services"}
+
+
+def decode(method: Method[T], params: Params, answer: Answer) -> T:
+    """Return what the answer to a call says.
+
+    Raises:
+        ApiError: The provider refused the call, so that nothing was done.
+        UnexpectedResponse: The answer can't be read. If the call spends, its outcome is unknown then.
+
+    """
+    payload = _json(answer)
+    spends = method.safety is Safety.NON_IDEMPOTENT
+    if not is_object(payload):
+        whole = payload if isinstance(payload, str) else ""
+        if answer.status == _TOO_MANY or (_words(whole) in _KNOWN and (answer.ok or not spends)):
+            raise _refusal(answer, whole.strip() if _words(whole) in _KNOWN else "TOO MANY REQUESTS")
+        reason = "not an object" if not isinstance(payload, str) else "not JSON"
+        raise _unexpected(answer, reason, None if isinstance(payload, str) else payload)
+    succeeded, message, data = _succeeded(payload), _message(payload), payload.get("data", MISSING)
+    if answer.status == _TOO_MANY or _integer(payload.get("statusCode")) == _TOO_MANY:
+        raise _refusal(evolve(answer, status=_TOO_MANY), message or "TOO MANY REQUESTS", data)
+    if answer.ok and succeeded:
+        return _value(method, params, answer, payload)
+    if spends:
+        refused = answer.ok and succeeded is False and message != ""
+    else:
+        refused = message != "" and (_known(message) is not None or answer.status < 500)  # noqa: PLR2004 - HTTP's server errors
+    if refused:
+        raise _refusal(answer, message, data)
+    if spends or not answer.ok or succeeded is None:
+        raise _unexpected(answer, "neither a success nor a refusal", payload)
+    # The provider's own samples have status 0 beside usable data: without a message that is no failure.
+    if data is not MISSING and data:
+        with contextlib.suppress(UnexpectedResponse):
+            return _value(method, params, answer, payload)
+    raise _refusal(answer, "", data)
+
+
+def _integer(value: object) -> int | None:
+    """Return a whole number, None for everything else."""
+    try:
+        return integer(value)
+    except UnreadableError:
+        return None
+
+
+def _succeeded(payload: dict[str, Any]) -> bool | None:
+    """Return whether the answer tells of a success; None where it tells neither."""
+    code = _integer(payload.get("statusCode"))
+    if "status" not in payload and code is not None:
+        return code // 100 == 2  # noqa: PLR2004 - HTTP's own class
+    status = payload.get("status")
+    try:
+        return None if status == "" else boolean(status)
+    except UnreadableError:
+        return None
+
+
+def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
+    data = payload.get("data", MISSING)
+    try:
+        value = method.read(data, params)
+    except UnreadableError as error:
+        reason = "no data" if data is MISSING else str(error)
+        raise _unexpected(answer, f"the data has an unknown form, {reason}", payload) from None
+    if isinstance(value, Rows):
+        rows = cast("Rows[object]", value)
+        rows.date, rows.took = answer.date, answer.took
+        rows.extra = {key: known for key, known in payload.items() if key not in _ENVELOPE}
+        if is_object(data) and not _CONTAINERS.isdisjoint(data):
+            rows.extra |= {key: known for key, known in data.items() if key not in _CONTAINERS}
+    return value
+
+
+def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:
+    excerpt = one_line(answer.text)
+    facts = [f"HTTP {answer.status}", one_line(answer.content_type) or "no content type"]
+    if answer.location:
+        facts.append(f"redirects to {one_line(answer.location)}")
+    return UnexpectedResponse(
+        f"unexpected answer: {one_line(reason)} ({', '.join(facts)}): {excerpt or 'empty'}",
+        status=answer.status,
+        content_type=answer.content_type,
+        excerpt=excerpt,
+        data=data,
+        retry_after=answer.retry_after,
+    )
+
+
+# -- the answer before -----------------------------------------------------------------------------------------------
+
+
+class OrderCache:
+    """Decodes answers to `orders` as `decode` does, and reuses what the last good one gave.
+
+    The same bytes are not parsed again. A row that equals the last one of its id gives the same `Order` object, so that
+    those who kept it needn't compare.
+    """
+
+    def __init__(self) -> None:
+        self._body: bytes | None = None
+        self._value = Rows[Order]()
+        self._rows: dict[object, tuple[object, Order]] = {}
+
+    def decode(self, method: Method[Rows[Order]], params: Params, answer: Answer) -> Rows[Order]:
+        """Return what the answer says; raises what `decode` raises."""
+        if answer.ok and answer.body == self._body:
+            last = self._value
+            date, took = answer.date, answer.took
+            return Rows(last, skipped=last.skipped, date=date, took=took, extra=last.extra, repeated=True)
+        value = decode(evolve(method, read=self._read), params, answer)
+        if answer.ok:
+            self._body, self._value = answer.body, value
+        return value
+
+    def _read(self, data: object, _: Params) -> Rows[Order]:
+        last, now = self._rows, dict[object, tuple[object, Order]]()
+
+        def read(item: object) -> Order:
+            key = item.get("id") if is_object(item) else None
+            if type(key) is not int and type(key) is not str:
+                return read_order(item)
+            known = last.get(key)
+            entry = known if known is not None and known[0] == item else (item, read_order(item))
+            now[key] = entry
+            return entry[1]
+
+        self._rows = now
+        return read_orders(data, read)

@@ -1,0 +1,452 @@
+"""The calls of the API: a table, and how the data of each answer is read.
+
+"Contract" is the provider's own statement, published with its SDKs in October 2026; "page" is its rental page. Other
+forms were seen on the live server, or stand on the provider's reference site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+
+from attrs import evolve, frozen
+
+from smspva_async._api.rows import (
+    Field,
+    RowReader,
+    UnreadableError,
+    boolean,
+    gather,
+    integer,
+    integer_or_text,
+    is_object,
+    items,
+    moment,
+    one,
+    optional_text,
+    price,
+    read_rows,
+    row,
+    service_codes,
+    some_readable,
+    state,
+    text,
+)
+from smspva_async.errors import ApiError, RestoreRefused
+from smspva_async.models import (
+    Country,
+    CountryOffer,
+    Offer,
+    Order,
+    OrderState,
+    PastOrder,
+    Rental,
+    RestoreQuote,
+    Rows,
+    Service,
+    Sms,
+    Stock,
+    merge_orders,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "ACTIVATE",
+    "ADD_SERVICE",
+    "CANADA_PAYPAL_DAYS",
+    "COUNTRIES",
+    "COUNTRIES_FOR",
+    "DELETE",
+    "HISTORY",
+    "MINIMUM_PAYPAL_DAYS",
+    "MISSING",
+    "OFFERS",
+    "OFFERS_BY_PROVIDER",
+    "ORDERS",
+    "PROLONG",
+    "PROLONG_DAYS",
+    "RENT",
+    "RENT_MULTI",
+    "RESTORE",
+    "RESTORE_QUOTE",
+    "SERVICES",
+    "SMS",
+    "SPENDING",
+    "STOCK",
+    "STOCK_MULTI",
+    "Method",
+    "Params",
+    "Safety",
+    "read_order",
+    "read_orders",
+]
+
+T = TypeVar("T")
+Params: TypeAlias = Mapping[str, str]
+Decoder: TypeAlias = Callable[[object, Params], T]
+
+MISSING = object()
+"""The data of an answer without any."""
+
+
+class Safety(Enum):
+    """The effect of repeating a call."""
+
+    SAFE = "safe"
+    """None: the call only reads."""
+    IDEMPOTENT = "idempotent"
+    """None that matters."""
+    NON_IDEMPOTENT = "non-idempotent"
+    """It spends or destroys a second time. Such a call is sent once."""
+
+
+@frozen
+class Method(Generic[T]):
+    """A call of the API."""
+
+    name: str
+    """The wire name."""
+    python_name: str
+    """The name of the client's method."""
+    safety: Safety
+    read: Decoder[T]
+    needs_key: bool = True
+    unknown_outcome_note: str = "it may have been charged"
+    refusal_note: str = "nothing was charged"
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+_read_country = RowReader(
+    Country,
+    {
+        "name": Field("name", default=""),
+        "code": Field("code", identifies=True),
+        "switch_type": Field("rent_switch_type", read=integer_or_text),
+    },
+)
+_read_service = RowReader(
+    Service,
+    {
+        "service": Field("service", identifies=True),
+        "name": Field("name", default=""),
+        "price_day": Field("priceForDay", read=price),
+    },
+)
+_read_country_offer = RowReader(
+    CountryOffer,
+    {
+        "country": Field("code", "country", identifies=True),
+        "name": Field("country", default=""),
+        "price": Field("price", read=price),
+        "count": Field("phoneAmount", read=integer),
+    },
+)
+_read_offer = RowReader(
+    Offer,
+    {
+        "name": Field("name", default=""),
+        "service": Field("service", identifies=True),
+        "price_day": Field("price_day", read=price),
+        "count": Field("count", read=integer),
+    },
+)
+_read_rental = RowReader(
+    Rental,
+    {
+        "id": Field("id", read=integer, identifies=True),
+        "services": Field("service", read=service_codes, default=()),
+        "until": Field("until", read=moment),
+    },
+    phone=("ccode", "pnumber"),
+)
+read_order = RowReader(
+    Order,
+    {
+        "id": Field("id", read=integer, identifies=True),
+        "services": Field("scode", read=service_codes, default=()),
+        "service_name": Field("sname", default=""),
+        "state": Field("state", read=state, default=OrderState.UNKNOWN),
+        "raw_state": Field("state", read=integer_or_text),
+        "country": Field("cname", default=""),
+        "has_new_sms": Field("hasnewsms", read=boolean),
+        "until": Field("until", read=moment),
+        "can_prolong": Field("canprolong", read=boolean),
+        "can_prolong_days": Field("canprolongmax", read=integer),
+        "can_prolong_until": Field("canprolonguntil", read=moment),
+        "last_online": Field("lastonline", read=moment),
+    },
+    phone=("ccode", "pnumber"),
+)
+_read_sms = RowReader(
+    Sms,
+    {
+        # The last three were seen among messages of other services.
+        "text": Field("text", "message", "fullText", "sms", identifies=True),
+        "sender": Field("sender", read=optional_text),
+        "received": Field("date", read=moment),
+    },
+)
+_read_past_order = RowReader(
+    PastOrder,
+    {
+        "order_id": Field("orderId", read=integer, identifies=True),
+        "service": Field("resourceCode", default=""),
+        "had_sms": Field("haveSms", read=boolean),
+        "days": Field("days", read=integer),
+        "country": Field("country", default=""),
+        "begin": Field("begin", read=moment),
+        "end": Field("end", read=moment),
+        "closed": Field("closed", read=moment),
+        "restorable": Field("isAvailForRestore", read=boolean),
+    },
+    phone=(None, "number"),
+)
+_read_quote = RowReader(
+    RestoreQuote,
+    {
+        "order_id": Field("orderid", read=integer),
+        "country": Field("ccode", default=""),
+        "service": Field("scode", default=""),
+        "service_name": Field("sname", default=""),
+        "price": Field("price", read=price, identifies=True),
+        "overdue_days": Field("outdays", read=integer),
+        "prolong_days": Field("prolongTo", read=integer),
+    },
+    phone=(None, "pnumber"),
+)
+
+
+# -- catalogue -----------------------------------------------------------------------------------------------------
+
+
+def _coded_items(data: object, code: str) -> list[object]:
+    """Return rows from a list, or from a mapping by code, whose key is then also in the row."""
+    if is_object(data) and not all(key.isdecimal() for key in data):
+        return [{code: key, **fields} if is_object(fields) else fields for key, fields in data.items()]
+    return list(items(data))
+
+
+def _countries(data: object, _: Params) -> Rows[Country]:
+    def read(item: object) -> Country:
+        country = _read_country(item)
+        return evolve(country, name=country.name.strip(), code=country.code.strip())  # padded on the live server
+
+    return read_rows(items(data), read)
+
+
+def _services(data: object, _: Params) -> Rows[Service]:
+    return read_rows(_coded_items(data, "service"), _read_service)
+
+
+def _country_offers(data: object, _: Params) -> Rows[CountryOffer]:
+    rows = read_rows(_coded_items(data, "code"), _read_country_offer)
+    rows.sort(key=lambda offer: (offer.price is None, offer.price, offer.country))
+    return rows
+
+
+def _offers(data: object, _: Params) -> Rows[Offer]:
+    if is_object(data) and isinstance(data.get("services", 0), list | dict | None):
+        data = data["services"]  # contract; on the page the data are the rows
+    return read_rows(_coded_items(data, "service"), _offer)
+
+
+def _offer(item: object) -> Offer:
+    count: object = row(item).get("count")
+    if not isinstance(count, dict | list):
+        return _read_offer(item)
+    by_provider = _numbers(cast("object", count) or {})  # PHP writes an empty mapping as a list
+    offer = _read_offer({**row(item), "count": sum(by_provider.values())})
+    return evolve(offer, by_provider=by_provider)
+
+
+def _numbers(value: object) -> dict[str, int]:
+    """Read a mapping from providers to how many numbers each has."""
+    return {name: integer(number) for name, number in row(value).items()}
+
+
+def _stock(data: object, _: Params) -> Mapping[str, Stock]:
+    def read(fields: object) -> Stock:
+        if not is_object(fields):
+            return Stock(integer(fields))
+        by_provider = _numbers(fields.get("Amount") or {})
+        total = fields.get("Total")
+        return Stock(sum(by_provider.values()) if total is None else integer(total), by_provider)
+
+    return {service: read(fields) for service, fields in row(data or {}).items()}
+
+
+def _stock_multi(data: object, _: Params) -> int:
+    return integer(data.get("count") if is_object(data) else data)
+
+
+def _canada_paypal_days(data: object, _: Params) -> Mapping[int, int]:
+    return {integer(row(item).get("Days")): integer(row(item).get("Amount")) for item in items(data)}
+
+
+def _minimum_paypal_days(data: object, _: Params) -> int:
+    fields = row(one(data))
+    if fields.get("Status") is not None and not boolean(fields["Status"]):
+        message = str(fields.get("Message") or "")
+        raise ApiError(f"refused: {message or 'no reason given'}", msg=message, data=data)
+    return integer(fields.get("Days"))
+
+
+# -- spending: status 1 is a success, and the request names what the answer leaves out -----------------------------
+
+
+def _rental(data: object, params: Params) -> Rental:
+    fields = row(one(data))
+    rental = _read_rental(fields)
+    if "pnumber" in params and not fields.get("ccode"):
+        rental = evolve(rental, phone=f"+{params['pnumber']}")  # a local number says less than the request
+    return rental if rental.services else evolve(rental, services=service_codes(params["service"]))
+
+
+def _rentals(data: object, params: Params) -> Rows[Rental]:
+    found = [data] if is_object(data) and "id" in data else items(data)
+    if not found:
+        raise UnreadableError("no rental in it")
+    rows = read_rows(found, _read_rental, order_id="id")
+    asked = service_codes(params["services"])
+    by_id: dict[int, Rental] = {}
+    for rental in rows:
+        before = by_id.get(rental.id)
+        services = {*rental.services, *(before.services if before else ())}
+        by_id[rental.id] = evolve(before or rental, services=tuple(sorted(services)))
+    # The contract answers one number for all services, whichever of them it names.
+    rows[:] = [evolve(it, services=asked) if len(by_id) == 1 or not it.services else it for it in by_id.values()]
+    return rows
+
+
+def _added_service(data: object, params: Params) -> Rental | None:
+    fields = one(data)
+    try:
+        return _rental(fields, params)
+    except UnreadableError:
+        return None  # the page answers without data
+
+
+def _restored(data: object, _: Params) -> int | None:
+    answered = one(data)
+    if is_object(answered):
+        answered = answered.get("id")
+    try:
+        if answered is not MISSING and answered is not None and not boolean(answered) and answered != "":
+            raise RestoreRefused("refused: not restored, no reason given", data=data)
+    except UnreadableError:
+        try:
+            return integer(answered)
+        except UnreadableError:
+            pass
+    return None
+
+
+def _nothing(_data: object, _params: Params) -> None:
+    return None
+
+
+# -- orders and messages -------------------------------------------------------------------------------------------
+
+
+def read_orders(data: object, read: Callable[[object], Order] = read_order) -> Rows[Order]:
+    """Return the orders of an answer, each id once."""
+    rows = read_rows(items(data), read, order_id="id")
+    rows[:] = merge_orders(rows)
+    return rows
+
+
+def _orders(data: object, _: Params) -> Rows[Order]:
+    return read_orders(data)
+
+
+def _messages(data: object, _: Params) -> Rows[Sms]:
+    if not (is_object(data) and ("SmsList" in data or "OtherSms" in data)):
+        return read_rows(items(data), _message)
+    # Contract: the messages of the order's service, and others.
+    others = data.get("OtherSms")
+    try:
+        apart = items(others)
+    except UnreadableError:
+        apart = [others]  # of unknown form, which must not hide the order's own messages
+    messages, further = gather(items(data.get("SmsList")), _message), gather(apart, _other)
+    rows = [*messages, *_not_among(messages, further)]
+    return some_readable(Rows(rows, skipped=(*messages.skipped, *further.skipped)))
+
+
+def _message(item: object) -> Sms:
+    return _read_sms(item) if is_object(item) else Sms(text(item))
+
+
+def _other(item: object) -> Sms:
+    return evolve(_message(item), other=True)
+
+
+def _not_among(messages: Sequence[Sms], further: Iterable[Sms]) -> list[Sms]:
+    """Return further messages but those that are among the others as well; either may lack the sender."""
+    senders: dict[tuple[str, datetime | None], list[str | None]] = {}
+    for sms in messages:
+        senders.setdefault((sms.text, sms.received), []).append(sms.sender)
+    kept: list[Sms] = []
+    for sms in further:
+        listed = senders.get((sms.text, sms.received), [])
+        same = [sender for sender in listed if sender == sms.sender or None in (sender, sms.sender)]
+        if same:
+            listed.remove(same[0])
+        else:
+            kept.append(sms)
+    return kept
+
+
+# -- the archive ---------------------------------------------------------------------------------------------------
+
+
+def _past_orders(data: object, _: Params) -> Rows[PastOrder]:
+    return read_rows(items(data), _read_past_order, order_id="orderId")
+
+
+def _quote(data: object, params: Params) -> RestoreQuote:
+    quote = _read_quote(one(data))
+    return evolve(quote, order_id=int(params["id"])) if quote.order_id is None else quote  # pyright: ignore[reportUnnecessaryComparison]
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+_SAFE, _SPENDS = Safety.SAFE, Safety.NON_IDEMPOTENT
+
+COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, needs_key=False)
+SERVICES = Method("get_default_services", "services", _SAFE, _services, needs_key=False)
+COUNTRIES_FOR = Method("get_country_by_service", "countries_for", _SAFE, _country_offers, needs_key=False)
+OFFERS = Method("getdata", "offers", _SAFE, _offers)
+OFFERS_BY_PROVIDER = Method("getdataWithProviders", "offers", _SAFE, _offers)
+STOCK = Method("getCountWithProviders", "stock", _SAFE, _stock)
+STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, needs_key=False)
+CANADA_PAYPAL_DAYS = Method("get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, needs_key=False)
+MINIMUM_PAYPAL_DAYS = Method("get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, needs_key=False)
+RENT = Method("create", "rent", _SPENDS, _rental)
+RENT_MULTI = Method("create_multi", "rent_multi", _SPENDS, _rentals)
+ADD_SERVICE = Method("add_service_to_order", "add_service", _SPENDS, _added_service)
+PROLONG = Method("prolong", "prolong", _SPENDS, _nothing)
+PROLONG_DAYS = Method("prolong_max", "prolong_days", _SPENDS, _nothing)
+DELETE = Method(
+    "delete",
+    "delete",
+    _SPENDS,
+    _nothing,
+    unknown_outcome_note="the number may be gone",
+    refusal_note="nothing was deleted",
+)
+RESTORE = Method("restore_user", "restore", _SPENDS, _restored)
+ORDERS = Method("orders", "orders", _SAFE, _orders)
+SMS = Method("sms", "sms", _SAFE, _messages)
+ACTIVATE = Method("activate", "activate", Safety.IDEMPOTENT, _nothing)
+HISTORY = Method("get_rent_history", "history", _SAFE, _past_orders)
+RESTORE_QUOTE = Method("restore_user_precalc", "restore_quote", _SAFE, _quote)
+
+SPENDING: Mapping[str, Method[Any]] = {
+    method.name: method for method in (RENT, RENT_MULTI, ADD_SERVICE, PROLONG, PROLONG_DAYS, DELETE, RESTORE)
+}
+"""The calls that spend or destroy, by wire name."""
