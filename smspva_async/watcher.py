@@ -86,6 +86,8 @@ class Watcher:
                 raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
+        if isinstance(journal, type) or not (journal is None or hasattr(journal, "append")):
+            raise ValueError(f"a journal is a MemoryJournal() or a SqliteJournal('x.db'), not {journal!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._source = polled(source, max(2 * interval, _LEAST_DEADLINE))
         self._feed = Feed(self._journal)

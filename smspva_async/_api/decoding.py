@@ -155,7 +155,11 @@ _REFUSALS: tuple[tuple[type[ApiError], str, tuple[str, ...]], ...] = (
     (RestoreRefused, "the order can't be restored now", _RESTORE_CODES),
     (ApiError, "check the service's code", ("Service not found",)),
     (ApiError, "check the service and the country", ("UNKNOWN SERVICE OR COUNTRY",)),
-    (ApiError, "choose another period", ("Incorrect duration count",)),
+    (
+        ApiError,
+        "choose another period",
+        ("Incorrect duration count", "Incorrect duration count. Min 7 days. Max 90 days."),
+    ),
     (ApiError, "this server doesn't offer the call", ("Incorrect method",)),
     (ApiError, "try again later", ("SERVER_BUSY",)),
 )
@@ -190,7 +194,7 @@ def _message(payload: dict[str, Any]) -> str:
 def _refusal(answer: Answer, message: str, data: object = None) -> ApiError:
     too_many = (RateLimited, "ask less often") if answer.status == _TOO_MANY else None
     kind, advice = too_many or _known(message) or (ApiError, "")
-    first = message.partition(":")[0].strip().upper()
+    first = "".join(re.findall(r"^\s*(\w+)", message)).upper()
     return kind(
         f"refused: {one_line(message) or 'no reason given'}" + (f" ({advice})" if advice else ""),
         msg=message,
@@ -297,6 +301,11 @@ def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedR
 # -- the answer before -----------------------------------------------------------------------------------------------
 
 
+def _is_same(before: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Return whether two rows have the same values, of the same types: to Python, 1 and true are equal."""
+    return before == row and [*map(type, before.values())] == [*map(type, row.values())]
+
+
 class OrderCache:
     """Decodes answers to `orders` as `decode` does, and reuses what the last good one gave.
 
@@ -307,7 +316,7 @@ class OrderCache:
     def __init__(self) -> None:
         self._body: bytes | None = None
         self._value = Rows[Order]()
-        self._rows: dict[object, tuple[object, Order]] = {}
+        self._rows: dict[object, tuple[dict[str, Any], Order]] = {}
 
     def decode(self, method: Method[Rows[Order]], params: Params, answer: Answer) -> Rows[Order]:
         """Return what the answer says; raises what `decode` raises."""
@@ -321,14 +330,14 @@ class OrderCache:
         return value
 
     def _read(self, data: object, _: Params) -> Rows[Order]:
-        last, now = self._rows, dict[object, tuple[object, Order]]()
+        last, now = self._rows, dict[object, tuple[dict[str, Any], Order]]()
 
         def read(item: object) -> Order:
             key = item.get("id") if is_object(item) else None
             if type(key) is not int and type(key) is not str:
                 return read_order(item)
             known = last.get(key)
-            entry = known if known is not None and known[0] == item else (item, read_order(item))
+            entry = known if known is not None and _is_same(known[0], item) else (item, read_order(item))
             now[key] = entry
             return entry[1]
 

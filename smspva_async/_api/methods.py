@@ -256,15 +256,18 @@ def _offers(data: object, _: Params) -> Rows[Offer]:
 
 def _offer(item: object) -> Offer:
     count: object = row(item).get("count")
-    if not isinstance(count, dict | list):
+    try:
+        by_provider = _numbers(count)
+    except UnreadableError:
         return _read_offer(item)
-    by_provider = _numbers(cast("object", count) or {})  # PHP writes an empty mapping as a list
     offer = _read_offer({**row(item), "count": sum(by_provider.values())})
     return evolve(offer, by_provider=by_provider)
 
 
 def _numbers(value: object) -> dict[str, int]:
-    """Read a mapping from providers to how many numbers each has."""
+    """Read a mapping from providers to how many numbers each has; PHP writes an empty one as a list."""
+    if isinstance(value, list):
+        value = {str(place): number for place, number in enumerate(cast("list[object]", value))}
     return {name: integer(number) for name, number in row(value).items()}
 
 

@@ -54,8 +54,10 @@ def extract_code(text: str) -> str | None:
     that nothing calls a code, a brand whose name is a word for an offer.
 
     The time grows with the length of the text and has a bound: of more than 4000 characters the first and the last 2000
-    are read. The first call takes longer, as the patterns are made in it.
+    are read. The first call takes longer, as the patterns are made in it. What isn't a text raises `ValueError`.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"extract_code takes a text: {text!r}")  # noqa: TRY004 - as all arguments
     folded = (fold(text) if len(text) <= _READ else _ends(text)).strip()
     if bound := _BOUND.findall(folded):
         return str(bound[-1])

@@ -30,7 +30,7 @@ from tests.support.terminal import ESCAPE, console, plain, printed
 
 ORDER = Order(
     id=40300,
-    service="opt16",
+    services=("opt16",),
     service_name="Instagram",
     state=OrderState.INACTIVE,
     phone="+79096068511",

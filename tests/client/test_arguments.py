@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async import Pace, Retry, SmspvaClient, Watcher, extract_code
 from smspva_async.models import Period
 from tests.support.fake_server import KEY
 
@@ -22,7 +23,7 @@ WEEK = Period.weeks(1)
 COUNTRIES = ("", "R", "RUS", "R1", "+7", "РФ", "ru ", "RU\n", None, 7)
 SERVICES = ("", "opt 16", "opt16,opt17", "opt16&id=1", "opt/16", "opt16\n", None, 16)
 IDS = (0, -1, 40300.0, "40300", True, None)
-PHONES = ("", "+", "123", "79096037108x", "+7909603710812345", "++79096037108", 79096037108, None)
+PHONES = ("", "+", "123", "79096037108x", "+7909603710812345", "++79096037108", 79096037108)
 
 # What can't be sent -> the calls that would send it.
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awaitable[object]], ...]]] = {
@@ -32,6 +33,9 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
             lambda client, country: client.offers(country),
             lambda client, country: client.rent(country, "opt16", WEEK),
             lambda client, country: client.rent_multi(country, ["opt16"], WEEK),
+            lambda client, country: client.stock(country),
+            lambda client, country: client.stock_multi(country, ["opt16"]),
+            lambda client, country: client.minimum_paypal_days(country, "opt83"),
         ),
     ),
     "service": (
@@ -40,9 +44,22 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
             lambda client, service: client.rent("RU", service, WEEK),
             lambda client, service: client.rent_multi("RU", ["opt16", service], WEEK),
             lambda client, service: client.add_service(5, service, phone="+79096037108"),
+            lambda client, service: client.countries_for(service),
+            lambda client, service: client.minimum_paypal_days("RU", service),
         ),
     ),
-    "services": (([], (), "opt16", None, 5), (lambda client, services: client.rent_multi("RU", services, WEEK),)),
+    "services": (
+        ([], (), "opt16", None, 5),
+        (
+            lambda client, services: client.rent_multi("RU", services, WEEK),
+            lambda client, services: client.stock_multi("RU", services),
+        ),
+    ),
+    "days": ((0, 7, -1, 1.0, "5", True, None), (lambda client, days: client.prolong_days(5, days),)),
+    "max price": (
+        (1.5, "2", True, Decimal("NaN"), Decimal("Infinity")),
+        (lambda client, most: client.rent("RU", "opt16", max_price=most),),
+    ),
     "period": (
         (None, 1, "week", ("week", 1)),
         (
@@ -50,6 +67,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
             lambda client, period: client.rent("RU", "opt16", period),
             lambda client, period: client.rent_multi("RU", ["opt16"], period),
             lambda client, period: client.prolong(5, period),
+            lambda client, period: client.countries_for("opt16", period),
+            lambda client, period: client.stock("RU", period),
         ),
     ),
     "provider": (
@@ -166,10 +185,63 @@ def test_http_may_stay_on_this_machine(host: str, fake_server: FakeServer) -> No
     assert repr(fake_server.client(base_url=f"http://{host}/rent")) == f"<SmspvaClient http://{host}/rent>"
 
 
-@pytest.mark.parametrize("key", ["", "  ", "ключ", "two\nlines", "nul\0", 5, b"bytes"], ids=repr)
-def test_a_key_that_cant_be_one(key: Any) -> None:
-    with pytest.raises(ValueError, match="no usable API key"):
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("", "there is no API key"),
+        ("  ", "there is no API key"),
+        ("ключ", "a letter that isn't ASCII"),
+        ("two\nlines", "a line break or a control character"),
+        ("k\n x", "a line break or a control character"),
+        ("nul\0", "a line break or a control character"),
+        (5, "is a text, not of the type int"),
+        (b"bytes", "is a text, not of the type bytes"),
+    ],
+    ids=repr,
+)
+def test_a_key_that_cant_be_one(key: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem) as refused:
         SmspvaClient(key)
+    assert not isinstance(key, str) or not key.strip() or key not in str(refused.value)
+
+
+def test_the_base_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSPVA_BASE_URL", "http://127.0.0.1:8000/api/rent.php")
+    assert repr(SmspvaClient(KEY)) == "<SmspvaClient http://127.0.0.1:8000/api/rent.php>"
+    assert repr(SmspvaClient(KEY, base_url="https://a.example/")) == "<SmspvaClient https://a.example/>"
+    for nothing in (None, ""):
+        monkeypatch.delenv("SMSPVA_BASE_URL")
+        if nothing is not None:
+            monkeypatch.setenv("SMSPVA_BASE_URL", nothing)
+        assert repr(SmspvaClient(KEY)) == "<SmspvaClient https://smspva.com/api/rent.php>"
+
+
+@pytest.mark.anyio
+async def test_what_is_no_error_of_a_call_is_not_settled(client: SmspvaClient) -> None:
+    error: Any
+    for error in (None, "5f0c12ab", ValueError()):
+        with pytest.raises(ValueError, match="settle takes an OutcomeUnknown"):
+            client.settle(error)
+        with pytest.raises(ValueError, match="reconcile takes an OutcomeUnknown"):
+            await client.reconcile(error)
+
+
+def test_a_period_in_days_says_that_there_is_none() -> None:
+    days: Any = Period.days
+    with pytest.raises(ValueError, match=r"in weeks or months, Period.weeks\(1\) for instance"):
+        days(7)
+
+
+@pytest.mark.parametrize("journal", ["x.db", 5, SmspvaClient])
+def test_a_journal_that_is_none_says_what_it_takes(journal: Any) -> None:
+    with pytest.raises(ValueError, match=r"journal.*SqliteJournal\('x.db'\)"):
+        Watcher(SmspvaClient(KEY), journal=journal)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"code 1234"])
+def test_a_text_without_letters_says_what_it_takes(text: Any) -> None:
+    with pytest.raises(ValueError, match="extract_code takes a text"):
+        extract_code(text)
 
 
 @pytest.mark.parametrize("key", [None, "", " "], ids=repr)
@@ -207,7 +279,7 @@ def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
     "settings",
     [
         *({"timeout": timeout} for timeout in (None, "30", True)),
-        *({"base_url": url} for url in (None, 5, b"https://smspva.com/")),
+        *({"base_url": url} for url in (5, b"https://smspva.com/")),
         *({"pace": pace} for pace in (None, 1.5, Retry())),
         *({"retry": retry} for retry in (None, 4, Pace())),
     ],

@@ -32,7 +32,7 @@ from tests.support.journals import any_event
 AT = datetime(2026, 11, 23, 19, 48, 14, tzinfo=UTC)
 ORDER = Order(
     id=40300,
-    service="opt16",
+    services=("opt16",),
     service_name="Instagram",
     state=OrderState.ACTIVATING,
     phone="+79046577127",

@@ -118,7 +118,7 @@ def state_of(poll: int) -> State:
     """Return a state that a few polls have made so, in every part of it."""
     tracks = {
         order_id: Track(
-            order(order_id, service=f"opt{poll}"),
+            order(order_id, services=(f"opt{poll}",)),
             START,
             counts={("text", None, None): poll, (f"{poll}", "x", START): 1},
         )

@@ -90,18 +90,18 @@ extras = st.dictionaries(texts, any_json, max_size=2)
 orders = st.builds(
     Order,
     id=numbers,
-    service=texts,
+    services=st.lists(texts, min_size=1, max_size=2).map(tuple),
     service_name=texts,
     state=st.sampled_from(OrderState),
     phone=texts,
     country=texts,
-    has_new_sms=st.booleans(),
-    until=dates,
+    has_new_sms=st.none() | st.booleans(),
+    until=st.none() | dates,
     can_prolong=st.booleans(),
     can_prolong_days=st.none() | st.integers(),
     can_prolong_until=st.none() | dates,
     last_online=st.none() | dates,
-    raw_state=st.integers(),
+    raw_state=st.none() | st.integers() | texts,
     extra=extras,
 )
 messages = st.builds(

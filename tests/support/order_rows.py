@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from smspva_async._envelope import Answer
+from smspva_async._api.decoding import Answer
 from smspva_async.models import utc
 from tests.support.samples import row_of, without
 
@@ -33,7 +33,7 @@ _values: dict[str, st.SearchStrategy[Any]] = {
     "canprolonguntil": st.sampled_from([0, BEGIN, 10**12, "0", False]),
     "lastonline": st.sampled_from([0, 1, -1, BEGIN, BEGIN + 1, str(BEGIN), 10**11, 10**12, 10**40, 1e9, None, True]),
     "provider": st.sampled_from(
-        ["north", 1, True, 1.0, -0.0, {"a": 1}, {"a": True}, [], [{}], [[]], 2**63, float("inf")]
+        ["north", 1, True, 1.0, -0.0, {"a": 1}, {"a": "1"}, [], [{}], [[]], 2**63, float("inf")]
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Every call of the client, with the answer that the provider's rental page shows for it."""
+"""Every call of the client, with the answer that the provider's rental page or its contract shows for it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from smspva_async import SmspvaClient
-from smspva_async.models import Country, Offer, Order, OrderState, PastOrder, Period, Rental, RestoreQuote, Sms
+from smspva_async.models import (
+    Country,
+    CountryOffer,
+    Offer,
+    Order,
+    OrderState,
+    PastOrder,
+    Period,
+    Rental,
+    RestoreQuote,
+    Service,
+    Sms,
+    Stock,
+)
 
-RENTAL = Rental(40370, "+79096037108", "opt6", datetime(2020, 4, 23, 9, 26, tzinfo=UTC))
+RENTAL = Rental(40370, "+79096037108", ("opt6",), datetime(2020, 4, 23, 9, 26, tzinfo=UTC))
 OFFER = Offer("Airbnb", "opt46", Decimal(6), 359)
 ORDER = Order(
     id=40300,
-    service="opt16",
+    services=("opt16",),
     service_name="Instagram",
     state=OrderState.INACTIVE,
     phone="+79096068511",
@@ -68,8 +81,8 @@ def _call(
 
 _RENTAL = '{"id": 40370, "pnumber": "9096037108", "ccode": "+7", "service": "opt6", "until": 1587633960}'
 
-# The samples stand as on the page: its comments stripped, and the comma that its `orders` lacks put in. For
-# `create_multi` it has none.
+# The samples are the page's, with its comments stripped and the comma that its `orders` lacks put in, or the contract's
+# where the page lacks the call.
 CALLS = {
     call.method: call
     for call in (
@@ -89,6 +102,66 @@ CALLS = {
             dcount="1",
         ),
         _call(
+            "get_default_services",
+            lambda client: client.services(),
+            '{"status": 1, "data": [{"name": "Instagram", "service": "opt16", "priceForDay": "0.60", "img": "16.png",'
+            ' "DAYP": "7", "PROC": "10"}]}',
+            [Service("opt16", "Instagram", Decimal("0.60"))],
+        ),
+        _call(
+            "get_country_by_service",
+            lambda client: client.countries_for("opt16"),
+            '{"status": 1, "data": {"RU": {"service_name": "Instagram", "price": "9.50", "procent_days": "30",'
+            ' "procent": "10", "day_step": "1", "country": "Russia", "phoneAmount": 12}}}',
+            [CountryOffer("RU", "Russia", Decimal("9.50"), 12)],
+            service="opt16",
+            dtype="week",
+            dcount="1",
+        ),
+        _call(
+            "getdataWithProviders",
+            lambda client: client.offers("RU", by_provider=True),
+            '{"status": 1, "data": {"services": [{"name": "Airbnb", "service": "opt46", "price_day": 6,'
+            ' "count": {"north": 300, "south": 59}, "totalCount": 359}], "allOperators": ["north", "south"]}}',
+            [evolve(OFFER, by_provider={"north": 300, "south": 59})],
+            country="RU",
+            dtype="week",
+            dcount="1",
+        ),
+        _call(
+            "getCountWithProviders",
+            lambda client: client.stock("RU"),
+            '{"status": 1, "data": {"opt46": {"Amount": {"north": 300, "south": 59}, "Total": 359}}}',
+            {"opt46": Stock(359, {"north": 300, "south": 59})},
+            country="RU",
+            dtype="week",
+            dcount="1",
+        ),
+        _call(
+            "get_count_multi",
+            lambda client: client.stock_multi("RU", ["opt6", "opt7"]),
+            '{"status": 1, "data": {"count": 17}}',
+            17,
+            country="RU",
+            services="opt6,opt7",
+            dtype="week",
+            dcount="1",
+        ),
+        _call(
+            "get_days_canada_paypal",
+            lambda client: client.canada_paypal_days(),
+            '{"status": 1, "data": [{"Days": 7, "Amount": 12}, {"Days": 30, "Amount": 3}]}',
+            {7: 12, 30: 3},
+        ),
+        _call(
+            "get_min_paypal_days",
+            lambda client: client.minimum_paypal_days("US", "opt83"),
+            '{"status": 1, "data": {"Days": 14, "Status": 1, "Message": ""}}',
+            14,
+            country="US",
+            service="opt83",
+        ),
+        _call(
             "create",
             lambda client: client.rent("RU", "opt6", Period.weeks(1)),
             f'{{"status": 1, "data": {_RENTAL}}}',
@@ -101,8 +174,8 @@ CALLS = {
         _call(
             "create_multi",
             lambda client: client.rent_multi("RU", ["opt6", "opt7"], Period.months(2)),
-            f'{{"status": 1, "data": [{_RENTAL}]}}',
-            [RENTAL],
+            f'{{"status": 1, "data": {_RENTAL}}}',
+            [evolve(RENTAL, services=("opt6", "opt7"))],
             country="RU",
             services="opt6,opt7",
             dtype="month",
@@ -139,6 +212,14 @@ CALLS = {
             dtype="week",
             dcount="1",
         ),
+        _call(
+            "prolong_max",
+            lambda client: client.prolong_days(123, 5),
+            '{"status": 1}',
+            id="123",
+            dtype="day",
+            dcount="5",
+        ),
         _call("activate", lambda client: client.activate(123), '{"status": 1, "data": {"id": 123}}', id="123"),
         _call("delete", lambda client: client.delete(123), '{"status": 1, "data": {"id": 123}}', id="123"),
         _call(
@@ -169,7 +250,7 @@ NOTHING: dict[str, Any] = {"status": 1, "data": []}
 HALF = '{"status": 1, "data": {"id": 40370, "pnum'
 """An answer to `create` that breaks off."""
 
-_SPENDING = ("create", "create_multi", "add_service_to_order", "prolong", "delete", "restore_user")
+_SPENDING = ("create", "create_multi", "add_service_to_order", "prolong", "prolong_max", "delete", "restore_user")
 SPENDING = [CALLS[method] for method in _SPENDING]
 REPEATABLE = [call for call in CALLS.values() if call not in SPENDING]
 READING = [call for call in REPEATABLE if call.method != "activate"]

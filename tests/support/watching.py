@@ -47,7 +47,7 @@ OUTAGE = ConnectionFailed("the server is down", sent=False)
 def order(order_id: int = 1, state: OrderState = OrderState.INACTIVE, **changes: Any) -> Order:
     sample = Order(
         id=order_id,
-        service="opt16",
+        services=("opt16",),
         service_name="Instagram",
         state=state,
         phone=f"+7909{order_id:07}",

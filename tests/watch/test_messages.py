@@ -254,7 +254,7 @@ async def test_a_journal_with_a_state_goes_on_where_it_was(start: Literal["basel
         await polls(2)
         place = watcher.cursor
     account.messages[1] += [sms("between", 70)]
-    account.listed = [order(1, has_new_sms=True), order(2, service="opt1"), order(3)]
+    account.listed = [order(1, has_new_sms=True), order(2, services=("opt1",)), order(3)]
     async with Watcher(account, journal=journal, start=start) as watcher:
         await polls(2)
         events = await so_far(watcher, after=place)

@@ -10,12 +10,12 @@ import pytest
 from attrs import evolve
 from hypothesis import given, strategies as st
 
-from smspva_async import Event, Order, PollRecovered, Sms, _latest
+from smspva_async import Event, Order, PollRecovered, Sms
+from smspva_async._api import decoding
+from smspva_async._api.decoding import Answer, OrderCache, decode
+from smspva_async._api.methods import ORDERS
 from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, step
-from smspva_async._envelope import Answer, decode
-from smspva_async._latest import LatestOrders
 from smspva_async._state import State
-from smspva_async._wire import ORDERS
 from smspva_async.errors import SmspvaError
 from smspva_async.models import Rows, utc
 from tests.support.order_rows import BEGIN, ROW, answers
@@ -31,7 +31,7 @@ def told(rows: Rows[Order]) -> tuple[object, ...]:
     )
 
 
-def outcome(latest: LatestOrders | None, answer: Answer) -> tuple[Rows[Order] | None, object]:
+def outcome(latest: OrderCache | None, answer: Answer) -> tuple[Rows[Order] | None, object]:
     try:
         rows = (decode if latest is None else latest.decode)(ORDERS, {}, answer)
     except SmspvaError as error:
@@ -41,7 +41,7 @@ def outcome(latest: LatestOrders | None, answer: Answer) -> tuple[Rows[Order] | 
 
 @given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
 def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer], between: list[str | None]) -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     cheap = anew = State()
     for number, (answer, what) in enumerate(zip(given, between, strict=False)):
         (rows, result), (fresh, expected) = outcome(latest, answer), outcome(None, answer)
@@ -102,7 +102,7 @@ _FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1
     ],
 )
 def test_a_text_much_like_the_one_before_is_read_as_what_it_is(before: str, after: str) -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     for text in (before, after, before, f"{before},{after}", f"{after},{before}"):
         answer = Answer(200, "", b'{"status":1,"data":[%b]}' % text.encode())
         assert outcome(latest, answer)[1] == outcome(None, answer)[1]
@@ -113,7 +113,7 @@ def body(*rows: dict[str, Any]) -> Answer:
 
 
 def test_what_is_the_same_is_the_same_object() -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     first = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
     again = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
     assert all(map(lambda one, other: one is other, first, again))
@@ -123,10 +123,10 @@ def test_what_is_the_same_is_the_same_object() -> None:
 
 
 def test_the_same_answer_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    latest, answer = LatestOrders(), body(ROW, {**ROW, "id": 2})
+    latest, answer = OrderCache(), body(ROW, {**ROW, "id": 2})
     first = latest.decode(ORDERS, {}, answer)
-    for name in ("parse", "parse_flat", "decode", "read_row"):
-        monkeypatch.setattr(_latest, name, None)
+    for name in ("parse", "decode"):
+        monkeypatch.setattr(decoding, name, None)
     again = latest.decode(ORDERS, {}, evolve(answer, took=0.5))
     assert (first.repeated, again.repeated) == (False, True)
     assert [*map(id, again)] == [*map(id, first)]
@@ -147,7 +147,7 @@ def play(state: State, *observations: Observation) -> tuple[State, list[Event]]:
 
 
 def test_a_poll_without_news_leaves_every_track_as_it_is() -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     polls = [listed(30 * number, latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))) for number in range(3)]
     state, _ = play(State(), *polls[:2])
     after, events = step(state, polls[2])
@@ -157,7 +157,7 @@ def test_a_poll_without_news_leaves_every_track_as_it_is() -> None:
 
 
 def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     both, one = body({**ROW, "until": BEGIN + 10**6}, {**ROW, "id": 2, "until": BEGIN + 70}), body(ROW)
     first = listed(0, latest.decode(ORDERS, {}, both))
     state, _ = play(State(), first, listed(30, latest.decode(ORDERS, {}, one)))
@@ -172,7 +172,7 @@ def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
 
 
 def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news() -> None:
-    latest = LatestOrders()
+    latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
     brought = SmsListed(at=utc(BEGIN + 31), order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))])
     state, _ = play(State(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought)
