@@ -34,7 +34,7 @@ _READ = 4_000
 _CUT_OFF = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
 _CUT_ON = re.compile(r"\A(?:[ ._-]?[0-9])++")
 # The line by which a browser knows the site that a code is for: "@example.com #123456".
-_BOUND = re.compile(r"^@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
+_BOUND = re.compile(r"(?:^|[ .])@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
 # What an app finds its own message by, at the very end: eleven characters that are neither a number nor a word.
 _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 

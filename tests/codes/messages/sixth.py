@@ -25,7 +25,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Codice di verifica del telefono 592741": "592741",
         "Kod potwierdzający numer telefonu: 5927": "5927",
         "Kod do zmiany telefonu: 482913": "482913",
-        "Telefon numaranızı doğrulamak için kod: telefon 592741": "592741",
+        "Telefon numaranızı doğrulamak için kod: 592741": "592741",
         "Telefon doğrulama kodu: 482913": "482913",
         "Kode untuk verifikasi nomor telepon: 592741": "592741",
         "Mã xác nhận số điện thoại: 5927": "5927",
