@@ -41,8 +41,8 @@ BLANK = "\0"
 """Stands for each character of a number that is something else than a code."""
 
 _LETTER = r"[^\W\d_]"
-# What is left of a word, in an alphabet with capitals. In others the word for "is" may be a part of it.
-_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER}){{0,20}}+"
+# What is a letter of the word itself, and no article or preposition, before a word in Hebrew or Arabic.
+_STEM_BEFORE = "(?<![גדזחטינסעפצקרתتثجحخدذرزسشصضطظعغقمنهي])"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
@@ -75,8 +75,11 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 
 @cache
 def codes() -> re.Pattern[str]:
-    """Return what a one-time code is called, to the word's end; abbreviations see `_message`."""
-    return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
+    """Return what a one-time code is called, with its ending; abbreviations see `_message`."""
+    # In an alphabet with capitals: in others the word for "is" may be a part of it.
+    return re.compile(
+        rf"{_STEM_BEFORE}(?:{_stems(_split(words.CODES))})(?:{_any(_split(words.ENDINGS))})?(?![a-z\u0370-\u058f])"
+    )
 
 
 # "1234Do not share it"
@@ -103,7 +106,7 @@ def parted(text: str) -> str:
 @cache
 def other_codes() -> re.Pattern[str]:
     """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
-    code, of = _any(_split(words.CODE_WORDS)), _any(_split(words.OF))
+    code, of = f"(?:{_stems(_split(words.CODE_WORDS))})", _any(_split(words.OF))
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
     after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{_stems(_split(words.OTHER_AFTER))})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
@@ -253,10 +256,9 @@ def _phones_and_cards() -> str:
 def _labelled() -> list[re.Pattern[str]]:
     """Return a number with the word right before it that says whose it is: a phone's, an order's, an account's."""
     number = r"[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+"
-    kinds = (_compiled(words.PHONES).pattern, _DIALLED), (labels().pattern, number)
-    return [
-        re.compile(rf"(?:{label}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}(?P<number>{form})") for label, form in kinds
-    ]
+    phones = rf"(?:{_compiled(words.PHONES).pattern}){_LETTER}{{0,12}}(?: {_LETTER}{{2,12}})?"
+    kinds = (phones, _DIALLED), (rf"(?:{labels().pattern}){_LETTER}{{0,12}}", number)
+    return [re.compile(rf"{label}\.?{_BETWEEN}{_fillers()}(?P<number>{form})") for label, form in kinds]
 
 
 @cache

@@ -15,6 +15,7 @@ __all__ = [
     "COPULAS",
     "CURRENCIES",
     "DONE",
+    "ENDINGS",
     "FILLERS",
     "FOR",
     "LABELS",
@@ -35,8 +36,8 @@ __all__ = [
 
 CODES = {
     "Latin, several": "*code *kod otp| otps otpni otpiniz pin| pini| pins pinni pinnum *token",
-    "Romance": "cod| codul codi| codigo codice clave| contrasen senha palavra_passe mot_de_pass",
-    "Germanic": "kennwor losenord *passord *passwor wachtwoor wagwoor adgangsord tan_nummer kennitala",
+    "Romance": "cod| codul codi| codigo codice clave| claves| contrasena senha palavra_passe mot_de_pass",
+    "Germanic": "kennwort losenord *passord *passwort *password wachtwoord wagwoord adgangsord tan_nummer kennitala",
     "Baltic, Finnic": "*kood *tunnuslu salasan salason parool parol slaptazod",
     "Slavic, Latin": "hasl heslo heslem lozink sifra sifro sifru geslo zapork",
     "Cyrillic": "*код *парол пин| пина| пін| шифра сырсоз купия_соз құпия_сөз нууц_үг рамзи",
@@ -66,6 +67,13 @@ CODES = {
     "Korean": "*인증번호 *코드 *비밀번호 *확인번호 *보안번호 *암호 *패스워드 *인증_번호 *확인_번호",
     "Ethiopic": "*ኮድ",
 }
+# How these end, in alphabets with capitals.
+ENDINGS = (
+    "a ai am ami an as at ata d e ea em en ene er es et ets i ia im in ingiz ingizni ini inizi inn is isi it ja jan"
+    " jat ka kaga ku kun kusi la lar le m n na nan ne ni nin niz nizi nizin o od oj om on os ot ov ova ove ovi s si sini"
+    " t ta tu u ui uk ul un unu unuz unuzu unuzun um umuz us y а ам ами ата е ем еи и ини ингиз иңиз ов ове ового овое ом"
+    " от т у ум ун унуз ъ ът ы ың ыңыз ыңызды ын ь ю я ο ος ου οι ων ους ը ն ի ից ով"
+)
 # Words of another code: what stands ...
 OTHER_BEFORE = (
     "class| promo discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal post| area|"
@@ -85,9 +93,7 @@ OTHER_BEFORE = (
     " предыдущ попередн eski| gammal gamla| gamle| oude|"
 )
 # ... before this, ...
-CODE_WORDS = (
-    "cod kod kood pin ma код κωδικ קוד كود كد رمز कोड কোড コード 코드 代码 代碼"
-)
+CODE_WORDS = "*cod *kod *kood pin ma| *код κωδικ *קוד *كود كد *رمز *कोड *কোড *コード *코드 *代码 *代碼"
 # ... or after it, ...
 OTHER_AFTER = (
     "promo postal post| avviamento descuento desconto sconto reduction reducere avantage barr qr of_conduct review"
@@ -106,15 +112,13 @@ OTHER_AFTER = (
 # ... with one of these between them, ...
 OF = "of de di del dell d du des do da la za na для der votre vos your tu su seu sua tuo twojego вашего вашей вашого"
 # What a code is for begins with one of these.
-FOR = (
-    "for to fur zur zum pour para per do pro na za для на til till voor att untuk pentru için gia για ل ל 用于 用於"
-)
+FOR = "for to fur zur zum pour para per do pro na za для на til till voor att untuk pentru için gia για ل ל 用于 用於"
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
-    "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass *postcode *zipcode postcod *barcode qrcode qrkod"
-    " qr_kod *decode *encode skoda codec kodak *кодекс *кодиров *перекод *优惠码 *折扣码 *邮政编码 *二维码 *条形码"
-    " *兑换码 *优惠代码 *折扣代码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *優惠代碼 *條碼 *兌換碼 *쿠폰번호"
-    " *โค้ดส่วนลด *รหัสไปรษณีย์ *รหัสส่วนลด *รหัสพัสดุ *โค้ดลด *الرمز_البريدي *رمز_الاستجابه *رمز_الخصم *מיקוד *पिन_कोड_क्षेत्र kodeks kodein"
+    "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass postcod *zipcod *barcod *barkod *karekod qrcod qr_kod"
+    " *decod *dekod *encod *enkod *unicod *geocod skoda синекод *перекод *декод *优惠码 *折扣码 *邮政编码 *二维码 *条形码 *兑换码 *优惠代码"
+    " *折扣代码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *優惠代碼 *條碼 *兌換碼 *レコード *コードレス *쿠폰번호 *바코드 *레코드 *qr코드 *โค้ดส่วนลด *รหัสไปรษณีย์"
+    " *รหัสส่วนลด *รหัสพัสดุ *โค้ดลด *الرمز_البريدي *رمز_الاستجابه *رمز_الخصم *מיקוד *पिन_कोड_क्षेत्र"
 )
 
 # What a one-time code is for.

@@ -12,13 +12,26 @@ from tests.codes.messages.fifth import BY_LANGUAGE
 from tests.codes.messages.first import FIRST, SECOND, THIRD
 from tests.codes.messages.fourth import EIGHTH, NINTH
 from tests.codes.messages.second import FIFTH, FOURTH, SIXTH
+from tests.codes.messages.sixth import BY_KIND
 from tests.codes.messages.third import SEVENTH
 
 __all__ = ["BY_LANGUAGE", "KNOWN_LIMITS", "MESSAGES"]
 
 MESSAGES = [
     message
-    for table in (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, *BY_LANGUAGE.values())
+    for table in (
+        FIRST,
+        SECOND,
+        THIRD,
+        FOURTH,
+        FIFTH,
+        SIXTH,
+        SEVENTH,
+        EIGHTH,
+        NINTH,
+        *BY_LANGUAGE.values(),
+        *BY_KIND.values(),
+    )
     for message in table.items()
 ]
 
@@ -28,6 +41,10 @@ KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     "Swiss Post code: 4821": (None, "4821"),
     # the same in a brand that reads as an offer
     "Your Discount Bank code is 482913": (None, "482913"),
+    # "for" as well introduces what the code is needed for: "Code zur Bestätigung"
+    "Code zur Sendungsverfolgung: 482173": ("482173", None),
+    # "password" in Latvian
+    "Parole hearings 4829 and 5310 are on Monday": ("4829", None),
     # a word that is as often a ticket: "Ski pass: 482913"
     "User: 660318 Pass: 592741": (None, "592741"),
     # letters alone: "Use GOOGLE to log in", which no word calls a code, looks the same
