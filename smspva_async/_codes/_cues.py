@@ -107,8 +107,8 @@ def parted(text: str) -> str:
 def other_codes() -> re.Pattern[str]:
     """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
     code, of = f"(?:{_stems(_split(words.CODE_WORDS))})", _any(_split(words.OF))
-    before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
-    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{_stems(_split(words.OTHER_AFTER))})"
+    before = rf"(?:{_stems(_split(words.OTHER_BEFORE, words.OFFERS))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{0,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{_stems(_split(words.OTHER_AFTER, words.OFFERS))})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
 
 

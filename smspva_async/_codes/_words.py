@@ -70,44 +70,40 @@ CODES = {
 # How these end, in alphabets with capitals.
 ENDINGS = (
     "a ai am ami an as at ata d e ea em en ene er es et ets i ia im in ingiz ingizni ini inizi inn is isi it ja jan"
-    " jat ka kaga ku kun kusi la lar le m n na nan ne ni nin niz nizi nizin o od oj om on os ot ov ova ove ovi s si sini"
-    " t ta tu u ui uk ul un unu unuz unuzu unuzun um umuz us y а ам ами ата е ем еи и ини ингиз иңиз ов ове ового овое ом"
-    " от т у ум ун унуз ъ ът ы ың ыңыз ыңызды ын ь ю я ο ος ου οι ων ους ը ն ի ից ով"
+    " jat ka kaga ku kun kusi la lar le m n na nan ne ni nin niz nizi nizin o od oj om on os ot ov ova ove ovi s si"
+    " sini t ta tu u ui uk ul un unu unuz unuzu unuzun um umuz us y а ам ами ата е ем еи и ини ингиз иңиз ов ове ового"
+    " овое ом от т у ум ун унуз ъ ът ы ың ыңыз ыңызды ын ь ю я ο ος ου οι ων ους ը ն ի ից ով"
 )
 # Words of another code: what stands ...
 OTHER_BEFORE = (
-    "class| promo discount coupon voucher gift| gift_card referral refer| invite invitation zip| postal post| area|"
-    " country| dial| dialling qr| bar| source| dress| product item error booking reservation order parcel package"
-    " tracking shipping shipment consignment invoice customer client member student employee tax swift| sort| ifsc"
-    " short| color| colour| hs| wifi| wi_fi| affiliate gutschein aktions bestell auftrag paket sendung *verfolg"
-    " rechnung buchung kund steuer plz| postleitzahl korting klant zending kampanj kampagne presentkort bestall ordre"
-    " sparnings sporings medlem skatte postnummer rabat znizk slevov zlavov danov indirim kampanya hediye barkod"
-    " posta| siparis musteri kargo takip vergi uye| sifaris buyurtma mijoz soliq vonal chegirma endirim sodus alennus"
-    " etu| tarjous tilau asiakas lahety seuranta vero| kedvezmeny iranyito kupon rendeles csomag nyomkovet ugyfel ado|"
-    " akcijsk popust nuolaid atlaid pasutijum sutijum uzsakym siunt mokesc nodok pasto pasta| allahindlus sooduskood"
-    " sooduspakkumis tellimus klien промо скид знижк торгов штрих куар трек| почтов поштов налогов податков клиентск"
-    " пореск данъч отстъп пощенск попуст акци жеңілд тапсырыс салық প্রোমো কুপন ডিসকাউন্ট *অর্ডার গ্রাহক प्रोमो कूपन"
-    " डिस्काउंट *ऑर्डर ग्राहक ट्रैकिंग *पार्सल クーポン プロモ キャンペーン 割引 郵便 バー エラー 商品 *注文 顧客 お客様 *会員 *追跡 配送 税 쿠폰 할인 프로모션 상품"
-    " 초대 에러 *주문 *고객 회원 배송 *택배 추적 세금 납세 우편 *订单 *訂單 *客户 *客戶 *会员 *會員 *快递 *快件 *包裹 *物流 *税 *稅 *邮政 old| previous former"
-    " expired alter| altes| alten| ancien anterior| antiguo vecchio antigo| stary| starego старый старого старий"
-    " предыдущ попередн eski| gammal gamla| gamle| oude|"
+    "class| gift_card referral refer| invite invitation zip| postal post| area| country| dial| dialling qr| bar|"
+    " source| dress| product item error booking reservation order parcel package tracking shipping shipment consignment"
+    " invoice customer client member student employee tax swift| sort| ifsc short| color| colour| hs| wifi| wi_fi|"
+    " affiliate aktions bestell auftrag paket sendung *verfolg rechnung buchung kund steuer plz| postleitzahl klant"
+    " zending kampagne presentkort bestall ordre sparnings sporings medlem skatte postnummer slevov danov hediye barkod"
+    " posta| siparis musteri kargo takip vergi uye| sifaris buyurtma mijoz soliq vonal sodus etu| tilau asiakas lahety"
+    " seuranta vero| iranyito rendeles csomag nyomkovet ugyfel ado| akcijsk atlaid pasutijum sutijum uzsakym siunt"
+    " mokesc nodok pasto pasta| tellimus klien торгов штрих куар трек| почтов поштов налогов податков клиентск пореск"
+    " данъч пощенск тапсырыс салық প্রোমো কুপন ডিসকাউন্ট *অর্ডার গ্রাহক प्रोमो कूपन *ऑर्डर ग्राहक ट्रैकिंग *पार्सल"
+    " プロモ キャンペーン 郵便 バー エラー 商品 *注文 顧客 お客様 *会員 *追跡 配送 프로모션 상품 초대 에러 *주문 *고객"
+    " 회원 배송 *택배 추적 세금 납세 우편 *订单 *訂單 *客户 *客戶 *会员 *會員 *快递 *快件 *包裹 *物流 *税 *稅 *邮政"
+    " old| previous former expired alter| altes| alten| ancien anterior| antiguo vecchio antigo| stary| starego старый"
+    " старого старий предыдущ попередн eski| gammal gamla| gamle| oude|"
 )
 # ... before this, ...
-CODE_WORDS = "*cod *kod *kood pin ma| *код κωδικ *קוד *كود كد *رمز *कोड *কোড *コード *코드 *代码 *代碼"
+CODE_WORDS = "*cod *kod *kood pin ma| *код κωδικ *קוד *كود كد *رمز *कोड *কোড *コード *코드 *代码 *代碼 *รหัส *โค้ด"
 # ... or after it, ...
 OTHER_AFTER = (
-    "promo postal post| avviamento descuento desconto sconto reduction reducere avantage barr qr of_conduct review"
-    " voucher diskon produ error erreur pais pays article parrain referido referral red| cuppon pedido paquete envio|"
-    " seguimiento rastre encomenda client socio membr adherent abonne commande colis suivi comand comenz colet ordin"
-    " spedizion tracciament tracking pacco factur fattur fatura fiscal tribut impuest impost impot rabat pocztow"
-    " kreskow znizk zlav slev kupon popust kupovin postar comercial zamow klient przesyl sledzen paczk podatk objednav"
-    " zakaznik zasilk zasielk sledovan dan| narudzb kupca posiljk pracenj porez stranke скид знижк товар ошибк помилк"
-    " город региона страны країни подразд маркировк отстъпк попуст заказ клиент абонент посылк отправлени отслеж"
-    " накладн трек налог замовл клієнт відстеж посилк податк платник поръчк пратк просл данъ поруџбин пошиљк праћењ"
-    " порез έκπτωσ προσφορ παραγγελ πελατ αποστολ φορολογ ταχυδρομ קופון הנחה מבצע שובר הזמנ ההזמנ לקוח הלקוח מעקב מס|"
-    " משלוח המשלוח خصم الخصم تخفيف پستي رهگيري سفارش ملي تتبع التتبع الطلب العميل الشحن الضريب مشتري مالياتي छूट pos|"
-    " pesanan pelanggan resi| pelacakan pengiriman pajak don| don_hang van_don buu giam uu_dai khuyen_mai khach"
-    " so_thue"
+    "postal post| avviamento avantage barr qr of_conduct review produ error erreur pais pays article parrain referido"
+    " referral red| cuppon pedido paquete envio| seguimiento rastre encomenda client socio membr adherent abonne"
+    " commande colis suivi comand comenz colet ordin spedizion tracciament tracking pacco factur fattur fatura fiscal"
+    " tribut impuest impost impot pocztow kreskow slev kupovin postar comercial zamow klient przesyl sledzen paczk"
+    " podatk objednav zakaznik zasilk zasielk sledovan dan| narudzb kupca posiljk pracenj porez stranke товар ошибк"
+    " помилк город региона страны країни подразд маркировк заказ клиент абонент посылк отправлени отслеж накладн трек"
+    " налог замовл клієнт відстеж посилк податк платник поръчк пратк просл данъ поруџбин пошиљк праћењ порез παραγγελ"
+    " πελατ αποστολ φορολογ ταχυδρομ שובר הזמנ ההזמנ לקוח הלקוח מעקב מס| משלוח המשלוח پستي رهگيري سفارش ملي تتبع التتبع"
+    " الطلب العميل الشحن الضريب مشتري مالياتي pos| pesanan pelanggan resi| pelacakan pengiriman pajak don| don_hang"
+    " van_don buu giam khach so_thue البريد الاستجاب *ไปรษณีย์ *พัสดุ *ลด"
 )
 # ... with one of these between them, ...
 OF = "of de di del dell d du des do da la za na для der votre vos your tu su seu sua tuo twojego вашего вашей вашого"
@@ -116,9 +112,9 @@ FOR = "for to fur zur zum pour para per do pro na za для на til till voor a
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
     "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass postcod *zipcod *barcod *barkod *karekod qrcod qr_kod"
-    " *decod *dekod *encod *enkod *unicod *geocod skoda синекод *перекод *декод *优惠码 *折扣码 *邮政编码 *二维码 *条形码 *兑换码 *优惠代码"
-    " *折扣代码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *優惠代碼 *條碼 *兌換碼 *レコード *コードレス *쿠폰번호 *바코드 *레코드 *qr코드 *โค้ดส่วนลด *รหัสไปรษณีย์"
-    " *รหัสส่วนลด *รหัสพัสดุ *โค้ดลด *الرمز_البريدي *رمز_الاستجابه *رمز_الخصم *מיקוד *पिन_कोड_क्षेत्र"
+    " *decod *dekod *encod *enkod *unicod *geocod skoda синекод *перекод *декод *优惠码 *折扣码 *邮政编码 *二维码"
+    " *条形码 *兑换码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *條碼 *兌換碼 *レコード *コードレス *쿠폰번호 *바코드 *레코드"
+    " *qr코드 *מיקוד *पिन_कोड_क्षेत्र"
 )
 
 # What a one-time code is for.
@@ -197,73 +193,69 @@ ASKS = (
 LABELS = {
     "English": (
         "cap| psc| awb reference| ref| bill| receipt ticket pnr flight gate| seat| room| flat| apartment apt| table|"
-        " queue| bus| train| route visa mastercard maestro amex a/c| acct acc| account| ending| ending_in ending_with txn"
-        " transaction utr| upi_ref rrn contract agreement case| claim policy id_no balance bal| model| version| v| build|"
-        " po_box box| suite| unit| street| platform terminal branch| extension ext| locker cheque check_no serial imei|"
-        " meter sku| points approval id| last_4 last_four total price amount paid session document|"
+        " queue| bus| train| route visa mastercard maestro amex a/c| acct acc| account| ending| ending_in ending_with"
+        " txn transaction utr| upi_ref rrn contract agreement case| claim policy id_no balance bal| model| version| v|"
+        " build| po_box box| suite| unit| street| platform terminal branch| extension ext| locker cheque check_no"
+        " serial imei| meter sku| points approval id| last_4 last_four total price amount paid session document|"
     ),
     "Romance": (
         "envio reserva vuelo tarjeta saldo cuenta_n cuenta_terminada terminada_en terminado_en acabada_en referencia"
-        " cartao conta_final final| protocolo prenotazione volo carta| conto_n riferimento billet vol| carte solde dossier"
-        " rezervare zbor card cont_nr sold| finissant terminant termine_par termina_en termina_con termina_em finit_par"
-        " cep|"
+        " cartao conta_final final| protocolo prenotazione volo carta| conto_n riferimento billet vol| carte solde"
+        " dossier rezervare zbor card cont_nr sold| finissant terminant termine_par termina_en termina_con termina_em"
+        " finit_par cep|"
     ),
-    "Germanic": (
+    "Other, Latin": (
         "flug kontostand guthaben konto_nr vorgang aktenzeichen endziffer endend factuur boeking vlucht pas| eindigend"
-        " bestilling kort| kortet sandning bokning kvitto endet_auf"
+        " bestilling kort| kortet sandning bokning kvitto endet_auf rachun faktur rezerwac kart| karty| kartu rezervac"
+        " zostatek zostatok racun| narocil stanje| kartic lasku varaus varauks kortti pakk arve| broneering kaart|"
+        " rekin karte saskait kortel szamla foglalas jarat kartya egyenleg rezervasyon ucus bakiye baglama balans"
+        " posilka karta| tagihan penerbangan bil| baki| hoa_don so_du chuyen_bay oda| agizo kifurushi salio porosi"
+        " numar_comanda"
     ),
-    "Slavic, Latin": (
-        "rachun faktur rezerwac kart| karty| kartu rezervac zostatek zostatok racun| narocil stanje| kartic"
-    ),
-    "Finnic, Baltic": "lasku varaus varauks kortti pakk arve| broneering kaart| rekin karte saskait kortel",
     "Cyrillic": (
         "талон индекс отправлен счет| счета| счетчик лічильник договор заявк обращени квитанц брон рейс карт баланс"
         " остаток доступно место кабинет поезд автобус запис рахунок залишок фактур сметк салдо резервац стање сәлемдем"
         " окно| окончан заканчив mir| мир| ecmc покупка оплата списан замова документ| документа|"
     ),
-    "Greek": "δεμα| τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο",
-    "Other, Latin": (
-        "szamla foglalas jarat kartya egyenleg rezervasyon ucus bakiye baglama balans posilka karta| tagihan penerbangan"
-        " bil| baki| hoa_don so_du chuyen_bay oda| agizo kifurushi salio porosi numar_comanda"
+    "Other scripts": (
+        "δεμα| τιμολογ κρατησ πτησ καρτα| καρτας υπολοιπο *შეკვეთ *ამანათ *ბარათ *ბალანს *ინვოის *պատվեր *առաք *քարտ"
+        " *հաշվեկշ *մնացորդ *बैलेंस *खाते *कार्ड *बिल| *शेष *পার্সেল *ব্যালেন্স *কার্ড *ஆர்டர் *இருப்பு *கணக்கு *அட்டை"
+        " *ఆర్డర్ *ఖాతా *ಖಾತೆ *ഓർഡർ *അക്കൗണ്ട് *ઓર્ડર *ਆਰਡਰ *คำสั่งซื้อ *พัสดุ *ยอดเงิน *ยอดคงเหลือ *ใบแจ้งหนี้ *บัตร"
+        " *เลขที่ *ห้อง *ລາຍການ"
     ),
     "Hebrew, Arabic": (
         "*הזמנה *משלוח *חבילה *חשבונית *כרטיס *יתרה *תור| *الطلب طلب| طلبك *شحنه *شحنة *شحنتك *فاتوره *فاتورة *بطاقه"
         " *بطاقة *رصيد *حجز *رحله *رحلة مرسوله كارت| مانده *آرڈر *پارسل *بيلنس *المنتهيه"
     ),
-    "Caucasus": "*შეკვეთ *ამანათ *ბარათ *ბალანს *ინვოის *պատվեր *առաք *քարտ *հաշվեկշ *մնացորդ",
-    "Indic": (
-        "*बैलेंस *खाते *कार्ड *बिल| *शेष *পার্সেল *ব্যালেন্স *কার্ড *ஆர்டர் *இருப்பு *கணக்கு *அட்டை *ఆర్డర్ *ఖాతా *ಖಾತೆ"
-        " *ഓർഡർ *അക്കൗണ്ട് *ઓર્ડર *ਆਰਡਰ"
+    "East Asia": (
+        "*单号 *單號 *尾号 *尾號 *末四 *卡号 *卡號 *余额 *餘額 *账单 *帳單 *航班 *编号 *編號 *取件 *房间 *积分 *運單"
+        " *账户 *帳戶 *车牌 *车次 *伝票番号 *お問い合わせ番号 *予約番号 *残高 *カード番号 *受付番号 *下4桁 *口座"
+        " *송장번호 *예약번호 *접수번호 *잔액 *카드 *계좌 *승인번호 *잔고"
     ),
-    "South-East Asia": "*คำสั่งซื้อ *พัสดุ *ยอดเงิน *ยอดคงเหลือ *ใบแจ้งหนี้ *บัตร *เลขที่ *ห้อง *ລາຍການ",
-    "Chinese": "*单号 *單號 *尾号 *尾號 *末四 *卡号 *卡號 *余额 *餘額 *账单 *帳單 *航班 *编号 *編號 *取件 *房间 *积分 *運單 *账户 *帳戶 *车牌 *车次",
-    "Japanese": "*伝票番号 *お問い合わせ番号 *予約番号 *残高 *カード番号 *受付番号 *下4桁 *口座",
-    "Korean": "*송장번호 *예약번호 *접수번호 *잔액 *카드 *계좌 *승인번호 *잔고",
 }
 # A promotion, whose codes are for a discount.
 OFFERS = (
     "купон kupon cupon buono promo discount coupon voucher sale| % off| cashback gift| deal| rabat gutschein korting"
-    " kampanj tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid znizk wyprzed slev| sleva slevu"
-    " zlav popust kedvezm akcio reducere ofert descuento desconto sconto offerta remise soldes reduction indirim"
-    " kampanya endirim chegirma diskon giam_gia uu_dai khuyen_mai punguzo скид промо акци распродаж знижк отстъп"
-    " намален попуст жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم *تخفيض *تخفيف *छूट *ऑफर *डिस्काउंट *ছাড় *அஃபர்"
-    " *தள்ளுபடி *ส่วนลด *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减 *割引 *クーポン *セール *할인 *쿠폰 *특가 *ფასდაკლ"
-    " *զեղչ"
+    " kampanj tilbud erbjud alennus tarjous soodus allahind atlaide akcija nuolaid znizk wyprzed slev| sleva slevu zlav"
+    " popust kedvezm akcio reducere ofert descuento desconto sconto offerta remise soldes reduction indirim kampanya"
+    " endirim chegirma diskon giam_gia uu_dai khuyen_mai punguzo скид промо акци распродаж знижк отстъп намален попуст"
+    " жеңілд εκπτωσ προσφορ *הנחה *מבצע *קופון *خصم *تخفيض *تخفيف *छूट *ऑफर *डिस्काउंट *ছাড় *அஃபர் *தள்ளுபடி *ส่วนลด"
+    " *โปรโมชั่น *优惠 *折扣 *優惠 *促销 *满减 *割引 *クーポン *セール *할인 *쿠폰 *특가 *ფასდაკლ *զեղչ"
 )
 # After these comes a number to call or to write to.
 PHONES = (
     "call| calling phone| tel| telephone mobile| hotline helpline dial| text| reply| sms_to contact_us_at contact|"
     " fax| whatsapp_us send_to report_to llam telefon ligue| chiama| appel anruf rufen ruf| bel| ring| soita| helista"
-    " zvanie skambink zadzwon zavol volejte pozovite poklicite sunati| suna| hivja| ara| arayin zang| qongiroq hubungi telepon"
-    " goi| tawag тел| телефон звон дзвон позвън позовите номер_на_номер καλεστε τηλ *טלפון *חייגו *התקשר *اتصل *هاتف"
-    " *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu sent_to sent_on"
-    " mailed_to texted_to delivered_to"
+    " zvanie skambink zadzwon zavol volejte pozovite poklicite sunati| suna| hivja| ara| arayin zang| qongiroq hubungi"
+    " telepon goi| tawag тел| телефон звон дзвон позвън позовите номер_на_номер καλεστε τηλ *טלפון *חייגו *התקשר *اتصل"
+    " *هاتف *تماس *تلفن *कॉल *फोन *কল| *โทร *致电 *电话 *電話 *热线 *客服 *전화 *문의 *დარეკ *զանգ piga_simu sent_to"
+    " sent_on mailed_to texted_to delivered_to"
 )
 # A word to send, and the short number that it is sent to: "text YES to 12345".
 SENDS = (
-    "sms| text| txt reply send| sent| sende| respond respuest envi envoy invi rispond repond gesend geschick antwort stuur antwoord"
-    " skick svara svar wysla wysl odpowied odesl odpov poslj posal trimi kirim dikirim balas gonder yanitla soan"
-    " отправ приш ответ надіш надісл відправ שלח נשלח ارسل ارسال *发送 *發送 *送信 *전송"
+    "sms| text| txt reply send| sent| sende| respond respuest envi envoy invi rispond repond gesend geschick antwort"
+    " stuur antwoord skick svara svar wysla wysl odpowied odesl odpov poslj posal trimi kirim dikirim balas gonder"
+    " yanitla soan отправ приш ответ надіш надісл відправ שלח נשלח ارسل ارسال *发送 *發送 *送信 *전송"
 )
 SENT_TO = "to на al a para au an naar til till na la ke gui ל الى"
 
