@@ -108,7 +108,8 @@ def other_codes() -> re.Pattern[str]:
     """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
     code, of = f"(?:{_stems(_split(words.CODE_WORDS))})", _any(_split(words.OF))
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE, words.OFFERS))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
-    after = rf"{code}{_LETTER}{{0,6}}[ -]{{0,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{_stems(_split(words.OTHER_AFTER, words.OFFERS))})"
+    other = _stems(_split(words.OTHER_AFTER, words.OFFERS))
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{0,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{other})"
     return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
 
 
@@ -246,7 +247,7 @@ def _phones_and_cards() -> str:
             rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
             rf"{sent}[ -][0-9]{{3,6}}(?![0-9])",
             rf"{_ALONE}[0-9]{{4}}[ -]?[0-9]{{0,4}}(?=[*x]{{2}}|[ -][*x]{{4}})",
-            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
+            r"(?:\*\*[ -]?|\*|(?<![a-z0-9])(?:x|x{2,12}[ -]?)|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )

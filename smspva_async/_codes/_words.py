@@ -37,35 +37,30 @@ __all__ = [
 CODES = {
     "Latin, several": "*code *kod otp| otps otpni otpiniz pin| pini| pins pinni pinnum *token",
     "Romance": "cod| codul codi| codigo codice clave| claves| contrasena senha palavra_passe mot_de_pass",
-    "Germanic": "kennwort losenord *passord *passwort *password wachtwoord wagwoord adgangsord tan_nummer kennitala",
-    "Baltic, Finnic": "*kood *tunnuslu salasan salason parool parol slaptazod",
-    "Slavic, Latin": "hasl heslo heslem lozink sifra sifro sifru geslo zapork",
-    "Cyrillic": "*код *парол пин| пина| пін| шифра сырсоз купия_соз құпия_сөз нууц_үг рамзи",
-    "Greek": "κωδικ συνθηματικ",
-    "Turkic": "sifre",
     "Other, Latin": (
-        "jelszo fjalekalim sandi| kata_laluan kata_sandi msimbo nywila neno_la_siri namba_ya_siri nambari_ya_siri"
-        " mat_khau ma_xac ma_otp ma_bao_mat ma_kich ma_dang_nhap ma_cua_ban ma_la| ma_pin ma_so_xac lykilord"
-        " lambar_sirri lambobin furah"
+        "kennwort losenord *passord *passwort *password wachtwoord wagwoord adgangsord tan_nummer kennitala *kood"
+        " *tunnuslu salasan salason parool parol slaptazod hasl heslo heslem lozink sifra sifro sifru geslo zapork"
+        " sifre jelszo fjalekalim sandi| kata_laluan kata_sandi msimbo nywila neno_la_siri namba_ya_siri"
+        " nambari_ya_siri mat_khau ma_xac ma_otp ma_bao_mat ma_kich ma_dang_nhap ma_cua_ban ma_la| ma_pin ma_so_xac"
+        " lykilord lambar_sirri lambobin furah"
     ),
-    "Caucasus": "*კოდ *პაროლ *կոդ *ծածկագ *գաղտնաբառ *գաղտնագ",
+    "Cyrillic": "*код *парол пин| пина| пін| шифра сырсоз купия_соз құпия_сөз нууц_үг рамзи",
+    "Other scripts": (
+        "κωδικ συνθηματικ *კოდ *პაროლ *կոդ *ծածկագ *գաղտնաբառ *գաղտնագ *कोड *ओटीपी *पासवर्ड पिन| *কোড *ওটিপি"
+        " *পাসওয়ার্ড পিন| *குறியீ *கடவுச் *ஓடிபி *ஒடிபி *ஓ.டி.பி *கோட் *కోడ్ *ఓటీపీ *ఒటిపి *పాస్‌వర్డ్ *ಕೋಡ್ *ಒಟಿಪಿ"
+        " *ಓಟಿಪಿ *കോഡ് *ഒടിപി *ഒറ്റത്തവണ *કોડ *ઓટીપી *ਕੋਡ *ਓਟੀਪੀ *කේත *මුරපද *รหัส *โค้ด *ລະຫັດ *កូដ *ကုဒ် *ኮድ"
+    ),
     "Hebrew": "*קוד *סיסמ",
     "Arabic script": (
         "*رمز *كود كلمه_المرور كلمة_المرور كلمه_السر كلمة_السر *الرقم_السري رقم_سري كد گذرواژ پاس_ورد *پاسورد پن|"
     ),
-    "Indic": (
-        "*कोड *ओटीपी *पासवर्ड पिन| *কোড *ওটিপি *পাসওয়ার্ড পিন| *குறியீ *கடவுச் *ஓடிபி *ஒடிபி *ஓ.டி.பி *கோட் *కోడ్"
-        " *ఓటీపీ *ఒటిపి *పాస్‌వర్డ్ *ಕೋಡ್ *ಒಟಿಪಿ *ಓಟಿಪಿ *കോഡ് *ഒടിപി *ഒറ്റത്തവണ *કોડ *ઓટીપી *ਕੋਡ *ਓਟੀਪੀ *කේත *මුරපද"
-    ),
-    "South-East Asia": "*รหัส *โค้ด *ລະຫັດ *កូដ *ကုဒ်",
-    "Chinese": (
+    "East Asia": (
         "*验证码 *驗證碼 *校验码 *校驗碼 *动态码 *動態碼 *确认码 *確認碼 *认证码 *認證碼 *安全码 *安全碼 *激活码"
         " *随机码 *登录码 *登錄碼 *登入碼 *短信码 *识别码 *授权码 *密码 *密碼 *口令 *代码 *代碼 *验证号 *驗證號"
-        " *一次性码 *啟用碼 *检验码 *取件码 *取件碼 *提货码 *取货码 *取餐码"
+        " *一次性码 *啟用碼 *检验码 *取件码 *取件碼 *提货码 *取货码 *取餐码 *コード *認証番号 *確認番号 *暗証番号"
+        " *パスワード *ワンタイム *確認用番号 *認証キー *인증번호 *코드 *비밀번호 *확인번호 *보안번호 *암호 *패스워드"
+        " *인증_번호 *확인_번호"
     ),
-    "Japanese": "*コード *認証番号 *確認番号 *暗証番号 *パスワード *ワンタイム *確認用番号 *認証キー",
-    "Korean": "*인증번호 *코드 *비밀번호 *확인번호 *보안번호 *암호 *패스워드 *인증_번호 *확인_번호",
-    "Ethiopic": "*ኮድ",
 }
 # How these end, in alphabets with capitals.
 ENDINGS = (
@@ -79,7 +74,7 @@ OTHER_BEFORE = (
     "class| gift_card referral refer| invite invitation zip| postal post| area| country| dial| dialling qr| bar|"
     " source| dress| product item error booking reservation order parcel package tracking shipping shipment consignment"
     " invoice customer client member student employee tax swift| sort| ifsc short| color| colour| hs| wifi| wi_fi|"
-    " affiliate aktions bestell auftrag paket sendung *verfolg rechnung buchung kund steuer plz| postleitzahl klant"
+    " affiliate aktions bestel auftrag paket sendung *verfolg rechnung buchung kund steuer plz| postleitzahl klant"
     " zending kampagne presentkort bestall ordre sparnings sporings medlem skatte postnummer slevov danov hediye barkod"
     " posta| siparis musteri kargo takip vergi uye| sifaris buyurtma mijoz soliq vonal sodus etu| tilau asiakas lahety"
     " seuranta vero| iranyito rendeles csomag nyomkovet ugyfel ado| akcijsk atlaid pasutijum sutijum uzsakym siunt"
@@ -88,7 +83,8 @@ OTHER_BEFORE = (
     " プロモ キャンペーン 郵便 バー エラー 商品 *注文 顧客 お客様 *会員 *追跡 配送 프로모션 상품 초대 에러 *주문 *고객"
     " 회원 배송 *택배 추적 세금 납세 우편 *订单 *訂單 *客户 *客戶 *会员 *會員 *快递 *快件 *包裹 *物流 *税 *稅 *邮政"
     " old| previous former expired alter| altes| alten| ancien anterior| antiguo vecchio antigo| stary| starego старый"
-    " старого старий предыдущ попередн eski| gammal gamla| gamle| oude|"
+    " старого старий предыдущ попередн eski| gammal gamla| gamle| oude| subscriber buyer urun fatura *产品"
+    " *產品"
 )
 # ... before this, ...
 CODE_WORDS = "*cod *kod *kood pin ma| *код κωδικ *קוד *كود كد *رمز *कोड *কোড *コード *코드 *代码 *代碼 *รหัส *โค้ด"
@@ -103,10 +99,14 @@ OTHER_AFTER = (
     " налог замовл клієнт відстеж посилк податк платник поръчк пратк просл данъ поруџбин пошиљк праћењ порез παραγγελ"
     " πελατ αποστολ φορολογ ταχυδρομ שובר הזמנ ההזמנ לקוח הלקוח מעקב מס| משלוח המשלוח پستي رهگيري سفارش ملي تتبع التتبع"
     " الطلب العميل الشحن الضريب مشتري مالياتي pos| pesanan pelanggan resi| pelacakan pengiriman pajak don| don_hang"
-    " van_don buu giam khach so_thue البريد الاستجاب *ไปรษณีย์ *พัสดุ *ลด"
+    " van_don buu giam khach so_thue البريد الاستجاب *ไปรษณีย์ *พัสดุ *ลด покупател покупц abonad contribu prodott"
+    " skarbow san_pham المنتج מוצר המוצר"
 )
 # ... with one of these between them, ...
-OF = "of de di del dell d du des do da la za na для der votre vos your tu su seu sua tuo twojego вашего вашей вашого"
+OF = (
+    "of de di del dell d du des do da la za na для der votre vos your tu su seu sua tuo twojego вашего вашей вашого"
+    " della вашої"
+)
 # What a code is for begins with one of these.
 FOR = "for to fur zur zum pour para per do pro na za для на til till voor att untuk pentru için gia για ل ל 用于 用於"
 # ... and whole, with words that only look like a code.
@@ -114,7 +114,7 @@ OTHER_WHOLE = (
     "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass postcod *zipcod *barcod *barkod *karekod qrcod qr_kod"
     " *decod *dekod *encod *enkod *unicod *geocod skoda синекод *перекод *декод *优惠码 *折扣码 *邮政编码 *二维码"
     " *条形码 *兑换码 *股票代码 *优惠密码 *優惠碼 *折扣碼 *條碼 *兌換碼 *レコード *コードレス *쿠폰번호 *바코드 *레코드"
-    " *qr코드 *מיקוד *पिन_कोड_क्षेत्र"
+    " *qr코드 *מיקוד *पिन_कोड_क्षेत्र opcod"
 )
 
 # What a one-time code is for.
@@ -124,41 +124,31 @@ PROOFS = {
         " two_factor 2_step two_step activat activac authoriz authoris regist passw unlock otp"
     ),
     "Romance": (
-        "autentic autoriz valida connexion identif inregistr conect segur securit attivaz ativac inici acceso acced ingres sesion"
-        " entrar access sicurezza un_solo_uso usage_unique uso_unic"
+        "autentic autoriz valida connexion identif inregistr conect segur securit attivaz ativac inici acceso acced"
+        " ingres sesion entrar access sicurezza un_solo_uso usage_unique uso_unic"
     ),
-    "Germanic": (
+    "Other, Latin": (
         "bestatig anmeld einmal sicherheit bevestig inlog eenmalig beveilig bekreft bekraft engang innlog logga logge"
-        " aktiver freischalt stadfest innskra"
-    ),
-    "Slavic, Latin": (
-        "potwierdz weryfik jednoraz logow zalogow potvr overen overovac prihlas bezpec bezpiec autoryz prijav"
-        " jednokrat enkrat aktivac preverj"
+        " aktiver freischalt stadfest innskra potwierdz weryfik jednoraz logow zalogow potvr overen overovac prihlas"
+        " bezpec bezpiec autoryz prijav jednokrat enkrat aktivac preverj vahvist kertakay kirjaut tunnist kinnit"
+        " uhekord sisselog patvirtin prisijung vienkart apstiprin vienreiz megerosit ellenorz hitelesit egyszer"
+        " bejelentk onay tek_kullanim giris guvenlik tesdiq tasdiq konfirm masuk| pengesahan xac_nhan xac_thuc xac_minh"
+        " dang_nhap thibitisha uthibit pagpapatunay kirish dogrul tekkullan baieztap"
     ),
     "Cyrillic": (
         "подтвержд подтверд підтверд верифик верифік однораз еднокр авториз вход увійти вхід войти регистр реєстр"
         " потвърд потврд једнократ пацвярд аднараз активац раста баталгаа тасдиқ тастық безпек безопасн логин проверки"
         " подписания подписи підписання підпису"
     ),
-    "Finnic, Baltic": (
-        "vahvist kertakay kirjaut tunnist kinnit uhekord sisselog patvirtin prisijung vienkart apstiprin vienreiz"
+    "Other scripts": (
+        "επαληθευ επιβεβαι ταυτοποι συνδεσ εισοδ ασφαλει μιας_χρησ *დადასტურ *ვერიფიკ *ერთჯერად *ავტორიზ *հաստատ"
+        " *նույնական *մեկանգամյա *सत्याप *पुष्टि *लॉग *वेरिफ *যাচাই *লগ *ভেরিফ *சரிபார் *உள்நுழை *ధృవీక *లాగిన్ *ಪರಿಶೀಲ"
+        " *ಲಾಗಿನ್ *പരിശോധ *ലോഗിൻ *ચકાસ *લૉગિન *ਤਸਦੀਕ *ਲੌਗ *ยืนยัน *เข้าสู่ระบบ *ຢືນຢັນ *ផ្ទៀងផ្ទាត់ *បញ្ជាក់ *အတည်ပြု"
     ),
-    "Other, Latin": (
-        "megerosit ellenorz hitelesit egyszer bejelentk onay tek_kullanim giris guvenlik tesdiq tasdiq konfirm masuk|"
-        " pengesahan xac_nhan xac_thuc xac_minh dang_nhap thibitisha uthibit pagpapatunay kirish dogrul tekkullan"
-        " baieztap"
-    ),
-    "Greek": "επαληθευ επιβεβαι ταυτοποι συνδεσ εισοδ ασφαλει μιας_χρησ",
     "Hebrew, Arabic": (
-        "*אימות *לאמת כניסה *חד_פעמי *התחבר *تحقق *تاكيد *تاييد *تصديق *تسجيل_الدخول *ورود يكبار *تفعيل *توثيق"
-        " *لاگ *احراز"
+        "*אימות *לאמת כניסה *חד_פעמי *התחבר *تحقق *تاكيد *تاييد *تصديق *تسجيل_الدخول *ورود يكبار *تفعيل *توثيق *لاگ"
+        " *احراز"
     ),
-    "Caucasus": "*დადასტურ *ვერიფიკ *ერთჯერად *ავტორიზ *հաստատ *նույնական *մեկանգամյա",
-    "Indic": (
-        "*सत्याप *पुष्टि *लॉग *वेरिफ *যাচাই *লগ *ভেরিফ *சரிபார் *உள்நுழை *ధృవీక *లాగిన్ *ಪರಿಶೀಲ *ಲಾಗಿನ್"
-        " *പരിശോധ *ലോഗിൻ *ચકાસ *લૉગિન *ਤਸਦੀਕ *ਲੌਗ"
-    ),
-    "South-East Asia": "*ยืนยัน *เข้าสู่ระบบ *ຢືນຢັນ *ផ្ទៀងផ្ទាត់ *បញ្ជាក់ *အတည်ပြု",
     "East Asia": (
         "*验证 *驗證 *登录 *登錄 *登入 *确认 *確認 *认证 *認證 *校验 *身份 *註冊 *注册 *認証 *ログイン *本人 *인증"
         " *로그인 *본인확인"
