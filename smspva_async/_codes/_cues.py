@@ -30,7 +30,6 @@ __all__ = [
     "no_code",
     "numbered",
     "offers",
-    "other_codes",
     "parted",
     "proofs",
     "sentence_end",
@@ -82,6 +81,8 @@ def codes() -> re.Pattern[str]:
     )
 
 
+# A letter next to a number that may be a code.
+_GLUED = re.compile(r"[0-9]{4}[^\W\d_]|(?<=[^\W\d_])[0-9]{4}")
 # "1234Do not share it"
 _NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
 
@@ -99,18 +100,21 @@ def _glue() -> re.Pattern[str]:
 def parted(text: str) -> str:
     """Return a folded text with a space between a number and the word, or the next sentence, that it is written to."""
     text = _CASH.sub("amount", _NO_SPACE.sub(r"\g<0> ", text))
+    if not _GLUED.search(text):
+        return text
     ends = [0, *(match.end() for match in _glue().finditer(text.lower())), len(text)]
     return " ".join(text[begin:end] for begin, end in pairwise(ends))
 
 
 @cache
-def other_codes() -> re.Pattern[str]:
-    """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
+def _other_codes() -> re.Pattern[str]:
+    """Return codes of other things, such as "promo code AB12", and words with "code" in them."""
     code, of = f"(?:{_stems(_split(words.CODE_WORDS))})", _any(_split(words.OF))
     before = rf"(?:{_stems(_split(words.OTHER_BEFORE, words.OFFERS))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
     other = _stems(_split(words.OTHER_AFTER, words.OFFERS))
     after = rf"{code}{_LETTER}{{0,6}}[ -]{{0,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{other})"
-    return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
+    named = rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}"
+    return re.compile(rf"{named}(?:{_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}})?")
 
 
 @cache
@@ -289,11 +293,6 @@ def _others() -> list[re.Pattern[str]]:
 
 
 @cache
-def _of_other_codes() -> re.Pattern[str]:
-    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}}")
-
-
-@cache
 def _is_code() -> re.Pattern[str]:
     return re.compile(rf"(?!\W*-){statement().pattern}{codes().pattern}")
 
@@ -321,4 +320,4 @@ def blank_others(text: str) -> str:
         text = pattern.sub(_blank, text)
     for pattern in _labelled():
         text = pattern.sub(_blank_labelled, text)
-    return _of_other_codes().sub(_blank, text)
+    return _other_codes().sub(_blank, text)

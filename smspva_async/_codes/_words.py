@@ -69,7 +69,7 @@ ENDINGS = (
     " sini t ta tu u ui uk ul un unu unuz unuzu unuzun um umuz us y а ам ами ата е ем еи и ини ингиз иңиз ов ове ового"
     " овое ом от т у ум ун унуз ъ ът ы ың ыңыз ыңызды ын ь ю я ο ος ου οι ων ους ը ն ի ից ով"
 )
-# Words of another code: what stands ...
+# What has a number or a code of its own, such as an order: it stands ...
 OTHER_BEFORE = (
     "class| gift_card referral refer| invite invitation zip| postal post| area| country| dial| dialling qr| bar|"
     " source| dress| product item error booking reservation order parcel package tracking shipping shipment consignment"
@@ -179,7 +179,7 @@ ASKS = (
     " *填写 *入力 *입력 *შეიყვან *մուտքագր"
 )
 
-# What introduces another number: a word and, next to it, the number.
+# What introduces another number, and gives no name to a code: a word and, next to it, the number.
 LABELS = {
     "English": (
         "cap| psc| awb reference| ref| bill| receipt ticket pnr flight gate| seat| room| flat| apartment apt| table|"
