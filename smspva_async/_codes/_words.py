@@ -107,8 +107,6 @@ OF = (
     "of de di del dell d du des do da la za na для der votre vos your tu su seu sua tuo twojego вашего вашей вашого"
     " della вашої"
 )
-# What a code is for begins with one of these.
-FOR = "for to fur zur zum pour para per do pro na za для на til till voor att untuk pentru için gia για ل ל 用于 用於"
 # ... and whole, with words that only look like a code.
 OTHER_WHOLE = (
     "wifi_pass wi_fi_pass wlan_pass network_pass guest_pass postcod *zipcod *barcod *barkod *karekod qrcod qr_kod"
@@ -117,6 +115,8 @@ OTHER_WHOLE = (
     " *qr코드 *מיקוד *पिन_कोड_क्षेत्र opcod"
 )
 
+# What a code is for begins with one of these.
+FOR = "for to fur zur zum pour para per do pro na za для на til till voor att untuk pentru için gia για ل ל 用于 用於"
 # What a one-time code is for.
 PROOFS = {
     "English": (
