@@ -6,7 +6,8 @@ payment), how long it holds, a warning, a link, a number to call. So, in this or
 1. The text is written in one spelling (`_text`): ASCII digits, plain spaces and dashes, no accents, no invisible marks.
 2. A line `@example.com #123456` says what the code is, and is believed.
 3. Numbers of another kind are blanked out (`_cues`): links, times, dates, amounts, phones, masked cards by their form;
-   those of orders, accounts or promotions by the word right before them. The words themselves are in `_words`.
+   those of orders, accounts, phones or promotions by the word right before them, unless a code is spoken of that is
+   for what this word names ("code to verify your phone: 1234"). The words themselves are in `_words`.
 4. What is left and looks like a code (`_forms`) is a candidate: 3 to 10 digits, in one piece or in groups, and letters
    and digits mixed; where none of these will do, capitals that stand in a code's place.
 5. Each candidate is weighed (`_message`), mostly by its nearest word for a code: next to it, behind a colon or "is",
@@ -34,7 +35,7 @@ _READ = 4_000
 _CUT_OFF = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
 _CUT_ON = re.compile(r"\A(?:[ ._-]?[0-9])++")
 # The line by which a browser knows the site that a code is for: "@example.com #123456".
-_BOUND = re.compile(r"^@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
+_BOUND = re.compile(r"(?:^|[ .])@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
 # What an app finds its own message by, at the very end: eleven characters that are neither a number nor a word.
 _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 

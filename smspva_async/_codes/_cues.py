@@ -30,7 +30,6 @@ __all__ = [
     "no_code",
     "numbered",
     "offers",
-    "other_codes",
     "parted",
     "proofs",
     "sentence_end",
@@ -41,8 +40,8 @@ BLANK = "\0"
 """Stands for each character of a number that is something else than a code."""
 
 _LETTER = r"[^\W\d_]"
-# What is left of a word, in an alphabet with capitals. In others the word for "is" may be a part of it.
-_REST = rf"(?:(?=[a-z\u0370-\u058f]){_LETTER}){{0,20}}+"
+# What is a letter of the word itself, and no article or preposition, before a word in Hebrew or Arabic.
+_STEM_BEFORE = "(?<![גדזחטינסעפצקרתتثجحخدذرزسشصضطظعغقمنهي])"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
 
@@ -75,12 +74,20 @@ def _compiled(*tables: str | dict[str, str]) -> re.Pattern[str]:
 
 @cache
 def codes() -> re.Pattern[str]:
-    """Return what a one-time code is called, to the word's end; abbreviations see `_message`."""
-    return re.compile(f"(?:{_stems(_split(words.CODES))}){_REST}")
+    """Return what a one-time code is called, with its ending; abbreviations see `_message`."""
+    # In an alphabet with capitals: in others the word for "is" may be a part of it.
+    return re.compile(
+        rf"{_STEM_BEFORE}(?:{_stems(_split(words.CODES))})(?:{_any(_split(words.ENDINGS))})?(?![a-z\u0370-\u058f])"
+    )
 
 
+# A letter next to a number that may be a code.
+_GLUED = re.compile(r"[0-9]{4}[^\W\d_]|(?<=[^\W\d_])[0-9]{4}")
 # "1234Do not share it"
 _NO_SPACE = re.compile(r"(?<![0-9A-Za-z-])[0-9]{4,8}(?=[A-Z][a-z]{1,15}(?![0-9A-Za-z]))")
+
+# Cash on delivery; in small letters, or before another word, it may be Romanian for "code".
+_CASH = re.compile("(?<![A-Za-z])COD(?![A-Za-z]| [A-Z]{2})")
 
 
 @cache
@@ -92,19 +99,22 @@ def _glue() -> re.Pattern[str]:
 
 def parted(text: str) -> str:
     """Return a folded text with a space between a number and the word, or the next sentence, that it is written to."""
-    text = _NO_SPACE.sub(r"\g<0> ", text)
+    text = _CASH.sub("amount", _NO_SPACE.sub(r"\g<0> ", text))
+    if not _GLUED.search(text):
+        return text
     ends = [0, *(match.end() for match in _glue().finditer(text.lower())), len(text)]
     return " ".join(text[begin:end] for begin, end in pairwise(ends))
 
 
 @cache
-def other_codes() -> re.Pattern[str]:
-    """Return the names of codes for other things, such as "promo code", and words with "code" in them."""
-    code = f"(?:{_any(_split(words.CODE_WORDS))})"
-    before = rf"(?:{_stems(_split(words.OTHER_BEFORE))}){_LETTER}{{0,10}}[ -]{{0,2}}{code}"
-    of = f"(?:(?:{_any(_split(words.OF))}) )?"
-    after = rf"{code}{_LETTER}{{0,6}}[ -]{{1,2}}{of}(?:{_stems(_split(words.OTHER_AFTER))})"
-    return re.compile(rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}")
+def _other_codes() -> re.Pattern[str]:
+    """Return codes of other things, such as "promo code AB12", and words with "code" in them."""
+    code, of = f"(?:{_stems(_split(words.CODE_WORDS))})", _any(_split(words.OF))
+    before = rf"(?:{_stems(_split(words.OTHER_BEFORE, words.OFFERS))}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
+    other = _stems(_split(words.OTHER_AFTER, words.OFFERS))
+    after = rf"{code}{_LETTER}{{0,6}}[ -]{{0,2}}(?:{of}[ '])?(?:{of}[ '])?(?:{other})"
+    named = rf"(?:{before}|{after}|{_stems(_split(words.OTHER_WHOLE))}){_LETTER}{{0,12}}"
+    return re.compile(rf"{named}(?:{_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}})?")
 
 
 @cache
@@ -128,7 +138,7 @@ def asks() -> re.Pattern[str]:
 @cache
 def labels() -> re.Pattern[str]:
     """Return whose a number is that isn't a code: an order's, an account's."""
-    return _compiled(words.LABELS)
+    return _compiled(words.LABELS, words.OTHER_BEFORE, words.OTHER_AFTER)
 
 
 @cache
@@ -187,7 +197,10 @@ def sentence_end() -> re.Pattern[str]:
     )
 
 
-_WIDE = 40  # characters before a label in which a word for a code may stand
+_WIDE = 90  # characters before a number in which a word for a code may stand
+_MARKS = " :#\"'(*=-."
+_STOPS = re.compile(r"[0-9.!?;:\u3002]")
+_CLAUSE_END = re.compile(r" ?(?:[.!\n]|$)")
 _DAY, _MONTH, _YEAR = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _ALONE = "(?<![0-9a-z])"
 _THOUSANDS = r"[0-9]{1,3}(?:[ ,.'][0-9]{3}){1,5}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
@@ -230,27 +243,39 @@ def _amounts() -> str:
 
 
 def _phones_and_cards() -> str:
-    sent = rf"{_STARTS}(?:{_any(_split(words.SENDS))})(?: [\w\"]{{1,12}}){{0,4}} (?:{_any(_split(words.SENT_TO))})"
+    sent = rf"(?:{_sent().pattern}){_LETTER}{{0,8}}(?: [\w\"]{{1,12}}){{0,4}} (?:{_any(_split(words.SENT_TO))})"
     return "|".join(
         [
             r"(?<![^\W_])\+ ?\(?[0-9](?:[ ()./-]{0,2}[0-9]){5,17}",
             # "8 800 100-70-10": of two dividers, which no code has
             rf"{_ALONE}(?=[0-9 ()-]{{11}})\(?[0-9]{{1,4}}\)?{_GROUP_OF_PHONE}{{1,2}}(?:-[0-9]{{2,4}}){{1,3}}(?![0-9])",
-            rf"(?:{_stems(_split(words.PHONES))}){_LETTER}{{0,10}}\.?{_BETWEEN}{_fillers()}{_DIALLED}",
             rf"{sent}[ -][0-9]{{3,6}}(?![0-9])",
-            r"(?:\*\* ?|\*|(?<![a-z0-9])x{1,12}-?|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
+            rf"{_ALONE}[0-9]{{4}}[ -]?[0-9]{{0,4}}(?=[*x]{{2}}|[ -][*x]{{4}})",
+            r"(?:\*\*[ -]?|\*|(?<![a-z0-9])(?:x|x{2,12}[ -]?)|(?<![a-z.])\.{2,8} ?|## ?)[0-9]{3,4}(?![0-9a-z]| ?\*)",
             r"\*[0-9]{2,4}(?:\*[0-9]{1,16}){0,4}#",
         ]
     )
 
 
 @cache
-def _labelled() -> re.Pattern[str]:
-    """Return a number with the word right before it that says whose it is: an order's, an account's."""
-    number = r"(?:[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+)"
-    return re.compile(
-        rf"(?:{_stems(_split(words.LABELS))}){_LETTER}{{0,12}}\.?{_BETWEEN}{_fillers()}(?P<number>{number})"
-    )
+def _labelled() -> list[re.Pattern[str]]:
+    """Return a number with the word right before it that says whose it is: a phone's, an order's, an account's."""
+    number = r"[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+"
+    phones = rf"(?:{_compiled(words.PHONES).pattern}){_LETTER}{{0,12}}(?: {_LETTER}{{2,12}})?"
+    kinds = (phones, _DIALLED), (rf"(?:{labels().pattern}){_LETTER}{{0,12}}", number)
+    return [re.compile(rf"{label}\.?{_BETWEEN}{_fillers()}(?P<number>{form})") for label, form in kinds]
+
+
+@cache
+def _sent() -> re.Pattern[str]:
+    return _compiled(words.SENDS)
+
+
+@cache
+def _purpose() -> re.Pattern[str]:
+    """Return a word for a code, and what begins to say what it is for."""
+    proof = rf"(?:{_any(_split(words.OF))}[ '])?(?:{_stems(_split(words.PROOFS))})"
+    return re.compile(rf"{codes().pattern}(?P<purpose> ?(?:{_any(_split(words.FOR))}{_ENDS}|{proof}))?")
 
 
 _LINKS = (
@@ -268,11 +293,6 @@ def _others() -> list[re.Pattern[str]]:
 
 
 @cache
-def _of_other_codes() -> re.Pattern[str]:
-    return re.compile(rf"(?:{other_codes().pattern}){_BETWEEN}(?:{_is()} )?[0-9a-z][0-9a-z-]{{2,19}}")
-
-
-@cache
 def _is_code() -> re.Pattern[str]:
     return re.compile(rf"(?!\W*-){statement().pattern}{codes().pattern}")
 
@@ -282,18 +302,22 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _blank_labelled(match: re.Match[str]) -> str:
-    # These have a label and a code all the same: "order confirmation code 1234", "the code for your order is 1234",
-    # "ID: 1234 is your code".
-    said = match[0]
-    if _is_code().match(match.string, match.end()):
+    # These have a label and a code all the same: "code to confirm the order: 1234", "ID: 1234 is your code".
+    said, text, end = match[0], match.string, match.end()
+    if _is_code().match(text, end) or codes().search(said):
         return said
-    introduced = introduction().search(said[: match.start("number") - match.start()])
-    spoken = said if not introduced else match.string[max(0, match.start() - _WIDE) : match.end()]
-    return said if codes().search(spoken) else _blank(match)
+    start = match.start("number")
+    clause = _STOPS.split(text[max(0, start - _WIDE) : start].rstrip(_MARKS))[-1]
+    spoken = None if _sent().search(clause) else _purpose().search(clause)
+    introduced = introduction().search(said[: start - match.start()])
+    named = spoken and (introduced or (spoken["purpose"] and _CLAUSE_END.match(text, end)))
+    return said if named else _blank(match)
 
 
 def blank_others(text: str) -> str:
     """Return a folded text in small letters, as long as it was, without the numbers that can't be codes."""
     for pattern in _others():
         text = pattern.sub(_blank, text)
-    return _of_other_codes().sub(_blank, _labelled().sub(_blank_labelled, text))
+    for pattern in _labelled():
+        text = pattern.sub(_blank_labelled, text)
+    return _other_codes().sub(_blank, text)

@@ -95,9 +95,7 @@ class Message:
 
     def _words_for_codes(self) -> _Places:
         abbreviations = {match.span() for match in _ABBREVIATIONS.finditer(self.text)}
-        others = self._places(cues.other_codes())
-        spans = sorted({*self._places(cues.codes()).spans, *abbreviations})
-        return _Places(span for span in spans if not others.overlap(span))
+        return _Places(sorted({*(match.span() for match in cues.codes().finditer(self.blanked)), *abbreviations}))
 
     def code(self) -> str | None:
         """Return its code."""
