@@ -104,7 +104,9 @@ class SmspvaClient:
         validation.seconds("the timeout", timeout)
         if not isinstance(pace, Pace) or not isinstance(retry, Retry):
             raise ValueError(f"pace takes a Pace and retry a Retry: {pace!r}, {retry!r}")  # noqa: TRY004 - all input
-        self._base_url = validation.base_url(os.environ.get("SMSPVA_BASE_URL") if base_url is None else base_url)
+        self._base_url = validation.base_url(
+            (os.environ.get("SMSPVA_BASE_URL") or None) if base_url is None else base_url
+        )
         self._caller = Caller(
             lambda: Session(self._base_url, secret, transport),
             timeout=timeout,

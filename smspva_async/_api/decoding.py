@@ -106,7 +106,8 @@ def _parse_noisy(text: str) -> object:
         except (ValueError, RecursionError):
             continue
         is_answer = begin == 0 or (is_object(value) and not {"status", "statusCode"}.isdisjoint(value))
-        return value if is_answer and _AFTER_JSON.fullmatch(text, end) else text
+        if is_answer and _AFTER_JSON.fullmatch(text, end):
+            return value
     return text
 
 

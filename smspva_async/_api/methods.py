@@ -381,7 +381,7 @@ def _messages(data: object, _: Params) -> Rows[Sms]:
 
 
 def _message(item: object) -> Sms:
-    return _read_sms(item) if is_object(item) else Sms(text(item))
+    return Sms(item) if isinstance(item, str) else _read_sms(item)
 
 
 def _other(item: object) -> Sms:

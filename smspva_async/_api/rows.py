@@ -126,10 +126,7 @@ def moment(value: object) -> datetime | None:
 
 def state(value: object) -> OrderState:
     """Read an order's state; one that isn't documented is `OrderState.UNKNOWN`."""
-    try:
-        return OrderState(integer(value))
-    except ValueError:  # which UnreadableError is as well
-        return OrderState.UNKNOWN
+    return _STATES.get(integer(value), OrderState.UNKNOWN)
 
 
 def service_codes(value: object) -> tuple[str, ...]:

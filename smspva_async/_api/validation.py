@@ -128,7 +128,7 @@ def phone(whole: str) -> str:
 
 def base_url(url: str | None) -> str:
     """Return the server's address: https, or http on this machine; without a query, which has the key."""
-    if url is None or url == "":
+    if url is None:
         return DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right

@@ -164,14 +164,16 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     is_done = True
     claimed = _claimed(error, evidence)
     unclaimed = [it for it in _new(error, evidence) if _fits(error, it) and it.id not in claimed]
+    of_one_number = unclaimed
     if error.method == methods.RENT_MULTI.name:
-        unclaimed = _of_one_number(unclaimed, _wanted(error).keys())
+        of_one_number = _of_one_number(unclaimed, _wanted(error).keys())
     for service, count in _wanted(error).items():
         candidates = _named_orders(error, evidence, service)
         if not candidates:
             candidates = [order for order in unclaimed if service in order.services]
             # Any of them may be it, though only those that end as they must speak for it.
-            ending = [order for order in candidates if _ends_accordingly(error, order, evidence)]
+            fitting = [order for order in candidates if order in of_one_number]
+            ending = [order for order in fitting if _ends_accordingly(error, order, evidence)]
             enough = count + _wanted_by_others(error, evidence, ending)
             is_done = is_done and error.listed and len(ending) >= enough
         found |= {order.id: order for order in candidates}

@@ -209,9 +209,10 @@ def test_the_base_address_may_come_from_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("SMSPVA_BASE_URL", "http://127.0.0.1:8000/api/rent.php")
     assert repr(SmspvaClient(KEY)) == "<SmspvaClient http://127.0.0.1:8000/api/rent.php>"
     assert repr(SmspvaClient(KEY, base_url="https://a.example/")) == "<SmspvaClient https://a.example/>"
-    for nothing in (None, ""):
-        monkeypatch.delenv("SMSPVA_BASE_URL")
-        if nothing is not None:
+    for nothing in ("", None):
+        if nothing is None:
+            monkeypatch.delenv("SMSPVA_BASE_URL")
+        else:
             monkeypatch.setenv("SMSPVA_BASE_URL", nothing)
         assert repr(SmspvaClient(KEY)) == "<SmspvaClient https://smspva.com/api/rent.php>"
 

@@ -64,14 +64,21 @@ OPTIONAL: dict[tuple[str, str], tuple[str, object, tuple[object, ...]]] = {
     ("get_rent_history", "begin"): ("begin", None, _NO_TIME),
 }
 LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
-NO_ROWS: tuple[object, ...] = (None, 5, "row", [], {})
+NO_ROWS: tuple[object, ...] = (None, 5, [], {}, True)
+
+
+def no_rows(method: str) -> tuple[object, ...]:
+    """Return what is no row of a method; a bare text is a message."""
+    return NO_ROWS if method == "sms" else (*NO_ROWS, "row")
+
+
 BAD_ROWS = [
     *(
         pytest.param(method, {**row_of(method), field: value}, id=f"{method}.{field}={value!r:.30}")
         for (method, field), values in IDENTIFYING.items()
         for value in values
     ),
-    *(pytest.param(method, row, id=f"{method}: {row!r}") for method in LISTS for row in NO_ROWS),
+    *(pytest.param(method, row, id=f"{method}: {row!r}") for method in LISTS for row in no_rows(method)),
 ]
 
 

@@ -76,7 +76,7 @@ async def test_what_doesnt_pass_is_raised_in_the_end(
 LASTING = {
     "refusal": {"status": 0, "msg": "Incorrect method"},
     "unknown key": {"status": 0, "msg": "API KEY NOT FOUND!"},
-    "unknown form": {"status": 1, "data": "?"},
+    "unknown form": {"status": 2, "data": "?"},
     "redirect": httpx.Response(302, headers={"Location": "https://elsewhere.example/"}),
     "HTTP 404": httpx.Response(404, text="no such page"),
 }

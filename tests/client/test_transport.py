@@ -248,7 +248,7 @@ async def test_what_cant_be_connected_with_is_told_as_such(
     for _ in range(2):
         with pytest.raises(ConnectionFailed, match=told) as failed:
             await entered.__aenter__()
-        with pytest.raises(ConnectionFailed, match=rf"^create: .*{told}.*nothing was sent") as called:
+        with pytest.raises(ConnectionFailed, match=rf"^rent: .*{told}.*nothing was sent") as called:
             await lazy.rent("RU", "opt16", Period.weeks(1))
         for error in (failed.value, called.value):
             assert not error.sent

@@ -161,10 +161,10 @@ def client_of(body: bytes, failure: Exception | None = None) -> SmspvaClient:
 async def test_warnings_before_the_answer_dont_hide_it(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
-    fake_server.call(call, WARNED)
+    fake_server.call(call, f"{WARNED} and then nothing")
     with pytest.raises(OutcomeUnknown) as failed:
         await call.make(client)
-    assert failed.value.data == WARNED
+    assert failed.value.data == f"{WARNED} and then nothing"
 
 
 @pytest.mark.parametrize("failure", [httpx.RemoteProtocolError("cut"), None], ids=["cut", "time-out"])

@@ -78,7 +78,7 @@ async def test_a_file_that_is_there_keeps_its_mode(path: Path, fake_server: Fake
 
 @every_spending_call
 async def test_the_key_is_never_in_it(call: Call, path: Path, fake_server: FakeServer) -> None:
-    fake_server.call(call, f'{{"status": 1, "data": "{KEY}', {"status": 1, "data": {KEY: [KEY]}}, call.sample)
+    fake_server.call(call, f'{{"status": 1, "data": "{KEY}', {"status": 2, "data": {KEY: [KEY]}}, call.sample)
     async with fake_server.client(ledger=path) as client:
         for _ in range(2):
             with pytest.raises(OutcomeUnknown):
@@ -165,7 +165,7 @@ async def test_a_call_without_an_outcome_is_found_at_the_next_start(
     assert (error.call, error.method, error.params) == (told.call, call.method, call.query)
     assert (error.started_at, error.known, error.listed) == (told.started_at, {ORDER.id: ORDER.until}, True)
     assert error.data == (told.data if closed else None)
-    assert str(error).startswith(f"{call.method}: outcome unknown, ")
+    assert str(error).startswith(f"{call.name}: outcome unknown, ")
     assert f"the ledger '{path}'" in str(error)
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)  # noqa: S301 - our own
     await client.aclose()

@@ -275,7 +275,7 @@ async def test_what_cant_be_written_down_isnt_sent(
 ) -> None:
     path = tmp_path / place
     async with fake_server.client(ledger=path) as client:
-        with pytest.raises(JournalError, match=f"^{call.method}: .*nothing was sent; make room") as failed:
+        with pytest.raises(JournalError, match=f"^{call.name}: .*nothing was sent; make room") as failed:
             await call.make(client)
         assert str(path) in str(failed.value)
         assert client.unsettled == ()

@@ -63,10 +63,36 @@ class Call:
     """A call of the client, what it sends, and what the rental page shows as the answer."""
 
     method: str
+    """The wire name."""
     make: Callable[[SmspvaClient], Awaitable[Any]]
     query: dict[str, str]
     sample: dict[str, Any]
     expected: Any
+
+    @property
+    def name(self) -> str:
+        """The name of the client's method, with which the texts of errors begin."""
+        return _PYTHON_NAMES.get(self.method, self.method)
+
+
+_PYTHON_NAMES = {
+    "getcountries": "countries",
+    "get_default_services": "services",
+    "get_country_by_service": "countries_for",
+    "getdata": "offers",
+    "getdataWithProviders": "offers",
+    "getCountWithProviders": "stock",
+    "get_count_multi": "stock_multi",
+    "get_days_canada_paypal": "canada_paypal_days",
+    "get_min_paypal_days": "minimum_paypal_days",
+    "create": "rent",
+    "create_multi": "rent_multi",
+    "add_service_to_order": "add_service",
+    "prolong_max": "prolong_days",
+    "get_rent_history": "history",
+    "restore_user_precalc": "restore_quote",
+    "restore_user": "restore",
+}
 
 
 def _call(
