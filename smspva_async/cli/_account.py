@@ -47,7 +47,12 @@ class Account:
         """
         address = urlsplit(self.base_url)
         place = f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
-        folder = platformdirs.user_state_path("smspva", appauthor=False)
+        try:
+            folder = platformdirs.user_state_path("smspva", appauthor=False)
+        except RuntimeError:
+            folder = Path()
+        if not folder.is_absolute():  # HOME is unset, and the user has no entry with a home folder
+            raise click.UsageError("there is no home folder for the ledger; nothing was sent, give --ledger")
         try:
             folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
         except OSError as error:

@@ -22,6 +22,7 @@ from smspva_async import (
     SmspvaError,
     UnexpectedResponse,
     WaitTimeout,
+    __version__,
 )
 from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
 from smspva_async.cli._demo import demo
@@ -40,6 +41,7 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command line and exit."""
     _open_what_is_closed()
+    _correct_terminal_variables()
     # What the library warns of is an event as well, and shown as one.
     logging.getLogger("smspva_async").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
@@ -54,6 +56,8 @@ def _run() -> int:
     """Run the command line and return its exit code. Errors are one line each."""
     try:
         code: object = _smspva.main(prog_name="smspva", standalone_mode=False)
+        with suppress(BrokenPipeError):  # a command handles a closed pipe itself
+            sys.stdout.flush()
     except click.Abort:
         return 128 + signal.SIGINT
     except click.ClickException as error:
@@ -62,12 +66,12 @@ def _run() -> int:
         told, failed = _told(error), _exit_code(error)
     except ValueError as error:  # the library's, for what can't be right: before anything is sent
         told, failed = str(error), 2
-    except OSError as error:  # a full disk behind standard output, for one
-        # Python would try again at its end to write what is left, and say so in its own way.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        told, failed = error.strerror or str(error), 1
-    except SystemExit:  # rich's or click's: whoever read the output closed the pipe
+    except (BrokenPipeError, SystemExit):  # rich and click exit by themselves when the reader closed the pipe
         return 0
+    except OSError as error:  # a full disk behind standard output, for one
+        if isinstance(error.__context__, KeyboardInterrupt):  # click can't write the newline after Ctrl-C
+            return 128 + signal.SIGINT
+        told, failed = error.strerror or str(error), 1
     else:
         return code if isinstance(code, int) else 0
     with suppress(OSError):  # the exit code tells it as well
@@ -80,6 +84,15 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115 - it stays
+
+
+def _correct_terminal_variables() -> None:
+    """Remove a width or height of 0, with which rich prints nothing, and treat a terminal without a type as dumb."""
+    for name in ("COLUMNS", "LINES"):
+        if not os.environ.get(name, "").lstrip("0"):
+            os.environ.pop(name, None)
+    if sys.platform != "win32" and not os.environ.get("TERM"):
+        os.environ["TERM"] = "dumb"
 
 
 def _told(error: SmspvaError) -> str:
@@ -161,6 +174,7 @@ Exit codes:
   130  ended by Ctrl-C or by a "no" (143: by SIGTERM)
 """,
 )
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def _smspva(context: click.Context) -> None:
     """Rent phone numbers at SMSPVA, and watch them and the messages they receive."""

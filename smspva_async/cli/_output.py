@@ -52,12 +52,15 @@ class Output(Console):
             emoji=False,
             width=None if terminal else _WIDE,
         )
-        self.is_lively = self.is_colourful and not self.is_dumb_terminal
+        # The environment variable TTY_INTERACTIVE may turn it off, and on for a terminal that can't draw.
+        self.is_lively = self.is_colourful and self.is_interactive and not self.is_dumb_terminal
         """Whether a picture can be drawn over the one before."""
 
 
 class Printer:
     """Prints what a command found out or did.
+
+    Each print is flushed, by rich, so that a failure to write is raised at once and not when Python exits.
 
     Args:
         as_json: For programs: what isn't JSON is left out.
@@ -102,7 +105,7 @@ class Printer:
                 self.tell(fields, told)
             except (OSError, ValueError, SystemExit) as error:
                 say_aside("\n".join(told for _, told in deeds[number:]))
-                if isinstance(error, SystemExit):
+                if isinstance(error, (BrokenPipeError, SystemExit)):  # the reader closed the pipe
                     raise
                 reason = getattr(error, "strerror", None) or error
                 raise UntoldError(f"that was done, and can't be written to standard output: {reason}") from None

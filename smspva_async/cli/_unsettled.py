@@ -80,7 +80,7 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
         is_settled = isinstance(result, Reconciliation) and _is_certain(error, result)
         try:
             _show(printer, error, result, is_settled=is_settled)
-        except SystemExit:  # whoever read the output closed the pipe: the rest stays open
+        except (BrokenPipeError, SystemExit):  # the reader closed the pipe: the rest stays open
             return True
         except (OSError, ValueError) as failure:
             reason = getattr(failure, "strerror", None) or failure

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from smspva_async.simulator import Simulator
 from tests.support.commands import KEY, Commands, serving
-from tests.support.terminal import columns
+from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def local(commands: Commands, form: str) -> str:
 def shown(commands: Commands, width: int, name: str, *arguments: str) -> list[str]:
     """Run a command on a terminal to its good end and return its lines."""
     with commands.terminal(name, *arguments, width=width) as terminal:
-        assert terminal.ended() == 0
+        assert terminal.exit_code() == 0
     lines = terminal.screen
     assert max(map(cell_len, lines)) <= width
     return lines
@@ -126,23 +126,40 @@ def test_activate_and_wait(commands: Commands) -> None:
     assert [(row["id"], row["state"]) for row in done.rows] == [(40300, 1)]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_waiting_for_an_activation_shows_how_it_stands(commands: Commands, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "variables"), [(60, {"TTY_COMPATIBLE": "0"}), (60, {"FORCE_COLOR": ""}), (120, {})], ids=str
+)
+def test_waiting_for_an_activation_shows_how_it_stands(
+    commands: Commands, width: int, variables: dict[str, str]
+) -> None:
     commands.simulator.switches.activation = (2, 2)
-    with commands.terminal("activate", "40300", "--wait", width=width) as terminal:
+    with commands.terminal("activate", "40300", "--wait", width=width, variables=variables) as terminal:
         line = terminal.wait_for(lambda lines: lines and "queued" in lines[0])[0]
         assert line.endswith("queued; it usually takes 10 to 15 minutes")
         assert line.startswith("00:0")
-        assert terminal.ended() == 0
+        assert terminal.exit_code() == 0
     (*told,) = terminal.screen  # the line is gone
     assert " ".join(told).startswith("#40300 is active: +4850040300, Instagram, until ")
 
 
-def test_a_terminal_that_draws_nothing_gets_a_line_for_each_change(commands: Commands) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TERM": "dumb"},
+        {"TERM": None},
+        pytest.param(
+            {"TTY_INTERACTIVE": "0"}, marks=pytest.mark.skipif(not RICH_READS_TTY_INTERACTIVE, reason="an old rich")
+        ),
+    ],
+    ids=str,
+)
+def test_a_terminal_that_draws_nothing_gets_a_line_for_each_change(
+    commands: Commands, variables: dict[str, str | None]
+) -> None:
     commands.simulator.switches.activation = (2, 2)
-    with commands.terminal("activate", "40300", "--wait", TERM="dumb") as terminal:
+    with commands.terminal("activate", "40300", "--wait", variables=variables) as terminal:
         terminal.wait_for(lambda lines: lines and "queued" in lines[-1])
-        assert terminal.ended() == 0
+        assert terminal.exit_code() == 0
     queued, *told = terminal.screen[terminal.screen.index("queued; it usually takes 10 to 15 minutes") :]
     assert queued not in told
     assert told[-1].startswith("#40300 is active: ")
@@ -162,26 +179,21 @@ def test_only_what_can_be_activated_is_to_be(commands: Commands) -> None:
 
 
 def test_waiting_for_a_message(commands: Commands) -> None:
-    waiting = commands.start("sms", "40300", "--wait", "--json")
-    while "sms" not in [request.method for request in commands.simulator.requests]:
-        assert waiting.poll() is None
-    commands.on_server(lambda: commands.simulator.deliver(40300, "Your code: 112233", sender="Instagram"))
-    out, err = waiting.communicate(timeout=15)
-    assert waiting.returncode == 0
-    assert '"code": "112233"' in out
-    assert out.count("\n") == 1
-    assert err == "#40300 is inactive: smspva activate 40300 has it receive\n"
+    with commands.start("sms", "40300", "--wait", "--json") as waiting:
+        waiting.wait_until(lambda: "sms" in [request.method for request in commands.simulator.requests])
+        commands.on_server(lambda: commands.simulator.deliver(40300, "Your code: 112233", sender="Instagram"))
+        done = waiting.ended()
+    assert (done.code, [row["code"] for row in done.rows]) == (0, ["112233"])
+    assert done.err == "#40300 is inactive: smspva activate 40300 has it receive\n"
 
 
 def test_a_message_like_one_before_is_new(commands: Commands) -> None:
-    waiting = commands.start("sms", "40300", "--wait", "--json")
-    while "sms" not in [request.method for request in commands.simulator.requests]:
-        assert waiting.poll() is None
-    text = "Code Instagram: 671 094."
-    commands.on_server(lambda: commands.simulator.deliver(40300, text, sender="FACEBOOK", date=1586948100))
-    out, _ = waiting.communicate(timeout=15)
-    assert waiting.returncode == 0
-    assert '"code": "671094"' in out
+    with commands.start("sms", "40300", "--wait", "--json") as waiting:
+        waiting.wait_until(lambda: "sms" in [request.method for request in commands.simulator.requests])
+        text = "Code Instagram: 671 094."
+        commands.on_server(lambda: commands.simulator.deliver(40300, text, sender="FACEBOOK", date=1586948100))
+        done = waiting.ended()
+    assert (done.code, [row["code"] for row in done.rows]) == (0, ["671094"])
 
 
 def test_a_message_that_does_not_come_is_no_error_of_the_network(commands: Commands) -> None:
@@ -229,7 +241,7 @@ def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, termin
     ]:
         if terminal:
             with commands.terminal(*arguments, width=200) as shown:
-                code, printed = shown.ended(), shown.raw
+                code, printed = shown.exit_code(), shown.raw
         else:
             done = commands.run(*arguments)
             code, printed = done.code, done.out + done.err

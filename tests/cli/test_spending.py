@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
+import signal
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
 
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, Commands, serving
+from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,32 +114,26 @@ def test_without_a_terminal_it_takes_a_yes(commands: Commands, deed: str) -> Non
     assert [json.loads(line).get("method") for line in ledger.read_text().splitlines()] == [None, method, None]
 
 
-@pytest.mark.parametrize("width", [60, 120])
-@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize(("deed", "width"), [*zip(DEEDS, [60, 120] * 3, strict=True)])
 def test_on_a_terminal_it_asks(commands: Commands, deed: str, width: int) -> None:
     arguments, _, _, method = DEEDS[deed]
     shown = "".join(asked(commands, deed))
     with commands.terminal(*arguments, width=width) as terminal:
-        terminal.child.expect_exact("Go on? [y/N]: ")
+        terminal.wait_for_question()
         assert "".join("".join(terminal.screen).split()) == "".join(f"{shown}Go on? [y/N]:".split())
         assert spent(commands) == []
-        terminal.child.sendline("y")
-        assert terminal.ended() == 0
+        terminal.type("y\n")
+        assert terminal.exit_code() == 0
         assert re.search(r"rented|prolonged|added|restored|deleted", "".join(terminal.screen), re.IGNORECASE)
     assert spent(commands) == [method]
 
 
-@pytest.mark.parametrize("answer", ["n", "", "ctrl-c", "end"])
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x03", "\x04"], ids=["n", "enter", "ctrl-c", "ctrl-d"])
 def test_a_no_sends_nothing(commands: Commands, answer: str) -> None:
     with commands.terminal("rent", "PL", "opt29") as terminal:
-        terminal.child.expect_exact("Go on? [y/N]: ")
-        if answer == "ctrl-c":
-            terminal.child.sendintr()
-        elif answer == "end":
-            terminal.child.sendeof()
-        else:
-            terminal.child.sendline(answer)
-        assert terminal.ended() == 130
+        terminal.wait_for_question()
+        terminal.type(answer)
+        assert terminal.exit_code() == 130
         assert terminal.screen[-1] == "Nothing was sent."
     assert spent(commands) == []
 
@@ -201,12 +194,12 @@ def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
 def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     sim = commands.simulator
     sim.faults.next("create", "hang", done=False)
-    renting = commands.start("rent", "PL", "opt29", "--yes")
-    while "create" not in spent(commands):
-        assert renting.poll() is None
-    renting.send_signal(2)
-    _, told = renting.communicate(timeout=15)
-    assert renting.returncode == 3  # Ctrl-C, but what it ended may have been done
+    with commands.start("rent", "PL", "opt29", "--yes") as renting:
+        renting.wait_until(lambda: "create" in spent(commands))
+        renting.send_signal(signal.SIGINT)
+        ended = renting.ended()
+    assert ended.code == 3  # Ctrl-C, but what it ended may have been done
+    told = ended.err
     assert told.count("\n") == 3  # what it is about, with a price, and once how it ended
     assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
 
@@ -228,11 +221,10 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
 
 def test_what_was_not_done_is_settled_when_the_list_had_time(commands: Commands) -> None:
     commands.simulator.faults.next("delete", "hang", done=False)
-    deleting = commands.start("delete", "40300", "--yes")
-    while "delete" not in spent(commands):
-        assert deleting.poll() is None
-    deleting.kill()  # before it could write that it ends
-    deleting.communicate(timeout=15)
+    with commands.start("delete", "40300", "--yes") as deleting:
+        deleting.wait_until(lambda: "delete" in spent(commands))
+        deleting.send_signal(signal.SIGKILL)  # before it could write that it ends
+        assert deleting.ended().code == -signal.SIGKILL
     done = commands.run("unsettled")
     assert done.code == 3
     assert "isn't seen to be done yet: look again in some minutes, before you repeat it" in done.out
@@ -270,37 +262,64 @@ def test_another_account_and_another_server_have_ledgers_of_their_own(commands: 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
     os.mkfifo(pipe := commands.folder / "pipe")
-    renting = commands.start("rent", "PL", "opt29", "--yes", "--api-key-file", str(pipe), SMSPVA_API_KEY="another")
-    pipe.write_text(f"{mark}{KEY}\n", encoding="utf-8")  # once, as `<(pass smspva)` does
-    out, err = renting.communicate(timeout=15)
-    assert (renting.returncode, out[:8]) == (0, "Rented: "), err
+
+    def write_once() -> bool:  # as `<(pass smspva)` does
+        try:
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            return False
+        os.write(writer, f"{mark}{KEY}\n".encode())
+        os.close(writer)
+        return True
+
+    key = ("--api-key-file", str(pipe))
+    with commands.start("rent", "PL", "opt29", "--yes", *key, variables={"SMSPVA_API_KEY": "another"}) as renting:
+        renting.wait_until(write_once)
+        done = renting.ended()
+    assert (done.code, done.out[:8]) == (0, "Rented: "), done.err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+
+
+@needs_full_disk
 @pytest.mark.parametrize("deed", ["rent several", "delete"])
-def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str) -> None:
+@pytest.mark.parametrize("form", ["--json", ""])
+def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str, form: str) -> None:
     arguments, _, _, method = DEEDS[deed]
-    done = commands.shell(f"{shlex.join(arguments)} --yes --json > /dev/full")
+    with commands.start(*arguments, "--yes", *form.split(), stdout="/dev/full") as process:
+        done = process.ended()
     assert done.code == 3  # not 1, which says that nothing was done
     *_, one, last = done.err.splitlines()
     assert re.match(r"Rented: #\d|#40300 was deleted", one)
     assert done.err.count("Rented: #") == (2 if deed == "rent several" else 0)
     assert last.startswith("smspva: that was done, and can't be written to standard output: No space left")
-    assert commands.shell(f"{shlex.join(DEEDS['rent'][0])} --yes > /dev/full 2> /dev/full").code == 2
     assert spent(commands) == [method]
 
 
+@needs_full_disk
+def test_a_new_interpreter_exits_with_3_on_a_full_disk(commands: Commands) -> None:
+    done = commands.shell("rent PL opt29 --yes --json > /dev/full")
+    assert (done.code, done.err.count("Rented: #"), "Traceback" in done.err) == (3, 1, False)
+
+
+@needs_full_disk
+def test_nothing_is_bought_when_its_price_cannot_be_shown(commands: Commands) -> None:
+    for stdout in (None, "/dev/full"):
+        with commands.start("rent", "PL", "opt29", "--yes", stdout=stdout, stderr="/dev/full") as renting:
+            assert renting.ended() == Done(2, "", "")
+    assert spent(commands) == []
+
+
 def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
-    renting = commands.start("rent", "PL", "opt29", "opt16", "--yes")
-    assert renting.stdout is not None
-    assert renting.stderr is not None
-    renting.stdout.close()
-    with renting.stderr as told:
-        assert told.read().count("Rented: #") == 2
-    assert renting.wait(15) == 0
+    with commands.start("rent", "PL", "opt29", "opt16", "--yes", stdout=CLOSED_PIPE) as renting:
+        done = renting.ended()
+    assert (done.code, done.err.count("Rented: #")) == (0, 2)
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", ">&-", "2>&-")), "<&- >&- 2>&-"]
+)
 def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
     done = commands.shell(f"rent PL opt29 {closed}")
     assert done.code == 2
@@ -311,26 +330,29 @@ def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
 
 def test_what_another_command_lost_while_it_was_asked_is_not_repeated(commands: Commands) -> None:
     with commands.terminal("rent", "PL", "opt29", "opt16") as terminal:
-        terminal.child.expect_exact("Go on? [y/N]: ")
+        terminal.wait_for_question()
         commands.simulator.faults.next("create_multi", "lost")
         assert commands.run("rent", "PL", "opt16", "opt29", "--yes").code == 3
-        terminal.child.sendline("y")
-        assert terminal.ended() == 3
+        terminal.type("y\n")
+        assert terminal.exit_code() == 3
         assert "create_multi PL opt16,opt29 of " in " ".join(terminal.screen)
     assert spent(commands) == ["create_multi"]
 
 
 def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Commands) -> None:
     commands.simulator.faults.next("create", "hang", done=True)
-    renting = commands.start("rent", "PL", "opt29", "--yes")
-    while "create" not in spent(commands):
-        assert renting.poll() is None
-    while renting.poll() is None:
-        renting.send_signal(2)
-        sleep(0.005)  # more quickly than anybody's finger, and not so that Python does nothing else
-    _, told = renting.communicate(timeout=15)
-    assert (renting.returncode, "Traceback" in told) == (3, False)
-    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+    with commands.start("rent", "PL", "opt29", "--yes") as renting:
+        renting.wait_until(lambda: "create" in spent(commands))
+
+        def has_ended() -> bool:
+            if not renting.has_ended:
+                renting.send_signal(signal.SIGINT)
+            return renting.has_ended
+
+        renting.wait_until(has_ended)  # more quickly than anybody's finger, and not so that Python does nothing else
+        done = renting.ended()
+    assert (done.code, "Traceback" in done.err) == (3, False)
+    assert "create: it was sent, and it isn't known whether it was done" in done.err.splitlines()[-1]
 
 
 def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> None:

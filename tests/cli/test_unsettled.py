@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, Commands, serving
+from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,8 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
 def test_what_cannot_be_printed_stays_unsettled(commands: Commands) -> None:
-    lost = commands.shell("unsettled > /dev/full")
+    with commands.start("unsettled", stdout="/dev/full") as looking:
+        lost = looking.ended()
     assert lost.code == 3
     told = "what was found can't be written to standard output (No space left on device): it stays unsettled"
     assert lost.err == f"smspva: {told}\n"
@@ -43,13 +44,8 @@ def test_what_cannot_be_printed_stays_unsettled(commands: Commands) -> None:
 
 
 def test_what_a_closed_pipe_does_not_take_stays_unsettled(commands: Commands) -> None:
-    looking = commands.start("unsettled")
-    assert looking.stdout is not None
-    looking.stdout.close()
-    assert looking.stderr is not None
-    assert looking.stderr.read() == ""
-    looking.stderr.close()
-    assert looking.wait(15) == 3
+    with commands.start("unsettled", stdout=CLOSED_PIPE) as looking:
+        assert looking.ended() == Done(3, "", "")
     found = commands.run("unsettled")
     assert (found.code, len(found.lines)) == (0, 2)
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
@@ -99,13 +95,9 @@ def test_a_ledger_with_an_order_that_cannot_be_is_no_traceback(commands: Command
 
 def test_what_is_settled_and_cannot_be_printed_is_told_all_the_same(commands: Commands) -> None:
     names = [row["call"] for row in commands.run("unsettled", "--json", "--ledger", copied(commands)).rows]
-    settling = commands.start("unsettled", *(f"--settle={name}" for name in names), "--yes")
-    assert settling.stdout is not None
-    settling.stdout.close()
-    assert settling.stderr is not None
-    with settling.stderr as told:
-        assert told.read().count("Settled: ") == 2
-    assert settling.wait(15) == 0
+    with commands.start("unsettled", *(f"--settle={name}" for name in names), "--yes", stdout=CLOSED_PIPE) as settling:
+        done = settling.ended()
+    assert (done.code, done.err.count("Settled: ")) == (0, 2)
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
 
 

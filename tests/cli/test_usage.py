@@ -26,12 +26,23 @@ from smspva_async import (
     SmspvaError,
     UnexpectedResponse,
     WaitTimeout,
+    __version__,
     cli,
 )
 from smspva_async.cli._lines import Lines
 from smspva_async.cli._output import Output
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, serving
+from tests.support.commands import (
+    CLOSED_PIPE,
+    KEY,
+    Commands,
+    Done,
+    Piped,
+    minimal_environment,
+    run as run_here,
+    serving,
+)
+from tests.support.forked import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +72,13 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
     with pytest.raises(SystemExit) as exited:
         cli.main()
     return exited.value.code
+
+
+def interpret(*arguments: str) -> Done:
+    """Run an interpreter of its own."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)  # noqa: S603
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +226,9 @@ def test_failures_are_one_line_and_an_exit_code(
 @pytest.mark.parametrize("missing", ["click", "platformdirs", "rich"])
 def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     code = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('smspva_async', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
-    assert done.returncode == 1
-    assert done.stderr == f"smspva: {missing} is missing; pip install 'smspva-async[cli]' brings it\n"
+    done = interpret("-c", code)
+    assert done.code == 1
+    assert done.err == f"smspva: {missing} is missing; pip install 'smspva-async[cli]' brings it\n"
 
 
 SIGNALLED = """
@@ -227,8 +245,8 @@ runpy.run_module("smspva_async", run_name="__main__")
 
 
 def test_ctrl_c_ends_it_also_while_it_is_loaded() -> None:
-    done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, text=True)  # noqa: S603
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\n")
+    done = interpret("-c", SIGNALLED)
+    assert done == Done(130, "", "\n")
 
 
 TERMINATED = """
@@ -256,8 +274,8 @@ with _sigterm_as_ctrl_c(), _ctrl_c_once():
 )
 def test_sigterm_ends_what_ctrl_c_has_clean_up(signals: list[int], told: str, code: int) -> None:
     program = TERMINATED.format(numbers=[*map(int, signals)])
-    done = subprocess.run([sys.executable, "-u", "-c", program], check=False, capture_output=True, text=True)  # noqa: S603
-    assert (done.returncode, done.stdout, done.stderr) == (code, told, "")
+    done = interpret("-u", "-c", program)
+    assert done == Done(code, told, "")
 
 
 @pytest.fixture
@@ -309,12 +327,109 @@ def test_failures_are_told_in_the_words_of_commands(
     assert capsys.readouterr().err == f"smspva: {told}\n"
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-def test_a_full_disk_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "smspva_async", "demo"]
-        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)  # noqa: S603
-    assert (done.returncode, done.stderr) == (1, "smspva: No space left on device\n")
+# -- output that can't be written --------------------------------------------------------------------------------------
+
+needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Serve an account with a number."""
+    simulator = Simulator(start=datetime.now(UTC), api_key=KEY)
+    simulator.add_order()
+    with serving(simulator, tmp_path) as commands:
+        yield commands
+
+
+READING = [
+    ["orders"],
+    ["orders", "--json"],
+    ["orders", "--help"],
+    ["countries"],
+    ["sms", "40300"],
+    ["history"],
+    ["unsettled"],
+    ["watch"],
+    ["watch", "--json"],
+    ["demo"],
+    ["demo", "--json"],
+    ["simulate", "--port", "0"],
+]
+
+
+@needs_full_disk
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_full_disk_is_one_line(commands: Commands, arguments: list[str]) -> None:
+    with commands.start(*arguments, stdout="/dev/full") as reading:
+        assert reading.ended() == Done(1, "", "smspva: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_closed_pipe_is_no_error(commands: Commands, arguments: list[str]) -> None:
+    commands.simulator.faults.next("orders", "latency", seconds=0.3)
+    with commands.start(*arguments, stdout=CLOSED_PIPE) as reading:
+        assert reading.ended() == Done(0, "", "")
+
+
+@needs_full_disk
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_full_disk_is_one_line_also_without_a_command(arguments: list[str], tmp_path: Path) -> None:
+    with Piped(arguments, minimal_environment(tmp_path), stdout="/dev/full") as helping:
+        assert helping.ended() == Done(1, "", "smspva: No space left on device\n")
+
+
+@needs_full_disk
+def test_a_full_disk_behind_standard_error_changes_no_exit_code(commands: Commands) -> None:
+    with commands.start("orders", "--nonsense", stderr="/dev/full") as wrong:
+        assert wrong.ended() == Done(2, "", "")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with commands.start("watch", stderr="/dev/full") as watching:
+            assert "listed" in [watching.line(), watching.line()][1]
+            watching.send_signal(number)
+            assert watching.ended().code == 128 + number
+
+
+# -- the environment ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        "LC_ALL=POSIX PYTHONCOERCECLOCALE=0 PYTHONUTF8=0",
+        *(pytest.param(slow, marks=pytest.mark.slow) for slow in ("LANG=C", "LC_ALL=C", "LANG=")),
+    ],
+)
+def test_no_locale_keeps_it_from_printing(commands: Commands, variables: str) -> None:
+    for form in ("", "--json"):
+        done = commands.shell(f"countries {form}", before=f"export {variables}")
+        assert (done.code, done.err) == (0, "")
+        assert len(done.lines) > 3
+    assert "Казахстан" in [json.loads(line)["name"] for line in done.lines]
+
+
+def test_a_width_of_0_hides_no_table(commands: Commands) -> None:
+    with commands.terminal("orders", variables={"COLUMNS": "0"}) as terminal:
+        assert terminal.exit_code() == 0
+    assert [line.split()[0] for line in terminal.screen] == ["id", "40300"]
+
+
+def test_without_a_home_folder_a_ledger_is_asked_for(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_user(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", no_user)
+    done = commands.run("rent", "PL", "opt16", "--yes", HOME=None, XDG_STATE_HOME=None)
+    told = "smspva: there is no home folder for the ledger; nothing was sent, give --ledger\n"
+    assert done == Done(2, "", told)
+
+
+def test_the_ledger_is_in_the_home_folder(commands: Commands) -> None:
+    assert commands.run("rent", "PL", "opt16", "--yes", XDG_STATE_HOME=None).code == 0
+    assert len([*commands.folder.rglob("smspva/ledger-*.jsonl")]) == 1
+
+
+def test_the_version_is_printed() -> None:
+    assert run_here("--version") == Done(0, f"smspva {__version__}\n", "")
 
 
 # -- the simulator on a socket -----------------------------------------------------------------------------------------
@@ -322,31 +437,27 @@ def test_a_full_disk_is_one_line() -> None:
 
 def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -> None:
     with serving(Simulator(), tmp_path) as commands:
-        programs = commands.start("simulate", "--port", "0", "--json")
-        assert programs.stdout is not None
-        assert json.loads(programs.stdout.readline())["url"].startswith("http://127.0.0.1:")
-        programs.terminate()
-        programs.communicate(timeout=15)
-        simulating = commands.start("simulate", "--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
-        assert simulating.stdout is not None
-        told = simulating.stdout.readline()
-        commands.url = told.split()[5].rstrip(",")
-        assert told == f"The simulated provider answers at {commands.url}, to any key. Ctrl-C ends it.\n"
-        first, second = commands.run("orders", "--json").rows
-        assert [first["country"], second["country"]] == ["RU", "LT"]
-        with commands.terminal("activate", f"{first['id']}", "--wait") as terminal:
-            assert terminal.ended() == 0
-        received = commands.run("sms", f"{first['id']}", "--wait", "--json")
-        assert received.rows[0]["code"]
-        assert commands.run("simulate", "--port", commands.url.split(":")[2].partition("/")[0]).code == 2
-        simulating.terminate()
-        out, err = simulating.communicate(timeout=15)
-        assert (simulating.returncode, out, err.strip()) == (143, "", "")
+        with commands.start("simulate", "--port", "0", "--json") as programs:
+            assert json.loads(programs.line())["url"].startswith("http://127.0.0.1:")
+        arguments = ("--port", "0", "--orders", "2", "--queue", "0.05", "--messages", "0.05")
+        with commands.start("simulate", *arguments) as simulating:
+            told = simulating.line()
+            commands.url = told.split()[5].rstrip(",")
+            assert told == f"The simulated provider answers at {commands.url}, to any key. Ctrl-C ends it."
+            first, second = commands.run("orders", "--json").rows
+            assert [first["country"], second["country"]] == ["RU", "LT"]
+            with commands.terminal("activate", f"{first['id']}", "--wait") as terminal:
+                assert terminal.exit_code() == 0
+            received = commands.run("sms", f"{first['id']}", "--wait", "--json")
+            assert received.rows[0]["code"]
+            assert commands.run("simulate", "--port", commands.url.split(":")[2].partition("/")[0]).code == 2
+            simulating.send_signal(signal.SIGTERM)
+            assert simulating.ended() == Done(143, "", "\n")
 
 
 def test_without_its_extra_simulate_says_what_to_install() -> None:
     code = "import runpy, sys; sys.modules['uvicorn'] = None; sys.argv = ['smspva', 'simulate', '--port', '0'];"
     code += "runpy.run_module('smspva_async', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "smspva: uvicorn is missing; pip install 'smspva-async[sim]' brings it\n"
+    done = interpret("-c", code)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "smspva: uvicorn is missing; pip install 'smspva-async[sim]' brings it\n"

@@ -19,6 +19,7 @@ from tests.support.backends import on_a_real_loop
 from tests.support.fake_server import KEYLESS
 from tests.support.keys import ENCODINGS, HEAD, KEY, client_of, logged, shown, told_by
 from tests.support.loopback import Loopback, http
+from tests.support.processes import until
 from tests.support.samples import CALLS, Call, name_of
 
 if TYPE_CHECKING:
@@ -170,13 +171,16 @@ async def test_a_cancellation_doesnt_show_it(call: Call, caplog: pytest.LogCaptu
 @on_a_real_loop
 @pytest.mark.anyio
 async def test_a_task_cancelled_from_outside_doesnt_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    arrived = asyncio.Event()
+
     async def answer(_: httpx.Request) -> httpx.Response:
+        arrived.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     async with client_of(answer) as client:
         task = asyncio.ensure_future(client.delete(5))
-        await asyncio.sleep(0.01)
+        await until(arrived.is_set, task)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await task

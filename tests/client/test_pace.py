@@ -14,6 +14,7 @@ from attrs import exceptions
 
 from smspva_async import ClientClosed, ClientStatistics, OutcomeUnknown, Pace, Period, Retry, SmspvaClient, Watcher
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.backends import on_both_backends
 from tests.support.fake_server import KEY, nothing_ever
 from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
 from tests.support.samples import CALLS, NOTHING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.fake_server import FakeServer
+
+pytestmark = on_both_backends
 
 # -- the gap -------------------------------------------------------------------------------------------------------
 

@@ -18,11 +18,15 @@ from smspva_async import Pace, SmspvaClient, Watcher
 from smspva_async._policy import Rank, next_rank, passed_over
 from smspva_async.client import polling_view
 from smspva_async.simulator import Simulator
+from tests.support.backends import on_both_backends
 from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, waits
 from tests.support.samples import CALLS, SPENDING, Call, name_of
+from tests.support.selection import mostly_slow
 
 if TYPE_CHECKING:
     from tests.support.fake_server import FakeServer
+
+pytestmark = on_both_backends
 
 
 @pytest.mark.anyio
@@ -105,7 +109,7 @@ class Waiting:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", mostly_slow(range(12), every=4))
 async def test_the_shares_and_the_order_hold_whoever_comes_and_goes(seed: int, fake_server: FakeServer) -> None:
     rng = random.Random(seed)
     three_classes(fake_server)

@@ -100,5 +100,5 @@ def test_without_orjson_the_standard_parser_is_used(blocked: bool) -> None:  # n
         pytest.importorskip("orjson")
     block = "import sys; sys.modules['orjson'] = None; " if blocked else ""
     code = f"{block}from smspva_async._api import decoding; print(decoding._orjson is None, decoding.parse(b'[1]'))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)  # noqa: S603
     assert done.stdout.split() == [str(blocked), "[1]"]

@@ -1,4 +1,4 @@
-"""What an answer may be on its way in: the largest one, a redirect, and a header in any letters."""
+"""Limits of an answer: the largest body, redirects, and headers beyond ASCII."""
 
 from __future__ import annotations
 

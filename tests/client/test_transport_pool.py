@@ -12,14 +12,14 @@ import pytest
 from attrs import define, field
 
 from smspva_async.errors import ConnectionFailed
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.connections import EMPTY, client_of
 from tests.support.loopback import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plain_environment")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("plain_environment")]
 
 
 @define
@@ -84,7 +84,7 @@ async def lose_a_connection(get: Callable[[], Any], line: Line) -> None:
     second = asyncio.ensure_future(get())
     await anyio.sleep(0.1)
     line.may_answer.set()
-    await asyncio.wait([under_way, second])
+    await asyncio.wait([under_way, second], timeout=60)
     assert second.cancelled()
 
 

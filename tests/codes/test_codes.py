@@ -17,14 +17,13 @@ from smspva_async import Sms, _codes, extract_code
 from smspva_async._codes import _words
 from smspva_async._codes._text import fold
 from tests.codes.messages import BY_LANGUAGE, KNOWN_LIMITS, MESSAGES
+from tests.support.selection import slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from _typeshed import TraceFunction
-
-# The first call compiles the patterns, and a machine may be busy.
 
 LONG = 100_000
 CODE = re.compile("[0-9A-Za-z]{3,10}")
@@ -152,7 +151,7 @@ def test_a_text_of_a_hundred_kilobytes_takes_milliseconds(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ENDLESS)
-@pytest.mark.parametrize("end", ["a", "\ncode 1234"])
+@pytest.mark.parametrize("end", ["a", slow("\ncode 1234")])
 def test_no_part_of_the_rule_takes_longer_than_the_length_allows(
     unit: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +188,7 @@ def test_a_long_text_is_never_cut_into_a_false_number(number: str) -> None:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Return the processor's time for a call, which others on a busy machine take nothing of."""
+    """Return the CPU time of a call in this thread, which does not grow with the load of the machine."""
     began = time.thread_time()
     call()
     return time.thread_time() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import smspva_async
@@ -65,6 +66,7 @@ def rooms() -> dict[Path, str]:
     return found
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the modules that a file imports when it runs; what is imported for types alone builds no dependency."""
     found: set[str] = set()
@@ -129,7 +131,8 @@ def test_the_simulator_shares_no_table_with_the_client() -> None:
 
 def test_importing_the_package_does_not_import_the_simulator() -> None:
     code = "import sys; from smspva_async import Watcher; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)  # noqa: S603
+    loaded = result.stdout.split()
     assert "smspva_async.watcher" in loaded
     assert "smspva_async.simulator" not in loaded
 

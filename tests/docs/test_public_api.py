@@ -26,7 +26,7 @@ from smspva_async import (
     StateChanged,
     Watcher,
 )
-from tests.journal.test_event_dicts import FORMS
+from tests.support.event_forms import FORMS
 from tests.support.public_api import PINNED, describe
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def test_a_name_that_is_not_there_is_an_error_for_type_checkers_too() -> None:
 
 
 def in_a_new_interpreter(code: str) -> list[str]:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)  # noqa: S603
+    return result.stdout.split()
 
 
 def test_the_first_public_name_brings_them_all() -> None:

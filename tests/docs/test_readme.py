@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.readme import BLOCKS
+from tests.support.selection import slow
 from tests.support.web_service import streamed
 
 if TYPE_CHECKING:
@@ -85,10 +86,11 @@ def test_the_quick_start_runs_under_trio(
     assert simulator.violations == []
 
 
+@pytest.mark.parametrize("count", [10, slow(100)])
 def test_a_hundred_numbers_are_used_at_once(
-    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    count: int, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(100):
+    for _ in range(count):
         simulator.add_order()
     waiting = {order.id: order for order in simulator.orders}
 
@@ -107,7 +109,7 @@ def test_a_hundred_numbers_are_used_at_once(
     assert sorted(line for line in printed if "ready" in line) == sorted(f"ready: {order.phone}" for order in orders)
     codes = sorted(f"code: {order.phone} {order.id}" for order in orders)
     assert sorted(line for line in printed if "ready" not in line) == codes
-    assert [asked.method for asked in simulator.requests].count("activate") == 100
+    assert [asked.method for asked in simulator.requests].count("activate") == count
     assert simulator.violations == []
 
 

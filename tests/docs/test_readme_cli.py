@@ -31,10 +31,9 @@ def without_times_and_codes(text: str) -> list[str]:
 def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert len(SESSION) == 8
     with serving(Simulator(), tmp_path) as commands:
-        simulating = commands.start(*shlex.split(SESSION[0][0].removesuffix("&"))[1:], "--port", "0")
-        assert simulating.stdout is not None
-        try:
-            told = simulating.stdout.readline()
+        simulate = [*shlex.split(SESSION[0][0].removesuffix("&"))[1:], "--port", "0"]
+        with commands.start(*simulate) as simulating:
+            told = simulating.line()
             assert without_times_and_codes(told) == without_times_and_codes(SESSION[0][1])
             commands.url = told.split()[5].rstrip(",")
             for command, printed in SESSION[2:]:
@@ -43,17 +42,14 @@ def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
             printed = watched(commands, "--interval", "2")
             assert without_times_and_codes(printed[0]) == without_times_and_codes(table)
             assert {*without_times_and_codes(printed[1])} <= {*without_times_and_codes(messages)}
-        finally:
-            simulating.terminate()
-            simulating.communicate()
 
 
 def shown(commands: Commands, command: str) -> str:
     with commands.terminal(*shlex.split(command)[1:], width=100) as terminal:
         if command.startswith("smspva rent"):
-            terminal.child.expect_exact("[y/N]: ")
-            terminal.child.sendline("y")
-        assert terminal.ended() == 0
+            terminal.wait_for_question()
+            terminal.type("y\n")
+        assert terminal.exit_code() == 0
         return "\n".join(terminal.screen)
 
 
@@ -61,8 +57,8 @@ def watched(commands: Commands, *arguments: str) -> tuple[str, str]:
     """Return the table of a watch, and what it tells of the first messages."""
     with commands.terminal("watch", *arguments, width=100) as terminal:
         terminal.wait_for(lambda screen: any("  message  " in line for line in screen))
-        terminal.child.sendintr()
-        terminal.ended()
+        terminal.type("\x03")
+        terminal.exit_code()
         table, _, messages = "\n".join(terminal.screen).partition("\n\n")
         return table, messages.removesuffix("^C").rstrip()
 

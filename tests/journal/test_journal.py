@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 
 from smspva_async import (
     Event,
@@ -262,6 +262,7 @@ async def test_what_changed_within_a_run_is_written_as_well(restart: Restart) ->
 
 
 @each_kind
+@settings(max_examples=settings().max_examples // 2)
 @given(before=states(), after=states())
 def test_any_state_comes_back_as_it_was(kind: Kind, before: State, after: State) -> None:
     async def main() -> None:

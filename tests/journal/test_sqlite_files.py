@@ -22,7 +22,7 @@ from smspva_async.journal import _database
 from smspva_async.simulator import Simulator
 from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.support.journals import events
-from tests.support.processes import told
+from tests.support.processes import run_worker
 from tests.support.watching import Account, order
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ async def test_a_full_disk(path: Path) -> None:
     journal = await opened(path)
     await write_poll(journal, 1)
     await journal.aclose()
-    errors, last = told(fill_the_disk, path)
+    errors, last = run_worker(fill_the_disk, path)
     assert [kind for kind, _ in errors] == ["JournalError"] * 4
     for _, message in errors[:3]:
         assert f"the journal {path} can't be written: the disk is full" in message

@@ -13,15 +13,15 @@ from attrs import evolve
 
 from smspva_async import JournalError, JournalLocked, SqliteJournal
 from smspva_async._state import State
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.journal_files import Gate, filled, opened, state_of, stored, threads, try_to_open, turns
 from tests.support.journals import events
-from tests.support.processes import told
+from tests.support.processes import run_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_both_backends]
 
 
 @pytest.fixture
@@ -34,8 +34,7 @@ async def test_the_event_loop_goes_on_while_the_disk_is_slow(path: Path, method:
     journal = SqliteJournal(path)
     if method != "open":
         await journal.open(None)
-    gate = Gate(journal, method)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, Gate(journal, method) as gate:
         group.start_soon(call, journal, method)
         await gate.reached()
         await turns()
@@ -68,8 +67,7 @@ async def all_or_nothing(journal: SqliteJournal, path: Path) -> bool:
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_poll_whose_writing_is_cancelled_is_written_as_a_whole(path: Path, *, after: bool) -> None:
     journal = await opened(path)
-    gate = Gate(journal, "append", after=after)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, Gate(journal, "append", after=after) as gate:
         group.start_soon(call, journal, "append")
         await gate.reached()
         group.cancel_scope.cancel()
@@ -90,7 +88,6 @@ async def test_a_poll_that_is_cancelled_beforehand_is_written_as_a_whole_or_not_
 @pytest.mark.parametrize("beforehand", [False, True])
 async def test_an_opening_that_is_cancelled_leaves_nothing_locked(path: Path, *, beforehand: bool) -> None:
     journal = SqliteJournal(path)
-    gate = Gate(journal, "open")
     has_it = False
 
     async def take() -> None:
@@ -98,10 +95,9 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_locked(path: Path, *,
         await journal.open(None)
         has_it = True
 
-    if beforehand:
-        gate.open()
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, Gate(journal, "open") as gate:
         if beforehand:
+            gate.open()
             group.cancel_scope.cancel()
         group.start_soon(take)
         with anyio.CancelScope(shield=True):
@@ -115,22 +111,20 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_locked(path: Path, *,
 
 
 @pytest.mark.parametrize("beforehand", [False, True])
-async def test_giving_back_is_finished_whoever_cancels_it(path: Path, *, beforehand: bool) -> None:
+async def test_closing_is_finished_despite_cancellation(path: Path, *, beforehand: bool) -> None:
     journal = await filled(path, 3)
-    gate = Gate(journal, "close")
     if beforehand:
-        gate.open()
         with anyio.CancelScope() as scope:
             scope.cancel()
             await journal.aclose()
     else:
-        async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group, Gate(journal, "close") as gate:
             group.start_soon(journal.aclose)
             await gate.reached()
             group.cancel_scope.cancel()
             gate.open()
     assert threads() == []
-    assert told(try_to_open, path) is None
+    assert run_worker(try_to_open, path) is None
     assert await stored(path) == (State(seq=3), events(1, 3), {})
 
 
@@ -143,31 +137,29 @@ async def test_a_task_that_is_cancelled_leaves_all_or_nothing_and_nothing_locked
     journal = SqliteJournal(path)
     if method != "open":
         await journal.open(None)
-    gate = Gate(journal, method)
-    task = asyncio.create_task(call(journal, method))
-    await gate.reached()
-    for _ in range(times):
-        task.cancel()
-        await turns()
-    assert not task.done()
-    gate.open()
+    async with Gate(journal, method) as gate:
+        task = asyncio.create_task(call(journal, method))
+        await gate.reached(task)
+        for _ in range(times):
+            task.cancel()
+            await turns()
+        assert not task.done()
     with pytest.raises(asyncio.CancelledError):
         await task
     if method == "append":
         assert await all_or_nothing(journal, path)
         return
     assert threads() == []
-    assert told(try_to_open, path) is None
+    assert run_worker(try_to_open, path) is None
 
 
 @on_asyncio
 async def test_a_write_that_fails_after_its_task_was_cancelled_says_nothing_at_the_end(path: Path) -> None:
     journal = await opened(path)
-    gate = Gate(journal, "append")
-    task = asyncio.create_task(journal.append([*events(1, 1), *events(1, 1)], State(seq=1), {"a": 1}))
-    await gate.reached()
-    task.cancel()
-    gate.open()
+    async with Gate(journal, "append") as gate:
+        task = asyncio.create_task(journal.append([*events(1, 1), *events(1, 1)], State(seq=1), {"a": 1}))
+        await gate.reached(task)
+        task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not await all_or_nothing(journal, path)

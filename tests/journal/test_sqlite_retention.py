@@ -1,4 +1,4 @@
-"""How much `SqliteJournal` keeps: so many events, those of so long, and what a name hasn't read."""
+"""Retention of `SqliteJournal`: a number of events, an age, and events that a named cursor hasn't read."""
 
 from __future__ import annotations
 
@@ -120,8 +120,7 @@ async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_pas
     journal = await filled(path, 2000, keep=1500)
     assert await journal.read(500, 1) == events(501, 501)
     journal._pages.clear()
-    gate = Gate(journal, "append")
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, Gate(journal, "append") as gate:
         group.start_soon(journal.append, events(2001, 2300), State(seq=2300), {})
         await gate.reached()
 
@@ -138,8 +137,7 @@ async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_pas
 
 async def test_who_is_up_to_date_has_not_lagged_while_a_poll_is_written(path: Path) -> None:
     journal = await filled(path, 5, keep=1)
-    gate = Gate(journal, "append", after=True)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, Gate(journal, "append", after=True) as gate:
         group.start_soon(journal.append, events(6, 9), State(seq=9), {})
         await gate.reached()
         with pytest.raises(Lagged) as caught:

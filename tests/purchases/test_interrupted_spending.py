@@ -14,7 +14,7 @@ import pytest
 from smspva_async import Pace, Period, SmspvaClient
 from smspva_async.errors import OutcomeUnknown
 from smspva_async.simulator import Simulator
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.fake_server import KEY, nothing_ever
 from tests.support.samples import CALLS, HALF, Call, every_spending_call
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.support.fake_server import FakeServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_both_backends]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

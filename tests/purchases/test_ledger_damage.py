@@ -173,7 +173,7 @@ async def test_a_slow_disk_brings_no_two_requests_together(
     synced, over = os.fsync, threading.Event()
 
     def slowly(descriptor: int) -> None:
-        over.wait(10)
+        over.wait(60)
         synced(descriptor)
 
     async def work() -> None:
@@ -302,8 +302,10 @@ async def test_what_was_written_but_may_not_be_on_the_disk_isnt_sent_and_is_take
 async def test_a_folder_or_a_pipe_is_no_ledger(tmp_path: Path, fake_server: FakeServer) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
+        client = fake_server.client(ledger=path)
         with pytest.raises(JournalError, match="it is no file"):
-            await CREATE.make(fake_server.client(ledger=path))
+            await CREATE.make(client)
+        await client.aclose()
     assert fake_server.queries == []
 
 
@@ -355,7 +357,9 @@ async def test_on_a_full_disk_nothing_is_sent_and_nothing_else_is_lost(
     monkeypatch.undo()  # the child hashes as it must
     await written_by(fake_server, path)
     (before,) = at_next_start(path)
-    ran = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)  # noqa: ASYNC221, S603
+    ran = subprocess.run(  # noqa: ASYNC221, S603
+        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False, timeout=120
+    )
     assert ran.stderr == ""
     told = ran.stdout.splitlines()
     assert len(told) == 6

@@ -12,7 +12,7 @@ import pytest
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async.errors import ClientClosed, SmspvaError
-from tests.support.backends import for_other_threads, on_asyncio
+from tests.support.backends import for_other_threads, on_asyncio, on_both_backends
 from tests.support.ledgers import CREATE, at_next_start, lines, outcomes
 from tests.support.samples import NOTHING, RENTAL, SPENDING, Call, every_spending_call
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.fake_server import FakeServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.processes import PATIENCE, Program, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,7 +29,7 @@ class Tab:
     """A page in the browser.
 
     Attributes:
-        complaints: What its console was told of errors, the browser's own included.
+        complaints: The errors in its console, the browser's own included.
 
     """
 
@@ -40,7 +41,7 @@ class Tab:
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
     async def hear(self) -> None:
-        """Take in what the browser says, until the connection is closed."""
+        """Handle the browser's messages until the connection is closed."""
         async for text in self._connection:
             message = json.loads(text)
             match message:
@@ -54,13 +55,17 @@ class Tab:
                     self.complaints.append(text if isinstance(text, str) else text.decode())
                 case _:
                     pass
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(RuntimeError("the browser closed the connection"))
 
     async def call(self, method: str, **params: Any) -> Any:
         """Call a method of the protocol."""
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._connection.send(json.dumps({"id": number, "method": method, "params": params, **self._session}))
-        return await answer
+        async with asyncio.timeout(PATIENCE):
+            return await answer
 
     async def attach(self, time_zone: str) -> None:
         target = await self.call("Target.createTarget", url="about:blank")
@@ -82,7 +87,7 @@ class Tab:
 
     async def until(self, expression: str) -> None:
         """Wait until an expression of JavaScript is true."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE):
             while not await self.ask(expression):  # noqa: ASYNC110 - it is the page that acts
                 await anyio.sleep(0.02)
 
@@ -99,7 +104,7 @@ class Tab:
         return text
 
     async def spoken(self, role: str) -> list[str]:
-        """Return the names of what has a role, as assistive technology is told them."""
+        """Return the names of the elements of a role, as in the accessibility tree."""
         tree = await self.call("Accessibility.getFullAXTree")
         return [
             node["name"]["value"]
@@ -115,31 +120,26 @@ async def opened(time_zone: str = "UTC") -> AsyncGenerator[Tab]:
     options = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0"]
     if os.geteuid() == 0:
         options.append("--no-sandbox")  # there is none for root
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = await asyncio.create_subprocess_exec(
-            PATH, *options, f"--user-data-dir={folder}", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            async with connect(await _address(process), max_size=None) as connection:
-                tab = Tab(connection)
-                async with asyncio.TaskGroup() as tasks:
-                    listening = tasks.create_task(tab.hear())
-                    await tab.attach(time_zone)
-                    yield tab
-                    await connection.close()
-                    await listening
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        Program(PATH, *options, f"--user-data-dir={folder}") as browser,
+    ):
+        async with connect(await _address(browser), max_size=None, proxy=None) as connection:
+            tab = Tab(connection)
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(tab.hear())
+                await tab.attach(time_zone)
+                yield tab
+                await connection.close()
+                await listening
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None
-    told = b""
-    with anyio.fail_after(30):
-        while not (found := re.search(rb"DevTools listening on (ws://\S+)\s", told)):
-            line = await process.stderr.readline()
-            assert line, f"the browser has ended: {told.decode()}"
-            told += line
-    return found[1].decode()
+async def _address(browser: Program) -> str:
+    """Return the address of the DevTools protocol, which the browser prints."""
+
+    def printed() -> str | None:
+        found = re.search(r"DevTools listening on (ws://\S+)\s", browser.stderr)
+        return None if found is None else found[1]
+
+    await until(lambda: printed() is not None, browser)
+    return printed() or ""

@@ -1,4 +1,4 @@
-"""What the tests of the network below share: where a client connects to, and what it is given."""
+"""Helpers for the tests of real connections: a client without delays, and an empty answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of named cursors share: processes that watch an account one after another, and the disk they use."""
+"""Helpers for the tests of named cursors: processes that watch an account in turn, and the disk they share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONG = 2e5
 """Seconds, on a clock that jumps, after which it won't happen any more."""
 both_ends = pytest.mark.parametrize("end", ["left", "killed"])
-"""However the process that watches comes to its end."""
+"""The ways in which the watching process can end."""
 
 
 class Run:
@@ -78,7 +78,7 @@ class Run:
 
 
 class Disk:
-    """What outlasts a process: a file, or for journals in memory the journal itself."""
+    """The storage that survives a process: a file, or for journals in memory the journal itself."""
 
     def __init__(self, path: Path | None, keep: int = 1000) -> None:
         self.journal: Run

@@ -1,4 +1,4 @@
-"""What the tests of `SqliteJournal` share: a journal's file, from this process and from others."""
+"""Helpers for the tests of `SqliteJournal`: its file, seen from this process and from others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio.lowlevel
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from smspva_async import Event, JournalError, Lagged, SqliteJournal
 from smspva_async._state import State, Track
 from tests.support.journals import events
+from tests.support.processes import PATIENCE, until
 from tests.support.watching import START, order
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def try_to_open(path: Path, pipe: Connection) -> None:
 
 
 class Gate:
-    """Holds up a journal's thread, before or after its work."""
+    """Holds up a journal's thread, before or after its work, until it is opened or its context is left."""
 
     def __init__(self, journal: SqliteJournal, method: str, *, after: bool = False) -> None:
         work = getattr(journal._database, method)
@@ -88,14 +89,20 @@ class Gate:
         def held_up(*args: object) -> object:
             done = work(*args) if after else None
             self._reached.set()
-            assert self._open.wait(10)
+            assert self._open.wait(PATIENCE)
             return done if after else work(*args)
 
         setattr(journal._database, method, held_up)
 
-    async def reached(self) -> None:
-        while not self._reached.is_set():
-            await anyio.lowlevel.checkpoint()
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.open()
+
+    async def reached(self, *needed: asyncio.Task[Any]) -> None:
+        """Wait until the thread is held up. Fail at once if a task that was to bring it there has ended."""
+        await until(self._reached.is_set, *needed, interval=0)
 
     def open(self) -> None:
         self._open.set()

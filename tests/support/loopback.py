@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.processes import PATIENCE
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -27,8 +29,9 @@ class _Listener:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await self._server.wait_closed()
-        await asyncio.gather(*self._conversations)
+        async with asyncio.timeout(PATIENCE):
+            await self._server.wait_closed()
+            await asyncio.gather(*self._conversations)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._conversations.add(task := asyncio.ensure_future(self._converse(reader, writer)))
@@ -89,8 +92,9 @@ class Served(_Listener):
         for conversation in self._conversations:
             conversation.cancel()  # a simulated hang lasts until its client has gone
         self._server.close()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-        await self._server.wait_closed()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*self._conversations, return_exceptions=True)
+            await self._server.wait_closed()
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path, _, query = head.split(b" ")[1].partition(b"?")

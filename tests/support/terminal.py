@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
+RICH_READS_TTY_INTERACTIVE = not Console(force_terminal=True, _environ={"TTY_INTERACTIVE": "0"}).is_interactive
+"""False for releases of rich before that variable."""
 
 
 def console(width: int | None = None) -> Console:

@@ -1,9 +1,10 @@
-"""What the tests of the web service share: the service on a port of 127.0.0.1, and a reader of what it streams."""
+"""Helpers for the tests of the web service: the service on a port of 127.0.0.1, and a reader of its stream."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from attrs import frozen
 
 from examples.web_service.service import serve
 from smspva_async import MemoryJournal, Pace, Retry, SmspvaClient, Watcher
+from tests.support.processes import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
     from examples.web_service.service import Server
     from smspva_async.simulator import Simulator
+
+
+# Reading the certificates that are trusted takes longer than a request, and there is no https here.
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @frozen
@@ -38,15 +44,8 @@ class Sent:
         return int(self.id.rpartition("-")[2])
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - it is another program that acts
-            await anyio.sleep(0.005)
-
-
 class Reader:
-    """Takes in a stream as a browser does, and comes back with the id of the last whole event.
+    """Reads a stream like a browser: a new connection sends the id of the last whole event.
 
     Attributes:
         sent: The events.
@@ -72,12 +71,18 @@ class Reader:
                 texts.append(sent.data["sms"]["text"])
         return texts
 
-    async def read(self, *, until: Callable[[Reader], bool] = lambda _: False, limit: float = 1e9) -> None:
-        """Read until that is so, or the stream ends, or after a number of bytes, wherever that cuts it."""
+    async def read(self, *, until: Callable[[Reader], bool] | None = None, limit: float = 1e9) -> None:
+        """Read up to a condition, which fails if the stream ends before, or to the end of the stream.
+
+        Args:
+            until: The condition.
+            limit: Bytes, after which the connection is cut, in the middle of an event as well.
+
+        """
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
         rest = b""
-        client = httpx.AsyncClient(timeout=None)  # noqa: S113 - the stream as a whole has one
-        with anyio.fail_after(20):
+        client = httpx.AsyncClient(verify=_NO_TLS, trust_env=False, timeout=None)  # noqa: S113 - the whole has one
+        with anyio.fail_after(PATIENCE):
             async with client, client.stream("GET", self._url, headers=headers) as response:
                 assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
                 async for data in response.aiter_bytes():
@@ -85,8 +90,9 @@ class Reader:
                     for block in blocks:
                         self._take(block.decode())
                     limit -= len(data)
-                    if until(self) or limit <= 0:
+                    if limit <= 0 or (until is not None and until(self)):
                         return
+        assert until is None, f"the stream ended before; it sent {self.sent}"
 
     def _take(self, block: str) -> None:
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
@@ -122,7 +128,7 @@ class Service:
 
     @property
     def unsent(self) -> int:
-        """How many bytes wait for pages to take them."""
+        """The bytes that no page has read yet."""
         return sum(connection.transport.get_write_buffer_size() for connection in self._server.server_state.connections)
 
     def drop_connections(self) -> None:
@@ -137,11 +143,11 @@ async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) 
     server = serve(watch, port)
     serving = asyncio.create_task(server.serve())
     try:
-        await until(lambda: server.started)
+        await until(lambda: server.started, serving)
         yield Service(server)
     finally:
         server.should_exit = True
-        with anyio.fail_after(20, shield=True):
+        with anyio.fail_after(PATIENCE, shield=True):
             await serving
 
 

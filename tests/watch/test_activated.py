@@ -35,6 +35,7 @@ from tests.support.activation import (
     lapses_and_is_refused,
     seconds,
 )
+from tests.support.backends import on_both_backends
 from tests.support.watching import ORDERS, OUTAGE, START, gaps, order, polls, watching
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from smspva_async.simulator import FaultName
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
 @pytest.mark.parametrize("dialect", ["page", "live"])

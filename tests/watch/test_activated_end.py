@@ -28,7 +28,7 @@ from tests.support.activation import (
     seconds,
     steps,
 )
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.watching import ORDERS, START, order, polls, sms, watching
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from smspva_async.simulator import Simulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
 async def raising(entering: AbstractAsyncContextManager[object], error: Exception) -> None:

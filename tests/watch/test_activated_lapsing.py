@@ -23,13 +23,14 @@ from tests.support.activation import (
     lapses_and_is_refused,
     seconds,
 )
+from tests.support.backends import on_both_backends
 from tests.support.watching import gaps, order, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from smspva_async import ActiveNumber
     from smspva_async.simulator import FaultName, Simulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
 async def test_it_is_activated_again_once_for_each_time_that_it_lapses(sim: Simulator) -> None:

@@ -22,12 +22,13 @@ from tests.support.activation import (
     held,
     seconds,
 )
+from tests.support.backends import on_both_backends
 from tests.support.watching import gaps, order, polls, watching
 
 if TYPE_CHECKING:
     from smspva_async.simulator import Simulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
 async def test_sessions_on_one_order_share_its_activation_and_each_is_given_every_message(sim: Simulator) -> None:

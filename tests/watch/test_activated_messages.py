@@ -10,7 +10,7 @@ import pytest
 
 from smspva_async import Lagged, MemoryJournal, Sms, SqliteJournal, WaitTimeout, Watcher
 from tests.support.activation import ACTIVE, STEPS, Numbers, SlowReads, asked, assert_nothing_is_kept, held, steps
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.watching import HANGS, ORDERS, OUTAGE, order, polls, sms, so_far, texts, watching
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smspva_async import ActiveNumber, Journal
     from smspva_async.simulator import Simulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
 async def rest(number: ActiveNumber, seconds: float = 61) -> list[str]:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from smspva_async import SmsReceived
+from tests.support.backends import on_both_backends
 from tests.support.consumers import LONG, Disk, account_with, both_ends, rest, step, take, until
 from tests.support.watching import polls
 
@@ -134,6 +135,7 @@ async def test_without_a_name_there_is_nothing_to_acknowledge(memory: Disk) -> N
             watcher.events(auto_ack=False)
 
 
+@on_both_backends
 @both_ends
 async def test_a_task_per_event_that_ends_in_any_order_loses_nothing(disk: Disk, end: str) -> None:
     account = account_with(12)
@@ -165,6 +167,7 @@ async def test_a_task_per_event_that_ends_in_any_order_loses_nothing(disk: Disk,
     assert all(done.count(seq) == 1 for seq in (2, 3, 4))
 
 
+@on_both_backends
 async def test_several_tasks_acknowledge_at_once(disk: Disk) -> None:
     account = account_with(20)
     async with disk.watching(account) as watcher:
@@ -176,6 +179,7 @@ async def test_several_tasks_acknowledge_at_once(disk: Disk) -> None:
         assert await disk.places() == {"name": 21}
 
 
+@on_both_backends
 async def test_an_acknowledgement_returns_when_the_journal_has_it(memory: Disk) -> None:
     held, acked = anyio.Event(), list[int]()
     async with memory.watching(account_with(2)) as watcher, anyio.create_task_group() as tasks:

@@ -141,7 +141,7 @@ class Consumer:
 
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
 def test_whatever_happens_each_event_is_given_and_none_again_that_is_done(anyio_backend_name: str, where: str) -> None:
-    most = settings.default.max_examples
+    most = settings().max_examples
 
     @settings(max_examples=most if where == "memory" else most // 8, suppress_health_check=[*HealthCheck])
     @given(st.lists(ACTIONS, max_size=30))

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from smspva_async import JournalError
-from tests.support.backends import on_asyncio
+from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.consumers import Disk, account_with, cancelled_after, deliver, seqs, step, take, until
+from tests.support.selection import slow
 from tests.support.watching import polls
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from smspva_async import Event
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 BROKEN = JournalError("the journal can't be written: the disk is full")
 
@@ -169,9 +170,10 @@ async def test_a_takeover_after_a_place_that_could_not_be_written_gives_the_even
 # -- many --------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_thousand_names_are_given_the_same(memory: Disk) -> None:
+@pytest.mark.parametrize("count", [100, slow(1000)])
+async def test_many_names_are_given_the_same(memory: Disk, count: int) -> None:
     account = account_with(0)
-    given: dict[str, list[int]] = {f"name {number}": [] for number in range(1000)}
+    given: dict[str, list[int]] = {f"name {number}": [] for number in range(count)}
     async with memory.watching(account) as watcher, anyio.create_task_group() as tasks:
 
         async def consume(name: str) -> None:
@@ -182,7 +184,7 @@ async def test_a_thousand_names_are_given_the_same(memory: Disk) -> None:
             tasks.start_soon(consume, name)
         deliver(account, 3)
         await polls(3)
-        assert [*given.values()] == [[2, 3, 4]] * 1000
+        assert [*given.values()] == [[2, 3, 4]] * count
         assert len(account.calls) <= 8  # they ask nothing
         tasks.cancel_scope.cancel()
     assert await memory.places() == dict.fromkeys(given, 4)

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from smspva_async import CursorTaken, WatcherClosed
+from tests.support.backends import on_both_backends
 from tests.support.consumers import LONG, Disk, account_with, deliver, rest, seqs, step, take, until, waiting
 from tests.support.watching import ORDERS, OUTAGE, polls, sms, texts
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from smspva_async import Subscription
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 # -- taking a name over ------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
+from tests.support.backends import on_both_backends
 from tests.support.watching import ORDERS, Account, kinds, order, polls, sms, so_far, texts
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from smspva_async._state import State
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_both_backends]
 
 BAD_KEY = InvalidKey("refused", msg="API KEY NOT FOUND!")
 

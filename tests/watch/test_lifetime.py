@@ -21,6 +21,8 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
+from tests.support.backends import on_both_backends
+from tests.support.selection import slow
 from tests.support.watching import (
     HANGS,
     ORDERS,
@@ -38,7 +40,7 @@ from tests.support.watching import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_both_backends]
 
 
 def tasks_now(backend: str) -> int:
@@ -231,9 +233,12 @@ async def cancelled_after(steps: int, scenario: Scenario, journal: MemoryJournal
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_cancelled_at_whatever_point_nothing_is_left(scenario: Scenario, anyio_backend_name: str) -> None:
+@pytest.mark.parametrize("stride", [3, slow(1)])
+async def test_cancelled_at_whatever_point_nothing_is_left(
+    scenario: Scenario, stride: int, anyio_backend_name: str
+) -> None:
     before = tasks_now(anyio_backend_name)
-    for steps in range(10_000):
+    for steps in range(0, 10_000, stride):
         journal = SlowJournal()
         in_time = await cancelled_after(steps, scenario, journal)
         assert tasks_now(anyio_backend_name) == before, f"a task is left after {steps} steps"

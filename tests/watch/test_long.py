@@ -12,6 +12,7 @@ from smspva_async import Event, OrderState, Pace, SmspvaClient, Subscription, Wa
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_asyncio
 from tests.support.invariants import assert_all_was_reported
+from tests.support.selection import slow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,11 @@ async def consume(subscription: Subscription, events: list[Event]) -> None:
 
 @pytest.mark.parametrize(
     ("orders", "days", "interval", "gap", "pause"),
-    [(3, 30, 900, 1.5, 7200), (200, 1, 300, 6, 120)],
-    ids=["30 days", "200 orders"],
+    [
+        pytest.param(3, 0.25, 300, 1.5, 75, id="six hours"),
+        slow(3, 30, 900, 1.5, 7200, id="30 days"),
+        slow(200, 1, 300, 6, 120, id="200 orders"),
+    ],
 )
 async def test_it_reports_everything_once(orders: int, days: float, interval: float, gap: float, pause: float) -> None:
     sim = Simulator(seed=orders, dialect="live")

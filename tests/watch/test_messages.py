@@ -11,6 +11,7 @@ import pytest
 
 from smspva_async import MemoryJournal, OrderAdded, OrderRemoved, Sms, SmsReceived, Watcher
 from smspva_async.simulator import DialectName, Simulator
+from tests.support.selection import slow
 from tests.support.watching import OUTAGE, Account, kinds, order, polls, sms, so_far, texts, watching
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 # -- nothing lost, nothing twice -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", ["page", "live"])
+@pytest.mark.parametrize("dialect", ["live", slow("page")])
 @pytest.mark.parametrize(
     "switches",
     [
@@ -54,17 +55,18 @@ async def test_whatever_server_it_is_each_message_comes_once(dialect: DialectNam
     assert sim.violations == []
 
 
-async def test_faults_of_every_kind_lose_no_message_and_double_none() -> None:
+@pytest.mark.parametrize("count", [30, slow(100)])
+async def test_faults_of_every_kind_lose_no_message_and_double_none(count: int) -> None:
     sim = Simulator(seed=5, dialect="live")
     orders = [sim.add_order().id for _ in range(3)]
     async with watching(sim) as watcher:
         sim.faults.rate(0.3)
-        for number in range(100):
+        for number in range(count):
             sim.deliver(orders[number % 3], f"message {number}")
             await anyio.sleep(50)
         sim.faults.clear()
         await polls(5)
-        assert Counter(texts(await so_far(watcher))) == Counter(f"message {number}" for number in range(100))
+        assert Counter(texts(await so_far(watcher))) == Counter(f"message {number}" for number in range(count))
         assert watcher.orders.keys() == set(orders)
     assert sim.violations == []
 

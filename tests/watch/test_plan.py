@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import given, strategies as st
 
 from smspva_async._state import Track
 from smspva_async._watch.plan import ReadQueue, plan
+from tests.support.plans import FLAGS, queue_of, track
 from tests.support.watching import START, order
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-
-def track(order_id: int, *, tried: float | None = 0, flag: str = "") -> Track:
-    """Return an order's track: when it was last read, and whether its flag rose since or stays up."""
-    at = None if tried is None else START + timedelta(seconds=tried)
-    return Track(
-        order(order_id, has_new_sms=bool(flag)), START, read_at=at, tried_at=at, flag_rose=flag == "rose", rose_at=START
-    )
-
-
-def queue_of(*tracks: Track) -> ReadQueue:
-    queue = ReadQueue()
-    queue.take_in({track.order.id: track for track in tracks})
-    return queue
 
 
 def planned(
@@ -83,11 +69,8 @@ def test_what_changes_is_moved_and_nothing_else() -> None:
     assert len(queue) == 3
 
 
-KINDS = st.sampled_from(["", "rose", "up"])
-
-
 @given(
-    kinds=st.lists(KINDS, min_size=1, max_size=12),
+    kinds=st.lists(FLAGS, min_size=1, max_size=12),
     waits=st.sets(st.integers(1, 14)),
     fits=st.integers(0, 15),
     turn=st.integers(0, 12),

@@ -24,6 +24,8 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.backends import on_both_backends
+from tests.support.selection import slow
 from tests.support.watching import (
     HANGS,
     INTERVAL,
@@ -74,6 +76,7 @@ async def test_messages_are_read_while_the_orders_fail(fault: FaultName) -> None
         assert (await watcher.wait_for_sms(order_id, after=0, timeout=120)).sms.text == "found"
 
 
+@on_both_backends
 async def test_a_message_is_found_although_a_busy_pipeline_uses_the_same_client() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
@@ -138,8 +141,9 @@ async def test_lists_are_read_while_somebody_waits_however_long_the_orders_take(
 
 @pytest.mark.parametrize(("method", "fault"), [("sms", "hang"), ("sms", "http_503"), ("orders", "http_503")])
 @pytest.mark.parametrize("flags", ["up", "down"])
+@pytest.mark.parametrize("ticks", [8, slow(20)])
 async def test_attempts_that_fail_count_as_polling(
-    method: Literal["orders", "sms"], fault: FaultName, flags: str
+    method: Literal["orders", "sms"], fault: FaultName, flags: str, ticks: int
 ) -> None:
     sim = Simulator()
     ids = [sim.add_order(always_active=True).id for _ in range(60)]
@@ -149,7 +153,7 @@ async def test_attempts_that_fail_count_as_polling(
         for order_id in ids if flags == "up" else ():
             sim.deliver(order_id, "message")
         sim.faults.always(method, fault)
-        await polls(20)
+        await polls(ticks)
         tasks.cancel_scope.cancel()
     times = [asked.time for asked in sim.requests]
     most = max(bisect_left(times, time + 2 * INTERVAL - 1e-3) - place for place, time in enumerate(times))
@@ -176,23 +180,25 @@ async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = 
     return longest
 
 
-async def test_an_order_that_is_waited_for_takes_no_others_turn() -> None:
+@pytest.mark.parametrize("hours", [0.25, slow(1)])
+async def test_an_order_that_is_waited_for_takes_no_others_turn(hours: float) -> None:
     sim = Simulator()
     sim.switches.flag_rises = False
     awaited, *others = [sim.add_order().id for _ in range(4)]
-    longest = await longest_unread(sim, 1, awaited=awaited)
+    longest = await longest_unread(sim, hours, awaited=awaited)
     assert longest[awaited] <= 15
     assert all(longest[other] <= 3 * INTERVAL for other in others)
 
 
-async def test_flags_that_stay_up_take_no_others_turn() -> None:
+@pytest.mark.parametrize("hours", [0.25, slow(2)])
+async def test_flags_that_stay_up_take_no_others_turn(hours: float) -> None:
     sim = Simulator()
     sim.switches.read_clears_flag = False
     flagged = [sim.add_order().id for _ in range(25)]
     plain = [sim.add_order().id for _ in range(5)]
     for order_id in flagged:
         sim.deliver(order_id, "stuck")
-    longest = await longest_unread(sim, 2)
+    longest = await longest_unread(sim, hours)
     assert all(longest[order_id] <= 5 * INTERVAL for order_id in plain)
 
 
@@ -253,6 +259,7 @@ async def test_waiting_for_a_message_asks_for_the_orders_every_three_seconds() -
         assert len(times) == pytest.approx(20, abs=1)
 
 
+@on_both_backends
 async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
     class Hanging(MemoryJournal):
         async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:

@@ -18,6 +18,8 @@ from trio.testing import MockClock
 
 from smspva_async import OrderAdded, OrderState, Pace, PollFailed, SmspvaClient, StateChanged, Watcher
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.backends import on_both_backends
+from tests.support.selection import slow
 from tests.support.watching import (
     HANGS,
     INTERVAL,
@@ -36,7 +38,7 @@ from tests.support.watching import (
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 GAP = 1.5
 
 
@@ -52,15 +54,18 @@ def phase_of(times: list[float], interval: float = INTERVAL) -> float:
     return phase
 
 
-async def test_ticks_keep_to_a_grid_for_a_day_whatever_calls_take() -> None:
+@on_both_backends
+@pytest.mark.parametrize("seconds", [2 * HOUR, slow(DAY)])
+async def test_ticks_keep_to_a_grid_whatever_calls_take(seconds: int) -> None:
     account = Account(order(1), order(2))
     account.seconds = {ORDERS: 7.3, 1: 2.9, 2: 11}
     async with Watcher(account):
-        await anyio.sleep(DAY)
+        await anyio.sleep(seconds)
     assert 0 <= phase_of(account.times()) <= INTERVAL / 10
-    assert len(account.times()) in {DAY // 30, DAY // 30 + 1}
+    assert len(account.times()) in {seconds // 30, seconds // 30 + 1}
 
 
+@on_both_backends
 @pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
 async def test_each_watcher_has_a_phase_of_its_own(interval: float) -> None:
     phases = set()
@@ -73,6 +78,7 @@ async def test_each_watcher_has_a_phase_of_its_own(interval: float) -> None:
     assert all(0 <= phase <= interval / 10 for phase in phases)
 
 
+@on_both_backends
 async def test_after_a_suspend_there_is_no_burst(anyio_backend_name: str) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
@@ -99,6 +105,7 @@ def suspend(backend: str, seconds: float) -> None:
         loop._jumping.elapsed += seconds
 
 
+@on_both_backends
 async def test_after_a_call_that_took_long_there_is_no_burst_either() -> None:
     account = Account()
     async with Watcher(account, interval=100) as watcher:
@@ -114,6 +121,7 @@ async def test_after_a_call_that_took_long_there_is_no_burst_either() -> None:
     assert then[0] - first == pytest.approx(300)
 
 
+@on_both_backends
 async def test_reads_not_begun_when_a_poll_is_due_are_planned_anew() -> None:
     account = Account(*map(order, range(1, 51)))
     account.seconds = dict.fromkeys(range(1, 51), 1.0)
@@ -127,6 +135,7 @@ async def test_reads_not_begun_when_a_poll_is_due_are_planned_anew() -> None:
     assert len(asked) > 100
 
 
+@on_both_backends
 async def test_a_list_that_does_not_come_delays_the_next_poll_by_no_more_than_the_pace() -> None:
     sim = Simulator()
     for _ in range(3):
@@ -151,6 +160,7 @@ def test_an_interval_is_some_time(setting: str, seconds: Any) -> None:
 # -- deadlines -------------------------------------------------------------------------------------------------------
 
 
+@on_both_backends
 @pytest.mark.parametrize(("interval", "deadline"), [(5, 60), (30, 60), (100, 200)])
 @pytest.mark.parametrize("what", [ORDERS, 1], ids=["orders", "sms"])
 async def test_a_call_that_hangs_has_a_deadline(what: int | None, interval: float, deadline: float) -> None:
@@ -172,6 +182,7 @@ async def test_a_call_that_hangs_has_a_deadline(what: int | None, interval: floa
         assert kinds(await so_far(watcher))[-1] == "PollRecovered"
 
 
+@on_both_backends
 async def test_a_call_of_the_client_has_one_deadline_for_all_its_attempts() -> None:
     sim = Simulator()
     sim.add_order()
@@ -187,6 +198,7 @@ async def test_a_call_of_the_client_has_one_deadline_for_all_its_attempts() -> N
         assert timedelta(seconds=50) < failed.at - sim.requests[0].at < timedelta(seconds=61)
 
 
+@on_both_backends
 async def test_waiting_for_the_pace_is_outside_of_the_deadline() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
@@ -260,7 +272,8 @@ async def test_without_a_date_it_is_the_local_clock_and_the_time_since() -> None
 # -- long watches ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_day_of_watching_one_order() -> None:
+@pytest.mark.parametrize("seconds", [2 * HOUR, slow(DAY)])
+async def test_watching_one_order(seconds: int) -> None:
     sim = Simulator(seed=7, dialect="live")
     order_id = sim.add_order(days=20).id
     sim.switches.rate_limit = GAP
@@ -268,7 +281,7 @@ async def test_a_day_of_watching_one_order() -> None:
     delivered, states = list[str](), 0
     async with watching(sim) as watcher:
         entered = anyio.current_time()
-        while anyio.current_time() < entered + DAY:
+        while anyio.current_time() < entered + seconds:
             if sim.order(order_id).state == 0:
                 sim.set_state(order_id, 2)
                 states += 3
@@ -278,7 +291,7 @@ async def test_a_day_of_watching_one_order() -> None:
         await polls(3)
         events = await so_far(watcher)
         assert texts(events) == delivered
-        assert len(delivered) > 50
+        assert len(delivered) > seconds / 1700
         seen = [event for event in events if isinstance(event, StateChanged)]
         assert states - 3 <= len(seen) <= states
         assert all(after.previous == before.current for before, after in pairwise(seen))
@@ -286,18 +299,19 @@ async def test_a_day_of_watching_one_order() -> None:
     assert sim.violations == []
     assert min(gaps([request.time for request in sim.requests])) >= GAP - 1e-6
     ticks = [request.time for request in sim.requests if request.method == "orders"]
-    assert len(ticks) == pytest.approx(DAY / 30, abs=40)
+    assert len(ticks) == pytest.approx(seconds / 30, abs=40)
     phase_of(ticks)
 
 
-async def test_an_hour_of_watching_two_hundred_orders() -> None:
+@pytest.mark.parametrize(("count", "messages"), [(40, 120), slow(200, 600)])
+async def test_watching_many_orders(count: int, messages: int) -> None:
     sim = Simulator(seed=9)
-    orders = [sim.add_order().id for _ in range(200)]
+    orders = [sim.add_order().id for _ in range(count)]
     sim.switches.rate_limit = GAP
     rng = random.Random(10)
     delivered: Counter[tuple[int | None, str]] = Counter()
     async with watching(sim) as watcher:
-        for number in range(600):
+        for number in range(messages):
             order_id, text = rng.choice(orders), f"message {number % 100}"
             sim.deliver(order_id, text)
             delivered[order_id, text] += 1
@@ -333,7 +347,8 @@ async def test_with_many_orders_the_longest_unread_comes_first_and_none_waits_fo
 
 
 @pytest.mark.parametrize("waits", ["nobody", "somebody", "sessions"])
-async def test_polling_takes_three_quarters_of_the_pace_over_any_two_intervals(waits: str) -> None:
+@pytest.mark.parametrize("minutes", [5, slow(20)])
+async def test_polling_takes_three_quarters_of_the_pace_over_any_two_intervals(waits: str, minutes: int) -> None:
     sim = Simulator()
     orders = [sim.add_order(always_active=True).id for _ in range(60)]
 
@@ -342,7 +357,7 @@ async def test_polling_takes_three_quarters_of_the_pace_over_any_two_intervals(w
             await anyio.sleep(20)
 
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
-        for minute in range(20):
+        for minute in range(minutes):
             for order_id in orders[minute::7]:
                 sim.deliver(order_id, f"message {minute}")
             if waits == "somebody" and minute == 3:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from smspva_async import Event, Order, PollRecovered, Sms
 from smspva_async._api import decoding
@@ -39,6 +39,7 @@ def outcome(latest: OrderCache | None, answer: Answer) -> tuple[Rows[Order] | No
     return rows, told(rows)
 
 
+@settings(max_examples=settings().max_examples * 6 // 5)
 @given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
 def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer], between: list[str | None]) -> None:
     latest = OrderCache()

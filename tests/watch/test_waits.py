@@ -24,12 +24,14 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import Simulator
+from tests.support.backends import on_both_backends
+from tests.support.selection import slow
 from tests.support.watching import ORDERS, OUTAGE, START, Account, gaps, order, polls, sms, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 ACTIVE, INACTIVE = OrderState.ACTIVE, OrderState.INACTIVE
 
@@ -189,7 +191,8 @@ async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
             await watcher.wait_for_sms(1, timeout=timeout)
 
 
-async def test_a_wait_may_take_no_time_or_any() -> None:
+@pytest.mark.parametrize("seconds", [1800, slow(86_400)])
+async def test_a_wait_may_take_no_time_or_any(seconds: float) -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         for over in (0, -0.001):  # as what is left until a deadline may be
@@ -197,7 +200,7 @@ async def test_a_wait_may_take_no_time_or_any() -> None:
                 await watcher.wait_for_state(1, ACTIVE, timeout=over)
             with pytest.raises(WaitTimeout, match="order 1 didn't receive the message within 0 s"):
                 await watcher.wait_for_sms(1, timeout=over)
-        tasks.start_soon(later, 86_400, account, order(state=ACTIVE))
+        tasks.start_soon(later, seconds, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=float("inf")) == order(state=ACTIVE)
 
 
