@@ -8,12 +8,48 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
-from smspva_async.simulator._methods import LIST_METHODS, METHOD_NAMES, MethodName
+from smspva_async.simulator._methods import LIST_METHODS, MAPPING_METHODS, METHOD_NAMES, MethodName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AnyMethod", "Fault", "FaultName", "Faults"]
+__all__ = ["AnyMethod", "ClientMethodName", "Fault", "FaultName", "Faults"]
+
+ClientMethodName = Literal[
+    "countries",
+    "services",
+    "countries_for",
+    "offers",
+    "stock",
+    "stock_multi",
+    "canada_paypal_days",
+    "minimum_paypal_days",
+    "rent",
+    "rent_multi",
+    "add_service",
+    "prolong_days",
+    "restore",
+    "history",
+    "restore_quote",
+]
+"""Names that a Python client has for methods of the API; where both are the same, it is a `MethodName`."""
+_WIRE_NAMES: dict[str, MethodName] = {name: name for name in METHOD_NAMES} | {
+    "countries": "getcountries",
+    "services": "get_default_services",
+    "countries_for": "get_country_by_service",
+    "offers": "getdata",
+    "stock": "getCountWithProviders",
+    "stock_multi": "get_count_multi",
+    "canada_paypal_days": "get_days_canada_paypal",
+    "minimum_paypal_days": "get_min_paypal_days",
+    "rent": "create",
+    "rent_multi": "create_multi",
+    "add_service": "add_service_to_order",
+    "prolong_days": "prolong_max",
+    "restore": "restore_user",
+    "history": "get_rent_history",
+    "restore_quote": "restore_user_precalc",
+}
 
 FaultName = Literal[
     "refused",
@@ -45,8 +81,9 @@ FaultName = Literal[
 """What can go wrong; the docstring of `Faults` has a table."""
 _FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
-AnyMethod: TypeAlias = 'MethodName | Literal["*"]'
-"""A method of the API, or any of those that a fault can befall."""
+AnyMethod: TypeAlias = 'MethodName | ClientMethodName | Literal["*"]'
+"""A method by its name in the API or in a Python client, or `"*"` for any that a fault can affect."""
+_Scope: TypeAlias = 'MethodName | Literal["*"]'
 
 
 @frozen
@@ -87,7 +124,11 @@ _KINDS: dict[FaultName, _Kind] = {
     "empty": _Kind(done=True, methods=LIST_METHODS),
     "flapping": _Kind(done=True, methods=LIST_METHODS),
     # A message that comes doubled can't be told from two messages, so chance leaves `sms` alone.
-    "duplicate": _Kind(done=True, methods=LIST_METHODS, random=("getcountries", "getdata", "orders")),
+    "duplicate": _Kind(
+        done=True,
+        methods=tuple(name for name in LIST_METHODS if name not in MAPPING_METHODS),  # a mapping has no key twice
+        random=("getcountries", "get_default_services", "getdata", "getdataWithProviders", "orders"),
+    ),
     "bad_row": _Kind(done=True, methods=LIST_METHODS),
     "nameless_row": _Kind(done=True, methods=LIST_METHODS),
     "unknown_state": _Kind(done=True, methods=("orders",)),
@@ -157,8 +198,8 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"{seed} faults")  # noqa: S311 - not cryptography
-        self._queue: deque[tuple[AnyMethod, Fault]] = deque()
-        self._always: dict[AnyMethod, Fault] = {}
+        self._queue: deque[tuple[_Scope, Fault]] = deque()
+        self._always: dict[_Scope, Fault] = {}
         self._probability = 0.0
         self._kinds: tuple[FaultName, ...] = _RANDOM_NAMES
         self._methods: tuple[MethodName, ...] = METHOD_NAMES
@@ -181,7 +222,8 @@ class Faults:
         """Let the next request of a method meet a fault. Calls queue up.
 
         Args:
-            method: The method of the API, such as `orders`, or `"*"` for any that the fault can befall.
+            method: The method, such as `orders`, by its name in the API (`create`) or in the client (`rent`); `"*"` for
+                any that the fault can befall.
             fault: Which, by the table above.
             count: How many of the next requests meet it.
             done: Whether the provider does what was asked all the same, for the faults with a `*`; None: as there.
@@ -195,7 +237,8 @@ class Faults:
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
-        entry: tuple[AnyMethod, Fault] = (method, _fault(method, fault, done, seconds, msg))
+        scope = _scope(method)
+        entry: tuple[_Scope, Fault] = (scope, _fault(scope, fault, done, seconds, msg))
         self._queue.extend([entry] * count)
 
     def always(
@@ -220,14 +263,15 @@ class Faults:
             ValueError: That fault can't befall the method, or doesn't take what is given.
 
         """
-        self._always[method] = _fault(method, fault, done, seconds, msg)
+        scope = _scope(method)
+        self._always[scope] = _fault(scope, fault, done, seconds, msg)
 
     def rate(
         self,
         probability: float,
         *,
         kinds: Iterable[FaultName] | None = None,
-        methods: Iterable[MethodName] | None = None,
+        methods: Iterable[MethodName | ClientMethodName] | None = None,
     ) -> None:
         """Let requests meet a random fault, as the table above has it. Each call replaces the one before.
 
@@ -246,12 +290,10 @@ class Faults:
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability}")
         chosen_kinds = _RANDOM_NAMES if kinds is None else tuple(kinds)
-        chosen_methods = METHOD_NAMES if methods is None else tuple(methods)
         for kind in chosen_kinds:
             _check("random fault", kind, _RANDOM_NAMES)
-        for method in chosen_methods:
-            _check("method", method, METHOD_NAMES)
-        self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen_methods
+        chosen = METHOD_NAMES if methods is None else tuple(_wire_name(method) for method in methods)
+        self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen
 
     def clear(self, method: AnyMethod = "*") -> None:
         """Forget what was scripted for a method; without one, everything, chance included.
@@ -263,14 +305,14 @@ class Faults:
             ValueError: There is no such method.
 
         """
-        _check("method", method, (*METHOD_NAMES, "*"))
-        if method == "*":
+        scope = _scope(method)
+        if scope == "*":
             self._queue.clear()
             self._always.clear()
             self._probability = 0.0
         else:
-            self._queue = deque(entry for entry in self._queue if entry[0] != method)
-            self._always.pop(method, None)
+            self._queue = deque(entry for entry in self._queue if entry[0] != scope)
+            self._always.pop(scope, None)
 
     def meet(self, method: str) -> Fault | None:
         """Return the fault that a request meets now, and cross it off. The simulator asks for each request.
@@ -300,7 +342,7 @@ class Faults:
         return Fault(name, kind.done, kind.seconds or 0.0)
 
 
-def _fits(scope: AnyMethod, fault: Fault, method: str) -> bool:
+def _fits(scope: _Scope, fault: Fault, method: str) -> bool:
     allowed = _KINDS[fault.name].methods
     if scope == "*":
         # An unknown method is as good as any for a fault of the connection.
@@ -313,8 +355,18 @@ def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{value!r} is no {what}; use one of {', '.join(allowed)}")
 
 
-def _fault(method: AnyMethod, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
-    _check("method", method, (*METHOD_NAMES, "*"))
+def _scope(method: AnyMethod) -> _Scope:
+    return "*" if method == "*" else _wire_name(method)
+
+
+def _wire_name(method: MethodName | ClientMethodName) -> MethodName:
+    try:
+        return _WIRE_NAMES[method]
+    except KeyError:
+        raise ValueError(f"{method!r} is no method; use one of {', '.join(_WIRE_NAMES)}, *") from None
+
+
+def _fault(method: _Scope, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
     _check("fault", name, _FAULT_NAMES)
     kind = _KINDS[name]
     if method != "*" and method not in kind.methods:

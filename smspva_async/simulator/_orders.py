@@ -41,10 +41,8 @@ class SimulatedOrder:
     """By which the API knows it; numbers count up from 40300, as in the page's sample."""
     country: str
     """Country code, such as `RU`."""
-    service: str
-    """Service code, such as `opt16`."""
-    service_name: str
-    """The service's name in the catalogue; empty if it isn't there."""
+    services: dict[str, str]
+    """Names by service code; the name is empty if the catalogue has no such service."""
     ccode: str
     """Dial code with its plus, such as `+7`; empty if the server tells the number whole."""
     number: str
@@ -84,6 +82,20 @@ class SimulatedOrder:
 
     def __attrs_post_init__(self) -> None:
         self._seen_online = self.begins
+
+    @property
+    def service(self) -> str:
+        """The code of the first service, such as `opt16`."""
+        return next(iter(self.services))
+
+    @property
+    def service_name(self) -> str:
+        """The name of the first service."""
+        return self.services[self.service]
+
+    @service_name.setter
+    def service_name(self, name: str) -> None:
+        self.services[self.service] = name
 
     @property
     def phone(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator._faults import Fault, FaultName
     from smspva_async.simulator._methods import Json, Row
 
-__all__ = ["Asked", "Breakdown", "Reply", "break_reply", "spoil_rows"]
+__all__ = ["NOT_FOUND", "Asked", "Breakdown", "Reply", "break_reply", "spoil_rows"]
 
 Breakdown = Literal["refused", "connect_timeout", "lost", "reset", "hang", "cut"]
 
@@ -68,6 +68,9 @@ _PAGE = """<!DOCTYPE html>
 <html><head><title>{title}</title></head>
 <body><center><h1>{title}</h1></center><hr><center>nginx</center></body></html>
 """
+NOT_FOUND = Reply(_PAGE.format(title="404 Not Found").encode(), status=404)
+"""The answer at a path that the server doesn't know."""
+
 _Effect: TypeAlias = "Callable[[Reply, Fault, Asked], Reply]"
 
 _PLAIN_TYPE = "text/plain; charset=UTF-8"
