@@ -100,7 +100,7 @@ _PAGE_KEYS: dict[str, tuple[str, ...]] = {
 
 
 # Texts of newer answers; the others are the page's (assumed).
-_CONTRACT_WORDINGS = {
+_CONTRACT_WORDINGS: dict[tuple[str, ...], str] = {
     refusals.KEY_MISSING: "APIKEY_NOT_SET",
     refusals.KEY_UNKNOWN: "Wrong apikey",
     refusals.TOO_MANY: "Too many requests, slow down",
@@ -444,7 +444,11 @@ _ACCOUNT_ERRORS = {
     "BANNED": (403, "The account is banned"),
     "TOO_MANY_REQUESTS": (429, "Too many requests, slow down"),
 }
-_ACCOUNT_TYPES = {KEY_MISSING: "APIKEY_NOT_SET", KEY_UNKNOWN: "WRONG_APIKEY", refusals.TOO_MANY: "TOO_MANY_REQUESTS"}
+_ACCOUNT_TYPES: dict[tuple[str, ...], str] = {
+    KEY_MISSING: "APIKEY_NOT_SET",
+    KEY_UNKNOWN: "WRONG_APIKEY",
+    refusals.TOO_MANY: "TOO_MANY_REQUESTS",
+}
 
 
 class AccountDialect:
@@ -459,9 +463,10 @@ class AccountDialect:
 
     def refusal(self, wordings: tuple[str, ...]) -> Reply:
         """Encode an error with its type: the one that is named, or `ERROR` with the text."""
-        kind = _ACCOUNT_TYPES.get(wordings, wordings[0])
-        kind, (status, text) = (kind, _ACCOUNT_ERRORS[kind]) if kind in _ACCOUNT_ERRORS else ("ERROR", (400, kind))
-        body: Row = {"statusCode": status, "error": {"type": kind, "description": text}}
+        named = _ACCOUNT_TYPES.get(wordings, wordings[0])
+        status, text = _ACCOUNT_ERRORS.get(named, (400, named))
+        error: Row = {"type": named if named in _ACCOUNT_ERRORS else "ERROR", "description": text}
+        body: Row = {"statusCode": status, "error": error}
         return Reply(_dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status)
 
 

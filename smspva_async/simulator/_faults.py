@@ -33,7 +33,7 @@ ClientMethodName = Literal[
     "restore_quote",
 ]
 """Names that a Python client has for methods of the API; where both are the same, it is a `MethodName`."""
-_WIRE_NAMES: dict[str, MethodName] = {name: name for name in METHOD_NAMES} | {
+_CLIENT_NAMES: dict[str, MethodName] = {
     "countries": "getcountries",
     "services": "get_default_services",
     "countries_for": "get_country_by_service",
@@ -50,6 +50,8 @@ _WIRE_NAMES: dict[str, MethodName] = {name: name for name in METHOD_NAMES} | {
     "history": "get_rent_history",
     "restore_quote": "restore_user_precalc",
 }
+_WIRE_NAMES: dict[str, MethodName] = dict(zip(METHOD_NAMES, METHOD_NAMES, strict=True))
+_WIRE_NAMES.update(_CLIENT_NAMES)
 
 FaultName = Literal[
     "refused",
@@ -292,7 +294,9 @@ class Faults:
         chosen_kinds = _RANDOM_NAMES if kinds is None else tuple(kinds)
         for kind in chosen_kinds:
             _check("random fault", kind, _RANDOM_NAMES)
-        chosen = METHOD_NAMES if methods is None else tuple(_wire_name(method) for method in methods)
+        chosen: tuple[MethodName, ...] = METHOD_NAMES
+        if methods is not None:
+            chosen = tuple([_wire_name(method) for method in methods])
         self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen
 
     def clear(self, method: AnyMethod = "*") -> None:

@@ -273,16 +273,17 @@ async def test_prolonging_by_days(sim: Simulator) -> None:
     order = sim.add_order()
     until = order.until
     assert await ask(sim, "prolong_max", id=order.id, dtype="day", dcount=6) == {"status": 1}
-    assert (order.until, sim.balance) == (until + timedelta(days=6), 94)
+    assert (order.until, sim.balance) == (until + timedelta(days=6), Decimal(94))
     early = await ask(sim, "prolong_max", id=order.id, dtype="day", dcount=1)
     assert early["msg"].startswith("You can prolong number only if")
     assert sim.violations == []
     order.until = until
-    for wrong in ({"dtype": "week", "dcount": 1}, {"dtype": "day", "dcount": 7}, {"dtype": "day", "dcount": 0}, {}):
+    mistakes: list[dict[str, str | int]] = [WEEK, {"dtype": "day", "dcount": 7}, {"dtype": "day", "dcount": 0}, {}]
+    for wrong in mistakes:
         refused = await ask(sim, "prolong_max", id=order.id, **wrong)
         assert refused == {"status": 0, "msg": "Incorrect duration count. Min 1 days. Max 6 days."}
     assert (await ask(sim, "prolong_max", id=9, dtype="day", dcount=1))["msg"] == "Order id not found"
-    assert (order.until, sim.balance) == (until, 94)
+    assert (order.until, sim.balance) == (until, Decimal(94))
 
 
 async def test_the_archive(sim: Simulator) -> None:
@@ -336,7 +337,7 @@ UNKNOWN, DURATION = "UNKNOWN SERVICE OR COUNTRY", "Incorrect duration count. Min
 )
 async def test_refusals(sim: Simulator, method: str, params: dict[str, Any], msg: str) -> None:
     assert await ask(sim, method, **params) == {"status": 0, "msg": msg}
-    assert (sim.orders, sim.balance) == ([], 100)
+    assert (sim.orders, sim.balance) == ([], Decimal(100))
 
 
 async def test_refusals_over_money_and_speed(sim: Simulator) -> None:

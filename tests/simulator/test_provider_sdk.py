@@ -41,7 +41,9 @@ def mismatches(value: Any, hint: Any, where: str) -> list[str]:
     if origin is Literal:
         fits = any(type(value) is type(argument) and value == argument for argument in arguments)
     elif origin is list and isinstance(value, list):
-        return [text for index, item in enumerate(value) for text in mismatches(item, *arguments, f"{where}[{index}]")]
+        return [
+            text for index, item in enumerate(value) for text in mismatches(item, arguments[0], f"{where}[{index}]")
+        ]
     elif origin is dict and isinstance(value, dict):
         return [text for key, item in value.items() for text in mismatches(item, arguments[1], f"{where}.{key}")]
     elif hint is float:
