@@ -1,4 +1,4 @@
-"""What the provider has to offer: countries, services, prices and stock."""
+"""The provider's catalogue: countries, services, prices and stock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ class Offer:
         return sum(self.stock.values())
 
     def rate(self, days: int) -> Decimal:
-        """Return the price of one day of a rental of that many days."""
+        """Return the price of one day of a rental.
+
+        Args:
+            days: The length of the rental.
+
+        """
         return self.price_day * (100 - self.rebate) / 100 if days >= REBATE_DAYS else self.price_day
 
 
@@ -55,13 +60,13 @@ class Country:
     dial: str
     """Dial code with its plus, such as `+7`."""
     activation: Activation
-    """Whether its numbers are always active, activated on demand, or of both types."""
+    """The type of its numbers: always active, activated on demand, or both."""
     prefix: str
-    """How its mobile numbers begin after the dial code."""
+    """The first digits of its mobile numbers after the dial code."""
     digits: int
-    """How long they are without the dial code."""
+    """The number of digits without the dial code."""
     offers: dict[str, Offer] = field(factory=dict[str, Offer], repr=False)
-    """What can be rented there, by the service's code; more can be put in."""
+    """Its offers by service code; more can be added."""
 
 
 REBATE_DAYS = 30

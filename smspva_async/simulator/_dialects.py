@@ -1,6 +1,6 @@
-"""How answers are encoded: as on the rental page, as seen on the live server, or as in the provider's contract.
+"""Encodings of answers: as on the rental page, as seen on the live server, or as in the provider's contract.
 
-A dialect gets what a method answered under the contract's names and returns the reply. Nothing here knows how a client
+A dialect gets a method's answer under the contract's names and returns the response. Nothing here knows how a client
 decodes it.
 """
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from zlib import crc32
 
 from smspva_async.simulator import _refusals as refusals
+from smspva_async.simulator._http import Response
 from smspva_async.simulator._methods import MAPPING_METHODS
 from smspva_async.simulator._refusals import BANNED, KEY_MISSING, KEY_UNKNOWN, NO_NUMBERS
-from smspva_async.simulator._replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,17 +35,17 @@ _JSON = "application/json"
 class Dialect(Protocol):
     """An encoding of answers."""
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Reply:
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
         """Encode a success; `zero` puts `status` 0 beside the data."""
         ...
 
-    def refusal(self, wordings: tuple[str, ...]) -> Reply:
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode a refusal."""
         ...
 
 
 def _dump(value: Json, *, escaped: bool) -> bytes:
-    """Return JSON; `escaped` as PHP writes it unasked: ASCII alone, and a backslash before each slash."""
+    """Return JSON; `escaped` is PHP's default: ASCII only, and a backslash before each slash."""
     text = json.dumps(value, ensure_ascii=escaped, default=_plain_number)
     # A slash can only stand inside a string there.
     return (text.replace("/", r"\/") if escaped else text).encode()
@@ -117,16 +117,16 @@ class ContractDialect:
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Reply:
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
         """Encode an answer with the contract's types; prolonging has no `data`."""
         answer: Row = {"status": 0 if zero else 1}
         if method not in {"prolong", "prolong_max"}:
             answer["data"] = self._shape(method, data)
-        return Reply(_dump(answer, escaped=True), _JSON)
+        return Response(_dump(answer, escaped=True), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Reply:
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode a refusal with its text in `msg`."""
-        return Reply(_dump({"status": 0, "msg": _CONTRACT_WORDINGS.get(wordings, wordings[0])}, escaped=True), _JSON)
+        return Response(_dump({"status": 0, "msg": _CONTRACT_WORDINGS.get(wordings, wordings[0])}, escaped=True), _JSON)
 
     def _shape(self, method: str, data: Json) -> Json:
         if method in MAPPING_METHODS:
@@ -202,7 +202,7 @@ class PageDialect:
     def __init__(self, contract: ContractDialect) -> None:
         self._contract = contract
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Reply:
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
         """Encode what the page's sample of the method shows, and nothing else."""
         answer: Row = {"status": 0 if zero else 1}
         if method == "restore_user":
@@ -211,11 +211,11 @@ class PageDialect:
             answer["data"] = _select(data, _PAGE_KEYS[method])
         elif method != "add_service_to_order":  # whose success is the status alone
             return self._contract.success(method, data)
-        return Reply(_dump(answer, escaped=False), _JSON)
+        return Response(_dump(answer, escaped=False), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Reply:
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode the first wording as `msg`."""
-        return Reply(_dump({"status": 0, "msg": wordings[0]}, escaped=False), _JSON)
+        return Response(_dump({"status": 0, "msg": wordings[0]}, escaped=False), _JSON)
 
 
 def _select(data: Json, keys: tuple[str, ...]) -> Json:
@@ -266,7 +266,7 @@ class LiveDialect:
             "restore_user": self._restored,
         }
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Reply:
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
         """Encode an answer in one of its shapes; some calls come with `status` 0 although they went well."""
         documented = method in {"getcountries", "sms", "getdata", "restore_user_precalc"}
         zero = zero or (documented and bool(data) and self._chance(0.25))
@@ -277,18 +277,18 @@ class LiveDialect:
             answer["data"] = shaped
         return self._dump(answer)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Reply:
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode one of the wordings as `msg`, `error_msg` or, for some messages, as bare text."""
         wording = self._rng.choice(wordings)
         if wordings in {KEY_MISSING, KEY_UNKNOWN, BANNED, NO_NUMBERS} and self._chance(0.2):
-            return Reply(wording.encode(), self._content_type())
+            return Response(wording.encode(), self._content_type())
         key = self._rng.choice(("msg", "error_msg"))
         return self._dump({"status": self._rng.choice((0, "0")), key: wording})
 
-    def _dump(self, answer: Row) -> Reply:
+    def _dump(self, answer: Row) -> Response:
         if self._chance(0.5):
             answer["server"] = "rent/3"
-        return Reply(_dump(answer, escaped=True), self._content_type())
+        return Response(_dump(answer, escaped=True), self._content_type())
 
     def _content_type(self) -> str:
         """PHP labels its JSON as HTML unless the program says otherwise (assumed)."""
@@ -457,24 +457,26 @@ class AccountDialect:
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Reply:  # noqa: ARG002 - one shape for all
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:  # noqa: ARG002 - one shape for all
         """Encode the data beside `statusCode` 200."""
-        return Reply(_dump({"statusCode": 200, "data": data}, escaped=False), _JSON)
+        return Response(_dump({"statusCode": 200, "data": data}, escaped=False), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Reply:
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode an error with its type: the one that is named, or `ERROR` with the text."""
         named = _ACCOUNT_TYPES.get(wordings, wordings[0])
         status, text = _ACCOUNT_ERRORS.get(named, (400, named))
         error: Row = {"type": named if named in _ACCOUNT_ERRORS else "ERROR", "description": text}
         body: Row = {"statusCode": status, "error": error}
-        return Reply(_dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status)
+        return Response(
+            _dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status
+        )
 
 
-def refusal_in(form: RefusalForm, text: str) -> Reply:
+def refusal_in(form: RefusalForm, text: str) -> Response:
     """Return a refusal of the rental API in one of the forms that no dialect has."""
     answer: Row = {"status": 0}
     if form == "error_object":
         answer["error"] = {"type": text.partition(":")[0].upper().replace(" ", "_"), "description": text}
     else:
         answer[form] = text
-    return Reply(_dump(answer, escaped=False), _JSON)
+    return Response(_dump(answer, escaped=False), _JSON)

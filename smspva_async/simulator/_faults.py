@@ -80,7 +80,7 @@ FaultName = Literal[
     "nameless_row",
     "unknown_state",
 ]
-"""What can go wrong; the docstring of `Faults` has a table."""
+"""Names of faults; the docstring of `Faults` has a table."""
 _FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
 AnyMethod: TypeAlias = 'MethodName | ClientMethodName | Literal["*"]'
@@ -90,17 +90,17 @@ _Scope: TypeAlias = 'MethodName | Literal["*"]'
 
 @frozen
 class _Kind:
-    """What is true of a kind of fault."""
+    """Properties of a kind of fault."""
 
     done: bool
-    """Whether the deed is done unless the test says otherwise."""
+    """Default for `done`: the provider does what the request asks for."""
     choosable: bool = False
-    """Whether the test may say otherwise."""
+    """True if a test may choose `done`."""
     seconds: float | None = None
-    """Its time unless the test says otherwise; None: it has none."""
+    """Default for `seconds`; None: it has none."""
     methods: tuple[MethodName, ...] = METHOD_NAMES
     random: tuple[MethodName, ...] | None = None
-    """The methods it befalls at random, if not all of them."""
+    """The methods that it affects at random; None: all of `methods`."""
 
 
 _KINDS: dict[FaultName, _Kind] = {
@@ -125,7 +125,7 @@ _KINDS: dict[FaultName, _Kind] = {
     "refusal": _Kind(done=False, random=()),
     "empty": _Kind(done=True, methods=LIST_METHODS),
     "flapping": _Kind(done=True, methods=LIST_METHODS),
-    # A message that comes doubled can't be told from two messages, so chance leaves `sms` alone.
+    # A message that comes twice looks like two messages, so `sms` is not chosen at random.
     "duplicate": _Kind(
         done=True,
         methods=tuple(name for name in LIST_METHODS if name not in MAPPING_METHODS),  # a mapping has no key twice
@@ -150,23 +150,23 @@ class Fault:
     """One fault, as it is met."""
 
     name: FaultName
-    """Which, by the table of `Faults`."""
+    """Its name in the table of `Faults`."""
     done: bool
-    """Whether the provider does what was asked although the client won't hear of it."""
+    """True: the provider does what the request asks for, although the client doesn't learn of it."""
     seconds: float = 0.0
-    """How long the answer is late or takes, or what `Retry-After` says."""
+    """Seconds of delay, or the value of `Retry-After`."""
     msg: str = ""
-    """What a `refusal` says."""
+    """The text of a `refusal`."""
 
 
 class Faults:
-    """What goes wrong, by script (`next`, `always`) or by chance (`rate`).
+    """Faults of requests, by script (`next`, `always`) or by chance (`rate`).
 
     A request meets one fault at most: the first in the queue that fits its method, else what was set for always, else
-    one drawn by chance. `"*"` stands for any method that the fault can befall.
+    one drawn by chance. `"*"` means any method that the fault applies to.
 
     ==================  ==============================================================================  =========
-    fault               what the client sees                                                            the deed
+    fault               what the client sees                                                            effect
     ==================  ==============================================================================  =========
     `refused`           the connection is refused                                                       never
     `connect_timeout`   the connection isn't made in time                                               never
@@ -181,7 +181,7 @@ class Faults:
     `http_503`          HTTP 503 with a plain text                                                      not done *
     `html_502`          HTTP 502 with an HTML page                                                      not done *
     `http_429`          HTTP 429 with `Retry-After: seconds` (5)                                        never
-    `too_many`          the refusal `TOO MANY REQUESTS`                                                 never
+    `too_many`          the refusal of too many requests                                                never
     `html`              an HTML page under HTTP 200                                                     done *
     `text`              a plain text in Russian under HTTP 200                                          done *
     `redirect`          HTTP 302 whose `Location` repeats the query, key included                       not done *
@@ -195,7 +195,7 @@ class Faults:
     `unknown_state`     one order is in a state never seen                                              done
     ==================  ==============================================================================  =========
 
-    `*`: the default, `done=` of the script says otherwise.
+    "effect": whether the provider does what the request asks for. `*`: the default; `done=` changes it.
     """
 
     def __init__(self, seed: int) -> None:
@@ -208,7 +208,7 @@ class Faults:
 
     @property
     def pending(self) -> int:
-        """How many scripted faults no request has met yet."""
+        """The number of scripted faults that no request has met yet."""
         return len(self._queue)
 
     def next(
@@ -225,16 +225,16 @@ class Faults:
 
         Args:
             method: The method, such as `orders`, by its name in the API (`create`) or in the client (`rent`); `"*"` for
-                any that the fault can befall.
-            fault: Which, by the table above.
-            count: How many of the next requests meet it.
-            done: Whether the provider does what was asked all the same, for the faults with a `*`; None: as there.
-            seconds: How long it takes, for `latency` and `slow_body`, or how long `http_429` asks to wait; None: as in
+                any that the fault applies to.
+            fault: Its name in the table above.
+            count: The number of requests that meet it.
+            done: True: the provider does what the request asks for; for the faults with a `*`. None: as in the table.
+            seconds: The delay of `latency` and `slow_body`, or the wait that `http_429` asks for; None: as in
                 the table.
-            msg: What a `refusal` says, such as `No numbers available`; needed there, and for no other fault.
+            msg: The text of a `refusal`, such as `No numbers available`; needed there, and for no other fault.
 
         Raises:
-            ValueError: That fault can't befall the method, or doesn't take what is given.
+            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
 
         """
         if count < 1:
@@ -256,13 +256,13 @@ class Faults:
 
         Args:
             method: The method of the API, whose fault replaces the one before, or `"*"` for those that have none.
-            fault: Which, by the table above.
+            fault: Its name in the table above.
             done: As for `next`.
             seconds: As for `next`.
             msg: As for `next`.
 
         Raises:
-            ValueError: That fault can't befall the method, or doesn't take what is given.
+            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
 
         """
         scope = _scope(method)
@@ -275,7 +275,7 @@ class Faults:
         kinds: Iterable[FaultName] | None = None,
         methods: Iterable[MethodName | ClientMethodName] | None = None,
     ) -> None:
-        """Let requests meet a random fault, as the table above has it. Each call replaces the one before.
+        """Let requests meet random faults of the table above. Each call replaces the one before.
 
         Chance has no `refusal`, and no `duplicate` of a message or of an archived order, since no client could see
         through that.
@@ -283,7 +283,7 @@ class Faults:
         Args:
             probability: From 0, which ends it, to 1.
             kinds: The faults to choose from; None: all.
-            methods: The methods that they befall; None: all.
+            methods: The methods that they affect; None: all.
 
         Raises:
             ValueError: There is no such probability, fault or method.
@@ -319,10 +319,10 @@ class Faults:
             self._always.pop(scope, None)
 
     def meet(self, method: str) -> Fault | None:
-        """Return the fault that a request meets now, and cross it off. The simulator asks for each request.
+        """Remove and return the fault that a request meets. The simulator calls it for each request.
 
         Args:
-            method: The method that was asked for, known or not.
+            method: The method of the request, known or not.
 
         """
         for entry in self._queue:
@@ -374,7 +374,7 @@ def _fault(method: _Scope, name: FaultName, done: bool | None, seconds: float | 
     _check("fault", name, _FAULT_NAMES)
     kind = _KINDS[name]
     if method != "*" and method not in kind.methods:
-        raise ValueError(f"{name!r} can't befall {method}; it befalls {', '.join(kind.methods)}")
+        raise ValueError(f"{name!r} doesn't apply to {method}; it applies to {', '.join(kind.methods)}")
     if done is not None and done is not kind.done and not kind.choosable:
         choosable = ", ".join(known for known, what in _KINDS.items() if what.choosable)
         raise ValueError(f"{name!r} can't take done={done}; these can: {choosable}")

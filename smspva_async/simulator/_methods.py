@@ -85,7 +85,7 @@ LIST_METHODS: tuple[MethodName, ...] = (
 )
 """Methods that answer with rows, as a list or a mapping."""
 MAPPING_METHODS: tuple[MethodName, ...] = ("get_country_by_service", "getCountWithProviders")
-"""Those of them that answer with a mapping."""
+"""The methods of `LIST_METHODS` that answer with a mapping."""
 
 _DAYS = {"week": 7, "month": 30}
 _DEFAULT_PERIOD = {"dtype": "week", "dcount": "1"}
@@ -103,7 +103,7 @@ class Method:
     key: Literal["required", "optional", "ignored"] = "required"
     """An optional key is checked if there is one (assumed)."""
     on_page: bool = True
-    """Whether the `page` dialect has it."""
+    """False for a call that `Switches.page_calls_only` refuses."""
 
 
 # Reading parameters
@@ -300,7 +300,7 @@ def _orders(provider: Provider, _params: Params) -> Json:
             "scode": code,
             "sname": name,
             "state": order.state,
-            # Where the dial code is left empty the number is told whole, with its plus.
+            # Where the dial code is empty, `pnumber` is the whole number with its plus.
             "pnumber": order.number if order.ccode else order.phone,
             "ccode": order.ccode,
             "cname": order.country,

@@ -62,7 +62,7 @@ class Provider:
     # Orders
 
     def order(self, order_id: int) -> SimulatedOrder:
-        """Return an order, whoever's it is, open or archived."""
+        """Return an order of any user, open or archived."""
         try:
             return self.orders[order_id]
         except KeyError:
@@ -128,7 +128,7 @@ class Provider:
         return self._rng.random() < share
 
     def days_from_now(self, days: int) -> float:
-        """Return the end of a rental that begins now, on a whole second since the API tells no fractions."""
+        """Return the end of a rental that begins now, on a whole second since the API has no fractions."""
         return floor(self.clock.elapsed()) + days * DAY
 
     # Money
@@ -352,7 +352,7 @@ class Provider:
         return next((code for applies, code in reasons if applies), None)
 
     def is_restorable(self, order: SimulatedOrder) -> bool:
-        """Return what the history tells as `isAvailForRestore`."""
+        """Return `isAvailForRestore` of the history."""
         try:
             self.quote(order.id)
         except RefusedError:

@@ -60,7 +60,7 @@ RestoreRefusal = Literal[
     "Balance is not enough",
     "false",
 ]
-"""Why `restore_user` says no: in the rental page's words, or by no more than `data: false`."""
+"""A reason why `restore_user` refuses: one of the rental page's texts, or just `data: false`."""
 
 # As the page prints them, its punctuation included.
 _PROSE = {
@@ -83,7 +83,7 @@ _PROSE = {
 
 
 class RefusedError(Exception):
-    """The provider says no: `status` 0 and a message."""
+    """The provider refuses: `status` 0 and a message."""
 
     def __init__(self, wordings: tuple[str, ...]) -> None:
         super().__init__(wordings[0])

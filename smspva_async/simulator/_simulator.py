@@ -41,12 +41,12 @@ class Simulator:
     Rules come from the rental page and the provider's contract where they have any; docstrings say which are assumed.
 
     Args:
-        seed: What chance is drawn from; the same seed and the same requests give the same answers.
+        seed: The seed of everything random; the same seed and the same requests give the same answers.
         dialect: Shapes of the answers: `page` (the rental page's samples), `live` (those seen on the live server, at
             random) or `contract` (the JSON types that the provider's own SDK states).
         start: The server's time at the start, aware; fractions of a second are dropped.
         api_key: The only key that is accepted; None: any is.
-        balance: What the account has, in USD.
+        balance: The account's balance in USD.
         activation: Shortest and longest seconds that a number waits to be active (rental page: 10 to 15 minutes).
         active: Shortest and longest seconds that it is active then (rental page: 10 to 30 minutes).
 
@@ -110,16 +110,16 @@ class Simulator:
         """
         await serve_asgi(self._server.respond, scope, receive, send)
 
-    # What it is told, and what it tells
+    # Settings and records
 
     @property
     def switches(self) -> Switches:
-        """What isn't known of the real server, and its times. They may be changed at any time."""
+        """Settings for the unknowns of the real server, and its times. They may be changed at any time."""
         return self._switches
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong, by script or by chance."""
+        """The faults that requests meet, by script or by chance."""
         return self._faults
 
     @property
@@ -129,7 +129,7 @@ class Simulator:
 
     @property
     def violations(self) -> list[str]:
-        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
+        """Rules of the provider that requests broke. Tests assert that it is empty."""
         return self._server.violations
 
     @property
@@ -208,14 +208,14 @@ class Simulator:
             service: The service's code, or several. An order with a service outside of the catalogue can't be restored.
             order_id: The order's id; by default the next one.
             phone: The whole number with its plus, or the part after the dial code; by default it is drawn.
-            ccode: The dial code, by default the country's; with an empty one the server tells the number whole.
-            days: How many days it lasts, from now or up to `until`.
+            ccode: The dial code, by default the country's; with an empty one `pnumber` is the whole number.
+            days: The length in days, from now or up to `until`.
             until: The end, aware, by default `days` from now; one in the past makes an archived order.
             state: 0, 1, 2 or -1 (any other number is a state that the page doesn't know), as by `set_state`; by default
                 it is 1 for always-active numbers and 0 for others.
-            always_active: Whether the number is active all the time; by default where a country has no others.
+            always_active: True for a number that is active all the time; by default where a country has no others.
             owned: False makes it another user's.
-            provider: The company that the number comes from; the live dialect tells it for some orders.
+            provider: The company that the number comes from; the live dialect lists it for some orders.
             restore_refusal: Why it can't be restored, once it has expired; None: it can.
 
         Raises:
@@ -291,7 +291,7 @@ class Simulator:
             service: The service's code.
             price_day: USD per day, without a rebate unless one is given; None leaves it.
             rebate: Percent off the price of each day of a rental of 30 days or more; None leaves it.
-            count: How many numbers are free, all of the provider `A`; None leaves them.
+            count: The free numbers, all of the provider `A`; None leaves them.
 
         Raises:
             LookupError: The catalogue has no such offer.
@@ -323,10 +323,10 @@ class Simulator:
         Args:
             order_id: The order's id.
             text: The message.
-            sender: Who it is from; None: the server doesn't tell it.
-            date: When it arrived, as unix time in whole seconds; None: the server doesn't tell it.
-            other: Whether it is listed in `OtherSms`; the page's dialect has no such list.
-            network: Whether it goes the way of a real message, which is lost unless the number is active and still
+            sender: The sender; None: the server leaves it out.
+            date: The unix time of its arrival, in whole seconds; None: the server leaves it out.
+            other: True to list it in `OtherSms`; the page's dialect has no such list.
+            network: True to deliver it as a real network does: it is lost unless the number is active and still
                 rented. By default it arrives whatever the state.
 
         Returns:

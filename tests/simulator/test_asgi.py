@@ -1,4 +1,4 @@
-"""The simulator as an ASGI app, and its faults as well as ASGI can show them."""
+"""The simulator as an ASGI app, with its faults as far as ASGI can show them."""
 
 from __future__ import annotations
 
