@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
 from decimal import Decimal
-from itertools import cycle
 from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field, frozen
@@ -91,23 +91,28 @@ _SERVICES = {
     "opt147": "Discord",
     "opt154": "Apple",
 }
-_REBATES = (0, 10, 25)
-_COUNTRIES: tuple[tuple[str, str, str, str, Activation, str, int], ...] = (
-    ("Россия", "russia", "RU", "+7", "on_demand", "90", 10),
-    ("Казахстан", "kazakhstan", "KZ", "+7", "both", "70", 10),
-    ("United Kingdom", "united-kingdom", "UK", "+44", "always", "7", 10),
-    ("United States", "united-states", "US", "+1", "both", "33", 10),
-    ("Netherlands", "netherlands", "NL", "+31", "always", "6", 9),
-    ("Lithuania", "lithuania", "LT", "+370", "both", "6", 8),
-    ("Poland", "poland", "PL", "+48", "on_demand", "5", 9),
-    ("Canada", "canada", "CA", "+1", "both", "43", 10),
+# Their prices and stock come from a copy of the generator, so that a seed gives the same numbers as without them.
+_ADDED = {"CA", "opt8", "opt9", "opt83", "opt142", "opt147", "opt154"}
+
+# The name, its form in addresses, the code, the dial code, the activation, the prefix, the digits and the rebate.
+_COUNTRIES: tuple[tuple[str, str, str, str, Activation, str, int, int], ...] = (
+    ("Россия", "russia", "RU", "+7", "on_demand", "90", 10, 0),
+    ("Казахстан", "kazakhstan", "KZ", "+7", "both", "70", 10, 10),
+    ("United Kingdom", "united-kingdom", "UK", "+44", "always", "7", 10, 25),
+    ("United States", "united-states", "US", "+1", "both", "33", 10, 10),
+    ("Netherlands", "netherlands", "NL", "+31", "always", "6", 9, 0),
+    ("Lithuania", "lithuania", "LT", "+370", "both", "6", 8, 0),
+    ("Poland", "poland", "PL", "+48", "on_demand", "5", 9, 0),
+    ("Canada", "canada", "CA", "+1", "both", "43", 10, 25),
 )
 
 
 def build_catalogue(rng: Random) -> dict[str, Country]:
     """Return the countries by code. Prices and stock are random, except for the offer that the rental page shows."""
-    countries = [
-        Country(
+    countries: dict[str, Country] = {}
+    added = copy(rng)
+    for name, url_name, code, dial, activation, prefix, digits, rebate in _COUNTRIES:
+        countries[code] = country = Country(
             name=name,
             url_name=url_name,
             code=code,
@@ -116,17 +121,15 @@ def build_catalogue(rng: Random) -> dict[str, Country]:
             prefix=prefix,
             digits=digits,
         )
-        for name, url_name, code, dial, activation, prefix, digits in _COUNTRIES
-    ]
-    for country in countries:
-        for rebate, (code, name) in zip(cycle(_REBATES), _SERVICES.items(), strict=False):
-            country.offers[code] = Offer(
-                service=code,
-                name=name,
-                price_day=Decimal(rng.randint(20, 250)) / 100,
-                stock={"A": rng.randint(20, 400), "B": rng.randint(0, 200)},
+        for service, service_name in _SERVICES.items():
+            source = added if {code, service} & _ADDED else rng
+            country.offers[service] = Offer(
+                service=service,
+                name=service_name,
+                price_day=Decimal(source.randint(20, 250)) / 100,
+                stock={"A": source.randint(20, 400), "B": source.randint(0, 200)},
                 rebate=rebate,
             )
-    page_sample = countries[0].offers["opt46"]
-    page_sample.price_day, page_sample.stock, page_sample.rebate = Decimal(6), {"A": 359}, 0
-    return {country.code: country for country in countries}
+    page_sample = countries["RU"].offers["opt46"]
+    page_sample.price_day, page_sample.stock = Decimal(6), {"A": 359}
+    return countries
