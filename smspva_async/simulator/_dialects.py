@@ -197,7 +197,10 @@ def _messages(data: Json) -> tuple[list[Row], list[Row]]:
 
 
 class PageDialect:
-    """Shapes and types of the rental page's samples; the contract's for calls that the page lacks."""
+    """Shapes and types of the rental page's samples.
+
+    Of the calls that the page lacks, `create_multi` is a list of rows as of `create`; the others are the contract's.
+    """
 
     def __init__(self, contract: ContractDialect) -> None:
         self._contract = contract
