@@ -63,14 +63,14 @@ def readme(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 def quick(session: nox.Session) -> None:
     """Run the quick tests, as the README's second command does."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,sdk]")
     session.run("python", *QUICK, *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1])
 def everything(session: nox.Session) -> None:
     """Run all tests, including the slow ones, with many examples for each property test."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,sdk]")
     session.run("python", *EVERYTHING, *session.posargs)
 
 
@@ -102,7 +102,9 @@ def _test_package(session: nox.Session, built: str, *resolution: str) -> None:
     shutil.unpack_archive(sdist, folder, filter="data")
     (source,) = folder.glob("smspva_async-*")
     shutil.rmtree(source / "smspva_async")  # only the installed package can be imported
-    session.run("uv", "pip", "install", "-q", *resolution, f"smspva-async[test] @ {package.as_uri()}", external=True)
+    session.run(
+        "uv", "pip", "install", "-q", *resolution, f"smspva-async[test,sdk] @ {package.as_uri()}", external=True
+    )
     session.chdir(source)
     session.run("python", *QUICK, *session.posargs)
 

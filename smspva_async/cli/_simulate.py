@@ -6,13 +6,14 @@ import logging
 import socket
 from datetime import UTC, datetime
 from random import Random
+from typing import get_args
 
 import anyio
 import click
 
 from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import SECONDS, example
-from smspva_async.simulator import Simulator
+from smspva_async.simulator import DialectName, Simulator
 
 __all__ = ["simulate"]
 
@@ -43,23 +44,35 @@ _ACTIVE = (600.0, 1800.0)
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["page", "live"]),
+    type=click.Choice(get_args(DialectName)),
     default="page",
     show_default=True,
-    help="Answers as on the rental page, or as seen on the live server.",
+    help="Answers as on the rental page, as seen on the live server, or as in the contract of the provider's SDK.",
 )
+@click.option("--api-key", metavar="KEY", help="The only key that is accepted; by default any is.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What is left to chance is drawn from it.")
 @printing
-def simulate(printer: Printer, port: int, orders: int, queue: float, messages: float, dialect: str, seed: int) -> None:
+def simulate(
+    printer: Printer,
+    port: int,
+    orders: int,
+    queue: float,
+    messages: float,
+    dialect: DialectName,
+    api_key: str | None,
+    seed: int,
+) -> None:
     """Serve a simulated provider on this machine.
 
-    For trying commands and programs without an account. It takes any key. Active numbers receive messages with codes
-    now and then, and an activation takes seconds, where the real provider needs 10 to 15 minutes.
+    For trying commands and programs without an account. It takes any key, or only that of --api-key. Active numbers
+    receive messages with codes now and then, and an activation takes seconds, where the real provider needs 10 to 15
+    minutes.
     """
     simulator = Simulator(
         seed=seed,
         start=datetime.now(UTC),
-        dialect="live" if dialect == "live" else "page",
+        dialect=dialect,
+        api_key=api_key,
         activation=(queue, queue),
         active=_ACTIVE,
     )
@@ -80,7 +93,8 @@ async def _serve(printer: Printer, simulator: Simulator, port: int, pause: float
         raise click.UsageError(f"port {port} can't be had ({error.strerror}); --port 0 takes a free one") from None
     with listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/rent.php"
-        printer.tell({"url": url}, f"The simulated provider answers at {url}, to any key. Ctrl-C ends it.")
+        keys = "any key" if simulator.api_key is None else "the key of --api-key only"
+        printer.tell({"url": url}, f"The simulated provider answers at {url}, to {keys}. Ctrl-C ends it.")
         config = uvicorn.Config(simulator, log_level=logging.ERROR, timeout_graceful_shutdown=_GRACE)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_deliver, simulator, pause, chance)

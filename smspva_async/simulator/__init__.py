@@ -1,7 +1,7 @@
 """SMSPVA's rental API in memory, for tests and demonstrations.
 
-It is written from the provider's rental page and from what was seen of the live server, and shares no code with the
-client: a fake that shares the client's tables shares its mistakes.
+It is written from the provider's rental page, from what was seen of the live server, and from the contract that the
+provider's own SDK states. It shares no code with the client: a fake that shares tables shares mistakes.
 
     sim = Simulator(seed=1, dialect="live")
     client = SmspvaClient("any", transport=sim.transport())
@@ -14,19 +14,20 @@ A `Simulator` is also an ASGI app, which any ASGI server can serve.
 
 from smspva_async.simulator._catalogue import Activation, Country, Offer
 from smspva_async.simulator._dialects import DialectName
-from smspva_async.simulator._faults import AnyMethod, Fault, FaultName, Faults
+from smspva_async.simulator._faults import AnyMethod, ClientMethodName, Fault, FaultName, Faults
 from smspva_async.simulator._methods import MethodName
 from smspva_async.simulator._orders import Message, SimulatedOrder
 from smspva_async.simulator._refusals import RestoreRefusal
 from smspva_async.simulator._server import RecordedRequest
 from smspva_async.simulator._simulator import Simulator
-from smspva_async.simulator._switches import RateLimitAnswer, SmsOrder, Switches
+from smspva_async.simulator._switches import MultiOrders, RateLimitAnswer, RefusalForm, SmsOrder, Switches, UntilText
 from smspva_async.simulator._transport import SimulatorTransport
 from smspva_async.simulator.virtual_time import VirtualTimeLoop
 
 __all__ = [
     "Activation",
     "AnyMethod",
+    "ClientMethodName",
     "Country",
     "DialectName",
     "Fault",
@@ -34,14 +35,17 @@ __all__ = [
     "Faults",
     "Message",
     "MethodName",
+    "MultiOrders",
     "Offer",
     "RateLimitAnswer",
     "RecordedRequest",
+    "RefusalForm",
     "RestoreRefusal",
     "SimulatedOrder",
     "Simulator",
     "SimulatorTransport",
     "SmsOrder",
     "Switches",
+    "UntilText",
     "VirtualTimeLoop",
 ]

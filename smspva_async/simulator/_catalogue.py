@@ -1,7 +1,8 @@
-"""What the provider has to offer: countries, services, prices and stock."""
+"""The provider's catalogue: countries, services, prices and stock."""
 
 from __future__ import annotations
 
+from copy import copy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ from attrs import define, field, frozen
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["Activation", "Country", "Offer", "build_catalogue"]
+__all__ = ["REBATE_DAYS", "Activation", "Country", "Offer", "build_catalogue"]
 
 Activation = Literal["always", "on_demand", "both"]
 """The rental page's three kinds of country: numbers always active, activated on demand, or of both types."""
@@ -25,14 +26,25 @@ class Offer:
     name: str
     """The service's name, such as `Instagram`."""
     price_day: Decimal
-    """USD per day."""
+    """USD per day of a short rental."""
     stock: dict[str, int]
     """Free numbers by provider, the companies that the numbers come from."""
+    rebate: int = 0
+    """Percent off the price of each day of a rental of `REBATE_DAYS` days or more."""
 
     @property
     def count(self) -> int:
         """Free numbers of all providers together."""
         return sum(self.stock.values())
+
+    def rate(self, days: int) -> Decimal:
+        """Return the price of one day of a rental.
+
+        Args:
+            days: The length of the rental.
+
+        """
+        return self.price_day * (100 - self.rebate) / 100 if days >= REBATE_DAYS else self.price_day
 
 
 @frozen(kw_only=True)
@@ -41,54 +53,83 @@ class Country:
 
     name: str
     """As the provider writes it, some in Russian."""
+    url_name: str
+    """Its name in addresses of the website (assumed: English, in lower case)."""
     code: str
     """Country code as the provider has it: the United Kingdom is `UK`."""
     dial: str
     """Dial code with its plus, such as `+7`."""
     activation: Activation
-    """Whether its numbers are always active, activated on demand, or of both types."""
+    """The type of its numbers: always active, activated on demand, or both."""
     prefix: str
-    """How its mobile numbers begin after the dial code."""
+    """The first digits of its mobile numbers after the dial code."""
     digits: int
-    """How long they are without the dial code."""
+    """The number of digits without the dial code."""
     offers: dict[str, Offer] = field(factory=dict[str, Offer], repr=False)
-    """What can be rented there, by the service's code; more can be put in."""
+    """Its offers by service code; more can be added."""
 
 
-# Codes and names of opt16, opt46 and opt59 are the rental page's; the others are assumed.
+REBATE_DAYS = 30
+"""Days from which an offer's rebate applies (assumed: a month)."""
+
+# The codes and names that the provider's contract lists; prices, stock and rebates are made up.
 _SERVICES = {
     "opt1": "Google",
     "opt2": "Facebook",
-    "opt6": "OLX",
-    "opt7": "PayPal",
+    "opt6": "Fiverr",
+    "opt7": "Wirex",
+    "opt8": "LinkedIn",
+    "opt9": "Tinder",
     "opt16": "Instagram",
     "opt20": "WhatsApp",
     "opt29": "Telegram",
     "opt46": "Airbnb",
     "opt59": "Avito",
-    "opt89": "Tinder",
+    "opt83": "PayPal and eBay",
+    "opt89": "imagin",
+    "opt142": "Any other",
+    "opt147": "Discord",
+    "opt154": "Apple",
 }
+# Their prices and stock come from a copy of the generator, so that a seed gives the same numbers as without them.
+_ADDED = {"CA", "opt8", "opt9", "opt83", "opt142", "opt147", "opt154"}
+
+# The name, its form in addresses, the code, the dial code, the activation, the prefix, the digits and the rebate.
+_COUNTRIES: tuple[tuple[str, str, str, str, Activation, str, int, int], ...] = (
+    ("Россия", "russia", "RU", "+7", "on_demand", "90", 10, 0),
+    ("Казахстан", "kazakhstan", "KZ", "+7", "both", "70", 10, 10),
+    ("United Kingdom", "united-kingdom", "UK", "+44", "always", "7", 10, 25),
+    ("United States", "united-states", "US", "+1", "both", "33", 10, 10),
+    ("Netherlands", "netherlands", "NL", "+31", "always", "6", 9, 0),
+    ("Lithuania", "lithuania", "LT", "+370", "both", "6", 8, 0),
+    ("Poland", "poland", "PL", "+48", "on_demand", "5", 9, 0),
+    ("Canada", "canada", "CA", "+1", "both", "43", 10, 25),
+)
 
 
 def build_catalogue(rng: Random) -> dict[str, Country]:
-    """Return the countries by code; prices and stock are drawn, save for the one that the page shows."""
-    countries = [
-        Country(name="Россия", code="RU", dial="+7", activation="on_demand", prefix="90", digits=10),
-        Country(name="Казахстан", code="KZ", dial="+7", activation="both", prefix="70", digits=10),
-        Country(name="United Kingdom", code="UK", dial="+44", activation="always", prefix="7", digits=10),
-        Country(name="United States", code="US", dial="+1", activation="both", prefix="33", digits=10),
-        Country(name="Netherlands", code="NL", dial="+31", activation="always", prefix="6", digits=9),
-        Country(name="Lithuania", code="LT", dial="+370", activation="both", prefix="6", digits=8),
-        Country(name="Poland", code="PL", dial="+48", activation="on_demand", prefix="5", digits=9),
-    ]
-    for country in countries:
-        for code, name in _SERVICES.items():
-            country.offers[code] = Offer(
-                service=code,
-                name=name,
-                price_day=Decimal(rng.randint(20, 250)) / 100,
-                stock={"A": rng.randint(20, 400), "B": rng.randint(0, 200)},
+    """Return the countries by code. Prices and stock are random, except for the offer that the rental page shows."""
+    countries: dict[str, Country] = {}
+    added = copy(rng)
+    for name, url_name, code, dial, activation, prefix, digits, rebate in _COUNTRIES:
+        countries[code] = country = Country(
+            name=name,
+            url_name=url_name,
+            code=code,
+            dial=dial,
+            activation=activation,
+            prefix=prefix,
+            digits=digits,
+        )
+        for service, service_name in _SERVICES.items():
+            source = added if {code, service} & _ADDED else rng
+            country.offers[service] = Offer(
+                service=service,
+                name=service_name,
+                price_day=Decimal(source.randint(20, 250)) / 100,
+                stock={"A": source.randint(20, 400), "B": source.randint(0, 200)},
+                rebate=rebate,
             )
-    page_sample = countries[0].offers["opt46"]
+    page_sample = countries["RU"].offers["opt46"]
     page_sample.price_day, page_sample.stock = Decimal(6), {"A": 359}
-    return {country.code: country for country in countries}
+    return countries

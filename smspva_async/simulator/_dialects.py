@@ -1,48 +1,51 @@
-"""How answers are written down: as the rental page prints them, or as the live server was seen to.
+"""Encodings of answers: as on the rental page, as seen on the live server, or as in the provider's contract.
 
-A dialect gets what a method answered under the page's names and gives the body. Nothing here knows how a client reads.
+A dialect gets a method's answer under the contract's names and returns the response. Nothing here knows how a client
+decodes it.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Literal, Protocol
 from zlib import crc32
 
+from smspva_async.simulator import _refusals as refusals
+from smspva_async.simulator._http import Response
+from smspva_async.simulator._methods import MAPPING_METHODS
 from smspva_async.simulator._refusals import BANNED, KEY_MISSING, KEY_UNKNOWN, NO_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smspva_async.simulator._methods import Json, Row
+    from smspva_async.simulator._switches import RefusalForm, Switches
 
-__all__ = ["Dialect", "DialectName", "LiveDialect", "PageDialect"]
+__all__ = ["AccountDialect", "ContractDialect", "Dialect", "DialectName", "LiveDialect", "PageDialect", "refusal_in"]
 
-DialectName = Literal["page", "live"]
-"""The shapes of the rental page's samples, or those that the live server was seen to give, drawn from the seed."""
+DialectName = Literal["page", "live", "contract"]
+"""Shapes of the rental page's samples, of the live server (random), or of the contract in the provider's SDK."""
+
+_JSON = "application/json"
 
 
 class Dialect(Protocol):
-    """A way to write answers down."""
+    """An encoding of answers."""
 
-    @property
-    def content_type(self) -> str:
-        """What the next answer is said to be."""
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
+        """Encode a success; `zero` puts `status` 0 beside the data."""
         ...
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> bytes:
-        """Return the body of a success; `zero` puts `status` 0 beside the data."""
-        ...
-
-    def refusal(self, wordings: tuple[str, ...]) -> bytes:
-        """Return the body of a refusal."""
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
+        """Encode a refusal."""
         ...
 
 
 def _dump(value: Json, *, escaped: bool) -> bytes:
-    """Return JSON; `escaped` as PHP writes it unasked: ASCII alone, and a backslash before each slash."""
+    """Return JSON; `escaped` is PHP's default: ASCII only, and a backslash before each slash."""
     text = json.dumps(value, ensure_ascii=escaped, default=_plain_number)
     # A slash can only stand inside a string there.
     return (text.replace("/", r"\/") if escaped else text).encode()
@@ -96,28 +99,131 @@ _PAGE_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Texts of newer answers; the others are the page's (assumed).
+_CONTRACT_WORDINGS: dict[tuple[str, ...], str] = {
+    refusals.KEY_MISSING: "APIKEY_NOT_SET",
+    refusals.KEY_UNKNOWN: "Wrong apikey",
+    refusals.TOO_MANY: "Too many requests, slow down",
+    refusals.NO_NUMBERS: "No numbers available.",
+    refusals.NO_MONEY: "Not enough money",
+    refusals.ORDER_UNKNOWN: "Order id not found",
+    refusals.NOT_YOURS: "Order id not found",
+}
+
+
+class ContractDialect:
+    """Shapes and types of the provider's contract, the same in every answer."""
+
+    def __init__(self, switches: Switches) -> None:
+        self._switches = switches
+
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
+        """Encode an answer with the contract's types; prolonging has no `data`."""
+        answer: Row = {"status": 0 if zero else 1}
+        if method not in {"prolong", "prolong_max"}:
+            answer["data"] = self._shape(method, data)
+        return Response(_dump(answer, escaped=True), _JSON)
+
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
+        """Encode a refusal with its text in `msg`."""
+        return Response(_dump({"status": 0, "msg": _CONTRACT_WORDINGS.get(wordings, wordings[0])}, escaped=True), _JSON)
+
+    def _shape(self, method: str, data: Json) -> Json:
+        if method in MAPPING_METHODS:
+            return _by_key(data)
+        match method:
+            case "getdata" | "getdataWithProviders":
+                data = _offers(data, by_provider=method == "getdataWithProviders")
+            case "create":
+                data = self._rental(data)
+            case "create_multi":
+                data = self._rental(_rows(data)[0])
+            case "activate":
+                data = [data]
+            case "add_service_to_order":
+                data = _select(data, ("id", "pnumber", "service", "until"))
+            case "sms":
+                service, other = _messages(data)
+                data = {"SmsList": [*service], "OtherSms": [*other]}
+            case _:
+                pass
+        return _public(data)
+
+    def _rental(self, data: Json) -> Json:
+        if isinstance(data, dict) and isinstance(until := data["until"], int):
+            return data | {"until": self._until(until)}
+        return data
+
+    def _until(self, seconds: int) -> str:
+        moment = datetime.fromtimestamp(seconds, UTC)
+        match self._switches.until_text:
+            case "unix":
+                return str(seconds)
+            case "datetime":
+                return f"{moment:%Y-%m-%d %H:%M:%S}"
+            case "iso":
+                return moment.isoformat()
+
+
+def _public(data: Json) -> Json:
+    """Return the data without notes."""
+    if isinstance(data, list):
+        return [_public(item) for item in data]
+    if isinstance(data, dict):
+        return {key: _public(item) for key, item in data.items() if not key.startswith("_")}
+    return data
+
+
+def _by_key(data: Json) -> Row:
+    return {str(row["_key"]): _public(row) for row in _rows(data)}
+
+
+def _offers(data: Json, *, by_provider: bool) -> Row:
+    rows = _rows(data)
+    answer: Row = {
+        "services": data,
+        "totalAmount": sum(count for row in rows if isinstance(count := row["_count"], int)),
+    }
+    if by_provider:
+        stocks = [stock for row in rows if isinstance(stock := row["_stock"], dict)]
+        answer["allOperators"] = [*dict.fromkeys(name for stock in stocks for name in stock)]
+    return answer
+
+
+def _messages(data: Json) -> tuple[list[Row], list[Row]]:
+    """Return the messages of the order's services, and the others."""
+    rows = _rows(data)
+    return [row for row in rows if not row["_other"]], [row for row in rows if row["_other"]]
+
+
 class PageDialect:
-    """Shapes and types of the rental page's samples."""
+    """Shapes and types of the rental page's samples.
 
-    content_type = "application/json"
+    Of the calls that the page lacks, `create_multi` is a list of rows as of `create`; the others are the contract's.
+    """
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> bytes:
-        """Write what the page's sample of the method shows, and nothing else."""
+    def __init__(self, contract: ContractDialect) -> None:
+        self._contract = contract
+
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
+        """Encode what the page's sample of the method shows, and nothing else."""
         answer: Row = {"status": 0 if zero else 1}
         if method == "restore_user":
             answer["data"] = data is not False
-        elif method != "add_service_to_order":  # answered by the status alone
-            answer["data"] = _page_rows(data, _PAGE_KEYS[method])
-        return _dump(answer, escaped=False)
+        elif method in _PAGE_KEYS:
+            answer["data"] = _select(data, _PAGE_KEYS[method])
+        elif method != "add_service_to_order":  # whose success is the status alone
+            return self._contract.success(method, data)
+        return Response(_dump(answer, escaped=False), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> bytes:
-        """Write the first wording as `msg`."""
-        return _dump({"status": 0, "msg": wordings[0]}, escaped=False)
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
+        """Encode the first wording as `msg`."""
+        return Response(_dump({"status": 0, "msg": wordings[0]}, escaped=False), _JSON)
 
 
-def _page_rows(data: Json, keys: tuple[str, ...]) -> Json:
+def _select(data: Json, keys: tuple[str, ...]) -> Json:
     if isinstance(data, list):
-        return [_page_rows(row, keys) for row in data]
+        return [_select(row, keys) for row in data]
     if isinstance(data, dict):
         return {key: data[key] for key in keys if key in data}
     return data
@@ -140,27 +246,31 @@ class LiveDialect:
         self._rng = Random(f"{seed} dialect")  # noqa: S311 - not cryptography
         self._shapers: dict[str, Callable[[Json], Json]] = {
             "getcountries": self._countries,
+            "get_default_services": self._list,
+            "get_country_by_service": self._mapping_or_list,
             "getdata": self._offers,
+            "getdataWithProviders": lambda data: self._loose(_offers(data, by_provider=True)),
+            "getcount": self._loose,
+            "getCountWithProviders": lambda data: self._loose(_by_key(data)),
+            "get_count_multi": self._loose,
+            "get_days_canada_paypal": self._list,
+            "get_min_paypal_days": self._loose,
             "create": self._one_rental,
             "create_multi": self._rentals,
             "orders": self._orders,
             "add_service_to_order": self._added,
             "sms": self._sms,
             "prolong": self._acknowledgement,
+            "prolong_max": self._acknowledgement,
             "activate": self._activated,
             "delete": self._acknowledgement,
-            "get_rent_history": self._history,
+            "get_rent_history": self._list,
             "restore_user_precalc": self._extended,
             "restore_user": self._restored,
         }
 
-    @property
-    def content_type(self) -> str:
-        """PHP calls its JSON HTML unless told otherwise (assumed)."""
-        return self._rng.choice(("application/json", "text/html; charset=UTF-8"))
-
-    def success(self, method: str, data: Json, *, zero: bool = False) -> bytes:
-        """Write an answer in one of its shapes; some calls come with `status` 0 although they went well."""
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
+        """Encode an answer in one of its shapes; some calls come with `status` 0 although they went well."""
         documented = method in {"getcountries", "sms", "getdata", "restore_user_precalc"}
         zero = zero or (documented and bool(data) and self._chance(0.25))
         status: Json = 0 if zero else 1
@@ -170,18 +280,22 @@ class LiveDialect:
             answer["data"] = shaped
         return self._dump(answer)
 
-    def refusal(self, wordings: tuple[str, ...]) -> bytes:
-        """Write one of the wordings as `msg`, `error_msg` or, for some messages, as bare text."""
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
+        """Encode one of the wordings as `msg`, `error_msg` or, for some messages, as bare text."""
         wording = self._rng.choice(wordings)
         if wordings in {KEY_MISSING, KEY_UNKNOWN, BANNED, NO_NUMBERS} and self._chance(0.2):
-            return wording.encode()
+            return Response(wording.encode(), self._content_type())
         key = self._rng.choice(("msg", "error_msg"))
         return self._dump({"status": self._rng.choice((0, "0")), key: wording})
 
-    def _dump(self, answer: Row) -> bytes:
+    def _dump(self, answer: Row) -> Response:
         if self._chance(0.5):
             answer["server"] = "rent/3"
-        return _dump(answer, escaped=True)
+        return Response(_dump(answer, escaped=True), self._content_type())
+
+    def _content_type(self) -> str:
+        """PHP labels its JSON as HTML unless the program says otherwise (assumed)."""
+        return self._rng.choice((_JSON, "text/html; charset=UTF-8"))
 
     def _chance(self, share: float) -> bool:
         return self._rng.random() < share
@@ -222,17 +336,18 @@ class LiveDialect:
     # Shapes of the methods
 
     def _countries(self, data: Json) -> Json:
-        codes: dict[Json, int] = {"always": 1, "on_demand": 2, "both": 3}  # the values are assumed
         rows: list[Json] = []
         for row in _rows(data):
-            kind = row["rent_switch_type"]
-            loose = self._loose(row)
-            if isinstance(loose, dict):
-                padding = self._rng.choice(("", " ", "\t"))
-                loose["name"] = f"{padding}{row['name']}{padding}" if isinstance(row["name"], str) else row["name"]
-                loose["rent_switch_type"] = self._loose(codes.get(kind, 0)) if isinstance(kind, str) else kind
-            rows.append(loose)
+            padding = self._rng.choice(("", " ", "\t"))
+            name = f"{padding}{row['name']}{padding}" if isinstance(row["name"], str) else row["name"]
+            rows.append({"name": name, "code": row["code"], "rent_switch_type": row["rent_switch_type"]})
         return self._listed(rows)
+
+    def _list(self, data: Json) -> Json:
+        return self._listed([self._extended(row) for row in _rows(data)])
+
+    def _mapping_or_list(self, data: Json) -> Json:
+        return self._rng.choice((self._loose(_by_key(data)), self._list(data)))
 
     def _offers(self, data: Json) -> Json:
         by_provider, shape = self._chance(0.4), self._rng.choice(("rows", "services", "by code"))
@@ -240,7 +355,7 @@ class LiveDialect:
         by_code: Row = {}
         for index, row in enumerate(_rows(data)):
             count = row["_stock"] if by_provider and isinstance(row["count"], int) else row["count"]
-            rows.append(self._extended({**row, "count": count}))
+            rows.append(self._extended({key: row[key] for key in _PAGE_KEYS["getdata"]} | {"count": count}))
             code = row["service"]
             by_code[code if isinstance(code, str) else str(index)] = rows[-1]
         if shape == "rows":
@@ -286,14 +401,15 @@ class LiveDialect:
     def _added(self, data: Json) -> Json:
         if not isinstance(data, dict) or self._chance(0.4):
             return None
+        # The live server writes this number whole.
         row = {key: value for key, value in data.items() if key != "ccode"}
-        row["pnumber"] = f"{self._rng.choice(('', '+'))}{row['pnumber']}"
+        row["pnumber"] = f"{self._rng.choice(('', '+'))}{row['_whole']}"
         return self._extended(row)
 
     def _sms(self, data: Json) -> Json:
-        rows = _rows(data)
-        service: list[Json] = [self._extended(row) for row in rows if row["_other"] is False]
-        other: list[Json] = [self._other_message(row) for row in rows if row["_other"] is True]
+        of_service, others = _messages(data)
+        service: list[Json] = [self._extended(row) for row in of_service]
+        other: list[Json] = [self._other_message(row) for row in others]
         if not other and self._chance(0.5):
             return self._listed(service)
         return {"SmsList": self._listed(service), "OtherSms": self._listed(other)}
@@ -312,9 +428,6 @@ class LiveDialect:
         row = self._extended(data)
         return self._rng.choice((row, [row], [], {}))
 
-    def _history(self, data: Json) -> Json:
-        return self._listed([self._extended({**row, "isAvailForRestore": row["_restorable"]}) for row in _rows(data)])
-
     def _restored(self, data: Json) -> Json:
         if data is False or self._chance(0.3):
             return self._loose(data is not False)
@@ -323,3 +436,50 @@ class LiveDialect:
 
 def _rows(data: Json) -> list[Row]:
     return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+
+
+# HTTP status and description by type. The types of the contract; the last three, and every status, are assumed.
+_ACCOUNT_ERRORS = {
+    "APIKEY_NOT_SET": (401, "The apikey is not set"),
+    "LOW_BALANCE": (407, "The balance is too low"),
+    "SERVER_BUSY": (503, "The server is busy"),
+    "WRONG_APIKEY": (401, "Wrong apikey"),
+    "BANNED": (403, "The account is banned"),
+    "TOO_MANY_REQUESTS": (429, "Too many requests, slow down"),
+}
+_ACCOUNT_TYPES: dict[tuple[str, ...], str] = {
+    KEY_MISSING: "APIKEY_NOT_SET",
+    KEY_UNKNOWN: "WRONG_APIKEY",
+    refusals.TOO_MANY: "TOO_MANY_REQUESTS",
+}
+
+
+class AccountDialect:
+    """The answers of `/activation/`, the same in every dialect of the rental API."""
+
+    def __init__(self, switches: Switches) -> None:
+        self._switches = switches
+
+    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:  # noqa: ARG002 - one shape for all
+        """Encode the data beside `statusCode` 200."""
+        return Response(_dump({"statusCode": 200, "data": data}, escaped=False), _JSON)
+
+    def refusal(self, wordings: tuple[str, ...]) -> Response:
+        """Encode an error with its type: the one that is named, or `ERROR` with the text."""
+        named = _ACCOUNT_TYPES.get(wordings, wordings[0])
+        status, text = _ACCOUNT_ERRORS.get(named, (400, named))
+        error: Row = {"type": named if named in _ACCOUNT_ERRORS else "ERROR", "description": text}
+        body: Row = {"statusCode": status, "error": error}
+        return Response(
+            _dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status
+        )
+
+
+def refusal_in(form: RefusalForm, text: str) -> Response:
+    """Return a refusal of the rental API in one of the forms that no dialect has."""
+    answer: Row = {"status": 0}
+    if form == "error_object":
+        answer["error"] = {"type": text.partition(":")[0].upper().replace(" ", "_"), "description": text}
+    else:
+        answer[form] = text
+    return Response(_dump(answer, escaped=False), _JSON)

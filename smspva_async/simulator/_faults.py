@@ -8,12 +8,50 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
-from smspva_async.simulator._methods import LIST_METHODS, METHOD_NAMES, MethodName
+from smspva_async.simulator._methods import LIST_METHODS, MAPPING_METHODS, METHOD_NAMES, MethodName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AnyMethod", "Fault", "FaultName", "Faults"]
+__all__ = ["AnyMethod", "ClientMethodName", "Fault", "FaultName", "Faults"]
+
+ClientMethodName = Literal[
+    "countries",
+    "services",
+    "countries_for",
+    "offers",
+    "stock",
+    "stock_multi",
+    "canada_paypal_days",
+    "minimum_paypal_days",
+    "rent",
+    "rent_multi",
+    "add_service",
+    "prolong_days",
+    "restore",
+    "history",
+    "restore_quote",
+]
+"""Names that a Python client has for methods of the API; where both are the same, it is a `MethodName`."""
+_CLIENT_NAMES: dict[str, MethodName] = {
+    "countries": "getcountries",
+    "services": "get_default_services",
+    "countries_for": "get_country_by_service",
+    "offers": "getdata",
+    "stock": "getCountWithProviders",
+    "stock_multi": "get_count_multi",
+    "canada_paypal_days": "get_days_canada_paypal",
+    "minimum_paypal_days": "get_min_paypal_days",
+    "rent": "create",
+    "rent_multi": "create_multi",
+    "add_service": "add_service_to_order",
+    "prolong_days": "prolong_max",
+    "restore": "restore_user",
+    "history": "get_rent_history",
+    "restore_quote": "restore_user_precalc",
+}
+_WIRE_NAMES: dict[str, MethodName] = dict(zip(METHOD_NAMES, METHOD_NAMES, strict=True))
+_WIRE_NAMES.update(_CLIENT_NAMES)
 
 FaultName = Literal[
     "refused",
@@ -42,26 +80,27 @@ FaultName = Literal[
     "nameless_row",
     "unknown_state",
 ]
-"""What can go wrong; the docstring of `Faults` has a table."""
+"""Names of faults; the docstring of `Faults` has a table."""
 _FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
-AnyMethod: TypeAlias = 'MethodName | Literal["*"]'
-"""A method of the API, or any of those that a fault can befall."""
+AnyMethod: TypeAlias = 'MethodName | ClientMethodName | Literal["*"]'
+"""A method by its name in the API or in a Python client, or `"*"` for any that a fault can affect."""
+_Scope: TypeAlias = 'MethodName | Literal["*"]'
 
 
 @frozen
 class _Kind:
-    """What is true of a kind of fault."""
+    """Properties of a kind of fault."""
 
     done: bool
-    """Whether the deed is done unless the test says otherwise."""
+    """Default for `done`: the provider does what the request asks for."""
     choosable: bool = False
-    """Whether the test may say otherwise."""
+    """True if a test may choose `done`."""
     seconds: float | None = None
-    """Its time unless the test says otherwise; None: it has none."""
+    """Default for `seconds`; None: it has none."""
     methods: tuple[MethodName, ...] = METHOD_NAMES
     random: tuple[MethodName, ...] | None = None
-    """The methods it befalls at random, if not all of them."""
+    """The methods that it affects at random; None: all of `methods`."""
 
 
 _KINDS: dict[FaultName, _Kind] = {
@@ -86,8 +125,12 @@ _KINDS: dict[FaultName, _Kind] = {
     "refusal": _Kind(done=False, random=()),
     "empty": _Kind(done=True, methods=LIST_METHODS),
     "flapping": _Kind(done=True, methods=LIST_METHODS),
-    # A message that comes doubled can't be told from two messages, so chance leaves `sms` alone.
-    "duplicate": _Kind(done=True, methods=LIST_METHODS, random=("getcountries", "getdata", "orders")),
+    # A message that comes twice looks like two messages, so `sms` is not chosen at random.
+    "duplicate": _Kind(
+        done=True,
+        methods=tuple(name for name in LIST_METHODS if name not in MAPPING_METHODS),  # a mapping has no key twice
+        random=("getcountries", "get_default_services", "getdata", "getdataWithProviders", "orders"),
+    ),
     "bad_row": _Kind(done=True, methods=LIST_METHODS),
     "nameless_row": _Kind(done=True, methods=LIST_METHODS),
     "unknown_state": _Kind(done=True, methods=("orders",)),
@@ -107,23 +150,23 @@ class Fault:
     """One fault, as it is met."""
 
     name: FaultName
-    """Which, by the table of `Faults`."""
+    """Its name in the table of `Faults`."""
     done: bool
-    """Whether the provider does what was asked although the client won't hear of it."""
+    """True: the provider does what the request asks for, although the client doesn't learn of it."""
     seconds: float = 0.0
-    """How long the answer is late or takes, or what `Retry-After` says."""
+    """Seconds of delay, or the value of `Retry-After`."""
     msg: str = ""
-    """What a `refusal` says."""
+    """The text of a `refusal`."""
 
 
 class Faults:
-    """What goes wrong, by script (`next`, `always`) or by chance (`rate`).
+    """Faults of requests, by script (`next`, `always`) or by chance (`rate`).
 
     A request meets one fault at most: the first in the queue that fits its method, else what was set for always, else
-    one drawn by chance. `"*"` stands for any method that the fault can befall.
+    one drawn by chance. `"*"` means any method that the fault applies to.
 
     ==================  ==============================================================================  =========
-    fault               what the client sees                                                            the deed
+    fault               what the client sees                                                            effect
     ==================  ==============================================================================  =========
     `refused`           the connection is refused                                                       never
     `connect_timeout`   the connection isn't made in time                                               never
@@ -138,7 +181,7 @@ class Faults:
     `http_503`          HTTP 503 with a plain text                                                      not done *
     `html_502`          HTTP 502 with an HTML page                                                      not done *
     `http_429`          HTTP 429 with `Retry-After: seconds` (5)                                        never
-    `too_many`          the refusal `TOO MANY REQUESTS`                                                 never
+    `too_many`          the refusal of too many requests                                                never
     `html`              an HTML page under HTTP 200                                                     done *
     `text`              a plain text in Russian under HTTP 200                                          done *
     `redirect`          HTTP 302 whose `Location` repeats the query, key included                       not done *
@@ -152,20 +195,20 @@ class Faults:
     `unknown_state`     one order is in a state never seen                                              done
     ==================  ==============================================================================  =========
 
-    `*`: the default, `done=` of the script says otherwise.
+    "effect": whether the provider does what the request asks for. `*`: the default; `done=` changes it.
     """
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"{seed} faults")  # noqa: S311 - not cryptography
-        self._queue: deque[tuple[AnyMethod, Fault]] = deque()
-        self._always: dict[AnyMethod, Fault] = {}
+        self._queue: deque[tuple[_Scope, Fault]] = deque()
+        self._always: dict[_Scope, Fault] = {}
         self._probability = 0.0
         self._kinds: tuple[FaultName, ...] = _RANDOM_NAMES
         self._methods: tuple[MethodName, ...] = METHOD_NAMES
 
     @property
     def pending(self) -> int:
-        """How many scripted faults no request has met yet."""
+        """The number of scripted faults that no request has met yet."""
         return len(self._queue)
 
     def next(
@@ -181,21 +224,23 @@ class Faults:
         """Let the next request of a method meet a fault. Calls queue up.
 
         Args:
-            method: The method of the API, such as `orders`, or `"*"` for any that the fault can befall.
-            fault: Which, by the table above.
-            count: How many of the next requests meet it.
-            done: Whether the provider does what was asked all the same, for the faults with a `*`; None: as there.
-            seconds: How long it takes, for `latency` and `slow_body`, or how long `http_429` asks to wait; None: as in
+            method: The method, such as `orders`, by its name in the API (`create`) or in the client (`rent`); `"*"` for
+                any that the fault applies to.
+            fault: Its name in the table above.
+            count: The number of requests that meet it.
+            done: True: the provider does what the request asks for; for the faults with a `*`. None: as in the table.
+            seconds: The delay of `latency` and `slow_body`, or the wait that `http_429` asks for; None: as in
                 the table.
-            msg: What a `refusal` says, such as `No numbers available`; needed there, and for no other fault.
+            msg: The text of a `refusal`, such as `No numbers available`; needed there, and for no other fault.
 
         Raises:
-            ValueError: That fault can't befall the method, or doesn't take what is given.
+            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
 
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
-        entry: tuple[AnyMethod, Fault] = (method, _fault(method, fault, done, seconds, msg))
+        scope = _scope(method)
+        entry: tuple[_Scope, Fault] = (scope, _fault(scope, fault, done, seconds, msg))
         self._queue.extend([entry] * count)
 
     def always(
@@ -211,25 +256,26 @@ class Faults:
 
         Args:
             method: The method of the API, whose fault replaces the one before, or `"*"` for those that have none.
-            fault: Which, by the table above.
+            fault: Its name in the table above.
             done: As for `next`.
             seconds: As for `next`.
             msg: As for `next`.
 
         Raises:
-            ValueError: That fault can't befall the method, or doesn't take what is given.
+            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
 
         """
-        self._always[method] = _fault(method, fault, done, seconds, msg)
+        scope = _scope(method)
+        self._always[scope] = _fault(scope, fault, done, seconds, msg)
 
     def rate(
         self,
         probability: float,
         *,
         kinds: Iterable[FaultName] | None = None,
-        methods: Iterable[MethodName] | None = None,
+        methods: Iterable[MethodName | ClientMethodName] | None = None,
     ) -> None:
-        """Let requests meet a random fault, as the table above has it. Each call replaces the one before.
+        """Let requests meet random faults of the table above. Each call replaces the one before.
 
         Chance has no `refusal`, and no `duplicate` of a message or of an archived order, since no client could see
         through that.
@@ -237,7 +283,7 @@ class Faults:
         Args:
             probability: From 0, which ends it, to 1.
             kinds: The faults to choose from; None: all.
-            methods: The methods that they befall; None: all.
+            methods: The methods that they affect; None: all.
 
         Raises:
             ValueError: There is no such probability, fault or method.
@@ -246,12 +292,12 @@ class Faults:
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability}")
         chosen_kinds = _RANDOM_NAMES if kinds is None else tuple(kinds)
-        chosen_methods = METHOD_NAMES if methods is None else tuple(methods)
         for kind in chosen_kinds:
             _check("random fault", kind, _RANDOM_NAMES)
-        for method in chosen_methods:
-            _check("method", method, METHOD_NAMES)
-        self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen_methods
+        chosen: tuple[MethodName, ...] = METHOD_NAMES
+        if methods is not None:
+            chosen = tuple([_wire_name(method) for method in methods])
+        self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen
 
     def clear(self, method: AnyMethod = "*") -> None:
         """Forget what was scripted for a method; without one, everything, chance included.
@@ -263,20 +309,20 @@ class Faults:
             ValueError: There is no such method.
 
         """
-        _check("method", method, (*METHOD_NAMES, "*"))
-        if method == "*":
+        scope = _scope(method)
+        if scope == "*":
             self._queue.clear()
             self._always.clear()
             self._probability = 0.0
         else:
-            self._queue = deque(entry for entry in self._queue if entry[0] != method)
-            self._always.pop(method, None)
+            self._queue = deque(entry for entry in self._queue if entry[0] != scope)
+            self._always.pop(scope, None)
 
     def meet(self, method: str) -> Fault | None:
-        """Return the fault that a request meets now, and cross it off. The simulator asks for each request.
+        """Remove and return the fault that a request meets. The simulator calls it for each request.
 
         Args:
-            method: The method that was asked for, known or not.
+            method: The method of the request, known or not.
 
         """
         for entry in self._queue:
@@ -300,7 +346,7 @@ class Faults:
         return Fault(name, kind.done, kind.seconds or 0.0)
 
 
-def _fits(scope: AnyMethod, fault: Fault, method: str) -> bool:
+def _fits(scope: _Scope, fault: Fault, method: str) -> bool:
     allowed = _KINDS[fault.name].methods
     if scope == "*":
         # An unknown method is as good as any for a fault of the connection.
@@ -313,12 +359,22 @@ def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{value!r} is no {what}; use one of {', '.join(allowed)}")
 
 
-def _fault(method: AnyMethod, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
-    _check("method", method, (*METHOD_NAMES, "*"))
+def _scope(method: AnyMethod) -> _Scope:
+    return "*" if method == "*" else _wire_name(method)
+
+
+def _wire_name(method: MethodName | ClientMethodName) -> MethodName:
+    try:
+        return _WIRE_NAMES[method]
+    except KeyError:
+        raise ValueError(f"{method!r} is no method; use one of {', '.join(_WIRE_NAMES)}, *") from None
+
+
+def _fault(method: _Scope, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
     _check("fault", name, _FAULT_NAMES)
     kind = _KINDS[name]
     if method != "*" and method not in kind.methods:
-        raise ValueError(f"{name!r} can't befall {method}; it befalls {', '.join(kind.methods)}")
+        raise ValueError(f"{name!r} doesn't apply to {method}; it applies to {', '.join(kind.methods)}")
     if done is not None and done is not kind.done and not kind.choosable:
         choosable = ", ".join(known for known, what in _KINDS.items() if what.choosable)
         raise ValueError(f"{name!r} can't take done={done}; these can: {choosable}")

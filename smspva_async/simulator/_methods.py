@@ -1,7 +1,7 @@
 """The API's methods: which parameters they take and what they answer.
 
-A method answers with what is known, under the names that the rental page uses; the dialects choose from it and write
-it down. Keys that begin with `_` are notes for the dialects and never sent.
+A method answers with all that is known, under the names and in the types of the provider's contract. The dialects
+choose from it and encode it. Keys that begin with `_` are notes for the dialects and never sent.
 """
 
 from __future__ import annotations
@@ -13,16 +13,30 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from attrs import frozen
 
 from smspva_async.simulator import _refusals as refusals
+from smspva_async.simulator._catalogue import REBATE_DAYS
 from smspva_async.simulator._clock import DAY
-from smspva_async.simulator._provider import LONGEST, RESTORED_DAYS, Provider
+from smspva_async.simulator._provider import LONGEST, RESTORED_DAYS, SHORTEST, Provider, common_stock
 from smspva_async.simulator._refusals import RefusedError
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from smspva_async.simulator._catalogue import Country, Offer
     from smspva_async.simulator._orders import SimulatedOrder
 
-__all__ = ["LIST_METHODS", "METHODS", "METHOD_NAMES", "Json", "MethodName", "Params", "Row", "complaints"]
+__all__ = [
+    "ACCOUNT_METHODS",
+    "LIST_METHODS",
+    "MAPPING_METHODS",
+    "METHODS",
+    "METHOD_NAMES",
+    "Json",
+    "Method",
+    "MethodName",
+    "Params",
+    "Row",
+    "complaints",
+]
 
 Json: TypeAlias = "bool | int | float | Decimal | str | list[Json] | dict[str, Json] | None"
 Row: TypeAlias = "dict[str, Json]"
@@ -30,26 +44,53 @@ Params: TypeAlias = Mapping[str, str]
 
 MethodName = Literal[
     "getcountries",
+    "get_default_services",
+    "get_country_by_service",
     "getdata",
+    "getdataWithProviders",
+    "getcount",
+    "getCountWithProviders",
+    "get_count_multi",
+    "get_days_canada_paypal",
+    "get_min_paypal_days",
     "create",
     "create_multi",
-    "orders",
     "add_service_to_order",
+    "orders",
+    "activate",
     "sms",
     "prolong",
-    "activate",
+    "prolong_max",
     "delete",
     "get_rent_history",
     "restore_user_precalc",
     "restore_user",
+    "balance",
+    "userinfo",
 ]
-"""The methods that are simulated; `create_multi` is of the provider's reference site, the others of the rental page."""
+"""The provider's methods: the 22 of the rental API, and `balance` and `userinfo` of `/activation/`."""
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
-LIST_METHODS: tuple[MethodName, ...] = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
-"""Methods that answer with a list."""
+LIST_METHODS: tuple[MethodName, ...] = (
+    "getcountries",
+    "get_default_services",
+    "get_country_by_service",
+    "getdata",
+    "getdataWithProviders",
+    "getCountWithProviders",
+    "get_days_canada_paypal",
+    "orders",
+    "sms",
+    "get_rent_history",
+)
+"""Methods that answer with rows, as a list or a mapping."""
+MAPPING_METHODS: tuple[MethodName, ...] = ("get_country_by_service", "getCountWithProviders")
+"""The methods of `LIST_METHODS` that answer with a mapping."""
 
 _DAYS = {"week": 7, "month": 30}
+_DEFAULT_PERIOD = {"dtype": "week", "dcount": "1"}
+"""The period of a catalogue call that names none (assumed)."""
+_PAYPAL = "opt83"
 
 
 @frozen
@@ -59,7 +100,10 @@ class Method:
     answer: Callable[[Provider, Params], Json]
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    needs_key: bool = True
+    key: Literal["required", "optional", "ignored"] = "required"
+    """An optional key is checked if there is one (assumed)."""
+    on_page: bool = True
+    """False for a call that `Switches.page_calls_only` refuses."""
 
 
 # Reading parameters
@@ -88,28 +132,142 @@ def _is_number(text: str) -> bool:
 
 
 def _getcountries(provider: Provider, _params: Params) -> Json:
+    # "FAST" was seen on the live server; the other two texts are made up.
+    switch_types = {"always": "FAST", "on_demand": "SLOW", "both": "BOTH"}
     return [
-        {"name": country.name, "code": country.code, "rent_switch_type": country.activation}
+        {
+            "name": country.name,
+            "code": country.code,
+            "url_country_name": country.url_name,
+            "rent_switch_type": switch_types[country.activation],
+            "rent_avail_prolong": "1",
+        }
         for country in provider.catalogue.values()
     ]
 
 
-def _getdata(provider: Provider, params: Params) -> Json:
-    if "dtype" in params or "dcount" in params:
-        _days(params)
-    country = provider.catalogue.get(params.get("country", ""))
-    if country is None:
-        raise RefusedError(refusals.UNKNOWN_OFFER)
+def _get_default_services(provider: Provider, _params: Params) -> Json:
+    cheapest: dict[str, Offer] = {}
+    for country in provider.catalogue.values():
+        for code, offer in country.offers.items():
+            if code not in cheapest or offer.price_day < cheapest[code].price_day:
+                cheapest[code] = offer
     return [
         {
             "name": offer.name,
             "service": offer.service,
-            "price_day": offer.price_day,
-            "count": offer.count,
-            "_stock": dict[str, "Json"](offer.stock),
+            "priceForDay": _text(offer.price_day),  # the lowest of all countries (assumed)
+            "img": _image(offer),
+            "DAYP": str(REBATE_DAYS),
+            "PROC": str(offer.rebate),
         }
+        for offer in cheapest.values()
+    ]
+
+
+def _get_country_by_service(provider: Provider, params: Params) -> Json:
+    days, service = _days({"dcount": "1", **params}), params.get("service", "")
+    offers = {
+        code: country.offers[service] for code, country in provider.catalogue.items() if service in country.offers
+    }
+    if not offers:
+        raise RefusedError(refusals.SERVICE_UNKNOWN)
+    return [
+        {
+            "service_name": offer.name,
+            "price": _text(offer.rate(days)),  # of one day (assumed)
+            "procent_days": str(REBATE_DAYS),
+            "procent": str(offer.rebate),
+            "day_step": "1",
+            "country": code,
+            "phoneAmount": offer.count,
+            "_key": code,
+        }
+        for code, offer in offers.items()
+    ]
+
+
+def _getdata(provider: Provider, params: Params) -> Json:
+    # `extend=1` is accepted and changes nothing (assumed).
+    days, country = _days({**_DEFAULT_PERIOD, **params}), _country(provider, params)
+    return [_offer_row(offer, days) | {"count": offer.count} for offer in country.offers.values()]
+
+
+def _getdata_with_providers(provider: Provider, params: Params) -> Json:
+    days, country = _days({**_DEFAULT_PERIOD, **params}), _country(provider, params)
+    return [
+        _offer_row(offer, days) | {"count": _by_provider(offer), "totalCount": offer.count}
         for offer in country.offers.values()
     ]
+
+
+def _offer_row(offer: Offer, days: int) -> Row:
+    return {
+        "name": offer.name,
+        "service": offer.service,
+        "price_day": offer.rate(days),
+        "img": _image(offer),
+        "procent_days": REBATE_DAYS,
+        "procent": offer.rebate,
+        "day_step": 1,
+        "_stock": _by_provider(offer),
+        "_count": offer.count,
+    }
+
+
+def _getcount(provider: Provider, params: Params) -> Json:
+    _days({**_DEFAULT_PERIOD, **params})
+    counts = {code: offer.count for code, offer in _country(provider, params).offers.items()}
+    return sum(counts.values()) if provider.switches.getcount_is_total else dict[str, "Json"](counts)
+
+
+def _get_count_with_providers(provider: Provider, params: Params) -> Json:
+    _days({**_DEFAULT_PERIOD, **params})
+    return [
+        {"Amount": _by_provider(offer), "Total": offer.count, "_key": code}
+        for code, offer in _country(provider, params).offers.items()
+    ]
+
+
+def _get_count_multi(provider: Provider, params: Params) -> Json:
+    _days(params)
+    offers = provider.offers(_country(provider, params).code, params.get("services", "").split(","))
+    return {"count": sum(common_stock(offers).values())}
+
+
+def _get_days_canada_paypal(provider: Provider, _params: Params) -> Json:
+    canada = provider.catalogue.get("CA")
+    if canada is None or _PAYPAL not in canada.offers:
+        return []
+    # Fewer numbers can be had for a longer time (assumed).
+    count = canada.offers[_PAYPAL].count
+    return [{"Days": days, "Amount": count // share} for days, share in ((7, 1), (14, 2), (30, 4))]
+
+
+def _get_min_paypal_days(provider: Provider, params: Params) -> Json:
+    country, service = provider.catalogue.get(params.get("country", "")), params.get("service", "")
+    if country is None or service != _PAYPAL or service not in country.offers:
+        return {"Days": 0, "Status": 0, "Message": "UNKNOWN SERVICE OR COUNTRY"}
+    return {"Days": SHORTEST, "Status": 1, "Message": "OK"}
+
+
+def _country(provider: Provider, params: Params) -> Country:
+    try:
+        return provider.catalogue[params.get("country", "")]
+    except KeyError:
+        raise RefusedError(refusals.UNKNOWN_OFFER) from None
+
+
+def _by_provider(offer: Offer) -> Json:
+    return dict[str, "Json"](offer.stock)
+
+
+def _image(offer: Offer) -> str:
+    return f"/img/rent/{offer.service}.png"
+
+
+def _text(amount: Decimal) -> str:
+    return f"{amount.normalize():f}"
 
 
 def _rental(provider: Provider, order: SimulatedOrder) -> Row:
@@ -117,7 +275,7 @@ def _rental(provider: Provider, order: SimulatedOrder) -> Row:
         "id": order.id,
         "pnumber": order.number,
         "ccode": order.ccode,
-        "service": order.service,
+        "service": provider.listed_services(order)[0][0],
         "until": provider.clock.unix(order.ends),
     }
 
@@ -139,10 +297,10 @@ def _orders(provider: Provider, _params: Params) -> Json:
     return [
         {
             "id": order.id,
-            "scode": order.service,
-            "sname": order.service_name,
+            "scode": code,
+            "sname": name,
             "state": order.state,
-            # Where the dial code is left empty the number is told whole, with its plus.
+            # Where the dial code is empty, `pnumber` is the whole number with its plus.
             "pnumber": order.number if order.ccode else order.phone,
             "ccode": order.ccode,
             "cname": order.country,
@@ -155,6 +313,7 @@ def _orders(provider: Provider, _params: Params) -> Json:
             "_provider": order.provider,
         }
         for order in provider.listed_orders()
+        for code, name in provider.listed_services(order)
     ]
 
 
@@ -168,8 +327,7 @@ def _add_service(provider: Provider, params: Params) -> Json:
         params.get("pnumber", ""),
         None if days is None else int(days),
     )
-    # The live server tells this number whole.
-    return {**_rental(provider, order), "pnumber": order.phone.removeprefix("+")}
+    return {**_rental(provider, order), "_whole": order.phone.removeprefix("+")}
 
 
 def _sms(provider: Provider, params: Params) -> Json:
@@ -186,6 +344,13 @@ def _sms(provider: Provider, params: Params) -> Json:
 
 def _prolong(provider: Provider, params: Params) -> Json:
     return {"id": provider.prolong(_order_id(params), _days(params)).id}
+
+
+def _prolong_max(provider: Provider, params: Params) -> Json:
+    count = params.get("dcount", "")
+    if params.get("dtype") != "day" or not _is_number(count):
+        raise RefusedError(refusals.DURATION_IN_DAYS)
+    return {"id": provider.prolong_days(_order_id(params), int(count)).id}
 
 
 def _activate(provider: Provider, params: Params) -> Json:
@@ -207,16 +372,16 @@ def _get_rent_history(provider: Provider, params: Params) -> Json:
     return [
         {
             "orderId": order.id,
-            "resourceCode": order.service,
+            "resourceCode": provider.listed_services(order)[0][0],
             "number": order.phone.removeprefix("+"),
             "branchId": 1235,
             "haveSms": bool(order.messages),
+            "isAvailForRestore": provider.is_restorable(order),
             "days": order.days,
             "country": order.country,
             "begin": unix(order.begins),
             "end": unix(order.ends),
             "closed": unix(provider.closed_at(order)),
-            "_restorable": provider.is_restorable(order),
         }
         for order in provider.archive()[skip : skip + take]
     ]
@@ -226,9 +391,9 @@ def _restore_user_precalc(provider: Provider, params: Params) -> Json:
     order, overdue, price = provider.quote(_order_id(params))
     return {
         "ccode": order.country,
-        "scode": order.service,
+        "scode": provider.listed_services(order)[0][0],
         "price": price,
-        "sname": order.service_name,
+        "sname": provider.listed_services(order)[0][1],
         "pnumber": order.phone.removeprefix("+"),
         "outdays": overdue,
         "orderid": order.id,
@@ -241,22 +406,51 @@ def _restore_user(provider: Provider, params: Params) -> Json:
     return False if order is None else {"id": order.id}
 
 
+def _balance(provider: Provider, _params: Params) -> Json:
+    balance = provider.balance
+    return {"balance": balance if provider.switches.balance_is_number else f"{balance:.2f}"}
+
+
+def _userinfo(provider: Provider, _params: Params) -> Json:
+    return {"balance": f"{provider.balance:.2f}", "name": "simulated", "karma": 0}
+
+
+_PERIOD = ("dtype", "dcount")
+_PURCHASE = ("provider", "partner_key")
+
 METHODS: dict[str, Method] = {
-    # The page's example of `getdata` has no key, yet the page doesn't say that it may be left out.
-    "getcountries": Method(_getcountries, needs_key=False),
-    "getdata": Method(_getdata, ("country",), ("dtype", "dcount")),
-    "create": Method(_create, ("dtype", "dcount", "country", "service"), ("provider",)),
-    "create_multi": Method(_create_multi, ("dtype", "dcount", "country", "services"), ("provider",)),
-    "orders": Method(_orders),
+    "getcountries": Method(_getcountries, key="ignored"),
+    "get_default_services": Method(_get_default_services, key="ignored", on_page=False),
+    "get_country_by_service": Method(
+        _get_country_by_service, ("service", "dtype"), ("dcount",), key="ignored", on_page=False
+    ),
+    "getdata": Method(_getdata, ("country",), (*_PERIOD, "extend"), key="optional"),
+    "getdataWithProviders": Method(
+        _getdata_with_providers, ("country",), (*_PERIOD, "extend"), key="optional", on_page=False
+    ),
+    "getcount": Method(_getcount, ("country",), _PERIOD, key="ignored", on_page=False),
+    "getCountWithProviders": Method(_get_count_with_providers, ("country",), _PERIOD, key="optional", on_page=False),
+    "get_count_multi": Method(_get_count_multi, ("country", "services", *_PERIOD), key="ignored", on_page=False),
+    "get_days_canada_paypal": Method(_get_days_canada_paypal, key="ignored", on_page=False),
+    "get_min_paypal_days": Method(_get_min_paypal_days, ("country", "service"), key="ignored", on_page=False),
+    "create": Method(_create, ("country", "service", *_PERIOD), _PURCHASE),
+    # Not on the page but on the provider's reference site, which has been known as long.
+    "create_multi": Method(_create_multi, ("country", "services", *_PERIOD), _PURCHASE),
     "add_service_to_order": Method(_add_service, ("id", "service", "pnumber"), ("rent_days",)),
-    "sms": Method(_sms, ("id",)),
-    "prolong": Method(_prolong, ("id", "dtype", "dcount")),
+    "orders": Method(_orders),
     "activate": Method(_activate, ("id",)),
+    "sms": Method(_sms, ("id",)),
+    "prolong": Method(_prolong, ("id", *_PERIOD)),
+    "prolong_max": Method(_prolong_max, ("id", *_PERIOD), on_page=False),
     "delete": Method(_delete, ("id",)),
-    "get_rent_history": Method(_get_rent_history, ("skip", "take")),
+    "get_rent_history": Method(_get_rent_history, (), ("skip", "take")),
     "restore_user_precalc": Method(_restore_user_precalc, ("id",)),
     "restore_user": Method(_restore_user, ("id",)),
 }
+"""The rental API by the value of `method`."""
+
+ACCOUNT_METHODS: dict[str, Method] = {"balance": Method(_balance), "userinfo": Method(_userinfo)}
+"""The account's calls by the last part of their path."""
 
 _FORMS = {
     "id": r"[0-9]+",
@@ -266,25 +460,27 @@ _FORMS = {
     "service": r"[^,\s]+",
     "services": r"[^,\s]+(,[^,\s]+)*",
     "pnumber": r"[0-9]+",
-    "provider": r"\S+",
+    "provider": r"\S(.*\S)?",
+    "partner_key": r"\S+",
+    "extend": r"1",
     "rent_days": r"[1-9][0-9]*",
     "skip": r"[0-9]+",
     "take": r"[1-9][0-9]*",
 }
 
 
-def complaints(name: str, params: Params) -> list[str]:
-    """Return what is wrong with a request by the page's rules, without a word of its values."""
-    method = METHODS.get(name)
+def complaints(name: str, method: Method | None, params: Params) -> list[str]:
+    """Return which rules of the provider a request breaks, without the values of its parameters."""
     if method is None:
         return ["unknown method"]
     known = {*method.required, *method.optional}
+    forms = _FORMS | {"dtype": "day", "dcount": "[1-6]"} if name == "prolong_max" else _FORMS
     return [
         *(f"missing parameter {key}" for key in method.required if key not in params),
         *(f"unknown parameter {key}" for key in params if key not in known),
         *(
             f"malformed parameter {key}"
             for key, value in params.items()
-            if key in known and re.fullmatch(_FORMS[key], value) is None
+            if key in known and re.fullmatch(forms[key], value) is None
         ),
     ]

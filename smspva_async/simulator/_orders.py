@@ -22,37 +22,35 @@ class Message:
     """A text message on a number."""
 
     text: str
-    """What it says."""
+    """The text."""
     sender: str | None
-    """Who it is from, or None for a message whose sender the server doesn't tell."""
+    """The sender, or None if the server leaves it out."""
     date: int | None
-    """Unix time of its arrival, or None for a message that the server doesn't date."""
+    """Unix time of its arrival, or None if the server leaves it out."""
     other: bool
-    """Whether it belongs to no service that was rented (`OtherSms` of the live server)."""
+    """True if it belongs to no service of the order (`OtherSms`)."""
     number: int
     """Its place among the messages of its order, from 0."""
 
 
 @define(eq=False, kw_only=True)
 class SimulatedOrder:
-    """A rented number. What depends on time is computed when it is asked for."""
+    """A rented number. Values that depend on time are computed on access."""
 
     id: int
-    """By which the API knows it; numbers count up from 40300, as in the page's sample."""
+    """The id in the API; ids count up from 40300, as in the page's sample."""
     country: str
     """Country code, such as `RU`."""
-    service: str
-    """Service code, such as `opt16`."""
-    service_name: str
-    """The service's name in the catalogue; empty if it isn't there."""
+    services: dict[str, str]
+    """Names by service code; the name is empty if the catalogue has no such service."""
     ccode: str
-    """Dial code with its plus, such as `+7`; empty if the server tells the number whole."""
+    """Dial code with its plus, such as `+7`; empty if `pnumber` is the whole number."""
     number: str
     """Digits after the dial code, or all of them where `ccode` is empty."""
     provider: str
     """The company that the number comes from."""
     always_active: bool
-    """Whether it needs no activation, and never lapses."""
+    """True if it needs no activation and never lapses."""
     owned: bool
     """False for a number of another user."""
     days: int
@@ -60,30 +58,44 @@ class SimulatedOrder:
     begins: float
     """Second on the simulator's clock, as all the times below."""
     ends: float
-    """When the time that was paid for is up."""
+    """The end of the time that was paid for."""
     listed_from: float
-    """When the purchase shows up in `orders`."""
+    """The time from which `orders` lists it."""
     restore_refusal: RestoreRefusal | None = field(default=None, validator=check_restore_refusal)
-    """Why this order can't be restored: one of the page's codes, or `false` for `data: false`; None: it can."""
+    """The reason why `restore_user` refuses it: one of the page's codes, or `false` for `data: false`; None: none."""
     closed: float | None = None
-    """When it was deleted."""
+    """The time of its deletion."""
     restored_as: int | None = None
     """Id of the order that has taken its place."""
     messages: list[Message] = field(factory=list[Message])
-    """All that arrived, oldest first, whatever `sms` still lists."""
+    """All messages that arrived, oldest first, also those that `sms` no longer lists."""
     flagged: float | None = None
-    """When the newest unread message arrived."""
+    """The arrival of the newest unread message."""
     fixed_state: int | None = None
     """A state that neither time nor `activate` changes."""
     active_from: float | None = None
-    """When the last activation takes effect; None: there was none, or it was ended by `switch_off`."""
+    """The time when the last activation takes effect; None: there was none, or it was ended by `switch_off`."""
     active_until: float = 0.0
-    """When it lapses."""
+    """The time when it lapses."""
     _seen_online: float = field(default=0.0, init=False)
     _clock: Clock = field(alias="clock", repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._seen_online = self.begins
+
+    @property
+    def service(self) -> str:
+        """The code of the first service, such as `opt16`."""
+        return next(iter(self.services))
+
+    @property
+    def service_name(self) -> str:
+        """The name of the first service."""
+        return self.services[self.service]
+
+    @service_name.setter
+    def service_name(self, name: str) -> None:
+        self.services[self.service] = name
 
     @property
     def phone(self) -> str:
@@ -101,7 +113,7 @@ class SimulatedOrder:
 
     @property
     def is_open(self) -> bool:
-        """Whether the rental runs: neither deleted nor expired."""
+        """True while the rental runs: neither deleted nor expired."""
         return self.closed is None and self._clock.elapsed() < self.ends
 
     @property
@@ -118,7 +130,7 @@ class SimulatedOrder:
 
     @property
     def last_online(self) -> float:
-        """When the number was last active, on the simulator's clock; it moves on as long as it is."""
+        """The time when the number was last active, on the simulator's clock; it moves on as long as it is."""
         now = self._clock.elapsed()
         if self.state == ACTIVE:
             return now
@@ -145,5 +157,5 @@ class SimulatedOrder:
 
     @property
     def can_prolong(self) -> bool:
-        """Whether at most 7 days are left (rental page: only then)."""
+        """True if at most 7 days are left (rental page: only then)."""
         return self.ends - self._clock.elapsed() <= 7 * DAY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import chain
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,18 @@ from smspva_async.simulator._orders import ACTIVATING, ACTIVE, INACTIVE, Message
 from smspva_async.simulator._refusals import RefusedError, RestoreRefusal, restore_wordings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
     from smspva_async.simulator._switches import Switches
 
-__all__ = ["LONGEST", "RESTORED_DAYS", "Provider"]
+__all__ = ["LONGEST", "RESTORED_DAYS", "SHORTEST", "Provider", "common_stock"]
 
 SHORTEST, LONGEST = 7, 90
 """Days of a rental (rental page, and the message about a wrong duration)."""
+
+LONGEST_BY_DAYS = 6
+"""Days that `prolong_max` adds at most."""
 
 RESTORED_DAYS = 30
 """Days that restoring pays in advance (`prolongTo` of the page's sample)."""
@@ -31,6 +36,12 @@ _SHARE_ALWAYS_ACTIVE = 0.75
 """Of new numbers where a country has both types: those come first (rental page); how often is assumed."""
 
 _FIRST_ID = 40_300  # the page's sample of `orders`
+
+
+def common_stock(offers: Iterable[Offer]) -> dict[str, int]:
+    """Return how many numbers of each provider serve all of the offers (assumed: as many as the scarcest has)."""
+    stocks = [offer.stock for offer in offers]
+    return {name: min(stock.get(name, 0) for stock in stocks) for name in dict.fromkeys(chain(*stocks))}
 
 
 class Provider:
@@ -51,7 +62,7 @@ class Provider:
     # Orders
 
     def order(self, order_id: int) -> SimulatedOrder:
-        """Return an order, whoever's it is, open or archived."""
+        """Return an order of any user, open or archived."""
         try:
             return self.orders[order_id]
         except KeyError:
@@ -79,6 +90,18 @@ class Provider:
         self._flapped = {order.id for order in listed if order.id not in steady and self._rng.random() < share}
         return [order for order in listed if order.id not in self._flapped]
 
+    def listed_services(self, order: SimulatedOrder) -> list[tuple[str, str]]:
+        """Return code and name of the service in each row that lists an order."""
+        services = list(order.services.items())
+        match self.switches.multi_orders:
+            case "joined":
+                codes, names = zip(*services, strict=True)
+                return [(",".join(codes), ", ".join(names))]
+            case "one_row":
+                return services[:1]
+            case _:
+                return services
+
     def add(self, order: SimulatedOrder) -> SimulatedOrder:
         """Take an order into the books."""
         self.orders[order.id] = order
@@ -105,7 +128,7 @@ class Provider:
         return self._rng.random() < share
 
     def days_from_now(self, days: int) -> float:
-        """Return the end of a rental that begins now, on a whole second since the API tells no fractions."""
+        """Return the end of a rental that begins now, on a whole second since the API has no fractions."""
         return floor(self.clock.elapsed()) + days * DAY
 
     # Money
@@ -122,39 +145,46 @@ class Provider:
             raise RefusedError(refusals.NO_MONEY)
         self.balance -= amount
 
+    def offers(self, country: str, services: Iterable[str]) -> list[Offer]:
+        """Return an offer for each service, or refuse."""
+        return [self.offer(country, service) for service in services]
+
     def rent(self, country: str, services: list[str], days: int, provider: str | None) -> list[SimulatedOrder]:
-        """Rent a number for each of the services: all of them or none (assumed)."""
+        """Rent one number for all of the services; a service that is named twice is rented once (assumed).
+
+        Returns:
+            One order, or an order per service if the switch `multi_orders` is `own_ids`.
+
+        """
         if not SHORTEST <= days <= LONGEST:
             raise RefusedError(refusals.DURATION)
-        offers = [self.offer(country, service) for service in services]
+        offers = self.offers(country, dict.fromkeys(services))
+        free = common_stock(offers)
+        source = provider or max(free, key=lambda name: free[name], default="")
+        if free.get(source, 0) < 1:
+            raise RefusedError(refusals.NO_NUMBERS)
+        self._charge(sum((offer.rate(days) * days for offer in offers), Decimal(0)))
         for offer in offers:
-            free = offer.count if provider is None else offer.stock.get(provider, 0)
-            if free < services.count(offer.service):
-                raise RefusedError(refusals.NO_NUMBERS)
-        self._charge(sum((offer.price_day * days for offer in offers), Decimal(0)))
+            offer.stock[source] -= 1
         home = self.catalogue[country]
+        number, always_active = self.draw_number(home), self.draw_always_active(home)
+        own_ids = self.switches.multi_orders == "own_ids"
         return [
             self._buy(
                 home,
-                offer,
-                number=self.draw_number(home),
+                part,
+                number=number,
                 ends=self.days_from_now(days),
-                provider=self._take(offer, provider),
-                always_active=self.draw_always_active(home),
+                provider=source,
+                always_active=always_active,
             )
-            for offer in offers
+            for part in ([[offer] for offer in offers] if own_ids else [offers])
         ]
-
-    @staticmethod
-    def _take(offer: Offer, provider: str | None) -> str:
-        source = provider or max(offer.stock, key=lambda name: offer.stock[name])
-        offer.stock[source] -= 1
-        return source
 
     def _buy(
         self,
         country: Country,
-        offer: Offer,
+        offers: list[Offer],
         *,
         number: str,
         ends: float,
@@ -166,8 +196,7 @@ class Provider:
             clock=self.clock,
             id=self.next_id(),
             country=country.code,
-            service=offer.service,
-            service_name=offer.name,
+            services={offer.service: offer.name for offer in offers},
             ccode=country.dial,
             number=number,
             provider=provider,
@@ -189,11 +218,11 @@ class Provider:
         if home is None or service not in home.offers:
             raise RefusedError(refusals.SERVICE_UNKNOWN)
         ends = order.ends if days is None else self.days_from_now(days)
-        offer = home.offers[service]
-        self._charge(offer.price_day * ceil((ends - self.clock.elapsed()) / DAY))
+        offer, charged = home.offers[service], ceil((ends - self.clock.elapsed()) / DAY)
+        self._charge(offer.rate(charged) * charged)
         return self._buy(
             home,
-            offer,
+            [offer],
             number=order.number,
             ends=ends,
             provider=order.provider,
@@ -201,16 +230,28 @@ class Provider:
         )
 
     def prolong(self, order_id: int, days: int) -> SimulatedOrder:
-        """Prolong a rental at the price of its service."""
-        order = self.open_order(order_id)
+        """Prolong a rental by weeks or months, at the price of its services."""
         if not SHORTEST <= days <= LONGEST:
             raise RefusedError(refusals.DURATION)
+        return self._prolong(order_id, days)
+
+    def prolong_days(self, order_id: int, days: int) -> SimulatedOrder:
+        """Prolong a rental by a few days, under the same conditions (assumed)."""
+        if not 1 <= days <= LONGEST_BY_DAYS:
+            raise RefusedError(refusals.DURATION_IN_DAYS)
+        return self._prolong(order_id, days)
+
+    def _prolong(self, order_id: int, days: int) -> SimulatedOrder:
+        order = self.open_order(order_id)
         if not order.can_prolong:
             raise RefusedError(refusals.PROLONG_EARLY)
-        self._charge(self.offer(order.country, order.service).price_day * days)
+        self._charge(self._price(order, days))
         order.ends += days * DAY
         order.days += days
         return order
+
+    def _price(self, order: SimulatedOrder, days: int) -> Decimal:
+        return sum((offer.rate(days) * days for offer in self.offers(order.country, order.services)), Decimal(0))
 
     def delete(self, order_id: int) -> SimulatedOrder:
         """End a rental without a refund; it goes to the archive (assumed)."""
@@ -285,7 +326,7 @@ class Provider:
     def quote(self, order_id: int) -> tuple[SimulatedOrder, int, Decimal]:
         """Return an archived order, its overdue days and the price of restoring it, or refuse.
 
-        The price is that of the overdue days in full and of the days paid in advance (rental page).
+        The price is that of the overdue days without a rebate, and of the days paid in advance (rental page).
         """
         order = self.orders.get(order_id)
         if order is None or order.restored_as is not None:
@@ -294,8 +335,8 @@ class Provider:
         code = self._why_not_restored(order, overdue)
         if code is not None:
             raise RefusedError(restore_wordings(code))
-        price = self.catalogue[order.country].offers[order.service].price_day
-        return order, overdue, price * (overdue + RESTORED_DAYS)
+        overdue_day = sum(offer.price_day for offer in self.offers(order.country, order.services))
+        return order, overdue, overdue_day * overdue + self._price(order, RESTORED_DAYS)
 
     def _why_not_restored(self, order: SimulatedOrder, overdue: int) -> RestoreRefusal | None:
         if order.restore_refusal not in {None, "false"}:
@@ -305,13 +346,13 @@ class Provider:
             (not order.owned, "NOTOWNER"),
             (self.clock.elapsed() < order.ends, "DATEDIFFINVERT"),
             (home is None, "NOORDERCOUNTRY"),
-            (home is not None and order.service not in home.offers, "NOSERVICEDATA"),
+            (home is not None and not home.offers.keys() >= order.services.keys(), "NOSERVICEDATA"),
             (overdue > LONGEST, "NOAVAILDAYS"),  # the limit is assumed
         ]
         return next((code for applies, code in reasons if applies), None)
 
     def is_restorable(self, order: SimulatedOrder) -> bool:
-        """Return what the history tells as `isAvailForRestore`."""
+        """Return `isAvailForRestore` of the history."""
         try:
             self.quote(order.id)
         except RefusedError:
@@ -337,6 +378,7 @@ class Provider:
         successor = evolve(
             order,
             id=self.next_id(),
+            services=dict(order.services),
             begins=now,
             ends=ends,
             days=RESTORED_DAYS,

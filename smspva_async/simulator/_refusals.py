@@ -10,6 +10,7 @@ from typing import Literal, get_args
 __all__ = [
     "BANNED",
     "DURATION",
+    "DURATION_IN_DAYS",
     "KEY_MISSING",
     "KEY_UNKNOWN",
     "METHOD_UNKNOWN",
@@ -36,6 +37,8 @@ METHOD_UNKNOWN = ("Incorrect method",)
 NO_NUMBERS = ("No numbers available", "No number available")
 NO_MONEY = ("Insufficient balance", "Balance is not enough", "NOBALANCE")
 DURATION = ("Incorrect duration count. Min 7 days. Max 90 days.",)
+# `prolong_max` counts days; the wording is made up after the one above.
+DURATION_IN_DAYS = ("Incorrect duration count. Min 1 days. Max 6 days.",)
 ORDER_UNKNOWN = ("Order not found",)
 ORDER_ID = ("Incorrect order id",)
 NOT_YOURS = ("Order not found", "NOTOWNER", "the user had not this order")
@@ -57,7 +60,7 @@ RestoreRefusal = Literal[
     "Balance is not enough",
     "false",
 ]
-"""Why `restore_user` says no: in the rental page's words, or by no more than `data: false`."""
+"""A reason why `restore_user` refuses: one of the rental page's texts, or just `data: false`."""
 
 # As the page prints them, its punctuation included.
 _PROSE = {
@@ -80,7 +83,7 @@ _PROSE = {
 
 
 class RefusedError(Exception):
-    """The provider says no: `status` 0 and a message."""
+    """The provider refuses: `status` 0 and a message."""
 
     def __init__(self, wordings: tuple[str, ...]) -> None:
         super().__init__(wordings[0])

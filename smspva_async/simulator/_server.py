@@ -1,4 +1,4 @@
-"""The provider's server: what it checks before anything is done, how it answers, and what a fault makes of that."""
+"""The provider's server: routing, checks, answers, and the effects of faults."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from urllib.parse import parse_qsl
 from attrs import evolve, frozen
 
 from smspva_async.simulator import _refusals as refusals
+from smspva_async.simulator._dialects import AccountDialect, Dialect, refusal_in
 from smspva_async.simulator._faults import Fault, FaultName, Faults
-from smspva_async.simulator._methods import METHODS, Json, complaints
+from smspva_async.simulator._http import NOT_FOUND, Request, Response, apply_fault, spoil_rows
+from smspva_async.simulator._methods import ACCOUNT_METHODS, METHODS, Json, Method, complaints
 from smspva_async.simulator._refusals import RefusedError
-from smspva_async.simulator._replies import Asked, Reply, break_reply, spoil_rows
 
 if TYPE_CHECKING:
     from random import Random
 
     from smspva_async.simulator._clock import Clock
-    from smspva_async.simulator._dialects import Dialect
     from smspva_async.simulator._provider import Provider
     from smspva_async.simulator._switches import Switches
 
 __all__ = ["RecordedRequest", "Server"]
 
+RENT_PATH, ACCOUNT_PATH = "/api/rent.php", "/activation/"
+
 _KEY_HEADERS = {"authorization", "apikey", "api-key", "x-api-key"}
-# From this length on a key that is found inside other text is no accident.
-_TELLING_LENGTH = 8
+_SHORT_KEY = 8
+"""A key of fewer characters may occur in other text by accident."""
 
 
 @frozen
@@ -37,7 +39,7 @@ class RecordedRequest:
     """A request that was made, also one that a fault kept from arriving."""
 
     method: str
-    """The API method; empty if none was named."""
+    """The API method, `balance` or `userinfo`; empty if none was named."""
     params: Mapping[str, str]
     """The other parameters, without the key."""
     time: float
@@ -46,18 +48,34 @@ class RecordedRequest:
     """The same as aware UTC time."""
     fault: FaultName | None
     """The fault that it met, if any."""
+    path: str = RENT_PATH
+    """The path that it went to."""
+
+
+@frozen
+class _Call:
+    """A request as the server understands it."""
+
+    name: str
+    """The API method, as in `RecordedRequest`."""
+    params: Mapping[str, str]
+    key: str
+    dialect: Dialect | None
+    """The encoding of its answer; None: the path is unknown."""
+    method: Method | None
+    """The method; None: it is unknown."""
 
 
 class Server:
     """Answers requests, and keeps a record of them.
 
     Args:
-        provider: What is asked of.
+        provider: The state and the rules.
         clock: The time.
-        dialect: How answers are written.
-        switches: What isn't known of the real server.
-        faults: What goes wrong.
-        rng: What chance is drawn from where an answer is damaged.
+        dialect: The encoding of answers.
+        switches: Settings for the unknowns of the real server.
+        faults: The faults that requests meet.
+        rng: The random generator for damaged answers.
         api_key: The only key that is accepted; None: any is.
 
     """
@@ -78,54 +96,68 @@ class Server:
         self._provider = provider
         self._clock = clock
         self._dialect = dialect
+        self._account_dialect = AccountDialect(switches)
         self._switches = switches
         self._faults = faults
         self._rng = rng
         self._last_arrival: float | None = None
 
-    def respond(self, asked: Asked) -> Reply:
-        """Answer a request: the deed is done here and now, before the answer travels."""
+    def respond(self, request: Request) -> Response:
+        """Answer a request. Its side effects happen here and now, before the answer travels."""
         with self._clock.held():
-            return self._exchange(asked)
+            return self._exchange(request)
 
-    def _exchange(self, asked: Asked) -> Reply:
-        pairs = parse_qsl(asked.query, keep_blank_values=True)
-        params = dict(pairs)
-        method, key = params.pop("method", ""), params.pop("apikey", "")
-        fault = self._faults.meet(method)
+    def _exchange(self, request: Request) -> Response:
+        pairs = parse_qsl(request.query, keep_blank_values=True)
+        call = self._understand(request, dict(pairs))
+        fault = None if call.dialect is None else self._faults.meet(call.name)
         now = self._clock.elapsed()
         self.requests.append(
-            RecordedRequest(method, params, now, self._clock.at(now), None if fault is None else fault.name)
+            RecordedRequest(
+                call.name, call.params, now, self._clock.at(now), None if fault is None else fault.name, request.path
+            )
         )
-        wrong = [*_wrong_ways(asked, pairs, key), *complaints(method, params)]
-        self.violations += [f"{method or 'no method'}: {what}" for what in wrong]
-        reply = self._reply(asked.verb, method, params, key, fault)
+        wrong = _wrong_ways(request, pairs, call)
+        self.violations += [f"{call.name or 'no method'}: {what}" for what in wrong]
+        response = self._response(request.verb, call, fault)
         if fault is not None:
-            reply = break_reply(reply, fault, asked)
-        date = format_datetime(self._clock.at(self._clock.elapsed() + reply.delay), usegmt=True)
-        return evolve(reply, headers={"Server": "nginx", "Date": date, **reply.headers})
+            response = apply_fault(response, fault, request)
+        date = format_datetime(self._clock.at(self._clock.elapsed() + response.delay), usegmt=True)
+        return evolve(response, headers={"Server": "nginx", "Date": date, **response.headers})
 
-    def _reply(self, verb: str, method: str, params: Mapping[str, str], key: str, fault: Fault | None) -> Reply:
+    def _understand(self, request: Request, params: dict[str, str]) -> _Call:
+        key = params.pop("apikey", "")
+        name = request.path.removeprefix(ACCOUNT_PATH)
+        if request.path.startswith(ACCOUNT_PATH) and name in ACCOUNT_METHODS:
+            sent = dict(request.headers).get("apikey", "")
+            return _Call(name, params, sent, self._account_dialect, ACCOUNT_METHODS[name])
+        name = params.pop("method", "")
+        dialect = self._dialect if request.path == RENT_PATH else None
+        return _Call(name, params, key, dialect, METHODS.get(name))
+
+    def _response(self, verb: str, call: _Call, fault: Fault | None) -> Response:
+        if call.dialect is None:
+            return NOT_FOUND
         if fault is not None and not fault.done:
-            return self._refusal(_wordings(fault, key))
+            return self._refusal(call, _wordings(fault, call.key))
         if self._too_soon():
-            return self._too_many()
+            return self._too_many(call)
         try:
-            data = self._do(verb, method, params, key)
+            data = self._do(verb, call)
         except RefusedError as refused:
-            return self._refusal(refused.wordings)
+            return self._refusal(call, refused.wordings)
         if fault is not None:
             data = spoil_rows(data, fault, self._rng)
-        zero = method == "prolong" and self._switches.prolong_status_zero
-        return Reply(self._dialect.success(method, data, zero=zero), self._dialect.content_type)
+        zero = call.name == "prolong" and self._switches.prolong_status_zero
+        return call.dialect.success(call.name, data, zero=zero)
 
-    def _do(self, verb: str, method: str, params: Mapping[str, str], key: str) -> Json:
-        known = METHODS.get(method)
-        if known is None or verb != "GET":
+    def _do(self, verb: str, call: _Call) -> Json:
+        method = call.method
+        if method is None or verb != "GET" or (self._switches.page_calls_only and not method.on_page):
             raise RefusedError(refusals.METHOD_UNKNOWN)
-        if known.needs_key:
-            self._check_key(key)
-        return known.answer(self._provider, params)
+        if method.key == "required" or (method.key == "optional" and call.key):
+            self._check_key(call.key)
+        return method.answer(self._provider, call.params)
 
     def _check_key(self, key: str) -> None:
         if not key:
@@ -142,22 +174,25 @@ class Server:
         # The clock is rounded to the microsecond, and so are the differences.
         return gap is not None and last is not None and round(now - last, 6) < gap
 
-    def _too_many(self) -> Reply:
+    def _too_many(self, call: _Call) -> Response:
         match self._switches.rate_limit_answer:
             case "json":
-                return self._refusal(refusals.TOO_MANY)
+                return self._refusal(call, refusals.TOO_MANY)
             case "text":
-                return Reply(refusals.TOO_MANY[0].encode())
+                return Response(refusals.TOO_MANY[0].encode())
             case "http_429":
                 wait = ceil(self._switches.rate_limit or 0)
-                return Reply(b"Too Many Requests", status=429, headers={"Retry-After": str(wait)})
+                return Response(b"Too Many Requests", status=429, headers={"Retry-After": str(wait)})
 
-    def _refusal(self, wordings: tuple[str, ...]) -> Reply:
-        return Reply(self._dialect.refusal(wordings), self._dialect.content_type)
+    def _refusal(self, call: _Call, wordings: tuple[str, ...]) -> Response:
+        form = self._switches.refusal_form
+        if form is not None and call.dialect is self._dialect:
+            return refusal_in(form, wordings[0])
+        return (call.dialect or self._dialect).refusal(wordings)
 
 
 def _wordings(fault: Fault, key: str) -> tuple[str, ...]:
-    """Return the refusal of a server that a fault kept from doing what was asked; most faults hide it."""
+    """Return the refusal for a request that a fault kept from being served; most faults hide it."""
     match fault.name:
         case "too_many":
             return refusals.TOO_MANY
@@ -169,18 +204,23 @@ def _wordings(fault: Fault, key: str) -> tuple[str, ...]:
             return ("Server error",)
 
 
-def _wrong_ways(asked: Asked, pairs: list[tuple[str, str]], key: str) -> list[str]:
-    """Return what is wrong with the way of asking, whatever the method; never tells the key."""
+def _wrong_ways(request: Request, pairs: list[tuple[str, str]], call: _Call) -> list[str]:
+    """Return what is wrong with a request, without its key."""
     names = [name for name, _value in pairs]
-    telling = len(key) >= _TELLING_LENGTH
+    is_account = call.method in ACCOUNT_METHODS.values()
+    long_key = call.key if len(call.key) >= _SHORT_KEY else None
     return [
-        *([f"{asked.verb} instead of GET"] if asked.verb != "GET" else []),
-        *(["a body"] if asked.body else []),
+        *([f"{request.verb} instead of GET"] if request.verb != "GET" else []),
+        *(["a body"] if request.body else []),
+        *(["unknown path"] if call.dialect is None else []),
         *(f"repeated parameter {name}" for name in sorted(set(names)) if names.count(name) > 1),
+        *(["key in the query"] if is_account and "apikey" in names else []),
         *(
             f"key in the header {name}"
-            for name, value in asked.headers
-            if name in _KEY_HEADERS or (key and value == key) or (telling and key in value)
+            for name, value in request.headers
+            if not (is_account and name == "apikey")
+            and (name in _KEY_HEADERS or (call.key and value == call.key) or (long_key and long_key in value))
         ),
-        *(["key in the path"] if telling and key in asked.path else []),
+        *(["key in the path"] if long_key and long_key in request.path else []),
+        *complaints(call.name, call.method, call.params),
     ]

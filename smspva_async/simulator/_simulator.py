@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
 from smspva_async.simulator._clock import DAY, Clock
-from smspva_async.simulator._dialects import DialectName, LiveDialect, PageDialect
+from smspva_async.simulator._dialects import ContractDialect, Dialect, DialectName, LiveDialect, PageDialect
 from smspva_async.simulator._faults import Faults
 from smspva_async.simulator._orders import SimulatedOrder
 from smspva_async.simulator._provider import Provider
@@ -18,7 +18,7 @@ from smspva_async.simulator._switches import Switches
 from smspva_async.simulator._transport import Receive, Scope, Send, SimulatorTransport, serve_asgi
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from smspva_async.simulator._catalogue import Country
     from smspva_async.simulator._refusals import RestoreRefusal
@@ -35,14 +35,18 @@ class Simulator:
     asyncio and trio, without tasks of its own. The clock starts with the first use inside an event loop; what is done
     before happens at the start. Whatever is left to chance is drawn from the seed.
 
-    Rules come from the rental page where it has any; docstrings tell which ones are assumed.
+    It answers at `/api/rent.php`, with the key in the query, and at `/activation/balance` and `/activation/userinfo`,
+    with the key in the header `apikey`. Any other path is HTTP 404, whatever the host.
+
+    Rules come from the rental page and the provider's contract where they have any; docstrings say which are assumed.
 
     Args:
-        seed: What chance is drawn from; the same seed and the same requests give the same answers.
-        dialect: `page` (shapes of the rental page's samples) or `live` (those that the live server was seen to give).
+        seed: The seed of everything random; the same seed and the same requests give the same answers.
+        dialect: Shapes of the answers: `page` (the rental page's samples), `live` (those seen on the live server, at
+            random) or `contract` (the JSON types that the provider's own SDK states).
         start: The server's time at the start, aware; fractions of a second are dropped.
         api_key: The only key that is accepted; None: any is.
-        balance: What the account has, in USD.
+        balance: The account's balance in USD.
         activation: Shortest and longest seconds that a number waits to be active (rental page: 10 to 15 minutes).
         active: Shortest and longest seconds that it is active then (rental page: 10 to 30 minutes).
 
@@ -64,7 +68,7 @@ class Simulator:
     ) -> None:
         if dialect not in get_args(DialectName):
             raise ValueError(f"dialect must be one of {', '.join(get_args(DialectName))}, not {dialect!r}")
-        self._switches = Switches(activation=activation, active=active)
+        self._switches = Switches(activation=activation, active=active, page_calls_only=dialect == "page")
         self._faults = Faults(seed)
         self._dialect: DialectName = dialect
         self._clock = Clock(start)
@@ -73,12 +77,18 @@ class Simulator:
             Random(f"{seed} world"),  # noqa: S311 - not cryptography
             self._switches,
             Decimal(balance),
-            renumbers=dialect == "live",
+            renumbers=dialect != "page",
         )
+        contract = ContractDialect(self._switches)
+        dialects: dict[DialectName, Dialect] = {
+            "page": PageDialect(contract),
+            "live": LiveDialect(seed),
+            "contract": contract,
+        }
         self._server = Server(
             self._provider,
             self._clock,
-            LiveDialect(seed) if dialect == "live" else PageDialect(),
+            dialects[dialect],
             self._switches,
             self._faults,
             Random(f"{seed} damage"),  # noqa: S311 - not cryptography
@@ -92,7 +102,7 @@ class Simulator:
         return SimulatorTransport(self._server.respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve ASGI: HTTP under any path, and the lifespan.
+        """Serve ASGI: HTTP and the lifespan.
 
         ASGI can't refuse a connection, nor drop it before an answer: `refused`, `connect_timeout`, `lost` and `reset`
         raise `ConnectionResetError`, which a server turns into HTTP 500 or a closed connection; `cut` raises it after
@@ -100,16 +110,16 @@ class Simulator:
         """
         await serve_asgi(self._server.respond, scope, receive, send)
 
-    # What it is told, and what it tells
+    # Settings and records
 
     @property
     def switches(self) -> Switches:
-        """What isn't known of the real server, and its times. They may be changed at any time."""
+        """Settings for the unknowns of the real server, and its times. They may be changed at any time."""
         return self._switches
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong, by script or by chance."""
+        """The faults that requests meet, by script or by chance."""
         return self._faults
 
     @property
@@ -119,7 +129,7 @@ class Simulator:
 
     @property
     def violations(self) -> list[str]:
-        """What was wrong with requests by the provider's rules. Tests assert that it is empty."""
+        """Rules of the provider that requests broke. Tests assert that it is empty."""
         return self._server.violations
 
     @property
@@ -177,7 +187,7 @@ class Simulator:
     def add_order(  # noqa: PLR0913 - keywords
         self,
         country: str = "RU",
-        service: str = "opt16",
+        service: str | Sequence[str] = "opt16",
         *,
         order_id: int | None = None,
         phone: str | None = None,
@@ -195,17 +205,17 @@ class Simulator:
         Args:
             country: The country's code. One outside the catalogue needs `phone` and `ccode`, and the order can't be
                 restored then.
-            service: The service's code. An order whose service is outside of the catalogue can't be restored.
+            service: The service's code, or several. An order with a service outside of the catalogue can't be restored.
             order_id: The order's id; by default the next one.
             phone: The whole number with its plus, or the part after the dial code; by default it is drawn.
-            ccode: The dial code, by default the country's; with an empty one the server tells the number whole.
-            days: How many days it lasts, from now or up to `until`.
+            ccode: The dial code, by default the country's; with an empty one `pnumber` is the whole number.
+            days: The length in days, from now or up to `until`.
             until: The end, aware, by default `days` from now; one in the past makes an archived order.
             state: 0, 1, 2 or -1 (any other number is a state that the page doesn't know), as by `set_state`; by default
                 it is 1 for always-active numbers and 0 for others.
-            always_active: Whether the number is active all the time; by default where a country has no others.
+            always_active: True for a number that is active all the time; by default where a country has no others.
             owned: False makes it another user's.
-            provider: The company that the number comes from; the live dialect tells it for some orders.
+            provider: The company that the number comes from; the live dialect lists it for some orders.
             restore_refusal: Why it can't be restored, once it has expired; None: it can.
 
         Raises:
@@ -222,6 +232,7 @@ class Simulator:
             ccode = home.dial if ccode is None else ccode
             phone = self._provider.draw_number(home) if phone is None else phone
         ccode, number = _split(phone or "", ccode or "")
+        names = {} if home is None else {code: offer.name for code, offer in home.offers.items()}
         now = self._clock.elapsed()
         ends = self._provider.days_from_now(days) if until is None else self._clock.seconds(until)
         begins = min(now, ends - days * DAY)
@@ -229,8 +240,7 @@ class Simulator:
             clock=self._clock,
             id=self._provider.next_id() if order_id is None else order_id,
             country=country,
-            service=service,
-            service_name=home.offers[service].name if home is not None and service in home.offers else "",
+            services={code: names.get(code, "") for code in ([service] if isinstance(service, str) else service)},
             ccode=ccode,
             number=number,
             provider=provider,
@@ -271,6 +281,7 @@ class Simulator:
         service: str,
         *,
         price_day: Decimal | int | str | None = None,
+        rebate: int | None = None,
         count: int | None = None,
     ) -> None:
         """Set the price of an offer of the catalogue, or how many numbers are free.
@@ -278,8 +289,9 @@ class Simulator:
         Args:
             country: The country's code.
             service: The service's code.
-            price_day: USD per day; None leaves it.
-            count: How many numbers are free, all of the provider `A`; None leaves them.
+            price_day: USD per day, without a rebate unless one is given; None leaves it.
+            rebate: Percent off the price of each day of a rental of 30 days or more; None leaves it.
+            count: The free numbers, all of the provider `A`; None leaves them.
 
         Raises:
             LookupError: The catalogue has no such offer.
@@ -290,7 +302,9 @@ class Simulator:
         except KeyError:
             raise LookupError(f"the catalogue has no {service} in {country}") from None
         if price_day is not None:
-            offer.price_day = Decimal(price_day)
+            offer.price_day, offer.rebate = Decimal(price_day), 0
+        if rebate is not None:
+            offer.rebate = rebate
         if count is not None:
             offer.stock = {"A": count}
 
@@ -309,10 +323,10 @@ class Simulator:
         Args:
             order_id: The order's id.
             text: The message.
-            sender: Who it is from; None: the server doesn't tell it.
-            date: When it arrived, as unix time in whole seconds; None: the server doesn't tell it.
-            other: Whether the live server lists it among its `OtherSms`; the page's dialect has no place for those.
-            network: Whether it goes the way of a real message, which is lost unless the number is active and still
+            sender: The sender; None: the server leaves it out.
+            date: The unix time of its arrival, in whole seconds; None: the server leaves it out.
+            other: True to list it in `OtherSms`; the page's dialect has no such list.
+            network: True to deliver it as a real network does: it is lost unless the number is active and still
                 rented. By default it arrives whatever the state.
 
         Returns:
@@ -325,7 +339,7 @@ class Simulator:
         """
         order = self.order(order_id)
         if other and self.dialect == "page":
-            raise ValueError("the page's dialect has no OtherSms: use dialect='live'")
+            raise ValueError("the page's dialect has no OtherSms: use dialect='live' or 'contract'")
         if network and not (order.is_open and order.state == 1):
             return False
         if date == "now":

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import httpx
 
-from smspva_async.simulator._replies import Asked
+from smspva_async.simulator._http import Request
 
 if TYPE_CHECKING:
-    from smspva_async.simulator._replies import Reply
+    from smspva_async.simulator._http import Response
 
 __all__ = ["Receive", "Scope", "Send", "SimulatorTransport", "serve_asgi"]
 
-Respond: TypeAlias = "Callable[[Asked], Reply]"
+Respond: TypeAlias = "Callable[[Request], Response]"
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -32,17 +32,17 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request, or fail as a network does: with the exceptions of httpx that its own transports raise."""
-        asked = Asked(
+        received = Request(
             verb=request.method,
             path=request.url.path,
             query=request.url.query.decode("ascii"),
             headers=tuple(request.headers.multi_items()),
             body=await request.aread(),
         )
-        reply = self._respond(asked)
-        # At least a checkpoint: a real request never finishes without one, and the deed is done by then.
-        await anyio.sleep(reply.delay)
-        match reply.breakdown:
+        response = self._respond(received)
+        # At least a checkpoint: a real request never finishes without one, and its side effects have happened by then.
+        await anyio.sleep(response.delay)
+        match response.connection_fault:
             case "refused":
                 raise httpx.ConnectError("All connection attempts failed", request=request)
             case "connect_timeout":
@@ -55,20 +55,20 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
                 await anyio.sleep_forever()
             case _:
                 pass
-        return httpx.Response(reply.status, headers=reply.all_headers, stream=_Body(reply, request))
+        return httpx.Response(response.status, headers=response.all_headers, stream=_Body(response, request))
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, reply: Reply, request: httpx.Request) -> None:
-        self._reply = reply
+    def __init__(self, response: Response, request: httpx.Request) -> None:
+        self._response = response
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self._reply.parts
+        parts = self._response.parts
         for part in parts:
-            await anyio.sleep(self._reply.body_seconds / len(parts))
+            await anyio.sleep(self._response.body_seconds / len(parts))
             yield part
-        if self._reply.breakdown == "cut":
+        if self._response.connection_fault == "cut":
             raise httpx.RemoteProtocolError(
                 "peer closed connection without sending complete message body", request=self._request
             )
@@ -81,28 +81,28 @@ async def serve_asgi(respond: Respond, scope: Scope, receive: Receive, send: Sen
         return
     if scope["type"] != "http":
         raise ValueError(f"the simulator speaks HTTP, not {scope['type']}")
-    asked = Asked(
+    request = Request(
         verb=scope["method"],
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
         body=await _read(receive),
     )
-    reply = respond(asked)
-    await anyio.sleep(reply.delay)
-    if reply.breakdown == "hang":
+    response = respond(request)
+    await anyio.sleep(response.delay)
+    if response.connection_fault == "hang":
         while (await receive())["type"] != "http.disconnect":
             pass
         return
-    if reply.breakdown not in {None, "cut"}:
-        raise ConnectionResetError(f"simulated fault: {reply.breakdown}")
-    headers = [(name.lower().encode(), value.encode()) for name, value in reply.all_headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    parts = reply.parts
+    if response.connection_fault not in {None, "cut"}:
+        raise ConnectionResetError(f"simulated fault: {response.connection_fault}")
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.all_headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    parts = response.parts
     for part in parts:
-        await anyio.sleep(reply.body_seconds / len(parts))
+        await anyio.sleep(response.body_seconds / len(parts))
         await send({"type": "http.response.body", "body": part, "more_body": True})
-    if reply.breakdown == "cut":
+    if response.connection_fault == "cut":
         raise ConnectionResetError("simulated fault: cut")
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 

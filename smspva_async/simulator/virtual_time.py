@@ -29,7 +29,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     elapsed = 0.0
     at_work = 0
-    """How much is under way that takes real time."""
+    """The number of jobs in progress that take real time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         # What a thread does is waited for, no longer than the next timer so that it may depend on what that brings.

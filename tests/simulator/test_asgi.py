@@ -1,4 +1,4 @@
-"""The simulator as an ASGI app, and its faults as well as ASGI can show them."""
+"""The simulator as an ASGI app, with its faults as far as ASGI can show them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,13 @@ async def test_asgi_reads_bodies_in_parts_and_notes_them() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"method=getcountries", "headers": []}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/rent.php",
+        "query_string": b"method=getcountries",
+        "headers": [],
+    }
     await sim(scope, receive, send)
     assert parts == []
     assert sim.violations == ["getcountries: a body"]
@@ -79,7 +85,7 @@ async def asgi(sim: Simulator, method: str) -> list[Any]:
         sent.append(message)
 
     query = f"method={method}&apikey=k".encode()
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query, "headers": []}
+    scope = {"type": "http", "method": "GET", "path": "/api/rent.php", "query_string": query, "headers": []}
     try:
         await sim(scope, receive, send)
     except ConnectionResetError as error:

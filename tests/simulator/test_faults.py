@@ -11,13 +11,23 @@ import anyio
 import httpx
 import pytest
 
-from smspva_async.simulator import FaultName, MethodName, Simulator
+from smspva_async.simulator import ClientMethodName, FaultName, MethodName, Simulator
 from tests.support.fake_server import URL
 
 pytestmark = pytest.mark.anyio
 
 RENT: dict[str, str | int] = {"country": "RU", "service": "opt6", "dtype": "week", "dcount": 1}
-LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
+MAPPINGS = ("get_country_by_service", "getCountWithProviders")
+LISTS = (
+    "getcountries",
+    "get_default_services",
+    "getdata",
+    "getdataWithProviders",
+    "get_days_canada_paypal",
+    "orders",
+    "sms",
+    "get_rent_history",
+)
 
 
 async def get(sim: Simulator, method: str, /, **params: str | int) -> httpx.Response:
@@ -226,27 +236,36 @@ async def test_faults_of_rows_spoil_one_answer_each() -> None:
     assert await rows(sim) == whole
 
 
-@pytest.mark.parametrize("dialect", ["page", "live"])
-@pytest.mark.parametrize("method", LISTS)
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+@pytest.mark.parametrize("method", [*LISTS, *MAPPINGS])
 @pytest.mark.parametrize("fault", ["empty", "flapping", "duplicate", "bad_row", "nameless_row"])
-async def test_faults_of_rows_befall_every_list_in_both_dialects(dialect: Any, method: Any, fault: FaultName) -> None:
+async def test_faults_of_rows_affect_every_list_in_each_dialect(dialect: Any, method: Any, fault: FaultName) -> None:
     sim = Simulator(dialect=dialect)
+    sim.switches.page_calls_only = False
     order = sim.add_order()
     for number in range(3):
         sim.deliver(order.id, f"text {number}")
         sim.add_order(until=sim.now)
+    country: dict[str, str | int] = {"country": "RU"}
     params: dict[str, dict[str, str | int]] = {
-        "getdata": {"country": "RU"},
+        "getdata": country,
+        "getdataWithProviders": country,
+        "getCountWithProviders": country,
+        "get_country_by_service": {"service": "opt1", "dtype": "week"},
         "sms": {"id": order.id},
         "get_rent_history": {"skip": 0, "take": 9},
     }
+    if method in MAPPINGS and fault == "duplicate":
+        with pytest.raises(ValueError, match="doesn't apply to"):
+            sim.faults.next(method, fault)
+        return
     for _ in range(20):  # as often as the live dialect needs to show its shapes
         sim.faults.next(method, fault)
         response = await get(sim, method, **params.get(method, {}))
         data = response.json()["data"]
         assert ("[[]]" in response.text) is (fault in {"bad_row", "nameless_row"})
         if fault == "empty":
-            assert not data or not any(data.values())
+            assert not data or not any(value for key, value in data.items() if key != "totalAmount")
     assert sim.faults.pending == 0
 
 
@@ -274,7 +293,7 @@ async def test_faults_queue_up() -> None:
     assert (await get(sim, "orders")).json()["status"] == 1
 
 
-async def test_a_fault_for_any_method_waits_for_one_that_it_can_befall() -> None:
+async def test_a_fault_for_any_method_waits_for_one_that_it_applies_to() -> None:
     sim = Simulator()
     sim.add_order()
     sim.faults.next("*", "unknown_state")
@@ -351,9 +370,11 @@ def test_mistakes_are_told_with_what_is_allowed() -> None:
     faults: Any = Simulator().faults
     with pytest.raises(ValueError, match=r"'htlm' is no fault; use one of refused, .*html, "):
         faults.next("orders", "htlm")
-    with pytest.raises(ValueError, match=r"'order' is no method; use one of getcountries, .*, \*"):
+    with pytest.raises(
+        ValueError, match=r"'order' is no method; use one of getcountries, .*, create, .*, rent, .*, \*$"
+    ):
         faults.always("order", "html")
-    with pytest.raises(ValueError, match="can't befall create; it befalls getcountries, "):
+    with pytest.raises(ValueError, match="doesn't apply to create; it applies to getcountries, "):
         faults.next("create", "empty")
     with pytest.raises(ValueError, match="count must be at least 1, not 0"):
         faults.next("orders", "html", count=0)
@@ -386,3 +407,54 @@ def test_every_method_and_fault_can_be_scripted() -> None:
     for fault in get_args(FaultName):
         sim.faults.next("*", fault, msg="no" if fault == "refusal" else None)
     assert sim.faults.pending == len(get_args(MethodName)) + len(get_args(FaultName))
+
+
+CLIENT_NAMES = {
+    "countries": "getcountries",
+    "services": "get_default_services",
+    "countries_for": "get_country_by_service",
+    "offers": "getdata",
+    "stock": "getCountWithProviders",
+    "stock_multi": "get_count_multi",
+    "canada_paypal_days": "get_days_canada_paypal",
+    "minimum_paypal_days": "get_min_paypal_days",
+    "rent": "create",
+    "rent_multi": "create_multi",
+    "add_service": "add_service_to_order",
+    "prolong": "prolong",
+    "prolong_days": "prolong_max",
+    "delete": "delete",
+    "restore": "restore_user",
+    "orders": "orders",
+    "sms": "sms",
+    "activate": "activate",
+    "history": "get_rent_history",
+    "restore_quote": "restore_user_precalc",
+}
+
+
+@pytest.mark.parametrize(("name", "method"), CLIENT_NAMES.items())
+async def test_faults_know_the_methods_of_the_client(name: Any, method: str) -> None:
+    sim = Simulator(dialect="contract")
+
+    async def faults() -> list[FaultName | None]:
+        sim.requests.clear()
+        await get(sim, method)
+        await get(sim, "buy")
+        return [request.fault for request in sim.requests]
+
+    sim.faults.next(name, "html")
+    assert await faults() == ["html", None]
+    sim.faults.always(name, "text")
+    assert await faults() == ["text", None]
+    sim.faults.clear(name)
+    assert await faults() == [None, None]
+    sim.faults.rate(1, kinds=["http_500"], methods=[name])
+    assert await faults() == ["http_500", None]
+
+
+def test_every_method_of_the_client_has_a_name_for_faults() -> None:
+    assert CLIENT_NAMES.keys() >= set(get_args(ClientMethodName))
+    assert {*CLIENT_NAMES.values(), "getcount", "getdataWithProviders", "balance", "userinfo"} == {
+        *get_args(MethodName)
+    }

@@ -113,16 +113,46 @@ async def test_a_purchase_beyond_the_balance_is_refused() -> None:
     assert sim.balance == 0
 
 
-async def test_several_services_are_rented_together_or_not_at_all() -> None:
+async def test_several_services_are_rented_on_one_number_or_not_at_all() -> None:
     sim = Simulator()
     order: dict[str, str | int] = {"country": "RU", "dtype": "week", "dcount": 1}
+    offers = sim.catalogue["RU"].offers
+    stock = offers["opt6"].count, offers["opt7"].count
     rows = (await ask(sim, "create_multi", services="opt6,opt7", **order))["data"]
     assert [row["service"] for row in rows] == ["opt6", "opt7"]
-    assert rows[0]["pnumber"] != rows[1]["pnumber"]
+    assert rows[0]["pnumber"] == rows[1]["pnumber"]
+    assert rows[0]["id"] != rows[1]["id"]
+    assert (offers["opt6"].count, offers["opt7"].count) == (stock[0] - 1, stock[1] - 1)
     before = sim.balance
-    sim.set_offer("RU", "opt7", count=1)
-    assert (await ask(sim, "create_multi", services="opt7,opt7", **order))["msg"] == "No numbers available"
+    sim.set_offer("RU", "opt7", count=0)
+    assert (await ask(sim, "create_multi", services="opt6,opt7", **order))["msg"] == "No numbers available"
+    # One number serves both, so one provider has to have it.
+    offers["opt6"].stock, offers["opt7"].stock = {"A": 5, "B": 0}, {"A": 0, "B": 5}
+    assert (await ask(sim, "create_multi", services="opt6,opt7", **order))["msg"] == "No numbers available"
     assert (len(sim.orders), sim.balance) == (2, before)
+    offers["opt7"].stock["A"] = 1
+    await ask(sim, "create_multi", services="opt7,opt7", **order)  # named twice, rented once
+    assert (len(sim.orders), sim.balance) == (3, before - 7 * offers["opt7"].price_day)
+
+
+async def test_long_rentals_have_a_rebate() -> None:
+    sim = Simulator(balance=100)
+    sim.set_offer("RU", "opt6", price_day=1, rebate=25)
+    order: dict[str, str | int] = {"country": "RU", "service": "opt6"}
+    await ask(sim, "create", dtype="week", dcount=4, **order)
+    assert sim.balance == 72
+    bought = (await ask(sim, "create", dtype="month", dcount=1, **order))["data"]
+    assert sim.balance == Decimal("49.50")
+    await anyio.sleep(25 * DAY)
+    await ask(sim, "prolong", id=bought["id"], dtype="month", dcount=1)
+    assert sim.balance == 27
+    prices = [
+        row["price_day"]
+        for dtype in ("week", "month")
+        for row in (await ask(sim, "getdata", country="RU", dtype=dtype, dcount=1))["data"]
+        if row["service"] == "opt6"
+    ]
+    assert prices == [1, 0.75]
 
 
 async def test_a_provider_can_be_chosen() -> None:

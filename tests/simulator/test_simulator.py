@@ -124,7 +124,7 @@ async def test_mistakes_in_a_test_are_told() -> None:
         sim.add_order(country="GB")
     with pytest.raises(LookupError, match="no opt999 in RU"):
         sim.set_offer("RU", "opt999", count=1)
-    with pytest.raises(ValueError, match="page, live"):
+    with pytest.raises(ValueError, match="page, live, contract"):
         Simulator(dialect="paige")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="aware"):
         Simulator(start=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
@@ -197,6 +197,7 @@ async def test_wrong_ways_of_asking_are_noted_without_the_key() -> None:
         "orders: key in the header x-trace",
         "orders: key in the header x-token",
         "orders: key in the header authorization",
+        "orders: unknown path",
         "orders: key in the path",
     ]
 

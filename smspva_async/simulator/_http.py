@@ -1,4 +1,4 @@
-"""One exchange with the server, free of HTTP libraries: what was asked, the reply, and what a fault makes of it."""
+"""Request and response, free of HTTP libraries, and the effects of faults on a response."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from smspva_async.simulator._faults import Fault, FaultName
     from smspva_async.simulator._methods import Json, Row
 
-__all__ = ["Asked", "Breakdown", "Reply", "break_reply", "spoil_rows"]
+__all__ = ["NOT_FOUND", "ConnectionFault", "Request", "Response", "apply_fault", "spoil_rows"]
 
-Breakdown = Literal["refused", "connect_timeout", "lost", "reset", "hang", "cut"]
+ConnectionFault = Literal["refused", "connect_timeout", "lost", "reset", "hang", "cut"]
 
 
 @frozen
-class Asked:
+class Request:
     """A request as it arrived."""
 
     verb: str
@@ -32,20 +32,20 @@ class Asked:
 
 
 @frozen
-class Reply:
+class Response:
     """An answer, and how the connection behaves."""
 
     body: bytes
     content_type: str = "text/html; charset=UTF-8"
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict[str, str])
-    """Those besides `Content-Type` and `Content-Length`."""
+    """Headers other than `Content-Type` and `Content-Length`."""
     delay: float = 0.0
     """Seconds before the answer begins."""
     body_seconds: float = 0.0
     """Seconds that the body takes to come."""
-    breakdown: Breakdown | None = None
-    """How the connection fails, if it does."""
+    connection_fault: ConnectionFault | None = None
+    """The failure of the connection, if any."""
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -61,45 +61,48 @@ class Reply:
         """The pieces that the body comes in: the first half alone if it is cut."""
         middle = len(self.body) // 2
         first, second = self.body[:middle], self.body[middle:]
-        return [first] if self.breakdown == "cut" else [first, second]
+        return [first] if self.connection_fault == "cut" else [first, second]
 
 
 _PAGE = """<!DOCTYPE html>
 <html><head><title>{title}</title></head>
 <body><center><h1>{title}</h1></center><hr><center>nginx</center></body></html>
 """
-_Effect: TypeAlias = "Callable[[Reply, Fault, Asked], Reply]"
+NOT_FOUND = Response(_PAGE.format(title="404 Not Found").encode(), status=404)
+"""The answer at a path that the server doesn't know."""
+
+_Effect: TypeAlias = "Callable[[Response, Fault, Request], Response]"
 
 _PLAIN_TYPE = "text/plain; charset=UTF-8"
 
 
-def _breaks(how: Breakdown) -> _Effect:
-    return lambda reply, _fault, _asked: evolve(reply, breakdown=how)
+def _breaks(how: ConnectionFault) -> _Effect:
+    return lambda response, _fault, _request: evolve(response, connection_fault=how)
 
 
-def _instead(other: Reply) -> _Effect:
-    return lambda _reply, _fault, _asked: other
+def _instead(other: Response) -> _Effect:
+    return lambda _response, _fault, _request: other
 
 
-def _late(reply: Reply, fault: Fault, _asked: Asked) -> Reply:
-    return evolve(reply, delay=fault.seconds)
+def _late(response: Response, fault: Fault, _request: Request) -> Response:
+    return evolve(response, delay=fault.seconds)
 
 
-def _slow(reply: Reply, fault: Fault, _asked: Asked) -> Reply:
-    return evolve(reply, body_seconds=fault.seconds)
+def _slow(response: Response, fault: Fault, _request: Request) -> Response:
+    return evolve(response, body_seconds=fault.seconds)
 
 
-def _half(reply: Reply, _fault: Fault, _asked: Asked) -> Reply:
-    return evolve(reply, body=reply.body[: len(reply.body) // 2])
+def _half(response: Response, _fault: Fault, _request: Request) -> Response:
+    return evolve(response, body=response.body[: len(response.body) // 2])
 
 
-def _come_later(_reply: Reply, fault: Fault, _asked: Asked) -> Reply:
+def _come_later(_response: Response, fault: Fault, _request: Request) -> Response:
     headers = {"Retry-After": f"{fault.seconds:.0f}"}
-    return Reply(b"Too Many Requests", _PLAIN_TYPE, status=429, headers=headers)
+    return Response(b"Too Many Requests", _PLAIN_TYPE, status=429, headers=headers)
 
 
-def _redirected(_reply: Reply, _fault: Fault, asked: Asked) -> Reply:
-    return Reply(b"", status=302, headers={"Location": f"https://smspva.example{asked.path}?{asked.query}"})
+def _redirected(_response: Response, _fault: Fault, request: Request) -> Response:
+    return Response(b"", status=302, headers={"Location": f"https://smspva.example{request.path}?{request.query}"})
 
 
 _EFFECTS: dict[FaultName, _Effect] = {
@@ -112,20 +115,20 @@ _EFFECTS: dict[FaultName, _Effect] = {
     "latency": _late,
     "slow_body": _slow,
     "half": _half,
-    "http_500": _instead(Reply(b"", status=500)),
-    "http_503": _instead(Reply(b"Service Temporarily Unavailable", _PLAIN_TYPE, status=503)),
-    "html_502": _instead(Reply(_PAGE.format(title="502 Bad Gateway").encode(), status=502)),
+    "http_500": _instead(Response(b"", status=500)),
+    "http_503": _instead(Response(b"Service Temporarily Unavailable", _PLAIN_TYPE, status=503)),
+    "html_502": _instead(Response(_PAGE.format(title="502 Bad Gateway").encode(), status=502)),
     "http_429": _come_later,
-    "html": _instead(Reply(_PAGE.format(title="Технические работы").encode())),
-    "text": _instead(Reply("Сервис временно недоступен, повторите попытку позже.".encode())),
+    "html": _instead(Response(_PAGE.format(title="Технические работы").encode())),
+    "text": _instead(Response("Сервис временно недоступен, повторите попытку позже.".encode())),
     "redirect": _redirected,
 }
 
 
-def break_reply(reply: Reply, fault: Fault, asked: Asked) -> Reply:
-    """Return the reply as the client gets it; refusals and spoilt rows are in its body already."""
+def apply_fault(response: Response, fault: Fault, request: Request) -> Response:
+    """Return the response as the client gets it; refusals and spoilt rows are in its body already."""
     effect = _EFFECTS.get(fault.name)
-    return reply if effect is None else effect(reply, fault, asked)
+    return response if effect is None else effect(response, fault, request)
 
 
 def spoil_rows(data: Json, fault: Fault, rng: Random) -> Json:

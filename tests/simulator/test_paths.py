@@ -1,0 +1,121 @@
+"""The paths of the simulator: the rental API, the account's calls, and everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from smspva_async.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+HOST = "https://api.smspva.com"
+KEY = "0123456789abcdef"
+
+
+async def get(sim: Simulator, path: str, *, key: str | None = KEY, query: str = "") -> httpx.Response:
+    headers = {} if key is None else {"apikey": key}
+    async with httpx.AsyncClient(transport=sim.transport()) as client:
+        return await client.get(f"{HOST}{path}", params=query or None, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/api/rent.php/", "/api/rent_email.php", "/API/rent.php", "/activation", "/activation/", "/activation/sms"],
+)
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, path: str) -> None:
+    sim = Simulator(dialect=dialect)
+    sim.faults.always("*", "http_500")
+    before = sim.balance
+    query = f"method=create&apikey={KEY}&country=RU&service=opt6&dtype=week&dcount=1"
+    response = await get(sim, path, key=None, query=query)
+    assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=UTF-8")
+    assert "<h1>404 Not Found</h1>" in response.text
+    assert (sim.orders, sim.balance) == ([], before)
+    assert sim.violations == ["create: unknown path"]
+    assert [(request.method, request.path, request.fault) for request in sim.requests] == [("create", path, None)]
+
+
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+async def test_the_balance_and_the_user(dialect: Any) -> None:
+    sim = Simulator(dialect=dialect, balance="12.3", api_key=KEY)
+    answer = (await get(sim, "/activation/balance")).json()
+    assert answer == {"statusCode": 200, "data": {"balance": "12.30"}}
+    answer = (await get(sim, "/activation/userinfo")).json()
+    assert answer == {"statusCode": 200, "data": {"balance": "12.30", "name": "simulated", "karma": 0}}
+    sim.switches.balance_is_number = True
+    assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": 12.3}
+    assert sim.violations == []
+    assert [(request.method, request.path) for request in sim.requests] == [
+        ("balance", "/activation/balance"),
+        ("userinfo", "/activation/userinfo"),
+        ("balance", "/activation/balance"),
+    ]
+
+
+@pytest.mark.parametrize("as_200", [False, True])
+async def test_errors_of_the_account(*, as_200: bool) -> None:
+    sim = Simulator(api_key=KEY)
+    sim.switches.account_errors_as_200 = as_200
+
+    async def error(key: str | None = KEY) -> tuple[str, int]:
+        response = await get(sim, "/activation/balance", key=key)
+        answer = response.json()
+        assert answer.keys() == {"statusCode", "error"}
+        assert answer["error"].keys() == {"type", "description"}
+        assert response.status_code == (200 if as_200 else answer["statusCode"])
+        return answer["error"]["type"], answer["statusCode"]
+
+    assert await error(key=None) == ("APIKEY_NOT_SET", 401)
+    assert await error(key="wrong") == ("WRONG_APIKEY", 401)
+    sim.switches.banned = True
+    assert await error() == ("BANNED", 403)
+    sim.switches.banned = False
+    sim.faults.next("balance", "too_many")
+    assert await error() == ("TOO_MANY_REQUESTS", 429)
+    for text, expected in (("SERVER_BUSY", 503), ("LOW_BALANCE", 407)):
+        sim.faults.next("balance", "refusal", msg=text)
+        assert await error() == (text, expected)
+    sim.faults.next("balance", "refusal", msg="On holiday")
+    assert await error() == ("ERROR", 400)
+    sim.switches.rate_limit = 60
+    assert await error() == ("TOO_MANY_REQUESTS", 429)
+
+
+async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
+    sim = Simulator()
+    response = await get(sim, "/activation/balance", key=None, query=f"apikey={KEY}")
+    assert response.json()["error"]["type"] == "APIKEY_NOT_SET"
+    await get(sim, "/activation/balance", query="method=orders")
+    async with httpx.AsyncClient(transport=sim.transport()) as client:
+        answer = (await client.post(f"{HOST}/activation/balance", headers={"apikey": KEY})).json()
+        assert answer["statusCode"] == 400
+        await client.get(f"{HOST}/activation/balance", headers={"apikey": KEY, "X-Trace": KEY})
+    assert sim.violations == [
+        "balance: key in the query",
+        "balance: unknown parameter method",
+        "balance: POST instead of GET",
+        "balance: key in the header x-trace",
+    ]
+    assert all(KEY not in str(request) for request in sim.requests)
+
+
+async def test_faults_of_the_balance() -> None:
+    sim = Simulator()
+    sim.faults.next("balance", "html_502")
+    sim.faults.next("balance", "lost")
+    sim.faults.next("balance", "echo")
+    sim.faults.next("balance", "latency", seconds=30)
+    assert (await get(sim, "/activation/balance")).status_code == 502
+    with pytest.raises(httpx.RemoteProtocolError):
+        await get(sim, "/activation/balance")
+    assert KEY in (await get(sim, "/activation/balance")).json()["error"]["description"]
+    before = anyio.current_time()
+    await get(sim, "/activation/balance")
+    assert anyio.current_time() - before == pytest.approx(30)
+    sim.faults.always("*", "http_503")
+    assert (await get(sim, "/activation/balance")).status_code == 503
