@@ -334,8 +334,7 @@ class OrderCache:
         last, now = self._rows, dict[object, tuple[dict[str, Any], Order]]()
 
         def read(item: object) -> Order:
-            key = item.get("id") if is_object(item) else None
-            if type(key) is not int and type(key) is not str:
+            if not is_object(item) or not isinstance(key := item.get("id"), int | str):
                 return read_order(item)
             known = last.get(key)
             entry = known if known is not None and _is_same(known[0], item) else (item, read_order(item))

@@ -31,7 +31,6 @@ from smspva_async._api.rows import (
     service_codes,
     some_readable,
     state,
-    text,
 )
 from smspva_async.errors import ApiError, RestoreRefused
 from smspva_async.models import (

@@ -166,6 +166,9 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     unclaimed = [it for it in _new(error, evidence) if _fits(error, it) and it.id not in claimed]
     of_one_number = unclaimed
     if error.method == methods.RENT_MULTI.name:
+        numbers = {it.phone for it in unclaimed if it.id in _named(error.data)}
+        if numbers:  # one number was rented, and the answer names an order on it
+            return Reconciliation("done", tuple(it for it in unclaimed if it.phone in numbers))
         of_one_number = _of_one_number(unclaimed, _wanted(error).keys())
     for service, count in _wanted(error).items():
         candidates = _named_orders(error, evidence, service)
@@ -177,6 +180,8 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
             enough = count + _wanted_by_others(error, evidence, ending)
             is_done = is_done and error.listed and len(ending) >= enough
         found |= {order.id: order for order in candidates}
+    if is_done and error.method == methods.RENT_MULTI.name:
+        return Reconciliation("done", tuple(order for order in found.values() if order in of_one_number))
     return Reconciliation("done" if is_done else "open", tuple(found.values()))
 
 

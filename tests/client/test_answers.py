@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,7 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
                     state=OrderState.ACTIVE,
                     raw_state=1,
                     has_new_sms=True,
-                    until=ORDER.until + timedelta(seconds=60),
+                    until=datetime(2020, 4, 22, 10, 45, tzinfo=UTC),
                 )
             ],
         ),

@@ -317,3 +317,34 @@ def test_an_error_reads_as_one_line(error: SmspvaError) -> None:
         assert str(error).startswith(f"{error.method}: ")
     if error.elapsed is not None:
         assert str(error).endswith(f" [after {error.elapsed:.1f} s]")
+
+
+# -- texts of the server -------------------------------------------------------------------------------------------
+
+HOSTILE = "a\x1b[2J\x85b\u2028c\x9b31m"
+
+
+@pytest.mark.anyio
+async def test_a_servers_texts_stay_on_one_printable_line(
+    patient: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {**CALLS["orders"].sample["data"][0]}
+    headers = [(b"Content-Type", HOSTILE.encode()), (b"Location", f"https://x.example/{HOSTILE}".encode())]
+    fake_server.on(
+        "orders",
+        httpx.Response(302, headers=headers, text=HOSTILE),
+        {"status": 0, "msg": HOSTILE},
+        {"status": 0, "error": {"type": HOSTILE, "description": HOSTILE}},
+        {"status": 1, "data": {HOSTILE: 1}},
+        {"status": 1, "data": [row, {"id": HOSTILE}, HOSTILE]},
+        {"status": 1, "data": [{"id": HOSTILE}]},
+    )
+    texts: list[str] = []
+    for _ in range(6):
+        try:
+            texts += [skipped.reason for skipped in (await patient.orders()).skipped]
+        except SmspvaError as error:
+            texts += [str(error), repr(error)]
+    texts += [record.getMessage() for record in caplog.records]
+    assert len(texts) > 12
+    assert [text for text in texts if not text.isprintable()] == []

@@ -54,7 +54,7 @@ async def test_a_call_is_on_disk_before_its_request_leaves(
     ((header, begun),) = found
     assert header == {"ledger": 1, "account": header["account"]}
     assert (begun["method"], begun["params"], begun["listed"]) == (call.method, call.query, True)
-    assert begun["known"] == {str(ORDER.id): ORDER.until.isoformat()}
+    assert begun["known"] == {str(ORDER.id): "2020-04-22T10:44:00+00:00"}
     assert len(lines(path)) == 3
 
 

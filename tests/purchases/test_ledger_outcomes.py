@@ -59,7 +59,7 @@ async def test_it_tells_which_orders_the_caller_was_given(path: Path, fake_serve
         for call in SPENDING:
             await call.make(client)
     done = [line["orders"] for line in lines(path) if line.get("outcome") == "done"]
-    assert done == [[RENTAL.id], [RENTAL.id], [], [], [], [517017]]
+    assert done == [[RENTAL.id], [RENTAL.id], [], [], [], [], [517017]]
 
 
 @pytest.mark.parametrize("make", ["cancelled", "closed"])

@@ -84,6 +84,17 @@ async def test_an_end_before_the_known_one_is_open() -> None:
         assert await verdict(client, error) == ("open", [order.id])
 
 
+@pytest.mark.parametrize(("done", "expected"), [(True, "done"), (False, "not_done")])
+async def test_prolonging_by_days_is_seen_by_the_end(done: bool, expected: str) -> None:  # noqa: FBT001
+    sim = Simulator(dialect="contract")
+    order = sim.add_order(days=5)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong_days", "lost", done=done)
+        error = await unknown(client.prolong_days(order.id, 3))
+        assert (error.method, error.params["dtype"]) == ("prolong_max", "day")
+        assert await verdict(client, error) == (expected, [order.id])
+
+
 @pytest.mark.parametrize(("growth", "expected"), [(1, "open"), (11 * 3600, "open"), (86400, "done")])
 async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: int, expected: str) -> None:
     sim = Simulator()

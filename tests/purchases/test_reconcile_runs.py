@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +16,7 @@ from smspva_async.errors import ConnectionFailed, InvalidKey, OutcomeUnknown, Sm
 from smspva_async.models import Rental
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.reconciliation import WEEK, Dialect, both_dialects, client_of, ids, unknown, verdict
-from tests.support.samples import CALLS, ORDER, SPENDING, Call, name_of
+from tests.support.samples import CALLS, SPENDING, Call, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +65,7 @@ async def test_anything_else_is_refused(error: Any, client: SmspvaClient) -> Non
 
 
 async def test_an_unknown_method_is_refused(client: SmspvaClient) -> None:
-    error = OutcomeUnknown("", method="orders", params={}, started_at=ORDER.until, known={})
+    error = OutcomeUnknown("", method="orders", params={}, started_at=datetime.now(UTC), known={})
     with pytest.raises(ValueError, match="OutcomeUnknown"):
         await client.reconcile(error)
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 # -- no readable answer --------------------------------------------------------------------------------------------
 
-STRANGE = {"status": 1, "data": {"paid": {"id": 40370}}}
+STRANGE = {"status": "paid", "data": {"paid": {"id": 40370}}}
 
 # How a call may end -> the answer and the data that is kept of it.
 UNKNOWN: dict[str, tuple[Any, object]] = {
@@ -46,7 +46,7 @@ UNKNOWN: dict[str, tuple[Any, object]] = {
     "half JSON": (HALF, HALF),
     "empty body": ("", None),
     "JSON of another form": ([40370], [40370]),
-    "success of unknown form": (STRANGE, STRANGE),
+    "status of unknown form": (STRANGE, STRANGE),
     "no status": ({"data": {"id": 40370}}, {"data": {"id": 40370}}),
     "failure without a message": ({"status": 0}, {"status": 0}),
     "failure with an empty message": ({"status": 0, "msg": " "}, {"status": 0, "msg": " "}),
