@@ -1,4 +1,4 @@
-"""Whose account a command works with, and where its ledger is."""
+"""The account that a command works with, and the place of its ledger."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import platformdirs
 from attrs import frozen
 
 from smspva_async import Pace, SmspvaClient
+from smspva_async._api import validation
 from smspva_async._secret import Secret
 from smspva_async.cli._values import ADDRESS, SECONDS
 
@@ -23,7 +24,6 @@ __all__ = ["Account", "with_account"]
 
 R = TypeVar("R")
 
-_ADDRESS = "https://smspva.com/api/rent.php"
 _PRIVATE = 0o700
 
 
@@ -75,7 +75,7 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
         "--base-url",
         type=ADDRESS,
         envvar="SMSPVA_BASE_URL",
-        default=_ADDRESS,
+        default=validation.DEFAULT_BASE_URL,
         metavar="URL",
         show_default=True,
         show_envvar=True,
@@ -92,7 +92,7 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def _key(file: Path | None) -> Secret:
-    """Return the key. Once, as a pipe such as ``<(pass smspva)`` gives it once."""
+    """Return the key, read once: a pipe such as ``<(pass smspva)`` can't be read again."""
     if file is None:
         key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
     else:
@@ -105,6 +105,7 @@ def _key(file: Path | None) -> Secret:
     if not key:
         other = "; --api-key-file names a file with one" if file is None else ""
         raise click.UsageError(f"there is no API key in {place}{other}")
-    if not (key.isascii() and key.isprintable()):
-        raise click.UsageError(f"what is in {place} is no API key: one is a single line of ASCII")
+    problem = validation.api_key_problem(key)
+    if problem:
+        raise click.UsageError(f"{place}: {problem}")
     return Secret(key)

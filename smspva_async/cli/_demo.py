@@ -98,7 +98,7 @@ async def demo(lines: Lines) -> None:
 
 
 class _Story:
-    """What the program and the world do, and what came of it."""
+    """The program's calls, the simulated events and their results."""
 
     def __init__(self, sim: Simulator, client: SmspvaClient, lines: Lines) -> None:
         self._sim = sim

@@ -40,7 +40,7 @@ class Books:
     ledger: Path
 
     def unsettled(self) -> Sequence[OutcomeUnknown]:
-        """Return what the ledger has open now, by whichever program."""
+        """Return the calls without an outcome that the ledger has now, of all programs."""
         return self._client().unsettled
 
     def _client(self) -> SmspvaClient:
@@ -79,7 +79,7 @@ def with_books(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def _reachable(ledger: Path) -> Path:
-    """Return the ledger's place; what is seen to be wrong with it is told before anything is asked for."""
+    """Return the ledger's path, or raise before any request if a ledger can't be kept there."""
     if os.access(ledger, os.F_OK):
         is_reachable = os.access(ledger, os.R_OK | os.W_OK)
     else:
@@ -95,10 +95,10 @@ def short_id(error: OutcomeUnknown) -> str:
 
 
 class _Warnings(logging.Handler):
-    """Tells on standard error what the library warns of: a damaged ledger, rentals that an answer lacks."""
+    """Prints the library's warnings on standard error: a damaged ledger, rentals that an answer lacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell it, unless it is told in other words: rows that can't be read, a call without an outcome."""
+        """Print a warning, except those that a command prints itself: unreadable rows, a call without an outcome."""
         is_outcome = isinstance(record.args, tuple) and any(isinstance(arg, OutcomeUnknown) for arg in record.args)
         if not is_outcome and "Rows.skipped" not in record.msg:
             say_aside(f"smspva: {clean(record.getMessage())}")
@@ -116,7 +116,7 @@ def _warnings_told() -> Generator[None]:
 
 @contextmanager
 def _ctrl_c_once() -> Generator[None]:
-    """Have only the first Ctrl-C end a command: with the second Python would end before it is told what was sent."""
+    """Ignore Ctrl-C after the first, so that the command can still print what was sent."""
     before = signal.getsignal(signal.SIGINT)
     to_call = [before]
 

@@ -20,9 +20,9 @@ from smspva_async import (
     Sms,
     SmsReceived,
     StateChanged,
-    event_to_dict,
+    to_dict,
 )
-from smspva_async.cli._words import clean, date, local, minute, service, short
+from smspva_async.cli._words import clean, date, local, minute, phone, service, short, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,12 +46,17 @@ _STATE = {
     OrderState.ABSENT: "not in the provider's system",
 }
 _BECAME = _STATE | {OrderState.INACTIVE: "needs activation", OrderState.ACTIVE: "can receive SMS"}
+_CAN_PROLONG = {
+    True: "can be prolonged now",
+    False: "can't be prolonged any more",
+    None: "whether it can be prolonged is unknown",
+}
 _STYLE = {OrderState.ACTIVATING: "yellow", OrderState.ACTIVE: "green"}
 _ALARM = "red"
 
 
 class Lines:
-    """Prints events, and whatever is to be said between them.
+    """Prints events, and other texts between them.
 
     Args:
         console: Where to. A terminal gets lines that fit its width, anything else gets them whole.
@@ -61,7 +66,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self.day = date(datetime.now().astimezone())
-        """That of the last line."""
+        """The date of the last line."""
         self._phone = len("+79052798263")
         self._service = len("Instagram")
         self._orders: dict[int, Order] = {}
@@ -70,11 +75,11 @@ class Lines:
         """Make the columns wide enough for these orders, and remember them."""
         for order in orders:
             self._orders[order.id] = order
-            self._phone = max(self._phone, _cells(clean(order.phone)))
+            self._phone = max(self._phone, _cells(phone(order.phone)))
             self._service = max(self._service, _cells(service(order)))
 
     def say(self, text: str = "", style: str = "", *, head: str = "") -> None:
-        """Print a text that is no event, behind a head."""
+        """Print a text that is no event, after a head."""
         self._print(self._laid_out(Text(head), Text(text, style), len(head)))
 
     def show(self, event: Event) -> None:
@@ -91,7 +96,7 @@ class Lines:
         order = order_of(event) or self._orders.get(event.order_id or 0)
         tag, text = _told(event)
         if order is not None:
-            number, name = Text(clean(order.phone)), Text(service(order))
+            number, name = Text(phone(order.phone)), Text(service(order))
             number.truncate(self._phone, overflow="ellipsis", pad=True)
             name.truncate(self._service, overflow="ellipsis", pad=True)
             tag.align("left", _TAG)
@@ -120,7 +125,7 @@ class Lines:
 
 
 class JsonLines(Lines):
-    """A JSON object for each event, in the form of `event_to_dict`, and nothing between them."""
+    """Prints a JSON object for each event, as `to_dict` makes it, and nothing between them."""
 
     def __init__(self, printer: Printer) -> None:
         super().__init__(printer.output)
@@ -131,7 +136,7 @@ class JsonLines(Lines):
 
     def show(self, event: Event) -> None:
         """Print an event."""
-        self._printer.json_line(event_to_dict(event))
+        self._printer.json_line(to_dict(event))
 
 
 def order_of(event: Event) -> Order | None:
@@ -147,14 +152,14 @@ def _line(*parts: Text) -> Text:
 
 
 def _told(event: Event) -> tuple[Text, Text]:
-    """Return what an event is in a word, and what there is to be said about it."""
+    """Return the kind of an event in a word, and its description."""
     style = ""
     match event:
         case OrderAdded(order):
             tag, told = "listed", f"#{order.id}, {_state(order)}, until {date(order.until)}"
         case StateChanged(order, previous, current):
             before = "?" if previous is OrderState.UNKNOWN else int(previous)
-            tag, told = f"{before} -> {order.raw_state}", _BECAME.get(current, _state(order))
+            tag, told = f"{before} -> {state(order)}", _BECAME.get(current, _state(order))
             style = _STYLE.get(current, _ALARM)
         case SmsReceived(order, sms):
             return Text("message", "bold"), _message(order, sms)
@@ -172,7 +177,7 @@ def _told(event: Event) -> tuple[Text, Text]:
 
 
 def _message(order: Order, sms: Sms) -> Text:
-    """Return a message behind its code; the sender is told where it isn't the service itself."""
+    """Return a message after its code, with the sender if that isn't the service itself."""
     text = short(sms.text)
     if sms.sender and sms.sender.casefold() != order.service_name.casefold():
         text = f"{short(sms.sender)}: {text}"
@@ -183,20 +188,20 @@ def _changes(order: Order, previous: Order) -> str:
     changes = [
         f"{what} {clean(new)}, was {clean(old)}"
         for what, new, old in [
-            ("number", order.phone, previous.phone),
+            ("number", phone(order.phone), phone(previous.phone)),
             ("service", service(order), service(previous)),
-            ("country", order.country, previous.country),
+            ("country", order.country or "unknown", previous.country or "unknown"),
             ("until", minute(order.until), minute(previous.until)),
         ]
         if new != old
     ]
     if order.can_prolong != previous.can_prolong:
-        changes.append("can be prolonged now" if order.can_prolong else "can't be prolonged any more")
+        changes.append(_CAN_PROLONG[order.can_prolong])
     return "; ".join(changes) or "how far it can be prolonged"
 
 
 def _state(order: Order) -> str:
-    return _STATE.get(order.state, f"in the unknown state {order.raw_state}")
+    return _STATE.get(order.state, f"in the unknown state {state(order)}")
 
 
 def _cells(text: str) -> int:

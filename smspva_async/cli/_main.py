@@ -1,4 +1,4 @@
-"""The commands as one program: how it begins, how it ends, and what it says when something goes wrong."""
+"""The commands as one program: its start, its exit codes and its error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from smspva_async.cli._demo import demo
 from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._output import Printer, printing
 from smspva_async.cli._values import example
-from smspva_async.cli._words import STATUS, clean, second
+from smspva_async.cli._words import STATUS, clean, command, describe, second
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -63,7 +63,7 @@ def _run() -> int:
     except click.ClickException as error:
         told, failed = error.format_message(), error.exit_code
     except SmspvaError as error:
-        told, failed = _told(error), _exit_code(error)
+        told, failed = _explain(error), _exit_code(error)
     except ValueError as error:  # the library's, for what can't be right: before anything is sent
         told, failed = str(error), 2
     except (BrokenPipeError, SystemExit):  # rich and click exit by themselves when the reader closed the pipe
@@ -95,13 +95,13 @@ def _correct_terminal_variables() -> None:
         os.environ["TERM"] = "dumb"
 
 
-def _told(error: SmspvaError) -> str:
-    """Return what happened and what to do, in terms of commands."""
+def _explain(error: SmspvaError) -> str:
+    """Return what happened and what to do about it with commands."""
     match error:
         case OutcomeUnknown(__cause__=cause):
-            reason = f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
+            name, reason = command(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
             return (
-                f"{error.method}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
+                f"{name}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
                 " smspva unsettled looks into it"
             )
         case WaitTimeout(state=state, last_success=last):
@@ -113,7 +113,7 @@ def _told(error: SmspvaError) -> str:
         case OrderGone():
             return f"order {error.order_id} is gone: it expired or was deleted; smspva history lists past orders"
         case _:
-            return str(error)
+            return describe(error)
 
 
 def _exit_code(error: SmspvaError) -> int:
@@ -165,8 +165,9 @@ class _InOrder(click.Group):
 
 \b
 Exit codes:
-  0    done, or whoever read the output closed the pipe
-  1    refused by the provider, or what was waited for didn't come
+  0    done, or the reader of the output closed the pipe
+  1    refused by the provider, dearer than --max-price, or what was waited
+       for didn't come
   2    wrong usage, or a ledger or journal that can't be used
   3    it isn't known, or can't be told, whether something that spends money
        was done
@@ -195,8 +196,10 @@ def _demo(printer: Printer) -> None:
 
 for _command in (
     _demo,
+    _catalogue.services,
     _catalogue.countries,
     _catalogue.offers,
+    _catalogue.stock,
     _spending.rent,
     _numbers.orders,
     _numbers.sms,

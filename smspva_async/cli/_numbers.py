@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from smspva_async import Order, OrderNotFound, OrderState, Sms, SmspvaClient, Watcher
+from smspva_async import Order, OrderNotFound, OrderState, Sms, SmspvaClient, Watcher, to_dict
+from smspva_async._api import methods
 from smspva_async.cli import _tables
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import Printer, printing, tell_of_skipped, to_dict
+from smspva_async.cli._output import Printer, printing, tell_of_skipped
 from smspva_async.cli._progress import progress
 from smspva_async.cli._values import ORDER, SECONDS, example
-from smspva_async.cli._words import clean, minute, second, service, short, status
+from smspva_async.cli._words import minute, phone, second, service, short, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -111,7 +112,7 @@ def activate(printer: Printer, account: Account, order_id: int, *, wait: bool, t
                 with progress(state):
                     async with watcher.activated(order_id, timeout=timeout) as number:
                         active = number.order
-                told = f"#{order_id} is active: {clean(active.phone)}, {service(active)}, until {minute(active.until)}"
+                told = f"#{order_id} is active: {phone(active.phone)}, {service(active)}, until {minute(active.until)}"
                 printer.tell(to_dict(active), told)
 
     anyio.run(run)
@@ -122,14 +123,14 @@ async def _watching(account: Account, client: SmspvaClient, order_id: int) -> As
     """Watch the account; the order that is meant has to be listed, or else nothing would ever come."""
     listed = {order.id: order for order in await client.orders()}
     if order_id not in listed:
-        raise OrderNotFound(f"order {order_id} isn't listed; smspva orders shows which are", method="orders")
+        raise OrderNotFound(f"order {order_id} isn't listed; smspva orders shows which are", method=methods.ORDERS.name)
     # With replay: a message that comes before the first poll must not be taken for an old one.
     async with Watcher(client, eager_interval=max(2 * account.gap, _LEAST_INTERVAL), start="replay") as watcher:
         yield watcher, listed[order_id]
 
 
 def _received(message: Sms) -> tuple[bool, float]:
-    """Return what orders messages by time, undated ones first."""
+    """Return a sort key for messages: by time, undated ones first."""
     return message.received is not None, message.received.timestamp() if message.received is not None else 0.0
 
 

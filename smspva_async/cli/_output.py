@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from smspva_async import Sms, _serialization
+from smspva_async import to_dict
 from smspva_async.cli._words import short
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
     from smspva_async import Rows
 
-__all__ = ["Output", "Printer", "UntoldError", "printing", "say_aside", "tell_of_skipped", "to_dict"]
+__all__ = ["Output", "Printer", "UntoldError", "printing", "say_aside", "tell_of_skipped"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-_WIDE = 100_000  # cells, where nothing is to be cut off
+_WIDE = 100_000  # cells, for output that is never cut off
 
 
 class UntoldError(click.ClickException):
-    """Something was done or found, and whoever reads the output won't know."""
+    """Something was done or found that couldn't be written to standard output."""
 
     exit_code = 3
 
@@ -47,14 +47,14 @@ class Output(Console):
             force_terminal=terminal,
             color_system="auto" if self.is_colourful else None,
             highlight=False,
-            # What is printed may be somebody else's text.
+            # The text may come from others.
             markup=False,
             emoji=False,
             width=None if terminal else _WIDE,
         )
         # The environment variable TTY_INTERACTIVE may turn it off, and on for a terminal that can't draw.
         self.is_lively = self.is_colourful and self.is_interactive and not self.is_dumb_terminal
-        """Whether a picture can be drawn over the one before."""
+        """True on a terminal that can draw a picture over the one before."""
 
 
 class Printer:
@@ -83,7 +83,7 @@ class Printer:
 
     def json_line(self, fields: Mapping[str, object]) -> None:
         """Print a line of JSON."""
-        # In ASCII, so that it is the same JSON whatever the output's encoding.
+        # In ASCII, so that the JSON is the same in every encoding.
         self.output.out(json.dumps(fields), highlight=False)
 
     def tell(self, fields: Mapping[str, object], text: str) -> None:
@@ -139,12 +139,6 @@ def tell_of_skipped(rows: Rows[Any]) -> None:
     """Say on standard error what couldn't be read of an answer."""
     for skipped in rows.skipped:
         click.echo(f"smspva: a row of the answer can't be read and is left out: {short(skipped.reason)}", err=True)
-
-
-def to_dict(model: object) -> dict[str, object]:
-    """Return a model as JSON has it, named as in Python; a message with its code."""
-    fields = _serialization.write(model, type(model))
-    return {**fields, "code": model.code} if isinstance(model, Sms) else fields
 
 
 def printing(command: Callable[..., R]) -> Callable[..., R]:

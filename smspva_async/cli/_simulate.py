@@ -45,7 +45,7 @@ _ACTIVE = (600.0, 1800.0)
 @click.option(
     "--dialect",
     type=click.Choice(get_args(DialectName)),
-    default="page",
+    default="contract",
     show_default=True,
     help="Answers as on the rental page, as seen on the live server, or as in the contract of the provider's SDK.",
 )

@@ -1,4 +1,4 @@
-"""What spends money or destroys: `rent`, `add-service`, `prolong`, `restore`, `delete`.
+"""The commands that spend money or destroy: `rent`, `add-service`, `prolong`, `restore`, `delete`.
 
 Each shows what it is about to do and what that costs, asks, and keeps a ledger.
 """
@@ -6,29 +6,56 @@ Each shows what it is about to do and what that costs, asks, and keeps a ledger.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import anyio
 import click
+from attrs import frozen
 
-from smspva_async import ApiError, InvalidKey, JournalError, Order, Period, Rows, SmspvaClient, SmspvaError
-from smspva_async._api import validation
+from smspva_async import (
+    WEEK,
+    ApiError,
+    InvalidKey,
+    JournalError,
+    Offer,
+    Order,
+    PriceTooHigh,
+    Rows,
+    SmspvaClient,
+    SmspvaError,
+    to_dict,
+)
+from smspva_async._api import methods, validation
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
-from smspva_async.cli._output import Printer, printing, say_aside, tell_of_skipped, to_dict
-from smspva_async.cli._values import COUNTRY, ORDER, PROVIDER, SERVICE, example, period_of, period_options
-from smspva_async.cli._words import clean, days, minute, period as in_words, second, service as service_name, short
+from smspva_async.cli._output import Printer, printing, say_aside, tell_of_skipped
+from smspva_async.cli._values import COUNTRY, DOLLARS, ORDER, PROVIDER, SERVICE, example, period_of, period_options
+from smspva_async.cli._words import (
+    as_typed,
+    clean,
+    days,
+    minute,
+    period as in_words,
+    phone,
+    second,
+    service as service_name,
+    services as in_list,
+    short,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
-    from decimal import Decimal
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from smspva_async import OutcomeUnknown, Rental
+    from smspva_async import OutcomeUnknown, Period, Rental
 
 __all__ = ["add_service", "delete", "prolong", "rent", "restore"]
 
-_RENTING = {"create", "create_multi"}
-_ABOUT = ("id", "country", "service", "services")
+_RENT, _RENT_MULTI, _ADD_SERVICE = methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name
+_PROLONG, _PROLONG_DAYS = methods.PROLONG.name, methods.PROLONG_DAYS.name
+_RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name
+_RENTING = {_RENT, _RENT_MULTI}
+_PROLONGING = {_PROLONG, _PROLONG_DAYS}
 
 
 class UnsettledBeforeError(click.ClickException):
@@ -37,8 +64,25 @@ class UnsettledBeforeError(click.ClickException):
     exit_code = 3
 
 
+class TooExpensiveError(click.ClickException):
+    """The estimate of a rental is above the most that it may cost, or there is none."""
+
+    def __init__(self, service: str, country: str, period: Period, price: Decimal | None) -> None:
+        if price is None or price.is_nan():
+            told = f"no price of {service} in {country} is known to compare with --max-price"
+        else:
+            cost = f"about ${price:.2f} for {days(period.days)}"
+            told = f"{service} in {country} costs {cost} (an estimate without rebates), more than --max-price"
+        super().__init__(f"rent: {told}; nothing was sent")
+
+
 @click.command(
-    epilog=example("smspva rent RU opt16", "smspva rent PL opt29 --months 1 --yes --json", "smspva rent LT opt16 opt20")
+    epilog=example(
+        "smspva rent RU opt16",
+        "smspva rent PL opt29 --months 1 --yes --json",
+        "smspva rent PL opt29 --max-price 7.50",
+        "smspva rent LT opt16 opt20",
+    )
 )
 @click.argument("country", type=COUNTRY)
 @click.argument("services", type=SERVICE, nargs=-1, required=True)
@@ -47,7 +91,13 @@ class UnsettledBeforeError(click.ClickException):
     "--provider",
     type=PROVIDER,
     metavar="NAME",
-    help="One of the providers behind the offer, where the server names them.",
+    help="One of the providers behind the offer, as `smspva offers --providers` names them.",
+)
+@click.option(
+    "--max-price",
+    type=DOLLARS,
+    metavar="USD",
+    help="Rent for at most so many US dollars in all, by the estimate. For one service only.",
 )
 @yes_option
 @with_books
@@ -60,33 +110,40 @@ def rent(
     weeks: int | None,
     months: int | None,
     provider: str | None,
+    max_price: Decimal | None,
     *,
     yes: bool,
 ) -> None:
     """Rent a number, for one service or for several.
 
     In COUNTRY (two letters), for SERVICES such as opt16, for a week by default. Spends money, so it shows the price
-    and asks. `smspva offers COUNTRY` lists the services.
+    and asks. `smspva offers COUNTRY` lists the services. Several services share one number.
     """
-    period = period_of(weeks, months)
+    first, period = services[0], period_of(weeks, months)
+    if max_price is not None and len(services) > 1:
+        raise click.UsageError("--max-price is for one service: nothing was sent")
     if len({service.casefold() for service in services}) < len(services):
         raise click.UsageError(f"a service is given twice ({', '.join(services)}): nothing was sent")
-    method = "create" if len(services) == 1 else "create_multi"
+    method = _RENT if len(services) == 1 else _RENT_MULTI
     about = {"country": country, "service": ",".join(services)}
 
     async def run() -> None:
         async with _spending(books, method, about) as client:
             tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
-            prices = await _prices(client, country, services, period)
-            # How many numbers several services get is the provider's to decide.
-            what = f"Rent {'a number' if len(services) == 1 else 'numbers'} in {country} for {', '.join(services)}"
-            ask(f"{what}, {in_words(period)} ({days(period.days)})", *prices, yes=yes)
+            estimate = await _estimate_rental(client, country, services, period)
+            if max_price is not None and (estimate.price is None or estimate.price > max_price):
+                raise TooExpensiveError(first, country, period, estimate.price)
+            what = f"Rent a number in {country} for {', '.join(services)}"
+            ask(f"{what}, {in_words(period)} ({days(period.days)})", *estimate.lines, yes=yes)
             _refuse_to_repeat(books, method, about)
-            if len(services) == 1:
-                rented = Rows([await client.rent(country, services[0], period, provider=provider)])
-            else:
-                rented = await client.rent_multi(country, services, period, provider=provider)
-            _tell_rented(printer, rented)
+            if len(services) > 1:
+                _tell_rented(printer, await client.rent_multi(country, services, period, provider=provider))
+                return
+            try:
+                rental = await client.rent(country, first, period, provider=provider, max_price=max_price)
+            except PriceTooHigh as error:  # the price has risen since
+                raise TooExpensiveError(first, country, period, error.price) from None
+            _tell_rented(printer, [rental])
 
     anyio.run(run)
 
@@ -110,7 +167,7 @@ def add_service(
     about = {"id": str(order_id), "service": service}
 
     async def run() -> None:
-        async with _spending(books, "add_service_to_order", about) as client:
+        async with _spending(books, _ADD_SERVICE, about) as client:
             order = await _order(client, order_id)
             if order is None:
                 raise click.UsageError(f"order {order_id} isn't listed, so its number isn't known; nothing was sent")
@@ -118,55 +175,73 @@ def add_service(
                 validation.phone(order.phone)
             except ValueError as error:
                 raise click.UsageError(f"{error}; nothing was sent, as #{order_id} has no such number") from None
-            price = await _price_day(client, order.country, service, Period.weeks(1))
+            price = await _price_day(client, order.country, [service], WEEK)
             if price is None:
-                told = f"no price can be computed: {service} isn't offered for this number now"
+                told = f"no price can be computed: the provider states none for {service} now"
             elif rent_days is None:
                 told = f"${price:.2f} a day; for how long, and so the price, is left to the provider"
             else:
                 told = _estimate(price, rent_days)
             ask(f"Add {service} to {_named(order)}", told, yes=yes)
-            _refuse_to_repeat(books, "add_service_to_order", about)
+            _refuse_to_repeat(books, _ADD_SERVICE, about)
             rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
             if rental is None:
-                _tell_done(printer, "add_service_to_order", order_id, f"{service} was added to #{order_id}.")
+                _tell_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
             else:
                 _tell_rented(printer, [rental])
 
     anyio.run(run)
 
 
-@click.command(epilog=example("smspva prolong 40300 --weeks 2"))
+@click.command(epilog=example("smspva prolong 40300 --weeks 2", "smspva prolong 40300 --days 3"))
 @click.argument("order_id", metavar="ID", type=ORDER)
 @period_options
+@click.option("--days", "only_days", type=click.IntRange(1, 6), help="For so many days, 1 to 6.")
 @yes_option
 @with_books
 @printing
-def prolong(printer: Printer, books: Books, order_id: int, weeks: int | None, months: int | None, *, yes: bool) -> None:
+def prolong(
+    printer: Printer,
+    books: Books,
+    order_id: int,
+    weeks: int | None,
+    months: int | None,
+    only_days: int | None,
+    *,
+    yes: bool,
+) -> None:
     """Prolong a rental.
 
     That of order ID, by a week by default. Spends money, so it shows the price and asks. The provider allows it within
     the last 7 days of a rental.
     """
     period = period_of(weeks, months)
+    if only_days is not None and (weeks, months) != (None, None):
+        raise click.UsageError("it is prolonged by --days, by --weeks or by --months, not by two of them")
+    method, length, by = _PROLONG, period.days, f"{in_words(period)} ({days(period.days)})"
+    if only_days is not None:
+        method, length, by = _PROLONG_DAYS, only_days, days(only_days)
     about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with _spending(books, "prolong", about) as client:
+        async with _spending(books, method, about) as client:
             order = await _order(client, order_id)
-            price = None if order is None else await _price_day(client, order.country, order.service, period)
+            price = None if order is None else await _price_day(client, order.country, order.services, period)
             if price is not None:
-                facts = [_estimate(price, period.days)]
+                facts = [_estimate(price, length)]
             else:
-                why = "the order isn't listed" if order is None else "the number isn't offered now"
+                why = "the order isn't listed" if order is None else "the provider states none for it now"
                 facts = [f"no price can be computed: {why}"]
-            if order is not None and not order.can_prolong:
+            if order is not None and order.can_prolong is False:
                 facts.append("the provider says that it can't be prolonged now")
             told = f"order {order_id}, which isn't listed," if order is None else _named(order)
-            ask(f"Prolong {told} by {in_words(period)} ({days(period.days)})", *facts, yes=yes)
-            _refuse_to_repeat(books, "prolong", about)
-            await client.prolong(order_id, period)
-            _tell_done(printer, "prolong", order_id, f"#{order_id} was prolonged by {in_words(period)}.")
+            ask(f"Prolong {told} by {by}", *facts, yes=yes)
+            _refuse_to_repeat(books, method, about)
+            if only_days is None:
+                await client.prolong(order_id, period)
+            else:
+                await client.prolong_days(order_id, only_days)
+            _tell_done(printer, method, order_id, f"#{order_id} was prolonged by {by.partition(' (')[0]}.")
 
     anyio.run(run)
 
@@ -184,19 +259,19 @@ def restore(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None
     about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with _spending(books, "restore_user", about) as client:
+        async with _spending(books, _RESTORE, about) as client:
             tell_of_skipped(await client.orders())  # so that a new order can be told from the old ones
             quote = await client.restore_quote(order_id)
-            what = clean(quote.service_name or quote.service)
+            what = in_list([quote.service_name or quote.service])
             ask(
-                f"Restore #{order_id}, {clean(quote.phone)}, {what}",
+                f"Restore #{order_id}, {phone(quote.phone)}, {what}",
                 f"${quote.price:.2f}: {days(quote.overdue_days)} overdue, {days(quote.prolong_days)} prepaid",
                 yes=yes,
             )
-            _refuse_to_repeat(books, "restore_user", about)
+            _refuse_to_repeat(books, _RESTORE, about)
             new = await client.restore(order_id)
             told = "" if new in (None, order_id) else f"; its id is {new} now"
-            _tell_done(printer, "restore_user", new or order_id, f"#{order_id} was restored{told}.")
+            _tell_done(printer, _RESTORE, new or order_id, f"#{order_id} was restored{told}.")
 
     anyio.run(run)
 
@@ -214,20 +289,20 @@ def delete(printer: Printer, books: Books, order_id: int, *, yes: bool) -> None:
     about = {"id": str(order_id)}
 
     async def run() -> None:
-        async with _spending(books, "delete", about) as client:
+        async with _spending(books, _DELETE, about) as client:
             order = await _order(client, order_id)
             told = f"order {order_id}, which isn't listed" if order is None else _named(order)
             ask(f"Delete {told}", "it can't be undone; no refund once a message was received", yes=yes)
-            _refuse_to_repeat(books, "delete", about)
+            _refuse_to_repeat(books, _DELETE, about)
             await client.delete(order_id)
-            _tell_done(printer, "delete", order_id, f"#{order_id} was deleted.")
+            _tell_done(printer, _DELETE, order_id, f"#{order_id} was deleted.")
 
     anyio.run(run)
 
 
 @asynccontextmanager
 async def _spending(books: Books, method: str, about: Mapping[str, str]) -> AsyncGenerator[SmspvaClient]:
-    """Open a client to spend with, unless the same was begun before. What goes wrong before it is sent says so."""
+    """Open a client to spend with, unless the same was begun before. Errors of the calls before say it wasn't sent."""
     try:
         async with books.client() as client:
             _refuse_to_repeat(books, method, about)
@@ -236,7 +311,7 @@ async def _spending(books: Books, method: str, about: Mapping[str, str]) -> Asyn
         raise  # it says so itself, as does a failure of the call that spends
     except SmspvaError as error:
         if error.method != method:
-            error.message += f"; nothing was {'deleted' if method == 'delete' else 'bought'}"
+            error.message += f"; nothing was {'deleted' if method == _DELETE else 'bought'}"
         raise
 
 
@@ -247,9 +322,8 @@ def _refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> No
     """
     for error in books.unsettled():
         if _is_same(error, method, about):
-            before = " ".join(error.params[name] for name in _ABOUT if name in error.params)
             raise UnsettledBeforeError(
-                f"{error.method} {before} of {second(error.started_at)} ({short_id(error)}) has no known outcome:"
+                f"{as_typed(error)} of {second(error.started_at)} ({short_id(error)}) has no known outcome:"
                 " nothing was sent, as that might be the second time; smspva unsettled looks into it"
             )
 
@@ -257,12 +331,13 @@ def _refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> No
 def _is_same(error: OutcomeUnknown, method: str, about: Mapping[str, str]) -> bool:
     if {error.method, method} <= _RENTING:  # one of several services would be paid twice as well
         return error.params.get("country") == about["country"] and not _codes(error.params).isdisjoint(_codes(about))
-    same = error.method == method and error.params.get("id") == about["id"]
-    return same and (method != "add_service_to_order" or _codes(error.params) == _codes(about))
+    same = error.method == method or {error.method, method} <= _PROLONGING
+    same = same and error.params.get("id") == about["id"]
+    return same and (method != _ADD_SERVICE or _codes(error.params) == _codes(about))
 
 
 def _codes(params: Mapping[str, str]) -> set[str]:
-    """Return the services of a call. What letters they are written in may be no matter to the provider."""
+    """Return the services of a call in lower case: the provider may not tell ``OPT16`` from ``opt16``."""
     return {code.casefold() for code in params.get("services", params.get("service", "")).split(",")}
 
 
@@ -271,34 +346,47 @@ def _estimate(price_day: Decimal, count: int) -> str:
     return f"about ${price_day * count:.2f}: {days(count)} at ${price_day:.2f} a day, an estimate"
 
 
-async def _prices(client: SmspvaClient, country: str, services: Iterable[str], period: Period) -> list[str]:
-    """Return a line for each service, and one for all."""
+@frozen
+class _RentalEstimate:
+    lines: list[str]
+    """A line for each service, and one for all."""
+    price: Decimal | None
+    """US dollars for all services and the whole period, without rebates; None where a price is unknown."""
+
+
+async def _estimate_rental(
+    client: SmspvaClient, country: str, services: Sequence[str], period: Period
+) -> _RentalEstimate:
     try:
         offered = await client.offers(country, period)
     except InvalidKey:
         raise
     except ApiError as error:
-        return [f"no price can be computed: {clean(error.msg)}"]
+        return _RentalEstimate([f"no price can be computed: {clean(error.msg)}"], None)
     tell_of_skipped(offered)
     offers = {offer.service: offer for offer in offered}
-    lines: list[str] = []
-    for service in services:
-        offer = offers.get(service)
-        told = (
-            "no price can be computed: it isn't offered now"
-            if offer is None or offer.price_day is None
-            else f"{_estimate(offer.price_day, period.days)}; {offer.count} available"
-        )
-        lines.append(f"{service if offer is None else f'{service} {clean(offer.name)}'}: {told}")
-    found = [offers[service].price_day for service in services if service in offers]
-    known = [price for price in found if price is not None]
-    if len(lines) == len(known) > 1:
-        lines.append(f"together about ${sum(known) * period.days:.2f}")
-    return lines
+    lines = [_offered(service, offers.get(service), period) for service in services]
+    price_day = _sum_prices(offered, services)
+    price = None if price_day is None else price_day * period.days
+    if price is not None and len(services) > 1:
+        lines.append(f"together about ${price:.2f}")
+    return _RentalEstimate(lines, price)
 
 
-async def _price_day(client: SmspvaClient, country: str, service: str, period: Period) -> Decimal | None:
-    """Return an offer's price; None where there is none, or no country to look in."""
+def _offered(service: str, offer: Offer | None, period: Period) -> str:
+    if offer is None:
+        return f"{service}: no price can be computed: it isn't offered now"
+    available = "how many are available is unknown" if offer.count is None else f"{offer.count} available"
+    estimate = (
+        "no price can be computed: the provider states none"
+        if offer.price_day is None
+        else _estimate(offer.price_day, period.days)
+    )
+    return f"{clean(f'{service} {offer.name}')}: {estimate}; {available}"
+
+
+async def _price_day(client: SmspvaClient, country: str, services: Sequence[str], period: Period) -> Decimal | None:
+    """Return the price of services together; None where one has none, or the country is unknown."""
     try:
         offers = await client.offers(country, period)
     except InvalidKey:
@@ -306,7 +394,14 @@ async def _price_day(client: SmspvaClient, country: str, service: str, period: P
     except (ApiError, ValueError):  # the country offers nothing, or the server leaves an order's country out
         return None
     tell_of_skipped(offers)
-    return next((offer.price_day for offer in offers if offer.service == service), None)
+    return _sum_prices(offers, services)
+
+
+def _sum_prices(offers: Iterable[Offer], services: Sequence[str]) -> Decimal | None:
+    """Return the price of a day for all services; None where one has none."""
+    by_service = {offer.service: offer.price_day for offer in offers}
+    prices = [price for service in services if (price := by_service.get(service)) is not None]
+    return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
 
 
 async def _order(client: SmspvaClient, order_id: int) -> Order | None:
@@ -316,21 +411,17 @@ async def _order(client: SmspvaClient, order_id: int) -> Order | None:
 
 
 def _named(order: Order) -> str:
-    return f"#{order.id}, {clean(order.phone)}, {service_name(order)}, until {minute(order.until)}"
+    return f"#{order.id}, {phone(order.phone)}, {service_name(order)}, until {minute(order.until)}"
 
 
 def _tell_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
-    printer.tell_done(
-        *(
-            (
-                to_dict(rental),
-                f"Rented: #{rental.id}  {clean(rental.phone)}  {clean(rental.service)}  until {minute(rental.until)}",
-            )
-            for rental in rentals
-        ),
-    )
+    printer.tell_done(*((to_dict(rental), f"Rented: {_rented(rental)}") for rental in rentals))
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
         say_aside(f"smspva: a rental was paid that can't be read ({short(skipped.reason)}); smspva orders lists it")
+
+
+def _rented(rental: Rental) -> str:
+    return f"#{rental.id}  {phone(rental.phone)}  {in_list(rental.services)}  until {minute(rental.until)}"
 
 
 def _tell_done(printer: Printer, method: str, order_id: int, told: str) -> None:

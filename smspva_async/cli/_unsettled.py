@@ -1,4 +1,4 @@
-"""What spent money, or not: `unsettled`."""
+"""Purchases whose outcome isn't known: `unsettled`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from smspva_async import JournalError, Reconciliation, SmspvaError
+from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
-from smspva_async.cli._output import Printer, UntoldError, printing, tell_of_skipped, to_dict
+from smspva_async.cli._output import Printer, UntoldError, printing, tell_of_skipped
 from smspva_async.cli._values import example
-from smspva_async.cli._words import clean, second, short
+from smspva_async.cli._words import as_typed, describe, phone, second, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +46,12 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
                 return await _look_into(printer, client)
             named = list(dict.fromkeys(_find(client.unsettled, call) for call in settled))
             for error in named:
-                ask(f"Settle {_told(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
+                ask(f"Settle {_described(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
             done: list[tuple[dict[str, object], str]] = []
             try:
                 for error in named:
                     _settle(client, error)
-                    done.append(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_told(error)}"))
+                    done.append(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_described(error)}"))
             finally:
                 printer.tell_done(*done)
             return False
@@ -60,9 +60,9 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
 
 
 async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
-    """Print how each call stands, settle it then if that is certain, and return whether any is open.
+    """Print the finding about each call, then settle it if that is certain, and return True if any stays open.
 
-    Not before: what is settled is repeated without a word, by somebody who may not have seen the finding.
+    A settled call may be repeated without a warning, so a call is settled only after its finding was printed.
     """
     found = client.unsettled
     if not found:
@@ -94,7 +94,7 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
 
 
 async def _silence(client: SmspvaClient) -> SmspvaError | None:
-    """Return why the orders can't be listed, and so nothing be compared; say what can't be read of the list."""
+    """Return the error if the orders can't be listed, since nothing can be compared then."""
     try:
         tell_of_skipped(await client.orders())
     except JournalError:
@@ -119,9 +119,10 @@ def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:
 def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Exception, *, is_settled: bool) -> None:
     if not isinstance(result, Reconciliation):
         nothing: dict[str, object] = {"verdict": None, "settled": False, "candidates": [], "reason": str(result)}
-        printer.tell(_fields(error) | nothing, f"{_told(error)}: can't be compared now: {short(str(result))}")
+        reason = describe(result) if isinstance(result, SmspvaError) else str(result)
+        printer.tell(_fields(error) | nothing, f"{_described(error)}: can't be compared now: {short(reason)}")
         return
-    orders = ", ".join(f"#{order.id} {clean(order.phone)}" for order in result.candidates)
+    orders = ", ".join(f"#{order.id} {phone(order.phone)}" for order in result.candidates)
     match result.verdict:
         case "done":
             told = f"was done{orders and f': {orders}'}; settled"
@@ -140,7 +141,7 @@ def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Exce
         "candidates": [to_dict(order) for order in result.candidates],
         "reason": None,
     }
-    printer.tell(fields, f"{_told(error)}: {told}")
+    printer.tell(fields, f"{_described(error)}: {told}")
 
 
 def _fields(error: OutcomeUnknown) -> dict[str, object]:
@@ -152,9 +153,8 @@ def _fields(error: OutcomeUnknown) -> dict[str, object]:
     }
 
 
-def _told(error: OutcomeUnknown) -> str:
-    about = " ".join(f"{name}={clean(value)}" for name, value in error.params.items())
-    return f"{short_id(error)}  {second(error.started_at)}  {error.method} {about}"
+def _described(error: OutcomeUnknown) -> str:
+    return f"{short_id(error)}  {second(error.started_at)}  {as_typed(error)}"
 
 
 def _find(calls: Sequence[OutcomeUnknown], call: str) -> OutcomeUnknown:

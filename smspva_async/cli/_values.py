@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -12,7 +14,18 @@ from smspva_async._api import validation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ADDRESS", "COUNTRY", "ORDER", "PROVIDER", "SECONDS", "SERVICE", "example", "period_of", "period_options"]
+__all__ = [
+    "ADDRESS",
+    "COUNTRY",
+    "DOLLARS",
+    "ORDER",
+    "PROVIDER",
+    "SECONDS",
+    "SERVICE",
+    "example",
+    "period_of",
+    "period_options",
+]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -34,6 +47,21 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[rep
 
 
 SECONDS = _Seconds()
+
+
+class _Dollars(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - as above
+    """An amount of US dollars, such as ``7.50``."""
+
+    name = "amount"
+
+    def convert(self, value: str | Decimal, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """Return the amount."""
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(value)) or Decimal(value) == 0:
+            self.fail(f"{value!r} is no amount of US dollars above 0, such as 7.50", param, ctx)
+        return Decimal(value)
+
+
+DOLLARS = _Dollars()
 
 
 class _Checked(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - as above
@@ -66,7 +94,7 @@ def period_options(command: F) -> F:
 
 
 def period_of(weeks: int | None, months: int | None) -> Period:
-    """Return the period that the two options make; a week where none is given."""
+    """Return the period of the two options, a week without them."""
     if weeks is not None and months is not None:
         raise click.UsageError("a period is given in --weeks or in --months, not in both")
     return Period.weeks(weeks or 1) if months is None else Period.months(months)

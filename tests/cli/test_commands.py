@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from attrs import evolve
 from rich.cells import cell_len
 
+from smspva_async import CountryOffer, Offer, Rows, Service, SmspvaClient
 from smspva_async.simulator import Simulator
 from tests.support.commands import KEY, Commands, serving
 from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
@@ -24,7 +26,7 @@ WIDTHS = [60, 120]
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
     """Serve an account with three numbers: one to be activated, one active, one the provider has lost."""
-    sim = Simulator(start=datetime.now(UTC), api_key=KEY, activation=(0.3, 0.3))
+    sim = Simulator(start=datetime.now(UTC), api_key=KEY, dialect="contract", activation=(0.3, 0.3))
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
     for order_id, (service, state) in enumerate([("opt16", 0), ("opt20", 1), ("opt29", -1)], 40300):
         sim.add_order("PL", service, order_id=order_id, state=state, until=until, phone=f"+48500{order_id}")
@@ -84,6 +86,135 @@ def test_countries_and_offers(commands: Commands) -> None:
     assert (cheapest["service"], cheapest["price_day"]) == (by_price[0].service, str(by_price[0].price_day))
     asked = [request.params["dtype"] for request in commands.simulator.requests if request.method == "getdata"]
     assert asked == ["week", "month", "month", "week"]
+
+
+def test_services_by_name(commands: Commands) -> None:
+    sim = commands.simulator
+    by_name = {offer.name: offer.service for country in sim.catalogue.values() for offer in country.offers.values()}
+    done = commands.run("services")
+    assert (done.code, done.err) == (0, "")
+    assert columns(done.lines[0]) == ["code", "service", "$ a day"]
+    assert [columns(line)[:2] for line in done.lines[1:]] == [
+        [by_name[name], name] for name in sorted(by_name, key=str.casefold)
+    ]
+    prices = [country.offers["opt16"].price_day for country in sim.catalogue.values()]
+    assert ["opt16", "Instagram", f"{min(prices):.2f}"] in [columns(line) for line in done.lines]
+    row = next(row for row in commands.run("services", "--json").rows if row["service"] == "opt16")
+    assert (row["name"], row["price_day"]) == ("Instagram", str(min(prices)))
+
+
+def test_the_countries_for_a_service_come_with_the_cheapest_first(commands: Commands) -> None:
+    sim = commands.simulator
+    for price, code in enumerate(("LT", "KZ", "PL"), 1):
+        sim.set_offer(code, "opt16", price_day=f"0.0{price}", count=price * 10)
+    done = commands.run("countries", "--for", "opt16", "--weeks", "2")
+    assert (done.code, done.err) == (0, "")
+    assert [columns(line) for line in done.lines[:4]] == [
+        ["code", "$", "available"],
+        ["LT", "0.01", "10"],
+        ["KZ", "0.02", "20"],
+        ["PL", "0.03", "30"],
+    ]
+    row = commands.run("countries", "--for", "opt16", "--json").rows[0]
+    assert (row["country"], row["price"], row["count"]) == ("LT", "0.01", 10)
+    asked = [request.params for request in sim.requests if request.method == "get_country_by_service"]
+    assert [(params["service"], params["dtype"], params["dcount"]) for params in asked] == [
+        ("opt16", "week", "2"),
+        ("opt16", "week", "1"),
+    ]
+    refused = commands.run("countries", "--for", "opt4711")
+    assert (refused.code, refused.out) == (1, "")
+    assert re.fullmatch(r"smspva: countries: refused: [^\n]+\n", refused.err)
+
+
+def test_offers_by_provider(commands: Commands) -> None:
+    offer = commands.simulator.catalogue["PL"].offers["opt16"]
+    told = ", ".join(f"{provider} {number}" for provider, number in offer.stock.items())
+    done = commands.run("offers", "PL", "--providers")
+    assert columns(done.lines[0]) == ["code", "service", "$ a day", "available", "by provider"]
+    row = ["opt16", "Instagram", f"{offer.price_day:.2f}", str(offer.count), told]
+    assert row in [columns(line) for line in done.lines]
+    for width in WIDTHS:
+        assert row in [columns(line) for line in shown(commands, width, "offers", "PL", "--providers")]
+    for option, stock in ((["--providers"], offer.stock), ([], {})):
+        rows = {found["service"]: found for found in commands.run("offers", "PL", "--json", *option).rows}
+        assert (rows["opt16"]["count"], rows["opt16"]["by_provider"]) == (offer.count, stock)
+
+
+def test_stock_of_a_country(commands: Commands) -> None:
+    offers = commands.simulator.catalogue["PL"].offers
+    done = commands.run("stock", "pl")
+    assert (done.code, done.err) == (0, "")
+    table = [columns(line) for line in done.lines]
+    assert table[0] == ["code", "available", "by provider"]
+    assert [row[0] for row in table[1:]] == sorted(offers, key=lambda code: (len(code), code))
+    assert {row[0]: int(row[1]) for row in table[1:]} == {code: offer.count for code, offer in offers.items()}
+    rows = {row["service"]: row for row in commands.run("stock", "PL", "--months", "1", "--json").rows}
+    assert rows.keys() == offers.keys()
+    assert (rows["opt29"]["total"], rows["opt29"]["by_provider"]) == (offers["opt29"].count, offers["opt29"].stock)
+    assert {request.method for request in commands.simulator.requests} == {"getCountWithProviders"}
+
+
+def test_stock_of_some_services(commands: Commands) -> None:
+    sim = commands.simulator
+    for service, count in (("opt16", 7), ("opt29", 5), ("opt20", 1)):
+        sim.set_offer("PL", service, count=count)
+    assert commands.run("stock", "PL", "opt29").lines == ["code   available  by provider", "opt29          5  A 5"]
+    assert [request.method for request in sim.requests] == ["getCountWithProviders"]
+    done = commands.run("stock", "PL", "opt29", "OPT16", "--weeks", "2")
+    assert [columns(line) for line in done.lines[1:3]] == [["opt16", "7", "A 7"], ["opt29", "5", "A 5"]]
+    together = commands.run("stock", "PL", "opt29", "opt16", "--json").rows[2]
+    assert together == {"services": ["opt29", "opt16"], "total": 5}
+    done = commands.run("stock", "PL", "opt29", "opt16")
+    assert done.lines[3] == "5 numbers serve all of opt29, opt16."
+    assert commands.run("stock", "PL", "opt20", "opt16").lines[3] == "1 number serves all of opt20, opt16."
+    done = commands.run("stock", "PL", "opt4711")
+    assert (done.code, done.out, done.err) == (0, "", "smspva: opt4711 isn't listed in PL\n")
+
+
+def test_unknown_prices_and_counts_are_question_marks_and_come_last(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def offers(*_: object, **__: object) -> Rows[Offer]:
+        return Rows(
+            [
+                Offer("Zello", "opt5"),
+                Offer("Avito", "opt59", None, 3),
+                Offer("Airbnb", "opt46", Decimal("0.5"), None),
+            ]
+        )
+
+    async def services(*_: object) -> Rows[Service]:
+        return Rows([Service("opt5", ""), Service("opt46", "Airbnb", Decimal("0.5"))])
+
+    async def countries_for(*_: object) -> Rows[CountryOffer]:
+        return Rows([CountryOffer("PL", "Poland"), CountryOffer("LT", "LT", Decimal(2), 0)])
+
+    for method in (offers, services, countries_for):
+        monkeypatch.setattr(SmspvaClient, method.__name__, method)
+    assert [columns(line) for line in commands.run("offers", "PL").lines[1:]] == [
+        ["opt46", "Airbnb", "0.50", "?"],
+        ["opt59", "Avito", "?", "3"],
+        ["opt5", "Zello", "?", "?"],
+    ]
+    assert len(commands.run("offers", "PL", "--providers").lines) == 4
+    assert [columns(line) for line in commands.run("services").lines[1:]] == [
+        ["opt5", "?"],
+        ["opt46", "Airbnb", "0.50"],
+    ]
+    assert [columns(line) for line in commands.run("countries", "--for", "opt5").lines] == [
+        ["code", "country", "$", "available"],
+        ["PL", "Poland", "?", "?"],
+        ["LT", "LT", "2.00", "0"],
+    ]
+
+
+def test_an_order_with_several_services_is_one_row(commands: Commands) -> None:
+    commands.on_server(lambda: commands.simulator.add_order("PL", ["opt16", "opt29"], order_id=7))
+    rows = [columns(line) for line in commands.run("orders").lines]
+    assert [row[3] for row in rows if row[0] == "7"] == ["Instagram (opt16, opt29)"]
+    listed = commands.run("orders", "--json").rows
+    assert [order["services"] for order in listed if order["id"] == 7] == [["opt16", "opt29"]]
 
 
 def test_messages_with_their_codes(commands: Commands) -> None:
@@ -204,14 +335,14 @@ def test_a_message_that_does_not_come_is_no_error_of_the_network(commands: Comma
 
 
 def test_what_is_not_listed_is_not_waited_for(commands: Commands) -> None:
-    for name, told in (("sms", "Order not found"), ("activate", "order 7 isn't listed")):
+    for name, told in (("sms", "Order id not found"), ("activate", "order 7 isn't listed")):
         done = commands.run(name, "7", "--wait")
         assert (done.code, done.out) == (1, "")
         assert told in done.err
 
 
 def test_rows_that_cannot_be_read_are_told_of(commands: Commands) -> None:
-    commands.simulator.faults.next("orders", "bad_row")
+    commands.simulator.faults.next("orders", "nameless_row")
     done = commands.run("orders", "--json")
     assert (done.code, len(done.rows)) == (0, 2)
     assert done.err.startswith("smspva: a row of the answer can't be read and is left out: ")
@@ -234,6 +365,7 @@ def test_what_others_wrote_is_printed_as_it_stands(commands: Commands, *, termin
         (2, ["sms", "40301"]),
         (3, ["orders"]),
         (1, ["offers", "PL"]),
+        (1, ["offers", "PL", "--providers"]),
         (1, ["countries"]),
         (1, ["activate", "40301", "--wait"]),
         (1, ["rent", "PL", "opt7", "--yes"]),

@@ -25,9 +25,11 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
+from smspva_async.cli import _tables
 from smspva_async.cli._lines import Lines
-from tests.support.terminal import ESCAPE, console, plain, printed
+from tests.support.terminal import ESCAPE, columns, console, plain, printed
 
+UNTIL = datetime(2030, 1, 8, 12, tzinfo=UTC)
 ORDER = Order(
     id=40300,
     services=("opt16",),
@@ -36,9 +38,9 @@ ORDER = Order(
     phone="+79096068511",
     country="RU",
     has_new_sms=False,
-    until=datetime(2030, 1, 8, 12, tzinfo=UTC),
+    until=UNTIL,
 )
-WEEK_BEFORE = ORDER.until - timedelta(days=7)
+WEEK_BEFORE = UNTIL - timedelta(days=7)
 BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime(2026, 1, 1, 12, tzinfo=UTC), "order_id": 40300}
 
 
@@ -98,12 +100,23 @@ def line(event: Event) -> str:
         (SmsReceived(ORDER, Sms("Code 671 094", "INFO"), **BASE), "message  671094  INFO: Code 671 094"),
         (SmsReceived(ORDER, Sms("Welcome!"), **BASE), "message  Welcome!"),
         (
-            OrderUpdated(ORDER, evolve(ORDER, until=WEEK_BEFORE, can_prolong=True), **BASE),
-            f"changed  until {local(ORDER.until)}, was {local(WEEK_BEFORE)}; can't be prolonged any more",
+            OrderUpdated(evolve(ORDER, can_prolong=False), evolve(ORDER, until=WEEK_BEFORE, can_prolong=True), **BASE),
+            f"changed  until {local(UNTIL)}, was {local(WEEK_BEFORE)}; can't be prolonged any more",
+        ),
+        (
+            OrderUpdated(evolve(ORDER, until=None, country=""), evolve(ORDER, can_prolong=True), **BASE),
+            (
+                f"changed  country unknown, was RU; until unknown, was {local(UNTIL)};"
+                " whether it can be prolonged is unknown"
+            ),
         ),
         (
             OrderUpdated(ORDER, evolve(ORDER, phone="+1", service_name="Avito", country="KZ"), **BASE),
             "changed  number +79096068511, was +1; service Instagram, was Avito; country RU, was KZ",
+        ),
+        (
+            OrderUpdated(ORDER, evolve(ORDER, services=("opt16", "opt29")), **BASE),
+            "changed  service Instagram, was Instagram (opt16, opt29)",
         ),
         (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  how far it can be prolonged"),
         (OrderRemoved(ORDER, expired=True, **BASE), "gone     #40300, expired"),
@@ -145,11 +158,30 @@ def test_a_message_can_t_steer_the_terminal() -> None:
     assert set(ESCAPE.findall(only)) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
 
 
-@pytest.mark.parametrize("name", ["service_name", "service", "phone", "country"])
+@pytest.mark.parametrize("name", ["service_name", "services", "phone", "country", "raw_state"])
 def test_nor_can_an_order(name: str) -> None:
-    changes: dict[str, Any] = {"service_name": "", name: "\x1b[2J"}
-    hostile = evolve(ORDER, **changes)
-    assert "\x1b" not in line(OrderAdded(hostile, **BASE)) + line(OrderUpdated(ORDER, hostile, **BASE))
+    hostile: Any = ("\x1b[2J",) if name == "services" else "\x1b[2J"
+    changes: dict[str, Any] = {"service_name": "", "state": OrderState.UNKNOWN, name: hostile}
+    order = evolve(ORDER, **changes)
+    events: list[Event] = [
+        OrderAdded(order, **BASE),
+        OrderUpdated(ORDER, order, **BASE),
+        StateChanged(order, OrderState.INACTIVE, OrderState.UNKNOWN, **BASE),
+    ]
+    assert not any("\x1b" in line(event) for event in events)
+    shown = console(200)
+    shown.print(_tables.orders([order]))
+    assert not any("\x1b[2J" in row for row in printed(shown))
+
+
+def test_an_order_that_says_little_is_a_line_and_a_row() -> None:
+    bare = evolve(ORDER, services=(), service_name="", phone="", until=None, state=OrderState.UNKNOWN, raw_state=None)
+    assert line(OrderAdded(bare, **BASE)).split("  ", 1)[1] == (
+        "unknown number  unknown service  listed   #40300, in the unknown state ?, until unknown"
+    )
+    shown = console(120)
+    shown.print(_tables.orders([bare]))
+    assert columns(plain(printed(shown))[1]) == ["40300", "state ?", "?", "unknown service", "unknown"]
 
 
 def test_a_long_message_is_cut() -> None:

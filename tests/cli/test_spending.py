@@ -9,24 +9,27 @@ import signal
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smspva_async import Offer, Rental, Rows, SmspvaClient
 from smspva_async.simulator import Simulator
 from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SPENDING = {"create", "create_multi", "prolong", "add_service_to_order", "delete", "restore_user"}
+SPENDING = {"create", "create_multi", "prolong", "prolong_max", "add_service_to_order", "delete", "restore_user"}
 
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
     """Serve an account with one number, and one of the archive."""
-    sim = Simulator(start=datetime.now(UTC), api_key=KEY, balance=100)
+    sim = Simulator(start=datetime.now(UTC), api_key=KEY, dialect="contract", balance=100)
     sim.set_offer("PL", "opt29", price_day="0.50", count=7)
     sim.set_offer("PL", "opt16", price_day="0.25", count=9)
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
@@ -51,7 +54,7 @@ DEEDS = {
     ),
     "rent several": (
         ["rent", "PL", "opt29", "opt16"],
-        "Rent numbers in PL for opt29, opt16, 1 week (7 days)",
+        "Rent a number in PL for opt29, opt16, 1 week (7 days)",
         [
             "opt29 Telegram: about $3.50: 7 days at $0.50 a day, an estimate; 7 available",
             "opt16 Instagram: about $1.75: 7 days at $0.25 a day, an estimate; 9 available",
@@ -64,6 +67,12 @@ DEEDS = {
         "Prolong #40300, +48500403000, Instagram, until {until} by 1 month (30 days)",
         ["about $7.50: 30 days at $0.25 a day, an estimate"],
         "prolong",
+    ),
+    "prolong by days": (
+        ["prolong", "40300", "--days", "3"],
+        "Prolong #40300, +48500403000, Instagram, until {until} by 3 days",
+        ["about $0.75: 3 days at $0.25 a day, an estimate"],
+        "prolong_max",
     ),
     "add service": (
         ["add-service", "40300", "opt29", "--days", "3"],
@@ -106,15 +115,14 @@ def test_without_a_terminal_it_takes_a_yes(commands: Commands, deed: str) -> Non
     done = commands.run(*arguments, "--yes", "--json")
     assert (done.code, done.err.splitlines()) == (0, shown)
     assert spent(commands) == [method]
-    ids = [row["id"] for row in done.rows]
-    assert len(ids) == max(1, len(arguments) - 2 if method == "create_multi" else 1)
+    assert len([row["id"] for row in done.rows]) == 1
     (ledger,) = (commands.folder / "state" / "smspva").iterdir()
     assert KEY not in ledger.read_text()
     assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
     assert [json.loads(line).get("method") for line in ledger.read_text().splitlines()] == [None, method, None]
 
 
-@pytest.mark.parametrize(("deed", "width"), [*zip(DEEDS, [60, 120] * 3, strict=True)])
+@pytest.mark.parametrize(("deed", "width"), [*zip(DEEDS, cycle([60, 120]))])
 def test_on_a_terminal_it_asks(commands: Commands, deed: str, width: int) -> None:
     arguments, _, _, method = DEEDS[deed]
     shown = "".join(asked(commands, deed))
@@ -143,9 +151,8 @@ def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
     done = commands.run("add-service", "40300", "opt29", "--yes")
     assert "  $0.50 a day; for how long, and so the price, is left to the provider" in done.err.splitlines()
     del sim.catalogue["PL"].offers["opt16"]
-    assert (
-        "  no price can be computed: the number isn't offered now" in commands.run("prolong", "40300").err.splitlines()
-    )
+    shown = commands.run("prolong", "40300").err.splitlines()
+    assert "  no price can be computed: the provider states none for it now" in shown
     done = commands.run("rent", "PL", "opt16", "--yes")
     assert "  opt16: no price can be computed: it isn't offered now" in done.err.splitlines()
     assert done.code == 1
@@ -157,28 +164,114 @@ def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
     ]
 
 
+def test_several_services_are_one_number(commands: Commands) -> None:
+    commands.simulator.switches.multi_orders = "joined"
+    done = commands.run("rent", "PL", "opt29", "opt16", "--yes")
+    assert done.code == 0
+    order = commands.simulator.orders[-1]
+    until = f"{order.until.astimezone():%Y-%m-%d %H:%M}"
+    assert done.out == f"Rented: #{order.id}  {order.phone}  opt16, opt29  until {until}\n"
+    # It is prolonged for all of them.
+    shown = commands.run("prolong", str(order.id), "--days", "2").err.splitlines()
+    assert (
+        shown[0] == f"Prolong #{order.id}, {order.phone}, Telegram, Instagram (opt16, opt29), until {until} by 2 days"
+    )
+    assert shown[1] == "  about $1.50: 2 days at $0.75 a day, an estimate"
+
+
+@pytest.mark.parametrize("price", ["7", "7.00", "100"])
+def test_within_the_highest_price_it_rents(commands: Commands, price: str) -> None:
+    done = commands.run("rent", "PL", "opt29", "--weeks", "2", "--max-price", price, "--yes")
+    assert (done.code, done.err.splitlines()) == (0, asked(commands, "rent"))
+    assert done.out.startswith("Rented: #")
+    assert spent(commands) == ["create"]
+
+
+def test_above_the_highest_price_it_is_one_line_and_1(commands: Commands) -> None:
+    for form in ([], ["--json"]):
+        done = commands.run("rent", "PL", "opt29", "--weeks", "2", "--max-price", "6.99", *form)  # not even asked
+        assert done == Done(
+            1,
+            "",
+            "smspva: rent: opt29 in PL costs about $7.00 for 14 days (an estimate without rebates), more than"
+            " --max-price; nothing was sent\n",
+        )
+    assert spent(commands) == []
+
+
+@pytest.mark.parametrize("reason", ["not offered", "refused"])
+def test_without_a_price_to_compare_it_is_one_line_and_1(commands: Commands, reason: str) -> None:
+    if reason == "refused":
+        commands.simulator.faults.next("getdata", "refusal", msg="UNKNOWN SERVICE OR COUNTRY")
+    else:
+        del commands.simulator.catalogue["PL"].offers["opt29"]
+    done = commands.run("rent", "PL", "opt29", "--max-price", "100", "--yes")
+    told = "smspva: rent: no price of opt29 in PL is known to compare with --max-price; nothing was sent\n"
+    assert done == Done(1, "", told)
+    assert spent(commands) == []
+
+
+def test_a_price_that_rises_during_the_question_is_not_paid(commands: Commands) -> None:
+    with commands.terminal("rent", "PL", "opt29", "--max-price", "3.50") as terminal:
+        terminal.wait_for_question()
+        commands.on_server(lambda: commands.simulator.set_offer("PL", "opt29", price_day="0.51"))
+        terminal.type("y\n")
+        assert terminal.exit_code() == 1
+        told = " ".join(terminal.screen)
+    assert "rent: opt29 in PL costs about $3.57 for 7 days (an estimate without rebates), more than" in told
+    assert spent(commands) == []
+
+
+def test_a_lost_prolongation_is_not_repeated_by_days(commands: Commands) -> None:
+    commands.simulator.faults.next("prolong", "lost")
+    assert commands.run("prolong", "40300", "--yes").code == 3
+    done = commands.run("prolong", "40300", "--days", "2", "--yes")
+    assert done.code == 3
+    assert done.err.startswith("smspva: prolong 40300 --weeks 1 of ")
+    assert spent(commands) == ["prolong"]
+
+
+def test_what_the_server_leaves_out_is_told_as_unknown(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def offers(*_: object) -> Rows[Offer]:
+        return Rows([Offer("Telegram", "opt29", None, 4), Offer("Instagram", "opt16", Decimal("0.5"), None)])
+
+    async def rent(*_: object, **__: object) -> Rental:
+        return Rental(77)
+
+    monkeypatch.setattr(SmspvaClient, "offers", offers)
+    monkeypatch.setattr(SmspvaClient, "rent", rent)
+    shown = commands.run("rent", "PL", "opt29", "opt16").err.splitlines()
+    assert shown[1:3] == [
+        "  opt29 Telegram: no price can be computed: the provider states none; 4 available",
+        "  opt16 Instagram: about $3.50: 7 days at $0.50 a day, an estimate; how many are available is unknown",
+    ]
+    assert not any("together" in line for line in shown)
+    done = commands.run("rent", "PL", "opt16", "--yes")
+    assert done.out == "Rented: #77  unknown number  unknown service  until unknown\n"
+
+
 def test_a_lost_answer_is_3_and_is_not_repeated(commands: Commands) -> None:
     sim = commands.simulator
     sim.faults.next("create", "lost")
     done = commands.run("rent", "PL", "opt29", "--yes")
     assert (done.code, done.out) == (3, "")
     assert re.fullmatch(
-        r"smspva: create: it was sent, and it isn't known whether it was done \(.*\); don't repeat it: smspva unsettled"
+        r"smspva: rent: it was sent, and it isn't known whether it was done \(.*\); don't repeat it: smspva unsettled"
         " looks into it",
         done.err.splitlines()[-1],
     )
     again = commands.run("rent", "PL", "opt29", "--yes")
     assert again.code == 3
     refused = re.fullmatch(
-        r"smspva: create PL opt29 of \S+ \S+ \((\w{8})\) has no known outcome: nothing was sent, as that might be the"
-        r" second time; smspva unsettled looks into it\n",
+        r"smspva: rent PL opt29 --weeks 1 of \S+ \S+ \((\w{8})\) has no known outcome: nothing was sent,"
+        r" as that might be the second time; smspva unsettled looks into it\n",
         again.err,
     )
     assert refused is not None
     assert spent(commands) == ["create"]
     several = commands.run("rent", "PL", "opt16", "opt29", "--yes")
     assert several.code == 3
-    assert "create PL opt29 of " in several.err
+    assert "rent PL opt29 --weeks 1 of " in several.err
     assert commands.run("rent", "PL", "OPT29", "--yes").code == 3  # which may be the same to the provider
     assert spent(commands) == ["create"]
     assert commands.run("rent", "PL", "opt16", "--yes").code == 0  # another purchase is nobody's second
@@ -201,7 +294,7 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     assert ended.code == 3  # Ctrl-C, but what it ended may have been done
     told = ended.err
     assert told.count("\n") == 3  # what it is about, with a price, and once how it ended
-    assert "create: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
+    assert "rent: it was sent, and it isn't known whether it was done" in told.splitlines()[-1]
 
     done = commands.run("unsettled", "--json")
     assert done.code == 3
@@ -292,7 +385,7 @@ def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: s
     assert done.code == 3  # not 1, which says that nothing was done
     *_, one, last = done.err.splitlines()
     assert re.match(r"Rented: #\d|#40300 was deleted", one)
-    assert done.err.count("Rented: #") == (2 if deed == "rent several" else 0)
+    assert done.err.count("Rented: #") == (1 if deed == "rent several" else 0)
     assert last.startswith("smspva: that was done, and can't be written to standard output: No space left")
     assert spent(commands) == [method]
 
@@ -314,7 +407,7 @@ def test_nothing_is_bought_when_its_price_cannot_be_shown(commands: Commands) ->
 def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
     with commands.start("rent", "PL", "opt29", "opt16", "--yes", stdout=CLOSED_PIPE) as renting:
         done = renting.ended()
-    assert (done.code, done.err.count("Rented: #")) == (0, 2)
+    assert (done.code, done.err.count("Rented: #")) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +428,7 @@ def test_what_another_command_lost_while_it_was_asked_is_not_repeated(commands: 
         assert commands.run("rent", "PL", "opt16", "opt29", "--yes").code == 3
         terminal.type("y\n")
         assert terminal.exit_code() == 3
-        assert "create_multi PL opt16,opt29 of " in " ".join(terminal.screen)
+        assert "rent PL opt16 opt29 --weeks 1 of " in " ".join(terminal.screen)
     assert spent(commands) == ["create_multi"]
 
 
@@ -352,7 +445,7 @@ def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Command
         renting.wait_until(has_ended)  # more quickly than anybody's finger, and not so that Python does nothing else
         done = renting.ended()
     assert (done.code, "Traceback" in done.err) == (3, False)
-    assert "create: it was sent, and it isn't known whether it was done" in done.err.splitlines()[-1]
+    assert "rent: it was sent, and it isn't known whether it was done" in done.err.splitlines()[-1]
 
 
 def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> None:
@@ -373,7 +466,7 @@ def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
 
 def test_what_the_library_warns_of_is_told_once(commands: Commands) -> None:
     commands.on_server(commands.simulator.add_order)
-    commands.simulator.faults.next("orders", "bad_row")
+    commands.simulator.faults.next("orders", "nameless_row")
     told = commands.run("rent", "PL", "opt29", "--yes").err
     assert (told.count("smspva: "), told.count("a row of the answer can't be read and is left out")) == (1, 1)
 
@@ -387,7 +480,9 @@ def test_what_it_fails_on_before_says_that_nothing_was_done(commands: Commands, 
     spared = "nothing was deleted" if method == "delete" else "nothing was bought"
     assert re.fullmatch(rf"smspva: orders: refused: Closed for lunch; {spared} \[.*\]\n", done.err)
     commands.simulator.faults.next(method, "refusal", msg="Closed for lunch")  # type: ignore[arg-type]
-    assert commands.run(*arguments, "--yes").err.splitlines()[-1].count("nothing was") == 1
+    last = commands.run(*arguments, "--yes").err.splitlines()[-1]
+    assert last.startswith(f"smspva: {arguments[0]}: refused: Closed for lunch")  # as it was typed
+    assert last.count("nothing was") == 1
 
 
 @pytest.mark.parametrize("place", ["/proc/ledger", "/dev/null", "{folder}/text"])

@@ -62,7 +62,7 @@ def test_what_cannot_be_compared_is_listed_and_can_be_settled(commands: Commands
     found = commands.run("unsettled")
     assert (found.code, found.err) == (3, "")
     assert len(sim.requests) - asked == (4 if reason == "no answer" else 1)  # not for each call
-    assert [line.split()[3] for line in found.lines] == ["create", "delete"]
+    assert [line.split()[3] for line in found.lines] == ["rent", "delete"]
     assert all(": can't be compared now: orders: " in line for line in found.lines)
     rows = commands.run("unsettled", "--json").rows
     assert [(row["verdict"], row["settled"], row["candidates"]) for row in rows] == [(None, False, [])] * 2
@@ -114,7 +114,7 @@ def test_what_the_ledger_does_not_take_stays_open_and_says_so(commands: Commands
 
 def test_a_row_that_cannot_be_read_is_told_of(commands: Commands) -> None:
     commands.on_server(commands.simulator.add_order)
-    commands.simulator.faults.always("orders", "bad_row")  # it may be what was bought
+    commands.simulator.faults.always("orders", "nameless_row")  # it may be what was bought
     found = commands.run("unsettled")
     assert "smspva: a row of the answer can't be read and is left out: " in found.err
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -49,8 +50,10 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     "demo",
+    "services",
     "countries",
     "offers",
+    "stock",
     "rent",
     "orders",
     "sms",
@@ -91,10 +94,10 @@ def interpret(*arguments: str) -> Done:
         (["watch", "--api-key-file", "nowhere"], "the API key can't be read from nowhere: No such file or directory"),
         (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
         (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
-        (["watch", "--api-key-file", "two-lines"], "what is in two-lines is no API key: one is a single line of ASCII"),
+        (["watch", "--api-key-file", "two-lines"], "two-lines: the API key has a line break or a control character"),
         (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
         *(
-            (["orders", "--api-key-file", "good", "--base-url", address], "such as 'https://smspva.com/api/rent.php'")
+            (["orders", "--api-key-file", "good", "--base-url", address], "such as https://smspva.com/api/rent.php")
             for address in ("", "nonsense", "https://", "https://[::1", "https://smspva.com:port/", "https://a b/")
         ),
         (["orders", "--api-key-file", "good", "--base-url", "nonsense"], "Invalid value for '--base-url'"),
@@ -118,6 +121,26 @@ def interpret(*arguments: str) -> Done:
         ),
         (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
         (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
+        (
+            ["rent", "PL", "opt1", "opt2", "--api-key-file", "good", "--max-price", "5"],
+            "--max-price is for one service: nothing was sent",
+        ),
+        *(
+            (["rent", "PL", "opt1", "--max-price", amount], f"'{amount}' is no amount of US dollars above 0")
+            for amount in ("0", "0.00", "-1", "5,50", "nan", "1e3", "")
+        ),
+        (["countries", "--api-key-file", "good", "--weeks", "1"], "--weeks and --months go with --for SERVICE"),
+        (["countries", "--for", "opt 1"], "a service is given by its code"),
+        (["stock"], "Missing argument 'COUNTRY'"),
+        (["stock", "PL", "opt 1"], "a service is given by its code"),
+        (["prolong", "1", "--days", "7"], "7 is not in the range 1<=x<=6"),
+        *(
+            (
+                ["prolong", "1", "--api-key-file", "good", "--days", "2", unit, "1"],
+                "it is prolonged by --days, by --weeks or by --months, not by two of them",
+            )
+            for unit in ("--weeks", "--months")
+        ),
         (["prolong", "forty"], "'forty' is not a valid integer"),
         (["sms", "0"], "0 is not in the range x>=1"),
         (["sms", "1", "--wait", "--timeout", "nan"], "'nan' is no number of seconds above 0"),
@@ -218,7 +241,8 @@ def test_failures_are_one_line_and_an_exit_code(
     assert run("orders", monkeypatch=monkeypatch) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"smspva: {error.method or 'the journal'}")
+    called = "rent" if error.method == "create" else error.method  # as it is typed
+    assert captured.err.startswith(f"smspva: {called or 'the journal'}")
     assert captured.err.count("\n") == 1
     assert "await" not in captured.err  # it speaks of commands, not of Python
 
@@ -335,7 +359,7 @@ needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
     """Serve an account with a number."""
-    simulator = Simulator(start=datetime.now(UTC), api_key=KEY)
+    simulator = Simulator(start=datetime.now(UTC), api_key=KEY, dialect="contract")
     simulator.add_order()
     with serving(simulator, tmp_path) as commands:
         yield commands
@@ -345,7 +369,10 @@ READING = [
     ["orders"],
     ["orders", "--json"],
     ["orders", "--help"],
+    ["services"],
     ["countries"],
+    ["countries", "--for", "opt16"],
+    ["stock", "PL", "opt16", "opt29"],
     ["sms", "40300"],
     ["history"],
     ["unsettled"],
@@ -453,6 +480,30 @@ def test_every_command_works_against_the_simulator_on_its_port(tmp_path: Path) -
             assert commands.run("simulate", "--port", commands.url.split(":")[2].partition("/")[0]).code == 2
             simulating.send_signal(signal.SIGTERM)
             assert simulating.ended() == Done(143, "", "\n")
+
+
+def test_the_simulator_refuses_any_key_but_its_own(tmp_path: Path) -> None:
+    arguments = ("simulate", "--port", "0", "--api-key", "mine")
+    with serving(Simulator(), tmp_path) as commands, commands.start(*arguments) as simulating:
+        told = simulating.line()
+        commands.url = told.split()[5].rstrip(",")
+        assert (
+            told == f"The simulated provider answers at {commands.url}, to the key of --api-key only. Ctrl-C ends it."
+        )
+        assert commands.run("orders", SMSPVA_API_KEY="mine") == Done(0, "No number is rented.\n", "")
+        refused = commands.run("orders", SMSPVA_API_KEY="yours")
+        assert (refused.code, refused.out) == (1, "")
+        assert re.fullmatch(r"smspva: orders: [^\n]*key[^\n]*\n", refused.err)
+        assert "yours" not in refused.err
+
+
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+def test_each_dialect_of_the_simulator_can_be_served(dialect: str, tmp_path: Path) -> None:
+    arguments = ("simulate", "--port", "0", "--dialect", dialect)
+    with serving(Simulator(), tmp_path) as commands, commands.start(*arguments) as simulating:
+        commands.url = simulating.line().split()[5].rstrip(",")
+        assert len(commands.run("countries").lines) > 3
+        assert commands.run("services").code == (1 if dialect == "page" else 0)
 
 
 def test_without_its_extra_simulate_says_what_to_install() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
-from smspva_async import event_from_dict
+from smspva_async import Sms, SmsReceived, event_from_dict
 from smspva_async.simulator import Simulator
 from tests.support.commands import HEIGHT, KEY, Commands, Done, Piped, serving
 from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns
@@ -65,8 +65,11 @@ def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
     with commands.start("watch", "--json", *QUICK) as child:
         assert json.loads(child.line())["type"] == "OrderAdded"
         commands.on_server(lambda: sim.deliver(order.id, "Код: 671 094 ✓", sender="Instagram"))
-        event = event_from_dict(json.loads(child.line()))
-        assert event.sms.code == "671094"  # type: ignore[union-attr]
+        fields = json.loads(child.line())
+        assert fields["sms"]["code"] == "671094"
+        event = event_from_dict(fields)
+        assert isinstance(event, SmsReceived)
+        assert event.sms == Sms("Код: 671 094 ✓", "Instagram", event.sms.received)
         child.send_signal(signal.SIGTERM)
         assert child.ended() == Done(143, "", "\n")
 
@@ -98,7 +101,7 @@ def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Comman
 def test_a_warning_of_the_library_is_an_event_and_nothing_else(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     sim.add_order()
-    sim.faults.next("orders", "bad_row")
+    sim.faults.next("orders", "nameless_row")
     with commands.start("watch") as child:
         lines = [child.line() for _ in range(3)]
         assert sum("a row of an answer can't be read" in told for told in lines) == 1

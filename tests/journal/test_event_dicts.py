@@ -123,7 +123,8 @@ def test_what_json_has_no_form_for_is_told_as_text() -> None:
         {**ADDED, "order": None},
         {**ADDED, "order": without(ORDER_DICT, "phone")},
         {**ADDED, "order": {**ORDER_DICT, "state": 77}},
-        {**ADDED, "order": {**ORDER_DICT, "until": None}},
+        {**ADDED, "order": {**ORDER_DICT, "until": "soon"}},
+        {**ADDED, "order": {**ORDER_DICT, "services": None}},
     ],
     ids=str,
 )

@@ -18,7 +18,10 @@ from smspva_async import (
     Journal,
     JournalLocked,
     Lagged,
+    Order,
     OrderAdded,
+    OrderState,
+    OrderUpdated,
     RowSkipped,
     SmsReceived,
     event_to_dict,
@@ -259,6 +262,41 @@ async def test_what_changed_within_a_run_is_written_as_well(restart: Restart) ->
     journal, stored = await reopened(journal, restart)
     assert stored == STATES[0]
     await journal.aclose()
+
+
+LITTLE_KNOWN = Order(
+    id=1,
+    services=(),
+    service_name="",
+    state=OrderState.UNKNOWN,
+    phone="",
+    country="",
+    has_new_sms=None,
+    until=None,
+    raw_state=None,
+    extra={"until": [[]]},
+)
+SEVERAL_SERVICES = order(2, services=("opt16", "opt29"), can_prolong=False, raw_state="0")
+
+
+@pytest.mark.parametrize("kept", [LITTLE_KNOWN, SEVERAL_SERVICES, evolve(LITTLE_KNOWN, raw_state="asleep")])
+async def test_an_order_comes_back_as_it_was_in_the_state_and_in_events(restart: Restart, kept: Order) -> None:
+    journal = await opened(restart)
+    written: list[Event] = [
+        OrderAdded(kept, seq=1, id="1", at=START, order_id=kept.id),
+        OrderUpdated(kept, order(kept.id), seq=2, id="2", at=START, order_id=kept.id),
+    ]
+    state = State(seq=2, tracks={kept.id: Track(kept, START)}, orders={kept.id: kept})
+    await journal.append(written, state, {})
+    journal, stored = await reopened(journal, restart)
+    read = await journal.read(0, 10)
+    await journal.aclose()
+    assert (stored, read) == (state, written)
+    assert stored is not None
+    found = [*stored.orders.values(), stored.tracks[kept.id].order]
+    found += [event.order for event in read if isinstance(event, OrderAdded | OrderUpdated)]
+    for again in found:
+        assert (repr(again), again.extra) == (repr(kept), kept.extra), "0 and '0' are two things"
 
 
 @each_kind

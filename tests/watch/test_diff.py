@@ -378,7 +378,7 @@ def test_an_order_is_known_as_it_was_last_seen_also_where_nothing_is_to_be_told_
 
 
 def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
-    _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, services=("opt1",)))], State())
+    _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], State())
     assert [type(event) for event in events] == [OrderAdded, StateChanged, OrderUpdated]
     changed = events[1]
     assert isinstance(changed, StateChanged)

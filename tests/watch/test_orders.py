@@ -235,7 +235,7 @@ async def test_a_row_is_reported_once_and_another_one_too() -> None:
         assert raw == [{"state": 1}, {"state": 2}]
 
 
-@pytest.mark.parametrize("fault", ["bad_row", "nameless_row", "flapping", "empty", "duplicate"])
+@pytest.mark.parametrize("fault", ["nameless_row", "flapping", "empty", "duplicate"])
 @pytest.mark.parametrize("dialect", ["page", "live"])
 async def test_a_spoilt_answer_removes_nothing(dialect: DialectName, fault: Any) -> None:
     sim = Simulator(dialect=dialect)
@@ -245,6 +245,24 @@ async def test_a_spoilt_answer_removes_nothing(dialect: DialectName, fault: Any)
         await polls(4)
         assert watcher.orders.keys() == orders
         assert {type(event) for event in await so_far(watcher)} <= {OrderAdded, RowSkipped}
+
+
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+async def test_a_row_of_which_only_the_id_can_be_read_is_an_order_of_which_nothing_is_known(
+    dialect: DialectName,
+) -> None:
+    sim = Simulator(dialect=dialect)
+    order_id = sim.add_order().id
+    async with watching(sim) as watcher:
+        before = watcher.orders[order_id]
+        sim.faults.next("orders", "bad_row")
+        await polls(1)
+        spoilt = watcher.orders[order_id]
+        assert (spoilt.services, spoilt.state, spoilt.phone) == ((), OrderState.UNKNOWN, "")
+        assert {spoilt.raw_state, spoilt.has_new_sms, spoilt.until, spoilt.can_prolong} == {None}
+        await polls(5)
+        assert watcher.orders == {order_id: before}
+        assert kinds(await so_far(watcher)) == ["OrderAdded", *["StateChanged", "OrderUpdated"] * 2]
 
 
 async def test_if_every_row_is_bad_the_answer_is() -> None:
@@ -303,10 +321,14 @@ async def test_states_never_seen_before_are_told_apart() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"service": "opt1"},
+        {"services": ("opt1",)},
+        {"services": ("opt16", "opt29")},
+        {"services": ()},
         {"phone": "+79090000002"},
+        {"phone": ""},
         {"country": "KZ"},
         {"until": START + timedelta(days=14)},
+        {"until": None},
         {"can_prolong": True},
         {"can_prolong_days": 30},
         {"can_prolong_until": START + timedelta(days=30)},
@@ -321,7 +343,13 @@ async def test_an_update_tells_the_order_and_what_it_was(change: dict[str, Any])
 
 @pytest.mark.parametrize(
     "change",
-    [{"last_online": START}, {"has_new_sms": True}, {"service_name": "Facebook"}, {"extra": {"provider": "B"}}],
+    [
+        {"last_online": START},
+        {"has_new_sms": True},
+        {"has_new_sms": None},
+        {"service_name": "Facebook"},
+        {"extra": {"provider": "B"}},
+    ],
     ids=lambda change: next(iter(change)),
 )
 async def test_other_changes_are_seen_but_not_reported(change: dict[str, Any]) -> None:
