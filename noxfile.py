@@ -102,7 +102,9 @@ def _test_package(session: nox.Session, built: str, *resolution: str) -> None:
     shutil.unpack_archive(sdist, folder, filter="data")
     (source,) = folder.glob("smspva_async-*")
     shutil.rmtree(source / "smspva_async")  # only the installed package can be imported
-    session.run("uv", "pip", "install", "-q", *resolution, f"smspva-async[test] @ {package.as_uri()}", external=True)
+    # uv takes the lowest versions of what is asked for directly, not of what a wheel asks for.
+    requirements = ("-r", str(source / "pyproject.toml"), "--extra", "test")
+    session.run("uv", "pip", "install", "-q", *resolution, *requirements, str(package), external=True)
     session.chdir(source)
     session.run("python", *QUICK, *session.posargs)
 
