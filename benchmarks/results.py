@@ -5,16 +5,18 @@ from __future__ import annotations
 import operator
 import os
 import platform
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attrs import frozen
 from cattrs import Converter
 
 from smspva_async._parse import quick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Form", "Goal", "Machine", "Results", "Row", "at_least", "at_most"]
 
@@ -124,12 +126,12 @@ class Results:
     date: datetime
     form: Form
     machine: Machine
-    rows: Sequence[Row]
+    rows: tuple[Row, ...]
 
     @classmethod
     def of(cls, form: Form, rows: Sequence[Row]) -> Results:
         """Return the results of a run that has just ended here."""
-        return cls(datetime.now(UTC), form, Machine.here(), rows)
+        return cls(datetime.now(UTC), form, Machine.here(), tuple(rows))
 
     def to_json(self) -> dict[str, object]:
         """Return them as JSON's types, with what follows from the figures beside them."""

@@ -25,7 +25,9 @@ def main() -> None:
         package = (missing.name or "").partition(".")[0]
         if package not in {"click", "platformdirs", "rich"}:
             raise
-        sys.exit(f"smspva: {package} is missing; pip install 'smspva-async[cli]' brings it")
+        with suppress(AttributeError, OSError):
+            sys.stderr.write(f"smspva: {package} is missing; pip install 'smspva-async[cli]' brings it\n")
+        sys.exit(1)
     finally:
         _discard_unwritten_output()
 

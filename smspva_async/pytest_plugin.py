@@ -38,37 +38,19 @@ __all__ = ["smspva_client", "smspva_simulator"]
 
 _LONG = 5.0
 """Seconds of real time after which a test is worth a hint."""
+_REQUESTS = 2
+"""Requests that tell whether the simulator's clock kept to real time."""
 
 
 @pytest.fixture
-def smspva_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
+def smspva_simulator() -> Simulator:
     """Return the provider in memory. The test adds orders to it, delivers messages and makes calls fail.
 
     It speaks the rental page's dialect and has the seed 1, so that every run draws the same.
     """
     from smspva_async.simulator import Simulator
 
-    if inspect.iscoroutinefunction(request.function) and not _has_event_loop(request):
-        pytest.fail(
-            f"{request.node.name} needs an event loop: mark it with `pytest.mark.asyncio` (pytest-asyncio)"
-            " or `pytest.mark.anyio` (anyio)",
-            pytrace=False,
-        )
-    simulator = Simulator(seed=1)
-    began = monotonic()
-    yield simulator
-    took = monotonic() - began
-    if took > _LONG and _is_in_real_time(simulator, took):
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")  # a hint, also where warnings are errors
-            request.node.warn(
-                pytest.PytestWarning(
-                    f"{request.node.nodeid} took {took:.0f} s of real time. To make its time virtual, let its event"
-                    " loop be a smspva_async.simulator.VirtualTimeLoop: return {'virtual': VirtualTimeLoop} from"
-                    " pytest_asyncio_loop_factories in conftest.py (pytest-asyncio), or ('asyncio', {'loop_factory':"
-                    " VirtualTimeLoop}) from a fixture anyio_backend (anyio)"
-                )
-            )
+    return Simulator(seed=1)
 
 
 @pytest.fixture
@@ -82,13 +64,39 @@ def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
     return SmspvaClient("any key", transport=smspva_simulator.transport())
 
 
-def _has_event_loop(request: pytest.FixtureRequest) -> bool:
-    """Return whether a plugin runs the test, which is a coroutine function."""
-    is_marked = any(request.node.get_closest_marker(name) for name in ("asyncio", "trio"))
-    return is_marked or "anyio_backend" in request.fixturenames
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Say what an async test needs that no plugin has run so far."""
+    if "smspva_simulator" in pyfuncitem.fixturenames and inspect.iscoroutinefunction(pyfuncitem.obj):
+        pytest.fail(
+            f"{pyfuncitem.name} needs an event loop: mark it with `pytest.mark.asyncio` (pytest-asyncio)"
+            " or `pytest.mark.anyio` (anyio)",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(specname="pytest_pyfunc_call", wrapper=True)
+def pytest_hint_at_virtual_time(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Warn of a test that took long in real time."""
+    simulator: Simulator | None = pyfuncitem.funcargs.get("smspva_simulator")  # type: ignore[assignment]
+    began = monotonic()
+    try:
+        return (yield)
+    finally:
+        took = monotonic() - began
+        if simulator is not None and took > _LONG and _is_in_real_time(simulator, took):
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")  # a hint, also where warnings are errors
+                pyfuncitem.warn(
+                    pytest.PytestWarning(
+                        f"{pyfuncitem.nodeid} took {took:.0f} s of real time. To make its time virtual, let its event"
+                        " loop be a smspva_async.simulator.VirtualTimeLoop: return {'virtual': VirtualTimeLoop} from"
+                        " pytest_asyncio_loop_factories in conftest.py (pytest-asyncio), or ('asyncio',"
+                        " {'loop_factory': VirtualTimeLoop}) from a fixture anyio_backend (anyio)"
+                    )
+                )
 
 
 def _is_in_real_time(simulator: Simulator, seconds: float) -> bool:
     """Return whether no more time has passed for the simulator than on the real clock."""
     times = [request.time for request in simulator.requests]
-    return not times or times[-1] - times[0] <= seconds
+    return len(times) >= _REQUESTS and times[-1] - times[0] <= seconds

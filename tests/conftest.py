@@ -31,7 +31,8 @@ hypothesis.settings.load_profile("quick")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run an `anyio` test on asyncio, and on trio in the slow run or where it is marked `on_both_backends`."""
-    is_parametrized = any("anyio_backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    marks = metafunc.definition.iter_markers("parametrize")
+    is_parametrized = any("anyio_backend" in (mark.args or [mark.kwargs["argnames"]])[0] for mark in marks)
     if "anyio_backend" in metafunc.fixturenames and not is_parametrized:
         is_marked = metafunc.definition.get_closest_marker("on_both_backends") is not None
         trio = pytest.param("trio", marks=() if is_marked else pytest.mark.slow)

@@ -66,11 +66,13 @@ def _run() -> int:
         told, failed = _explain(error), _exit_code(error)
     except ValueError as error:  # the library's, for what can't be right: before anything is sent
         told, failed = str(error), 2
-    except (BrokenPipeError, SystemExit):  # rich and click exit by themselves when the reader closed the pipe
+    except SystemExit:  # rich and click exit by themselves when the reader closed the pipe
         return 0
     except OSError as error:  # a full disk behind standard output, for one
         if isinstance(error.__context__, KeyboardInterrupt):  # click can't write the newline after Ctrl-C
             return 128 + signal.SIGINT
+        if isinstance(error, BrokenPipeError):
+            return 0
         told, failed = error.strerror or str(error), 1
     else:
         return code if isinstance(code, int) else 0

@@ -95,7 +95,7 @@ async def _serve(printer: Printer, simulator: Simulator, port: int, pause: float
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/rent.php"
         keys = "any key" if simulator.api_key is None else "the key of --api-key only"
         printer.tell({"url": url}, f"The simulated provider answers at {url}, to {keys}. Ctrl-C ends it.")
-        config = uvicorn.Config(simulator, log_level=logging.ERROR, timeout_graceful_shutdown=_GRACE)
+        config = uvicorn.Config(simulator, ws="none", log_level=logging.ERROR, timeout_graceful_shutdown=_GRACE)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_deliver, simulator, pause, chance)
             await uvicorn.Server(config).serve(sockets=[listener])

@@ -33,6 +33,7 @@ from smspva_async import (
 from smspva_async.cli._lines import Lines
 from smspva_async.cli._output import Output
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
 from tests.support.commands import (
     CLOSED_PIPE,
     KEY,
@@ -43,7 +44,6 @@ from tests.support.commands import (
     run as run_here,
     serving,
 )
-from tests.support.forked import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,6 +255,14 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     assert done.err == f"smspva: {missing} is missing; pip install 'smspva-async[cli]' brings it\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_without_the_extra_and_with_a_full_disk_it_exits_with_1() -> None:
+    code = "import runpy, sys; sys.modules['click'] = None; runpy.run_module('smspva_async', run_name='__main__')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], check=False, stderr=full, timeout=PATIENCE)  # noqa: S603
+    assert done.returncode == 1  # not Python's 120
+
+
 SIGNALLED = """
 import runpy, signal, sys
 
@@ -434,13 +442,13 @@ def test_no_locale_keeps_it_from_printing(commands: Commands, variables: str) ->
     assert "Казахстан" in [json.loads(line)["name"] for line in done.lines]
 
 
-def test_a_width_of_0_hides_no_table(commands: Commands) -> None:
+def test_a_width_of_0_is_ignored(commands: Commands) -> None:
     with commands.terminal("orders", variables={"COLUMNS": "0"}) as terminal:
         assert terminal.exit_code() == 0
     assert [line.split()[0] for line in terminal.screen] == ["id", "40300"]
 
 
-def test_without_a_home_folder_a_ledger_is_asked_for(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_the_ledger_must_be_named(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_user(_: int) -> None:
         raise KeyError
 

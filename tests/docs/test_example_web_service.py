@@ -19,8 +19,9 @@ import pytest
 from examples.web_service import service
 from smspva_async import MemoryJournal, Pace, SmspvaClient, Watcher
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
 from tests.support.backends import on_a_real_loop
-from tests.support.processes import PATIENCE, Program, until
+from tests.support.processes import Program, until
 from tests.support.web_service import Reader, served, streamed, watched
 
 if TYPE_CHECKING:

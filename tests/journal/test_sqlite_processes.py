@@ -22,10 +22,11 @@ import pytest
 from smspva_async import Event, JournalLocked, OrderAdded, PollFailed, SmsReceived, SqliteJournal, event_to_dict
 from smspva_async._state import State
 from smspva_async.journal import _database
+from tests.support import PATIENCE
 from tests.support.backends import on_asyncio
 from tests.support.journal_files import filled, opened, polls_in, stored, threads, try_to_open, write_poll
 from tests.support.journals import events
-from tests.support.processes import PATIENCE, Worker, is_orphan, run_program, run_worker
+from tests.support.processes import Worker, is_orphan, run_program, run_worker
 from tests.support.watching import START, order, sms
 
 if TYPE_CHECKING:

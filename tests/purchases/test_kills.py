@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from smspva_async.simulator import FaultName, MethodName, Simulator
-from tests.support import chaos
+from tests.support import PATIENCE, chaos
 from tests.support.backends import on_a_real_loop
 from tests.support.loopback import Served
-from tests.support.processes import PATIENCE, Worker, until
+from tests.support.processes import Worker, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smspva_async import pytest_plugin
+from tests.support import PATIENCE
 from tests.support.readme import BLOCKS
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ asyncio_default_fixture_loop_scope = function
 
 REAL_TIME = "import asyncio\ndef pytest_asyncio_loop_factories(): return {'real': asyncio.new_event_loop}"
 IMPATIENT = "import smspva_async.pytest_plugin as plugin\nplugin._LONG = 0.01\n"
+PATIENT = IMPATIENT.replace("0.01", "1e9")
 
 
 @pytest.fixture
@@ -93,6 +95,43 @@ def test_a_client(smspva_simulator, smspva_client):
     run(code).assert_outcomes(passed=1)
 
 
+def test_they_work_with_both_plugins_in_one_suite(run: Run) -> None:
+    modules = {"conftest": BLOCKS["own conftest"] + BLOCKS["own anyio conftest"]}
+    other = AN_HOUR.format(mark="@pytest.mark.anyio")
+    ran = run(AN_HOUR.format(mark="@pytest.mark.asyncio"), "test_suite.py", "other.py", other=other, **modules)
+    ran.assert_outcomes(passed=3)
+
+
+def test_they_work_where_something_else_runs_the_tests(run: Run) -> None:
+    code = """
+import asyncio, unittest
+import pytest
+from smspva_async import SmspvaClient
+
+async def test_a_client(smspva_client):
+    async with smspva_client as client:
+        assert await client.orders() == []
+
+class TestCase(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def _client(self, smspva_client):
+        self.client = smspva_client
+
+    async def test_a_client(self):
+        async with self.client as client:
+            assert await client.orders() == []
+"""
+    conftest = """
+import asyncio, inspect
+
+def pytest_pyfunc_call(pyfuncitem):
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}))
+        return True
+"""
+    run(code, conftest=conftest).assert_outcomes(passed=2)
+
+
 def test_a_fixture_of_the_same_name_overrides(run: Run) -> None:
     code = """
 import pytest
@@ -115,13 +154,19 @@ async def test_a_client(smspva_simulator, smspva_client):
 @pytest.mark.parametrize("others", [[], ["-p", "no:anyio"]], ids=["both plugins", "pytest-asyncio"])
 def test_every_unmarked_test_says_what_it_needs(run: Run, others: list[str]) -> None:
     code = """
+import pytest
+from smspva_async.simulator import Simulator
+
 async def test_first(smspva_client): pass
 async def test_second(smspva_simulator): pass
 class TestThird:
+    @pytest.fixture
+    def smspva_simulator(self): return Simulator(dialect="live")
+
     async def test_third(self, smspva_client): pass
 """
     ran = run(code, *others)
-    ran.assert_outcomes(errors=3)
+    ran.assert_outcomes(failed=3)
     message = r"^(test_\w+) needs an event loop: mark it with `pytest.mark.asyncio` .* or `pytest.mark.anyio`"
     needs = re.findall(message, ran.stdout.str(), re.MULTILINE)
     assert needs == ["test_first", "test_second", "test_third"]
@@ -129,12 +174,14 @@ class TestThird:
 
 SLEEPS = """
 import asyncio, pytest
+from smspva_async import Pace, SmspvaClient
 
 @pytest.mark.asyncio
-async def test_sleeps(smspva_simulator, smspva_client):
-    async with smspva_client as client:
+async def test_sleeps(smspva_simulator):
+    async with SmspvaClient("key", transport=smspva_simulator.transport(), pace=Pace(gap=0)) as client:
         await client.orders()
         await asyncio.sleep(0.02)
+        await client.orders()
 """
 
 
@@ -150,16 +197,23 @@ def test_a_long_test_in_real_time_says_how_to_make_time_virtual(run: Run) -> Non
 def test_an_interrupted_test_says_so_too(pytester: pytest.Pytester) -> None:
     pytester.makeini(SETTINGS.replace("filterwarnings", "# filterwarnings"))
     pytester.makeconftest(IMPATIENT + REAL_TIME)
-    pytester.makepyfile(SLEEPS.replace("sleep(0.02)", "sleep(0.02); raise KeyboardInterrupt"))
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    pytester.makepyfile(f"{SLEEPS}        raise KeyboardInterrupt\n")
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=PATIENCE)
     assert re.search(r"test_sleeps took \d+ s of real time", ran.stdout.str())
 
 
-@pytest.mark.parametrize("conftest", [REAL_TIME, IMPATIENT + BLOCKS["own conftest"]], ids=["short", "virtual"])
-def test_a_short_test_and_one_in_virtual_time_say_nothing(run: Run, conftest: str) -> None:
-    seconds = "0.02" if conftest == REAL_TIME else "3600); import time; time.sleep(0.02"
-    code = SLEEPS.replace("0.02", f"{seconds}); await client.orders(")
-    run(code, conftest=conftest).assert_outcomes(passed=1, warnings=0)
+@pytest.mark.parametrize(
+    ("conftest", "seconds"),
+    [(f"{PATIENT}{REAL_TIME}", "0.02"), (IMPATIENT + BLOCKS["own conftest"], "3600); time.sleep(0.02")],
+    ids=["short", "virtual"],
+)
+def test_a_short_test_and_one_in_virtual_time_say_nothing(run: Run, conftest: str, seconds: str) -> None:
+    run(f"import time\n{SLEEPS.replace('0.02', seconds)}", conftest=conftest).assert_outcomes(passed=1, warnings=0)
+
+
+def test_a_test_that_asks_once_says_nothing(run: Run) -> None:
+    code = SLEEPS.replace("await client.orders()", "pass", 1)
+    run(code, conftest=IMPATIENT + REAL_TIME).assert_outcomes(passed=1, warnings=0)
 
 
 def test_the_readmes_example_works(run: Run) -> None:
@@ -174,8 +228,9 @@ def test_the_readmes_example_works_with_anyios_plugin(run: Run) -> None:
 
 def test_importing_the_plugin_imports_nothing_else() -> None:
     code = "import sys, pytest; had = {*sys.modules}; import smspva_async.pytest_plugin; print(*{*sys.modules} - had)"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
-    assert {*loaded} == {"smspva_async", "smspva_async.pytest_plugin"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)  # noqa: S603
+    assert {*done.stdout.split()} == {"smspva_async", "smspva_async.pytest_plugin"}
 
 
 def test_pytest_finds_the_plugin_by_itself() -> None:

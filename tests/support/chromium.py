@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.support.processes import PATIENCE, Program, until
+from tests.support import PATIENCE
+from tests.support.processes import Program, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

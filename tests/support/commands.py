@@ -27,7 +27,8 @@ from anyio.from_thread import start_blocking_portal
 from attrs import frozen
 
 from smspva_async.__main__ import main
-from tests.support.forked import PATIENCE, fork_server, standard_streams
+from tests.support import PATIENCE
+from tests.support.forked import fork_server, standard_streams
 from tests.support.loopback import Served
 
 if TYPE_CHECKING:

@@ -22,11 +22,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-PATIENCE = 120
-"""Seconds to wait for another process: far more than it takes, also on a machine at ten times the load."""
 
 _ROOT = Path(__file__).parents[2]
 _IMPORTED = (

@@ -14,8 +14,9 @@ import pytest
 
 from smspva_async import Event, JournalError, Lagged, SqliteJournal
 from smspva_async._state import State, Track
+from tests.support import PATIENCE
 from tests.support.journals import events
-from tests.support.processes import PATIENCE, until
+from tests.support.processes import until
 from tests.support.watching import START, order
 
 if TYPE_CHECKING:

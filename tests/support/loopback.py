@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.support.processes import PATIENCE
+from tests.support import PATIENCE
 
 if TYPE_CHECKING:
     import ssl

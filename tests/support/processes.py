@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-
-PATIENCE = 120.0
-"""Seconds of real time that a test waits for anything. It bounds a hang; a machine under load is slow, not wrong."""
 
 _PROXIES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
 
@@ -164,7 +163,7 @@ class Program(_Child):
 
 
 def is_orphan() -> bool:
-    """Return whether the tests have gone without killing this process."""
+    """Return whether the process that started this one has ended."""
     parent = multiprocessing.parent_process()
     return parent is None or not parent.is_alive()
 
@@ -200,7 +199,7 @@ async def until(condition: Callable[[], bool], *needed: _Child | asyncio.Task[An
         if time.monotonic() > deadline:
             for each in needed:
                 if isinstance(each, _Child):
-                    raise each.failure(f"did not bring it about in {PATIENCE:g} s")
+                    raise each.failure(f"the condition did not become true within {PATIENCE:g} s")
             raise AssertionError(f"not so after {PATIENCE:g} s")
         await anyio.sleep(interval)
 

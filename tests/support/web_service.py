@@ -14,7 +14,8 @@ from attrs import frozen
 
 from examples.web_service.service import serve
 from smspva_async import MemoryJournal, Pace, Retry, SmspvaClient, Watcher
-from tests.support.processes import PATIENCE, until
+from tests.support import PATIENCE
+from tests.support.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

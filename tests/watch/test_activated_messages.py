@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -195,6 +196,28 @@ async def test_two_tasks_are_given_each_message_once(sim: Simulator) -> None:
         assert sorted(message.text for mine in given for message in mine) == sorted(expected)
         assert all(given)
         tasks.cancel_scope.cancel()
+
+
+async def test_two_tasks_that_time_out_together_and_ask_again_at_once_are_given_messages(sim: Simulator) -> None:
+    """With `anyio.Lock` before 4.14 the first of them waits on asyncio for a lock that nobody holds."""
+    order_id = sim.add_order(state=1).id
+    given = list[str]()
+
+    async with watching(sim) as watcher, watcher.activated(order_id) as number, anyio.create_task_group() as tasks:
+
+        async def take() -> None:
+            while True:
+                with suppress(WaitTimeout):
+                    given.append((await number.next_sms(timeout=100)).text)
+
+        for _ in range(2):
+            tasks.start_soon(take)
+        await anyio.sleep(110)
+        for text in ("one", "two"):
+            sim.deliver(order_id, text)
+        await anyio.sleep(60)
+        tasks.cancel_scope.cancel()
+    assert given == ["one", "two"]
 
 
 @pytest.mark.parametrize("waiting", [1, 2])

@@ -12,11 +12,11 @@ import pytest
 
 from smspva_async import Event, event_from_dict
 from smspva_async.simulator import Simulator
-from tests.support import chaos
+from tests.support import PATIENCE, chaos
 from tests.support.backends import on_a_real_loop
 from tests.support.invariants import assert_all_was_reported, listed, messages, seen
 from tests.support.loopback import Served
-from tests.support.processes import PATIENCE, Worker, until
+from tests.support.processes import Worker, until
 
 if TYPE_CHECKING:
     from pathlib import Path
