@@ -66,7 +66,7 @@ def _ticks(form: Form) -> Iterator[Row]:
     changes: list[tuple[str, float, Callable[[int], None]]] = [
         ("every `lastonline` changed", 4, lambda turn: _all_online(server, turn)),
         ("nothing changed", 0.15, lambda _: None),
-        ("1 % changed state", 2, lambda turn: _some_change(server, turn)),
+        ("1 % changed state", 3, lambda turn: _some_change(server, turn)),
     ]
     repetitions = form.pick(full=15, short=2)
     in_virtual_time(_tick(server, [change for _, _, change in changes], repetitions))

@@ -7,13 +7,12 @@ import os
 import platform
 from datetime import UTC, datetime
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attrs import frozen
 from cattrs import Converter
-
-from smspva_async._parse import quick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +96,12 @@ class Machine:
     @classmethod
     def here(cls) -> Machine:
         """Return this machine."""
+        with_orjson = " and orjson" if find_spec("orjson") else ""  # the client uses it where it is installed
         return cls(
             cpu=_cpu(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             system=platform.system(),
-            python=f"{platform.python_implementation()} {platform.python_version()}{' and orjson' if quick else ''}",
+            python=f"{platform.python_implementation()} {platform.python_version()}{with_orjson}",
         )
 
 

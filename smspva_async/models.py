@@ -170,7 +170,7 @@ class CountryOffer:
     name: str
     """The country as the server names it in the row (``country``), ``""`` where it doesn't."""
     price: Decimal | None = None
-    """US dollars, as the server states it for the period; None where it doesn't."""
+    """US dollars as the server states them, per day or for the period (it isn't documented); None where it doesn't."""
     count: int | None = None
     """Numbers available (``phoneAmount``); None where the server doesn't say."""
     extra: Mapping[str, object] = _extra()
