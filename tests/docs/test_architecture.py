@@ -1,4 +1,4 @@
-"""The house: imports run downward only, and httpx stays in its room."""
+"""The layers: imports run downward only, and httpx stays in the transport."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import smspva_async
 
 PACKAGE = Path(smspva_async.__file__).parent
 
-# From the ground up: a room may import what stands before it in this list, and nothing else of the package.
-FLOORS = [
+# From the bottom up: a unit may import units of the layers before its own, and nothing else of the package.
+LAYERS = [
     ["errors", "_codes", "_secret"],
     ["models", "_statistics"],
     ["_api.rows", "_serialization", "_state"],
@@ -43,27 +43,27 @@ FLOORS = [
     ["cli"],
     ["__main__"],
 ]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-WINGS = {room.partition(".")[0] for room in FLOOR if "." in room}
-"""Folders whose files are rooms of their own; any other folder is one room."""
-PACKAGES = {"smspva_async", *(f"smspva_async.{wing}" for wing in WINGS)}
-"""Modules that are imported from by name."""
+LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
+SPLIT = {unit.partition(".")[0] for unit in LAYER if "." in unit}
+"""Packages whose modules are units of their own; any other package is one unit."""
+PACKAGES = {"smspva_async", *(f"smspva_async.{package}" for package in SPLIT)}
+"""Packages from which modules are imported by name."""
 
 
-def room_of(names: list[str]) -> str:
-    """Return the room that a module's path within the package leads to; `""` is the package's own face."""
-    return ".".join(names[: 2 if names and names[0] in WINGS else 1])
+def unit_of(names: list[str]) -> str:
+    """Return the unit of a module, by its path within the package; `""` is the package's own `__init__`."""
+    return ".".join(names[: 2 if names and names[0] in SPLIT else 1])
 
 
-def rooms() -> dict[Path, str]:
-    """Return each file of the package and the room it belongs to. The face of a wing imports nothing and is none."""
+def units() -> dict[Path, str]:
+    """Return each file of the package and its unit. The `__init__` of a split package imports nothing and has none."""
     found: dict[Path, str] = {}
     for path in PACKAGE.rglob("*.py"):
         names = [*path.relative_to(PACKAGE).with_suffix("").parts]
         if names[-1] == "__init__":
             names.pop()
-        if ".".join(names) not in WINGS:
-            found[path] = room_of(names)
+        if ".".join(names) not in SPLIT:
+            found[path] = unit_of(names)
     return found
 
 
@@ -93,22 +93,22 @@ def runtime_nodes(tree: ast.AST) -> list[ast.AST]:
 
 def test_imports_run_downward_only() -> None:
     upward: list[str] = []
-    for path, room in rooms().items():
+    for path, unit in units().items():
         for module in imports(path):
             package, *names = module.split(".")
-            target = room_of(names)
-            if package != "smspva_async" or target == room:
+            target = unit_of(names)
+            if package != "smspva_async" or target == unit:
                 continue
-            # A public name stands for the package's face.
-            target = target if target in FLOOR else ""
-            if FLOOR[target] >= FLOOR[room]:
+            # A public name belongs to the package's `__init__`.
+            target = target if target in LAYER else ""
+            if LAYER[target] >= LAYER[unit]:
                 upward.append(f"{path.relative_to(PACKAGE)} imports {module}")
     assert upward == []
 
 
 def users_of(*packages: str) -> set[str]:
-    """Return the rooms that import one of these packages."""
-    return {room for path, room in rooms().items() for module in imports(path) if module.split(".")[0] in packages}
+    """Return the units that import one of these packages."""
+    return {unit for path, unit in units().items() for module in imports(path) if module.split(".")[0] in packages}
 
 
 def test_only_the_transport_and_the_simulator_import_httpx() -> None:
@@ -123,9 +123,9 @@ def test_only_the_command_line_imports_what_it_alone_needs() -> None:
 def test_the_simulator_shares_no_table_with_the_client() -> None:
     shared = {
         module
-        for path, room in rooms().items()
+        for path, unit in units().items()
         for module in imports(path)
-        if room == "simulator" and module.startswith("smspva_async") and not module.startswith("smspva_async.simulator")
+        if unit == "simulator" and module.startswith("smspva_async") and not module.startswith("smspva_async.simulator")
     }
     assert shared == set()
 

@@ -148,7 +148,7 @@ def test_no_model_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("event", "form"), FORMS, ids=lambda value: value.get("type") if type(value) is dict else "")
-def test_an_event_is_as_the_journal_has_it_and_a_message_has_its_code(event: Event, form: dict[str, Any]) -> None:
+def test_an_event_has_the_form_of_the_journal_and_a_message_its_code(event: Event, form: dict[str, Any]) -> None:
     expected = {**form, "sms": SMS_DICT} if isinstance(event, SmsReceived) else form
     assert to_dict(event) == expected
     assert sent(to_dict(event)) == expected
@@ -263,7 +263,7 @@ def test_odd_values_beside_the_fields_are_json_too(odd: object) -> None:
         (evolve(ORDER, state=OrderState.UNKNOWN, raw_state=None), "state", -99),
     ],
 )
-def test_values_are_told_as_they_are(model: object, name: str, form: object) -> None:
+def test_values_keep_their_form(model: object, name: str, form: object) -> None:
     assert sent(to_dict(model))[name] == form
 
 
@@ -279,12 +279,12 @@ def test_a_state_that_came_as_text_comes_back_as_text(raw_state: int | str | Non
     [None, 5, "text", {"id": 1}, [ORDER], Rows([ORDER]), (), Order, SmsReceived, OrderState.ACTIVE, AT],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_model_is_a_value_error_that_says_so(value: object) -> None:
+def test_anything_else_is_a_value_error_that_says_so(value: object) -> None:
     with pytest.raises(ValueError, match="to_dict takes a model or an event: "):
         to_dict(value)
 
 
-def test_what_a_caller_does_with_the_dict_leaves_the_model_alone() -> None:
+def test_changing_the_dict_does_not_change_the_model() -> None:
     event = PollRecovered(1.5, seq=1, id="1", at=AT)
     to_dict(event).clear()
     order = evolve(ORDER, extra={"list": [1]})

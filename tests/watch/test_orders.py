@@ -248,9 +248,7 @@ async def test_a_spoilt_answer_removes_nothing(dialect: DialectName, fault: Any)
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
-async def test_a_row_of_which_only_the_id_can_be_read_is_an_order_of_which_nothing_is_known(
-    dialect: DialectName,
-) -> None:
+async def test_a_row_with_only_a_readable_id_is_an_order_with_unknown_fields(dialect: DialectName) -> None:
     sim = Simulator(dialect=dialect)
     order_id = sim.add_order().id
     async with watching(sim) as watcher:

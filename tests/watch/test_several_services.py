@@ -70,7 +70,9 @@ async def test_each_form_is_watched_without_an_update_at_every_poll(form: MultiO
 
 @each_dialect
 @each_form
-async def test_each_form_tells_a_message_once_and_a_state_once(form: MultiOrders, dialect: DialectName) -> None:
+async def test_each_form_reports_a_message_once_and_a_state_change_once(
+    form: MultiOrders, dialect: DialectName
+) -> None:
     sim = await rented(form, dialect)
     ids = [order.id for order in sim.orders]
     async with watching(sim) as watcher:
@@ -124,7 +126,7 @@ ROWS = [
 ]
 
 
-async def test_rows_of_one_id_are_one_order_in_whatever_sequence_they_come() -> None:
+async def test_rows_of_one_id_are_one_order_in_any_sequence() -> None:
     other = order(2)
     account = Account(*ROWS, other)
     async with Watcher(account) as watcher:
@@ -163,7 +165,9 @@ async def test_rows_of_one_id_keep_what_came_beside_them() -> None:
     ],
     ids=lambda value: "" if isinstance(value, Order) else None,
 )
-async def test_rows_of_one_id_give_what_the_number_can_do(rows: Sequence[Order], merged: Order) -> None:
+async def test_rows_of_one_id_merge_into_the_best_state_and_the_latest_end(
+    rows: Sequence[Order], merged: Order
+) -> None:
     account = Account(*rows)
     async with Watcher(account) as watcher:
         for listed in permutations(rows):
@@ -196,7 +200,7 @@ async def test_lists_and_rows_are_merged_alike() -> None:
 # -- orders with unknown fields --------------------------------------------------------------------------------------
 
 
-async def test_an_order_of_which_only_the_id_is_known_is_the_same_after_a_restart(tmp_path: Path) -> None:
+async def test_an_order_with_unknown_fields_is_the_same_after_a_restart(tmp_path: Path) -> None:
     known = Order(1, (), "", OrderState.UNKNOWN, "", "", has_new_sms=None, until=None, raw_state=None)
     account = Account(known, order(2, services=("opt16", "opt29"), raw_state="0"))
     for _ in range(3):
@@ -220,7 +224,7 @@ async def test_an_order_without_an_end_never_counts_as_expired() -> None:
         assert {event.order_id: event.expired for event in removed} == {1: False, 2: True}
 
 
-async def test_an_order_without_a_flag_is_read_in_turn_and_its_messages_are_told_once() -> None:
+async def test_an_order_without_a_flag_is_read_in_turn_and_its_messages_are_reported_once() -> None:
     account = Account(order(has_new_sms=None), order(2))
     account.messages[1] = [sms("old", -100)]
     async with Watcher(account) as watcher:
