@@ -139,9 +139,11 @@ def _run_as_new_user(command: str, *, is_service: bool) -> None:
                 if is_service and "running on http://127.0.0.1" in line:
                     is_up = True
                     os.killpg(running.pid, signal.SIGTERM)
+            in_time = not limit.finished.is_set()
         finally:
             limit.cancel()
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
         if running.wait() != 0 and not is_up:
-            raise RuntimeError(f"exit code {running.returncode}; after {MINUTES} minutes it is killed: {command}")
+            reason = "failed" if in_time else f"not done within {MINUTES} minutes"
+            raise RuntimeError(f"{reason}, exit code {running.returncode}: {command}")

@@ -75,6 +75,7 @@ class Caller:
             self._current()
         except BaseException:
             self._entered = False
+            await self.books.aclose()
             raise
 
     async def aclose(self) -> None:

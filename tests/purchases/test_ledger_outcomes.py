@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from smspva_async import Pace, SmspvaClient
+from smspva_async import JournalError, Pace, SmspvaClient
 from smspva_async.errors import ClientClosed, SmspvaError
 from tests.support.backends import for_other_threads, on_asyncio, on_both_backends
 from tests.support.ledgers import CREATE, at_next_start, lines, outcomes
@@ -192,6 +192,13 @@ async def test_no_thread_is_left_behind(path: Path, fake_server: FakeServer) -> 
         async with fake_server.client(ledger=path) as client:
             await CREATE.make(client)
         assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+
+
+async def test_no_thread_is_left_behind_by_a_ledger_that_cannot_be_used(path: Path, fake_server: FakeServer) -> None:
+    path.mkdir()
+    with pytest.raises(JournalError):
+        await fake_server.client(ledger=path).__aenter__()
+    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
 
 
 async def test_closed_while_it_waits_for_the_pace_nothing_is_sent(path: Path, fake_server: FakeServer) -> None:
