@@ -18,7 +18,7 @@ from smspva_async._money.spending import spend
 from smspva_async._pacer import Pacer
 from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
 from smspva_async._statistics import ClientStatistics
-from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError
+from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError, name_call
 from smspva_async.models import Rows, fingerprint
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Caller:
                     self.pacer.leave(turn)
             except SmspvaError as error:
                 now = anyio.current_time()
-                error.call_was(method.name, method.python_name, now - began)
+                name_call(error, method.name, method.python_name, now - began)
                 if not is_worth_retrying(method.safety, error):
                     raise
                 left -= now - sent

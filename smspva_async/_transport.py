@@ -6,6 +6,7 @@ Nothing above `_KeyTransport` ever sees the key: httpx logs every address at INF
 from __future__ import annotations
 
 import contextlib
+import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -17,7 +18,7 @@ import httpx
 from smspva_async._api.decoding import Answer
 from smspva_async._api.validation import is_address, is_loopback
 from smspva_async._secret import hide_in_logs, stop_hiding
-from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse
+from smspva_async.errors import ConnectionFailed, RequestTimeout, SmspvaError, UnexpectedResponse, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ class Session:
         except (ValueError, httpx.InvalidURL):
             reason = "the proxy that the environment names can't be used: its address isn't written as one"
         # Raised outside of any `except`, whose error leads to the proxy's address and so to its password.
-        raise ConnectionFailed(f"no connection: {' '.join(reason.split())}; nothing was sent", sent=False)
+        raise ConnectionFailed(f"no connection: {one_line(reason)}; nothing was sent", sent=False)
 
     async def get(self, params: Mapping[str, str], *, keyed: bool, timeout: float, arrived: list[str] | None) -> Answer:
         """Send one request and return its answer.
@@ -190,7 +191,7 @@ class _KeyTransport(Transport):
                 self._connected -= 1
             arrived: list[str] | None = request.extensions[_ARRIVED]
             if arrived is not None:
-                text = self._secret.hide_in(b"".join(chunks)).decode("utf-8", "replace")[:_LONGEST_ARRIVED]
+                text = self._secret.hide_in(_as_utf_8(b"".join(chunks))).decode("utf-8", "replace")[:_LONGEST_ARRIVED]
                 arrived.append(self._secret.hide_end(text))
 
     async def _read(self, response: httpx.Response, chunks: list[bytes]) -> httpx.Response | SmspvaError:
@@ -211,7 +212,7 @@ class _KeyTransport(Transport):
         }
         # Not as a header: httpx refuses an answer with an address that it can't read, whether followed or not.
         location = self._secret.hide(response.headers.get("location", ""))
-        content = self._hidden(b"".join(chunks))
+        content = self._hidden(_as_utf_8(b"".join(chunks)))
         return httpx.Response(
             response.status_code,
             headers=httpx.Headers(headers, encoding="utf-8"),
@@ -228,7 +229,7 @@ class _KeyTransport(Transport):
         return hidden
 
     def _failure(self, error: BaseException) -> ConnectionFailed:
-        reason = " ".join(self._secret.hide(_text_of(error)).split())
+        reason = one_line(self._secret.hide(_text_of(error)))
         told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         never = isinstance(error, _NEVER_CONNECTED)
         failure = ConnectionFailed(
@@ -241,6 +242,12 @@ class _KeyTransport(Transport):
 
     async def aclose(self) -> None:
         await self._below.aclose()
+
+
+def _as_utf_8(body: bytes) -> bytes:
+    """Return a body in UTF-16 or UTF-32 as UTF-8, in which the key is searched for."""
+    encoding = json.detect_encoding(body)
+    return body if encoding.startswith("utf-8") else body.decode(encoding, "replace").encode("utf-8", "replace")
 
 
 def _bare(error: BaseException) -> BaseException | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -17,11 +16,12 @@ from smspva_async._policy import Pace, Retry
 from smspva_async._polling_view import PollingView
 from smspva_async._secret import Secret
 from smspva_async._transport import Session
-from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh
+from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh, name_call
 from smspva_async.models import WEEK, Rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+    from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -269,20 +269,21 @@ class SmspvaClient:
     async def _check_price(self, country: str, service: str, period: Period, most: Decimal) -> None:
         """Raise unless a rental is offered for at most that many US dollars."""
         offers = await self.offers(country, period)
-        offer = next((offer for offer in offers if offer.service == service), None)
+        offered = [offer for offer in offers if offer.service.casefold() == service.casefold()]
+        prices = [offer.price_day for offer in offered if offer.price_day is not None and offer.price_day > 0]
         error: ApiError | None = None
-        if offer is None:
+        if not offered:
             error = NoNumbers(f"{service} isn't offered in {country} for this period; nothing was sent")
-        elif offer.price_day is None:
-            error = PriceTooHigh(f"the server states no price for {service}; nothing was sent", price=Decimal("NaN"))
-        elif (price := offer.price_day * period.days) > most:
+        elif len(prices) < len(offered):
+            error = PriceTooHigh(f"the server states no price for {service}; nothing was sent", price=None)
+        elif (price := max(prices) * period.days) > most:
             error = PriceTooHigh(
                 f"{service} in {country} costs about ${price:.2f} for {period.days} days (an estimate without rebates),"
                 f" more than max_price, ${most:.2f}; nothing was sent",
                 price=price,
             )
         if error is not None:
-            error.call_was(methods.RENT.name, methods.RENT.python_name)
+            name_call(error, methods.RENT.name, methods.RENT.python_name)
             raise error
 
     async def rent_multi(
@@ -344,7 +345,7 @@ class SmspvaClient:
         phone = next((order.phone for order in await self.orders() if order.id == order_id), "")
         if not phone:
             error = OrderNotFound(f"order {order_id} isn't listed with a phone number; nothing was sent, pass phone")
-            error.call_was(methods.ADD_SERVICE.name, methods.ADD_SERVICE.python_name)
+            name_call(error, methods.ADD_SERVICE.name, methods.ADD_SERVICE.python_name)
             raise error
         return phone
 

@@ -22,7 +22,8 @@
     ├── ClientClosed
     └── WatcherClosed
 
-Each names the API method and the elapsed time where there is one, can be pickled and copied, and never holds the key.
+Each names the client's method, the provider's and the elapsed time where there are such, can be pickled and copied, and
+never holds the key.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ __all__ = [
     "UnexpectedResponse",
     "WaitTimeout",
     "WatcherClosed",
+    "name_call",
     "one_line",
 ]
 
@@ -89,11 +91,6 @@ class SmspvaError(Exception):
         self.elapsed = elapsed
         self._python_name: str | None = None
 
-    def call_was(self, method: str, python_name: str, elapsed: float | None = None) -> None:
-        """Add the call that failed, by its wire name and its Python name, and the seconds that it took."""
-        self.method, self._python_name = method, python_name
-        self.elapsed = self.elapsed if elapsed is None else elapsed
-
     def __str__(self) -> str:
         name = self._python_name or self.method
         text = self.message if name is None else f"{name}: {self.message}"
@@ -107,6 +104,12 @@ class SmspvaError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, which knows nothing of keyword arguments.
         return _restore, (type(self), self.args, self.__dict__)
+
+
+def name_call(error: SmspvaError, method: str, python_name: str, elapsed: float | None = None) -> None:
+    """Add to an error the call that failed, by its wire name and its Python name, and the seconds that it took."""
+    error.method, error._python_name = method, python_name  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    error.elapsed = error.elapsed if elapsed is None else elapsed
 
 
 def _restore(cls: type[SmspvaError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SmspvaError:
@@ -214,8 +217,7 @@ class ApiError(SmspvaError):
 
     Attributes:
         msg: The provider's own words.
-        code: The code that stands first in `msg`, such as ``"NOBALANCE"``, if the rental page lists it; its errors in
-            prose have none.
+        code: The code at the beginning of `msg`, such as ``"NOBALANCE"``; None for errors in prose.
         data: What came beside the message, read as JSON, or None.
         retry_after: Seconds that the server asks to wait, or None if it didn't say.
 
@@ -281,14 +283,13 @@ class PriceTooHigh(ApiError):
     """The estimated price is above the `max_price` of `SmspvaClient.rent`. Nothing was sent and nothing charged.
 
     Attributes:
-        price: The estimate in US dollars: the price per day times the days of the period, without rebates.
+        price: The estimate in US dollars: the price per day times the days of the period, without rebates. None if the
+            server states no price.
 
     """
 
-    def __init__(
-        self, message: str, *, price: Decimal, method: str | None = None, elapsed: float | None = None
-    ) -> None:
-        super().__init__(message, method=method, elapsed=elapsed)
+    def __init__(self, message: str, *, price: Decimal | None) -> None:
+        super().__init__(message)
         self.price = price
 
 

@@ -153,6 +153,8 @@ def event_to_dict(event: Event) -> dict[str, Any]:
         event: The event, of any kind.
 
     """
+    if not isinstance(event, _EventBase):
+        raise ValueError(f"event_to_dict takes an event: {shortened(event)}")  # noqa: TRY004 - as all arguments
     _register()
     return _serialization.write(event, Event)
 

@@ -142,7 +142,7 @@ class Country:
     code: str
     """Two letters as the provider writes them; the United Kingdom is ``UK``."""
     switch_type: str | int | None = None
-    """How its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't."""
+    """How its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't sent."""
     extra: Mapping[str, object] = _extra()
     """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
@@ -255,7 +255,7 @@ class Order:
     last_online: datetime | None = None
     """When the number was last online, aware UTC; None where the server leaves it out. Its change is no event."""
     raw_state: int | str | None = field(default=Factory(lambda order: int(order.state), takes_self=True))
-    """The state as the server sent it."""
+    """The state's number, or its text where it isn't a number; None where neither is sent."""
     extra: Mapping[str, object] = _extra()
     """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
@@ -287,8 +287,9 @@ def merge_orders(orders: Sequence[Order]) -> Sequence[Order]:
 def _merged(rows: Sequence[Order]) -> Order:
     if len(rows) == 1:
         return rows[0]
-    lowest = min(rows, key=lambda order: order.services)
-    nearest = min(rows, key=lambda order: _NEAREST_TO_ACTIVE.index(order.state))
+    # To the last field, so that the sequence of the rows makes no difference.
+    lowest = min(rows, key=lambda it: (not it.services, it.services, not it.service_name, it.service_name, it.phone))
+    nearest = min(rows, key=lambda it: (_NEAREST_TO_ACTIVE.index(it.state), str(it.raw_state)))
     flags = {order.has_new_sms for order in rows}
     return evolve(
         lowest,

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -42,7 +41,7 @@ from smspva_async import (
     SmspvaError,
     SmsReceived,
     Watcher,
-    event_to_dict,
+    to_dict,
 )
 from smspva_async.simulator import Simulator
 
@@ -135,7 +134,7 @@ async def stream(watcher: Watcher, board: Board, run: str, place: int | None, he
                         yield ": heartbeat\n\n"
                     elif event.seq == place + 1:
                         place = event.seq
-                        yield _sse("message", told(event), f"{run}-{place}")
+                        yield _sse("message", to_dict(event), f"{run}-{place}")
                     else:  # from 0 on is what is kept, which is not always all
                         place = None
                         break
@@ -179,8 +178,8 @@ class Board:
                     await self._read_up_to(place)
                     break
                 self._place, self._failing = 0, None  # what is still kept
-        messages = [told(event) for event in self._messages]
-        return place, {"orders": [*map(attrs.asdict, orders.values())], "messages": messages, "failing": self._failing}
+        messages = [*map(to_dict, self._messages)]
+        return place, {"orders": [*map(to_dict, orders.values())], "messages": messages, "failing": self._failing}
 
     async def _read_up_to(self, place: int) -> None:
         async for event in self._watcher.events(after=self._place):
@@ -198,14 +197,8 @@ class Board:
                 break
 
 
-def told(event: Event) -> dict[str, Any]:
-    """Return an event as JSON has it, a message with its code."""
-    fields = event_to_dict(event)
-    return {**fields, "code": event.sms.code} if isinstance(event, SmsReceived) else fields
-
-
 def _sse(name: str, data: object, place: str = "") -> str:
-    lines = [f"event: {name}", f"data: {json.dumps(data, default=datetime.isoformat)}"]
+    lines = [f"event: {name}", f"data: {json.dumps(data)}"]
     return "\n".join([f"id: {place}", *lines, "", ""] if place else [*lines, "", ""])
 
 

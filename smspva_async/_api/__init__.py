@@ -1,0 +1,1 @@
+"""The provider's API: its calls, and the meaning of its answers."""

@@ -7,7 +7,6 @@ import importlib
 import json
 import re
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "OrderCache", "decode", "parse"]
 
 T = TypeVar("T")
+
+
+_ASCII = bytes(range(32, 127))
 
 
 @frozen
@@ -61,15 +63,18 @@ class Answer:
         """The body as text without byte order marks. UTF-8 unless it can't be, then the content type's charset."""
         charset = re.search(r"charset=\"?([\w.:-]+)", self.content_type, re.IGNORECASE)
         text = self.body.decode("utf-8", "replace")
-        if "\ufffd" in text and charset:
-            with contextlib.suppress(LookupError):
-                text = self.body.decode(charset[1], "replace")
+        not_ascii = len(text) - len(text.encode("ascii", "ignore"))
+        if charset and 2 * text.count("\ufffd") > not_ascii:  # more than a bad byte or two
+            with contextlib.suppress(LookupError, ValueError):
+                # Only a charset that leaves ASCII as it is: the key was searched for as such.
+                if _ASCII.decode(charset[1]) == _ASCII.decode("ascii"):
+                    text = self.body.decode(charset[1], "replace")
         return text.strip("\ufeff\0 \t\r\n")
 
 
 # -- bytes -> JSON ---------------------------------------------------------------------------------------------------
 
-_AFTER_JSON = re.compile(r"(?:[\s\0]|<!--.*?-->|/\*.*?\*/|//[^\n]*)*", re.DOTALL)
+_AFTER_JSON = re.compile(r"(?>[\s\0]+|<!--.*?-->|/\*.*?\*/|//[^\n]*)*+", re.DOTALL)
 _AN_OBJECT = re.compile(r"\{\s*\"")
 _MOST_NOISE = 100
 """Places at which an object may begin; text with more is no notice before an answer."""
@@ -100,14 +105,24 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
 def _parse_noisy(text: str) -> object:
     """Return the JSON of a text that may have a PHP notice before it and a comment after it, or the text itself."""
     decoder = json.JSONDecoder(strict=False)
-    for begin in (0, *(found.start() for found in islice(_AN_OBJECT.finditer(text), _MOST_NOISE))):
+    after = 0
+    for _ in range(_MOST_NOISE):
+        found = _AN_OBJECT.search(text, after)
+        if found is None:
+            break
+        begin = found.start()
         try:
-            value, end = decoder.raw_decode(text, begin)
-        except (ValueError, RecursionError):
+            value, after = decoder.raw_decode(text, begin)
+        except RecursionError:
+            break
+        except ValueError as error:
+            if begin == 0:
+                break  # an answer that is cut off, and no notice before one
+            after = max(getattr(error, "pos", 0), begin + 1)
             continue
-        is_answer = begin == 0 or (is_object(value) and not {"status", "statusCode"}.isdisjoint(value))
-        if is_answer and _AFTER_JSON.fullmatch(text, end):
-            return value
+        if is_object(value) and (begin == 0 or not {"status", "statusCode"}.isdisjoint(value)):
+            # One answer and nothing else: a second one may say the opposite.
+            return value if _AFTER_JSON.fullmatch(text, after) else text
     return text
 
 
@@ -181,14 +196,17 @@ def _known(message: str) -> tuple[type[ApiError], str] | None:
     return next((known for phrase, known in _KNOWN.items() if f"{words} ".startswith(f"{phrase} ")), None)
 
 
-def _message(payload: dict[str, Any]) -> str:
-    """Return the server's words for a failure, "" for none."""
+def _message(payload: dict[str, Any], *, spends: bool) -> str:
+    """Return the server's words for a failure, "" for none. To a call that spends, only words prove a refusal."""
     for name in ("msg", "error_msg", "message", "error"):
         said = payload.get(name)
         if is_object(said):  # the newer API's form
-            said = ": ".join(str(said[part]) for part in ("type", "description", "message") if said.get(part)) or said
-        if said:
-            return said.strip() if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+            parts = [said[part] for part in ("type", "description", "message") if isinstance(said.get(part), str)]
+            said = ": ".join(filter(None, parts)) or said
+        if isinstance(said, str) and said.strip():
+            return said.strip()
+        if said and not spends:
+            return json.dumps(said, ensure_ascii=False)
     return ""
 
 
@@ -228,8 +246,10 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
             raise _refusal(answer, whole.strip() if _words(whole) in _KNOWN else "TOO MANY REQUESTS")
         reason = "not an object" if not isinstance(payload, str) else "not JSON"
         raise _unexpected(answer, reason, None if isinstance(payload, str) else payload)
-    succeeded, message, data = _succeeded(payload), _message(payload), payload.get("data", MISSING)
-    if answer.status == _TOO_MANY or _integer(payload.get("statusCode")) == _TOO_MANY:
+    succeeded, message, data = _succeeded(payload), _message(payload, spends=spends), payload.get("data", MISSING)
+    too_many = answer.status == _TOO_MANY or (answer.ok and _integer(payload.get("statusCode")) == _TOO_MANY)
+    may_be_paid = spends and succeeded and data not in (MISSING, None, [], {})
+    if too_many and not may_be_paid:
         raise _refusal(evolve(answer, status=_TOO_MANY), message or "TOO MANY REQUESTS", data)
     if answer.ok and succeeded:
         return _value(method, params, answer, payload)
@@ -242,7 +262,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     if spends or not answer.ok or succeeded is None:
         raise _unexpected(answer, "neither a success nor a refusal", payload)
     # The provider's own samples have status 0 beside usable data: without a message that is no failure.
-    if data is not MISSING and data:
+    if isinstance(data, dict | list) and data:
         with contextlib.suppress(UnexpectedResponse):
             return _value(method, params, answer, payload)
     raise _refusal(answer, "", data)
@@ -260,7 +280,7 @@ def _succeeded(payload: dict[str, Any]) -> bool | None:
     """Return whether the answer tells of a success; None where it tells neither."""
     code = _integer(payload.get("statusCode"))
     if "status" not in payload and code is not None:
-        return code // 100 == 2  # noqa: PLR2004 - HTTP's own class
+        return {2: True, 4: False}.get(code // 100)  # as HTTP's: 3xx and 5xx leave the outcome unknown
     status = payload.get("status")
     try:
         return None if status == "" else boolean(status)
@@ -269,7 +289,7 @@ def _succeeded(payload: dict[str, Any]) -> bool | None:
 
 
 def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
-    data = payload.get("data", MISSING)
+    data = payload.get("data", payload if "id" in payload else MISSING)
     try:
         value = method.read(data, params)
     except UnreadableError as error:
@@ -303,8 +323,11 @@ def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedR
 
 
 def _is_same(before: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Return whether two rows have the same values, of the same types: to Python, 1 and true are equal."""
-    return before == row and [*map(type, before.values())] == [*map(type, row.values())]
+    """Return whether two rows have the same plain values, of the same types: to Python, 1 and true are equal."""
+    if before != row:
+        return False
+    types = [*map(type, row.values())]
+    return types == [*map(type, before.values())] and dict not in types and list not in types
 
 
 class OrderCache:
@@ -315,19 +338,19 @@ class OrderCache:
     """
 
     def __init__(self) -> None:
-        self._body: bytes | None = None
+        self._answer: tuple[bytes, str] | None = None
         self._value = Rows[Order]()
         self._rows: dict[object, tuple[dict[str, Any], Order]] = {}
 
     def decode(self, method: Method[Rows[Order]], params: Params, answer: Answer) -> Rows[Order]:
         """Return what the answer says; raises what `decode` raises."""
-        if answer.ok and answer.body == self._body:
+        if answer.ok and (answer.body, answer.content_type) == self._answer:
             last = self._value
             date, took = answer.date, answer.took
             return Rows(last, skipped=last.skipped, date=date, took=took, extra=last.extra, repeated=True)
         value = decode(evolve(method, read=self._read), params, answer)
         if answer.ok:
-            self._body, self._value = answer.body, value
+            self._answer, self._value = (answer.body, answer.content_type), value
         return value
 
     def _read(self, data: object, _: Params) -> Rows[Order]:

@@ -6,9 +6,11 @@ forms were seen on the live server, or stand on the provider's reference site.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
 
@@ -16,7 +18,9 @@ from smspva_async._api.rows import (
     Field,
     RowReader,
     UnreadableError,
+    as_sent,
     boolean,
+    code,
     gather,
     integer,
     integer_or_text,
@@ -25,6 +29,7 @@ from smspva_async._api.rows import (
     moment,
     one,
     optional_text,
+    order_id,
     price,
     read_rows,
     row,
@@ -32,7 +37,7 @@ from smspva_async._api.rows import (
     some_readable,
     state,
 )
-from smspva_async.errors import ApiError, RestoreRefused
+from smspva_async.errors import ApiError, RestoreRefused, one_line
 from smspva_async.models import (
     Country,
     CountryOffer,
@@ -48,9 +53,6 @@ from smspva_async.models import (
     Stock,
     merge_orders,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 __all__ = [
     "ACTIVATE",
@@ -123,14 +125,14 @@ _read_country = RowReader(
     Country,
     {
         "name": Field("name", default=""),
-        "code": Field("code", identifies=True),
-        "switch_type": Field("rent_switch_type", read=integer_or_text),
+        "code": Field("code", read=code, identifies=True),
+        "switch_type": Field("rent_switch_type", read=as_sent),
     },
 )
 _read_service = RowReader(
     Service,
     {
-        "service": Field("service", identifies=True),
+        "service": Field("service", read=code, identifies=True),
         "name": Field("name", default=""),
         "price_day": Field("priceForDay", read=price),
     },
@@ -138,7 +140,7 @@ _read_service = RowReader(
 _read_country_offer = RowReader(
     CountryOffer,
     {
-        "country": Field("code", "country", identifies=True),
+        "country": Field("code", "country", read=code, identifies=True),
         "name": Field("country", default=""),
         "price": Field("price", read=price),
         "count": Field("phoneAmount", read=integer),
@@ -148,15 +150,15 @@ _read_offer = RowReader(
     Offer,
     {
         "name": Field("name", default=""),
-        "service": Field("service", identifies=True),
+        "service": Field("service", read=code, identifies=True),
         "price_day": Field("price_day", read=price),
-        "count": Field("count", read=integer),
+        "count": Field("count", "totalCount", read=integer),
     },
 )
 _read_rental = RowReader(
     Rental,
     {
-        "id": Field("id", read=integer, identifies=True),
+        "id": Field("id", read=order_id, identifies=True),
         "services": Field("service", read=service_codes, default=()),
         "until": Field("until", read=moment),
     },
@@ -165,7 +167,7 @@ _read_rental = RowReader(
 read_order = RowReader(
     Order,
     {
-        "id": Field("id", read=integer, identifies=True),
+        "id": Field("id", read=order_id, identifies=True),
         "services": Field("scode", read=service_codes, default=()),
         "service_name": Field("sname", default=""),
         "state": Field("state", read=state, default=OrderState.UNKNOWN),
@@ -180,11 +182,12 @@ read_order = RowReader(
     },
     phone=("ccode", "pnumber"),
 )
+_TEXTS = ("text", "message", "fullText", "sms")
 _read_sms = RowReader(
     Sms,
     {
         # The last three were seen among messages of other services.
-        "text": Field("text", "message", "fullText", "sms", identifies=True),
+        "text": Field(*_TEXTS, identifies=True),
         "sender": Field("sender", read=optional_text),
         "received": Field("date", read=moment),
     },
@@ -192,7 +195,7 @@ _read_sms = RowReader(
 _read_past_order = RowReader(
     PastOrder,
     {
-        "order_id": Field("orderId", read=integer, identifies=True),
+        "order_id": Field("orderId", read=order_id, identifies=True),
         "service": Field("resourceCode", default=""),
         "had_sms": Field("haveSms", read=boolean),
         "days": Field("days", read=integer),
@@ -222,10 +225,10 @@ _read_quote = RowReader(
 # -- catalogue -----------------------------------------------------------------------------------------------------
 
 
-def _coded_items(data: object, code: str) -> list[object]:
-    """Return rows from a list, or from a mapping by code, whose key is then also in the row."""
-    if is_object(data) and not all(key.isdecimal() for key in data):
-        return [{code: key, **fields} if is_object(fields) else fields for key, fields in data.items()]
+def _coded_items(data: object, name: str) -> list[object]:
+    """Return rows from a list, or from a mapping by code, whose key is then in the row under that name too."""
+    if is_object(data) and not all(map(str.isdecimal, data)):
+        return [{**it, name: it.get(name) or key} if is_object(it) else it for key, it in data.items()]
     return list(items(data))
 
 
@@ -259,7 +262,7 @@ def _offer(item: object) -> Offer:
         by_provider = _numbers(count)
     except UnreadableError:
         return _read_offer(item)
-    offer = _read_offer({**row(item), "count": sum(by_provider.values())})
+    offer = _read_offer({**row(item), "count": sum(by_provider.values()) or row(item).get("totalCount", 0)})
     return evolve(offer, by_provider=by_provider)
 
 
@@ -271,14 +274,19 @@ def _numbers(value: object) -> dict[str, int]:
 
 
 def _stock(data: object, _: Params) -> Mapping[str, Stock]:
-    def read(fields: object) -> Stock:
-        if not is_object(fields):
-            return Stock(integer(fields))
-        by_provider = _numbers(fields.get("Amount") or {})
-        total = fields.get("Total")
-        return Stock(sum(by_provider.values()) if total is None else integer(total), by_provider)
+    rows = read_rows(row(data or {}).items(), _stock_of)
+    return dict(rows)
 
-    return {service: read(fields) for service, fields in row(data or {}).items()}
+
+def _stock_of(item: Any) -> tuple[str, Stock]:  # noqa: ANN401 - an item of a mapping
+    service, fields = item
+    if not is_object(fields):
+        return service, Stock(integer(fields))
+    by_provider: dict[str, int] = {}
+    with suppress(UnreadableError):
+        by_provider = _numbers(fields.get("Amount") or {})
+    total = fields.get("Total")
+    return service, Stock(sum(by_provider.values()) if by_provider and total is None else integer(total), by_provider)
 
 
 def _stock_multi(data: object, _: Params) -> int:
@@ -286,14 +294,14 @@ def _stock_multi(data: object, _: Params) -> int:
 
 
 def _canada_paypal_days(data: object, _: Params) -> Mapping[int, int]:
-    return {integer(row(item).get("Days")): integer(row(item).get("Amount")) for item in items(data)}
+    return dict(read_rows(items(data), lambda item: (integer(row(item).get("Days")), integer(row(item).get("Amount")))))
 
 
 def _minimum_paypal_days(data: object, _: Params) -> int:
     fields = row(one(data))
-    if fields.get("Status") is not None and not boolean(fields["Status"]):
+    if fields.get("Status") in (0, "0", False):
         message = str(fields.get("Message") or "")
-        raise ApiError(f"refused: {message or 'no reason given'}", msg=message, data=data)
+        raise ApiError(f"refused: {one_line(message) or 'no reason given'}", msg=message, data=data)
     return integer(fields.get("Days"))
 
 
@@ -301,7 +309,9 @@ def _minimum_paypal_days(data: object, _: Params) -> int:
 
 
 def _rental(data: object, params: Params) -> Rental:
-    fields = row(one(data))
+    fields = one(data)
+    if not is_object(fields):
+        fields = {"id": fields}
     rental = _read_rental(fields)
     if "pnumber" in params and not fields.get("ccode"):
         rental = evolve(rental, phone=f"+{params['pnumber']}")  # a local number says less than the request
@@ -309,18 +319,23 @@ def _rental(data: object, params: Params) -> Rental:
 
 
 def _rentals(data: object, params: Params) -> Rows[Rental]:
-    found = [data] if is_object(data) and "id" in data else items(data)
+    found = [data] if is_object(data) and "id" in data else _coded_items(data, "service")
     if not found:
         raise UnreadableError("no rental in it")
-    rows = read_rows(found, _read_rental, order_id="id")
-    asked = service_codes(params["services"])
+    rows = read_rows(found, _read_rental, id_name="id")
     by_id: dict[int, Rental] = {}
     for rental in rows:
-        before = by_id.get(rental.id)
-        services = {*rental.services, *(before.services if before else ())}
-        by_id[rental.id] = evolve(before or rental, services=tuple(sorted(services)))
-    # The contract answers one number for all services, whichever of them it names.
-    rows[:] = [evolve(it, services=asked) if len(by_id) == 1 or not it.services else it for it in by_id.values()]
+        before = by_id.get(rental.id, rental)
+        by_id[rental.id] = evolve(
+            before,
+            services=tuple(sorted({*before.services, *rental.services})),
+            phone=before.phone or rental.phone,
+            until=before.until or rental.until,
+        )
+    # The contract answers with one number for all services, whichever of them it names.
+    has_all = len(by_id) == 1 and not rows.skipped
+    asked = service_codes(params["services"])
+    rows[:] = [evolve(it, services=asked) if has_all or not it.services else it for it in by_id.values()]
     return rows
 
 
@@ -334,16 +349,13 @@ def _added_service(data: object, params: Params) -> Rental | None:
 
 def _restored(data: object, _: Params) -> int | None:
     answered = one(data)
-    if is_object(answered):
-        answered = answered.get("id")
-    try:
-        if answered is not MISSING and answered is not None and not boolean(answered) and answered != "":
-            raise RestoreRefused("refused: not restored, no reason given", data=data)
-    except UnreadableError:
-        try:
-            return integer(answered)
-        except UnreadableError:
-            pass
+    if isinstance(answered, bool | int | str) and str(answered).lower() in ("false", "0"):
+        raise RestoreRefused("refused: not restored, no reason given", data=data)  # although the status is 1
+    with suppress(UnreadableError):
+        if is_object(answered):
+            return order_id(answered.get("id"))
+        if str(answered).lower() not in ("true", "1"):
+            return order_id(answered)
     return None
 
 
@@ -356,7 +368,7 @@ def _nothing(_data: object, _params: Params) -> None:
 
 def read_orders(data: object, read: Callable[[object], Order] = read_order) -> Rows[Order]:
     """Return the orders of an answer, each id once."""
-    rows = read_rows(items(data), read, order_id="id")
+    rows = read_rows(items(data), read, id_name="id")
     rows[:] = merge_orders(rows)
     return rows
 
@@ -374,30 +386,46 @@ def _messages(data: object, _: Params) -> Rows[Sms]:
         apart = items(others)
     except UnreadableError:
         apart = [others]  # of unknown form, which must not hide the order's own messages
-    messages, further = gather(items(data.get("SmsList")), _message), gather(apart, _other)
+    try:
+        own = items(data.get("SmsList"))
+    except UnreadableError:
+        own = [{"SmsList": data.get("SmsList")}]  # which can't hide the other messages either
+    messages, further = gather(own, _message), gather(apart, _other)
     rows = [*messages, *_not_among(messages, further)]
     return some_readable(Rows(rows, skipped=(*messages.skipped, *further.skipped)))
 
 
 def _message(item: object) -> Sms:
-    return Sms(item) if isinstance(item, str) else _read_sms(item)
+    if isinstance(item, str):
+        return Sms(item)
+    if is_object(item) and item.get("text") == "" and len(item.keys() & {*_TEXTS}) > 1:
+        item = {name: value for name, value in item.items() if name != "text"}  # it is under another name
+    return _read_sms(item)
 
 
 def _other(item: object) -> Sms:
     return evolve(_message(item), other=True)
 
 
-def _not_among(messages: Sequence[Sms], further: Iterable[Sms]) -> list[Sms]:
+def _not_among(messages: Sequence[Sms], further: Sequence[Sms]) -> list[Sms]:
     """Return further messages but those that are among the others as well; either may lack the sender."""
-    senders: dict[tuple[str, datetime | None], list[str | None]] = {}
-    for sms in messages:
-        senders.setdefault((sms.text, sms.received), []).append(sms.sender)
-    kept: list[Sms] = []
+    exact = Counter((sms.text, sms.received, sms.sender) for sms in messages)
+    total = Counter((sms.text, sms.received) for sms in messages)
+    # Those with the same sender first, so that one without a sender can't take another's place.
+    rest: list[Sms] = []
     for sms in further:
-        listed = senders.get((sms.text, sms.received), [])
-        same = [sender for sender in listed if sender == sms.sender or None in (sender, sms.sender)]
-        if same:
-            listed.remove(same[0])
+        key = (sms.text, sms.received, sms.sender)
+        if exact[key]:
+            exact[key] -= 1
+            total[key[:2]] -= 1
+        else:
+            rest.append(sms)
+    kept: list[Sms] = []
+    for sms in rest:
+        key = (sms.text, sms.received, None)
+        if total[key[:2]] and (sms.sender is None or exact[key]):
+            exact[key] -= sms.sender is not None
+            total[key[:2]] -= 1
         else:
             kept.append(sms)
     return kept
@@ -407,7 +435,7 @@ def _not_among(messages: Sequence[Sms], further: Iterable[Sms]) -> list[Sms]:
 
 
 def _past_orders(data: object, _: Params) -> Rows[PastOrder]:
-    return read_rows(items(data), _read_past_order, order_id="orderId")
+    return read_rows(items(data), _read_past_order, id_name="orderId")
 
 
 def _quote(data: object, params: Params) -> RestoreQuote:

@@ -7,7 +7,6 @@ a field of an odd form becomes None and stays in `extra` as it came. Only the fi
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -28,8 +27,9 @@ __all__ = [
     "Field",
     "RowReader",
     "UnreadableError",
+    "as_sent",
     "boolean",
-    "digits",
+    "code",
     "gather",
     "integer",
     "integer_or_text",
@@ -38,6 +38,7 @@ __all__ = [
     "moment",
     "one",
     "optional_text",
+    "order_id",
     "price",
     "read_rows",
     "row",
@@ -50,10 +51,11 @@ __all__ = [
 T = TypeVar("T")
 
 _TOO_LARGE = 10**18  # no id or time has more digits, and few databases could hold one
+_MOST_DIGITS = 18  # of a price, before and after its point
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
 _BOOLEANS = {1: True, "1": True, "true": True, 0: False, "0": False, "false": False, "": False}
-_MILLISECONDS = 10**11  # seconds up to the year 5138 are below it
+_MILLISECONDS = 253_402_300_800  # the year 10000 in seconds
 
 
 class UnreadableError(ValueError):
@@ -74,6 +76,14 @@ def integer(value: object) -> int:
     raise UnreadableError(f"{shortened(value)} is no whole number")
 
 
+def order_id(value: object) -> int:
+    """Read an order's id, a whole number from 1."""
+    number = integer(value)
+    if number < 1:
+        raise UnreadableError(f"{number} is no order's id")
+    return number
+
+
 def boolean(value: object) -> bool:
     """Read true or false in any of PHP's forms."""
     if isinstance(value, str):
@@ -87,7 +97,7 @@ def text(value: object) -> str:
     """Read a text. PHP writes a text of digits as a number at times."""
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _TOO_LARGE:
         return str(value)
     raise UnreadableError(f"{shortened(value)} is no text")
 
@@ -95,6 +105,20 @@ def text(value: object) -> str:
 def optional_text(value: object) -> str | None:
     """Read a text; false stands for a missing one."""
     return None if value is False else text(value)
+
+
+def code(value: object) -> str:
+    """Read a code, a text that isn't empty."""
+    if written := text(value):
+        return written
+    raise UnreadableError("it is empty")
+
+
+def as_sent(value: object) -> int | str:
+    """Read a number or a text as it is."""
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return value
+    raise UnreadableError(f"{shortened(value)} is neither a number nor a text")
 
 
 def price(value: object) -> Decimal:
@@ -105,7 +129,7 @@ def price(value: object) -> Decimal:
         except InvalidOperation:
             pass
         else:
-            if number.is_finite():
+            if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS:
                 return number
     raise UnreadableError(f"{shortened(value)} is no price")
 
@@ -118,7 +142,7 @@ def moment(value: object) -> datetime | None:
         if isinstance(value, str) and not _INTEGER.fullmatch(value):
             written = datetime.fromisoformat(value.strip())
             return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
-        seconds = integer(value)
+        seconds = value if isinstance(value, float) else integer(value)
         return utc(seconds / 1000 if abs(seconds) >= _MILLISECONDS else seconds)
     except (OverflowError, ValueError, OSError):
         raise UnreadableError(f"{shortened(value)} is no time") from None
@@ -201,7 +225,8 @@ def items(value: object) -> Sequence[object]:
 
 def one(value: object) -> object:
     """Return a row by itself, also where it comes as the only one of a list."""
-    rows: Sequence[object] = items(value) if _is_list(value) or (is_object(value) and "0" in value) else []
+    numbered = is_object(value) and all(map(str.isdecimal, value))
+    rows = items(value) if _is_list(value) or numbered else []
     return rows[0] if len(rows) == 1 else value
 
 
@@ -253,7 +278,7 @@ class RowReader(Generic[T]):
 
     @cached_property
     def _quick(self) -> tuple[Callable[[Any], Any], tuple[type, ...], Callable[[Any, Any], T]] | None:
-        """How to take the fields of a documented row, their types, and a generated function that reads such a row."""
+        """A getter for the fields of a documented row, their types, and a generated function that reads such a row."""
         if any(field.read not in _DOCUMENTED for field in self.fields.values()):
             return None
         types = {field.names[0]: _DOCUMENTED[field.read] for field in self.fields.values()}
@@ -312,30 +337,30 @@ class RowReader(Generic[T]):
         return cast("Callable[..., T]", self.model)(**values, extra=extra)
 
 
-def read_rows(rows: Iterable[object], read: Callable[[object], T], *, order_id: str | None = None) -> Rows[T]:
+def read_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: str | None = None) -> Rows[T]:
     """Return the rows that can be read and, apart, those that can't.
 
     Args:
         rows: The rows of an answer.
         read: Reads one.
-        order_id: The server's name of the field that holds an order's id, where the rows are orders.
+        id_name: The server's name of the field that holds an order's id, where the rows are orders.
 
     Raises:
         UnreadableError: There are rows, and none can be read.
 
     """
-    return some_readable(gather(rows, read, order_id=order_id))
+    return some_readable(gather(rows, read, id_name=id_name))
 
 
-def gather(rows: Iterable[object], read: Callable[[object], T], *, order_id: str | None = None) -> Rows[T]:
-    """Return the same, also where no row can be read."""
+def gather(rows: Iterable[object], read: Callable[[object], T], *, id_name: str | None = None) -> Rows[T]:
+    """Do as `read_rows`, but return an answer without any readable row too."""
     good: list[T] = []
     skipped: list[SkippedRow] = []
     for item in rows:
         try:
             good.append(read(item))
         except UnreadableError as error:
-            skipped.append(SkippedRow(str(error), item, _id_of(item, order_id)))
+            skipped.append(SkippedRow(str(error), item, _id_of(item, id_name)))
     return Rows(good, skipped=skipped)
 
 
@@ -348,7 +373,7 @@ def some_readable(rows: Rows[T]) -> Rows[T]:
 
 def _id_of(item: object, key: str | None) -> int | None:
     try:
-        return None if key is None else integer(row(item).get(key))
+        return None if key is None else order_id(row(item).get(key))
     except UnreadableError:
         return None
 
@@ -360,6 +385,8 @@ _DOCUMENTED: Mapping[Callable[[object], Any], type] = {
     optional_text: str,
     integer: int,
     integer_or_text: int,
+    as_sent: str,
+    order_id: int,
     boolean: bool,
     moment: int,
     state: int,
@@ -385,7 +412,7 @@ def _time(value: int, _: object) -> datetime | None:
 
 
 def _state(value: int, _: object) -> OrderState:
-    return _STATES.get(value, OrderState.UNKNOWN)
+    return _STATES.get(_small(value, None), OrderState.UNKNOWN)
 
 
 def _services(value: str, _: object) -> tuple[str, ...]:

@@ -74,12 +74,14 @@ def services(codes: Iterable[str]) -> str:
     """Return several services' codes as one parameter."""
     if isinstance(codes, str) or not isinstance(codes, Iterable) or not (listed := [service(code) for code in codes]):
         raise ValueError(f"services are a list of one code or more: {codes!r}")
+    if len({code.casefold() for code in listed}) < len(listed):
+        raise ValueError(f"a service is given twice: {', '.join(listed)}")
     return ",".join(listed)
 
 
 def provider(name: str) -> str:
     """Return a provider's name."""
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ValueError(f"a provider is given by its name: {name!r}")
     return name
 
@@ -172,7 +174,7 @@ def seconds(what: str, value: float, *, zero: bool = False) -> float:
 
 
 def timeout(value: float) -> float:
-    """Return the time that somebody is ready to wait: any, also without end; what is over already is none."""
+    """Return a time-out in seconds. Infinity is allowed; negative values become 0."""
     if type(value) not in (int, float) or math.isnan(value):
         raise ValueError(f"the timeout is in seconds: {value!r}")
     return max(0.0, value)

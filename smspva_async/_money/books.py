@@ -13,7 +13,7 @@ from smspva_async._api import methods
 from smspva_async._money.ledger_entries import Begun, Ended
 from smspva_async._money.reconcile import PROLONGING, PURCHASES, Others, is_longer
 from smspva_async._money.sightings import Sightings
-from smspva_async.errors import OutcomeUnknown
+from smspva_async.errors import OutcomeUnknown, name_call
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -145,7 +145,7 @@ class Books:
             call=begun.call,
             data=None if ended is None else ended.data,
         )
-        call.call_was(begun.method, methods.SPENDING[begun.method].python_name)
+        name_call(call, begun.method, methods.SPENDING[begun.method].python_name)
         return call
 
     # -- what isn't settled ------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Books:
             known_at=self._sightings.asked_at(int(params["id"]) if "id" in params else None),
             listed=self._sightings.listed,
         )
-        call.call_was(method.name, method.python_name)
+        name_call(call, method.name, method.python_name)
         self._own.add(call.call)
         self._under_way[call.call] = call
         try:

@@ -166,18 +166,19 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     unclaimed = [it for it in _new(error, evidence) if _fits(error, it) and it.id not in claimed]
     of_one_number = unclaimed
     if error.method == methods.RENT_MULTI.name:
-        numbers = {it.phone for it in unclaimed if it.id in _named(error.data)}
-        if numbers:  # one number was rented, and the answer names an order on it
-            return Reconciliation("done", tuple(it for it in unclaimed if it.phone in numbers))
+        named = {it.id for it in unclaimed if it.id in _named(error.data)}
+        numbers = {it.phone for it in unclaimed if it.id in named and it.phone}
+        if named:  # one number was rented, and the answer names an order on it
+            return Reconciliation("done", tuple(it for it in unclaimed if it.id in named or it.phone in numbers))
         of_one_number = _of_one_number(unclaimed, _wanted(error).keys())
     for service, count in _wanted(error).items():
         candidates = _named_orders(error, evidence, service)
         if not candidates:
-            candidates = [order for order in unclaimed if service in order.services]
+            candidates = [order for order in unclaimed if _is_for(error, order, service)]
             # Any of them may be it, though only those that end as they must speak for it.
             fitting = [order for order in candidates if order in of_one_number]
             ending = [order for order in fitting if _ends_accordingly(error, order, evidence)]
-            enough = count + _wanted_by_others(error, evidence, ending)
+            enough = count + _wanted_by_others(error, evidence, ending, service)
             is_done = is_done and error.listed and len(ending) >= enough
         found |= {order.id: order for order in candidates}
     if is_done and error.method == methods.RENT_MULTI.name:
@@ -185,12 +186,17 @@ def _bought(error: OutcomeUnknown, evidence: Evidence) -> Reconciliation:
     return Reconciliation("done" if is_done else "open", tuple(found.values()))
 
 
+def _is_for(call: OutcomeUnknown, order: Order, service: str) -> bool:
+    """Return whether an order may be a call's for a service. Renting for one service makes no order with several."""
+    return order.services == (service,) if call.method == methods.RENT.name else service in order.services
+
+
 def _of_one_number(orders: Collection[Order], services: AbstractSet[str]) -> list[Order]:
     """Return the orders of those numbers that have all services, in one order or in several."""
     on_number: dict[str, set[str]] = {}
     for order in orders:
         on_number.setdefault(order.phone, set()).update(order.services)
-    return [order for order in orders if on_number[order.phone] >= services]
+    return [order for order in orders if order.phone and on_number[order.phone] >= services]
 
 
 # -- which order may be which call's ---------------------------------------------------------------------------------
@@ -260,7 +266,7 @@ def _claimed(error: OutcomeUnknown, evidence: Evidence) -> AbstractSet[int]:
     }
     if error.method in (methods.RENT.name, methods.RENT_MULTI.name):
         # A purchase is of a new number; whatever else is on the number of an order that was given is another call's.
-        numbers = {order.phone for order in evidence.orders if order.id in evidence.others.given}
+        numbers = {order.phone for order in evidence.orders if order.id in evidence.others.given and order.phone}
         named |= {order.id for order in evidence.orders if order.phone in numbers}
         # The rental page doesn't tell the order of an added service, but it is on the number that had been there.
         added = [call for call in evidence.others.done if call.method == methods.ADD_SERVICE.name]
@@ -268,21 +274,25 @@ def _claimed(error: OutcomeUnknown, evidence: Evidence) -> AbstractSet[int]:
     return named
 
 
-def _wanted_by_others(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order]) -> int:
+def _wanted_by_others(
+    error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order], judged: str = _WANTS_ONE
+) -> int:
     """Return how many of a service's candidates the other calls may have made."""
-    total = _wanted_by_settled(error, evidence, candidates)
+    total = _wanted_by_settled(error, evidence, candidates, judged)
     for call in (*evidence.others.open, *evidence.others.done):
         if call.method == methods.RESTORE.name and _is_accounted_for(int(call.params["id"]), error, evidence):
             continue
         fitting = _services_of(call, candidates, evidence)
         for service, count in _wanted(call).items():
+            if _WANTS_ONE not in (service, judged) and service != judged:
+                continue
             told = _named_orders(call, evidence, service)
             if not told and (service in fitting or (fitting and service == _WANTS_ONE)):
                 total += count
     return total
 
 
-def _wanted_by_settled(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order]) -> int:
+def _wanted_by_settled(error: OutcomeUnknown, evidence: Evidence, candidates: Collection[Order], judged: str) -> int:
     """Return how many of a service's candidates purchases that were settled may have made.
 
     They leave what was listed before the call: an order that was new to them and that nobody was given is theirs.
@@ -297,7 +307,7 @@ def _wanted_by_settled(error: OutcomeUnknown, evidence: Evidence, candidates: Co
             taken = mine[:count] if call.listed else []
             for order in taken:
                 listed.pop(order.id, None)
-            total += count - len(taken) if service in fitting else 0
+            total += count - len(taken) if service in fitting and judged in (service, _WANTS_ONE) else 0
     return total
 
 

@@ -129,6 +129,9 @@ def _checked(rows: Sequence[T], kind: type[T]) -> Sequence[T]:
     for row in rows:
         if not isinstance(row, kind):
             raise TypeError(f"the source answers with {type(row).__name__} where {kind.__name__} is due")
+        time = row.until if isinstance(row, Order) else row.received if isinstance(row, Sms) else None
+        if time is not None and time.tzinfo is None:
+            raise TypeError(f"the source answers with a time without a zone: {row!r}")
     return rows
 
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from smspva_async import Retry
-from smspva_async.errors import ApiError, UnexpectedResponse
+from smspva_async.errors import ApiError, OutcomeUnknown, UnexpectedResponse
 from smspva_async.models import Country, CountryOffer, Order, OrderState, Rental, Sms, Stock
 from tests.support.samples import (
     CALLS,
@@ -57,6 +57,10 @@ _BARE = without(_ORDER, "sname", "hasnewsms", "canprolong", "canprolongmax", "ca
 SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
     "getcountries": {
         "rent_switch_type": ([{"name": "Россия", "code": "RU", "rent_switch_type": 2}], [Country("Россия", "RU", 2)]),
+        "a text of digits": (
+            [{"name": "Россия", "code": "RU", "rent_switch_type": "07"}],
+            [Country("Россия", "RU", "07")],
+        ),
         "padded names": ([{"name": " Россия ", "code": "RU "}], [Country("Россия", "RU")]),
     },
     "get_country_by_service": {
@@ -76,6 +80,8 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
     "getCountWithProviders": {
         "plain numbers": ({"opt1": 5, "opt2": "7"}, {"opt1": Stock(5), "opt2": Stock(7)}),
         "no provider": ({"opt1": {"Amount": [], "Total": 0}}, {"opt1": Stock(0)}),
+        "an odd amount": ({"opt1": {"Amount": {"A": None}, "Total": 5}}, {"opt1": Stock(5)}),
+        "an odd service": ({"opt1": 5, "opt2": None}, {"opt1": Stock(5)}),
         "no service": ([], {}),
     },
     "get_count_multi": {"a bare number": ("3", 3)},
@@ -99,6 +105,8 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
             [{**_OFFER, "count": [5, "3"]}],
             [evolve(OFFER, count=8, by_provider={"0": 5, "1": 3})],
         ),
+        "a total beside no provider": ([{**_OFFER, "count": {}, "totalCount": 8}], [evolve(OFFER, count=8)]),
+        "a total beside an odd count": ([{**_OFFER, "count": "many", "totalCount": 8}], [evolve(OFFER, count=8)]),
         "a count that can't be read": (
             [{**_OFFER, "count": {"north": "many"}}],
             [evolve(OFFER, count=None)],
@@ -113,12 +121,23 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "ccode null, whole pnumber": ({**_WHOLE_NUMBER, "ccode": None}, RENTAL),
         "ccode empty, whole pnumber with a plus": ({**_RENTAL, "ccode": "", "pnumber": "+79096037108"}, RENTAL),
         "the id alone": ({"id": 40370}, Rental(40370, services=("opt6",))),
+        "a bare id": (40370, Rental(40370, services=("opt6",))),
+        "a bare id as text": ("40370", Rental(40370, services=("opt6",))),
+        "numbered fields beside the named ones": (
+            {"0": 40370, "id": 40370, "1": "x", "until": "1587633960"},
+            Rental(40370, services=("opt6",), until=RENTAL.until),
+        ),
         "no service": (without(_RENTAL, "service"), RENTAL),
         "until as a date": ({**_RENTAL, "until": "2020-04-23 09:26:00"}, RENTAL),
         "until in milliseconds": ({**_RENTAL, "until": 1587633960000}, RENTAL),
     },
     "create_multi": {
         "in a list": ([_RENTAL], [BOTH]),
+        "an id in a list": ([{"id": 40370}], [Rental(40370, services=("opt6", "opt7"))]),
+        "by service": (
+            {"opt6": without(_RENTAL, "service"), "opt7": {**without(_RENTAL, "service"), "id": 40371}},
+            [RENTAL, evolve(RENTAL, id=40371, services=("opt7",))],
+        ),
         "no service": (without(_RENTAL, "service"), [BOTH]),
         "the id alone": ({"id": "40370"}, [Rental(40370, services=("opt6", "opt7"))]),
         "a joined service": ({**_RENTAL, "service": "opt7,opt6"}, [BOTH]),
@@ -224,6 +243,14 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
             {"SmsList": [_SMS], "OtherSms": [_SMS, _SMS]},
             [MESSAGE, evolve(MESSAGE, other=True)],
         ),
+        "an empty text, and another": ([{**_SMS, "text": "", "fullText": TEXT}], [MESSAGE]),
+        "an empty text": ([{**_SMS, "text": ""}], [evolve(MESSAGE, text="")]),
+        "a date with a fraction": ([{**_SMS, "date": 1586948100.0}], [MESSAGE]),
+        "no list of one's own": ({"SmsList": False, "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
+        "each with its own place": (
+            {"SmsList": [without(_SMS, "sender"), _SMS], "OtherSms": [_SMS, {**_SMS, "sender": "B"}]},
+            [evolve(MESSAGE, sender=None), MESSAGE],
+        ),
         "another's, dated in words": ({"OtherSms": [{"text": TEXT, "date": "today"}]}, [Sms(TEXT, other=True)]),
     },
     "prolong": {
@@ -254,6 +281,8 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "true as a string": ("1", None),
         "a bare id": (517018, 517018),
         "a bare id as text": ("517018", 517018),
+        "an id of 0": ({"id": 0}, None),
+        "an id that is false": ({"id": False}, None),
         "an empty list": ([], None),
         "an empty text": ("", None),
         "null": (None, None),
@@ -483,6 +512,72 @@ NOISE: dict[str, tuple[bytes, bytes]] = {
     "a comment of HTML's": (b"", b"\n<!-- served in 0.1 s -->\n"),
     "a comment of C's": (b"", b"/* 0.1 s */ // node 3"),
 }
+
+
+HIDDEN = {
+    "a part of a cut answer": '{"status": 1, "data": {"id": 4}, "balance": {"status": 0, "msg": "low"}',
+    "a part of a cut answer behind a notice": 'Note: {"status": 1, "data": {"id": 4}, "b": {"status": 0, "msg": "no"}',
+    "a part of a cut log": '{"log": {"status": 1}',
+    "two answers": '{"status": 0, "msg": "NOBALANCE"}{"status": 1, "data": {"id": 4}}',
+    "two answers in lines": '{"status": 1, "data": {"id": 7}}\n{"status": 0, "msg": "NOBALANCE"}',
+    "two answers behind a notice": 'Notice: x {"status": 1, "data": {"id": 7}} {"status": 0, "msg": "NOBALANCE"}',
+    "many comments and a word": '{"status": 1, "data": {"id": 7}}' + "<!-- a -->" * 5000 + "x",
+    "many slashes and a word": '{"status": 1, "data": {"id": 7}}' + "/" * 50_000 + "\nx",
+    "a server that failed": '{"statusCode": 502, "error": {"type": "BAD_GATEWAY", "description": "upstream"}}',
+    "a flag for an error": '{"status": 0, "error": true}',
+    "an id of 0": '{"status": 1, "data": {"id": 0}}',
+}
+
+
+@pytest.mark.parametrize("body", HIDDEN.values(), ids=HIDDEN)
+async def test_no_part_of_an_answer_stands_for_the_whole(
+    body: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS["create"], body)
+    with pytest.raises(OutcomeUnknown):
+        await CALLS["create"].make(client)
+
+
+async def test_too_many_requests_beside_a_paid_order_leave_the_outcome_unknown(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS["create"], httpx.Response(429, json=CALLS["create"].sample))
+    with pytest.raises(OutcomeUnknown):
+        await CALLS["create"].make(client)
+
+
+async def test_an_id_beside_the_status_is_found(client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.call(CALLS["create"], {"status": 1, "id": 40370})
+    assert (await CALLS["create"].make(client)).id == 40370
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "cp037", "utf-7"])
+async def test_an_odd_charset_costs_nothing(charset: str, client: SmspvaClient, fake_server: FakeServer) -> None:
+    body = json.dumps({"status": 1, "data": [_SMS]}).encode().replace(b"FACEBOOK", b"\xff")
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    fake_server.call(CALLS["sms"], httpx.Response(200, content=body, headers=headers))
+    assert [sms.text for sms in await client.sms(123)] == [TEXT]
+
+
+async def test_one_bad_byte_doesnt_change_the_charset(client: SmspvaClient, fake_server: FakeServer) -> None:
+    body = json.dumps({"status": 1, "data": [_SMS, {**_SMS, "text": "Код 1234"}]}, ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json; charset=windows-1251"}
+    fake_server.call(CALLS["sms"], httpx.Response(200, content=body.replace(b"FACEBOOK", b"\xff"), headers=headers))
+    assert [sms.text for sms in await client.sms(123)] == [TEXT, "Код 1234"]
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+async def test_a_number_without_end_costs_no_row(number: int, client: SmspvaClient, fake_server: FakeServer) -> None:
+    rows = [{**_ORDER, "sname": number, "state": number, "canprolongmax": number, "cname": number}]
+    fake_server.call(CALLS["orders"], {"status": 1, "data": rows})
+    (order,) = await client.orders()
+    assert (order.id, order.service_name, order.state) == (ORDER.id, "", OrderState.UNKNOWN)
+
+
+async def test_many_messages_in_both_lists_are_read_at_once(client: SmspvaClient, fake_server: FakeServer) -> None:
+    own = [{**_SMS, "sender": str(number)} for number in range(20_000)]
+    fake_server.call(CALLS["sms"], {"status": 1, "data": {"SmsList": own, "OtherSms": own[::-1]}})
+    assert len(await client.sms(123)) == len(own)
 
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)

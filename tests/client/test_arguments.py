@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
         ),
     ),
     "services": (
-        ([], (), "opt16", None, 5),
+        ([], (), "opt16", None, 5, ["opt16", "OPT16"]),
         (
             lambda client, services: client.rent_multi("RU", services, WEEK),
             lambda client, services: client.stock_multi("RU", services),
@@ -72,7 +72,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
         ),
     ),
     "provider": (
-        ("", " ", 5),
+        ("", " ", 5, "a\nb", "\ud800"),
         (
             lambda client, provider: client.rent("RU", "opt16", WEEK, provider=provider),
             lambda client, provider: client.rent_multi("RU", ["opt16"], WEEK, provider=provider),

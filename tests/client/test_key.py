@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async import Pace, Retry, SmspvaClient, errors
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown, UnexpectedResponse
 from tests.support.backends import on_a_real_loop
 from tests.support.fake_server import KEYLESS
@@ -273,3 +273,17 @@ def test_a_failure_keeps_the_name_of_what_lies_below() -> None:
     cause = anyio.run(main).__cause__
     assert type(cause) is httpx.ConnectError
     assert str(cause) == "can't send https://smspva.com/api/rent.php?method=orders&apikey=[key] with [key] and [key]"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp037"])
+async def test_the_key_is_found_in_other_encodings(encoding: str) -> None:
+    body = json.dumps({"status": 0, "msg": f"no such key: {KEY}"}).encode(encoding)
+    answer = httpx.Response(200, content=body, headers={"Content-Type": f"text/x; charset={encoding}"})
+    transport = httpx.MockTransport(lambda _: answer)
+    async with SmspvaClient(KEY, pace=Pace(gap=0), retry=Retry(attempts=1), transport=transport) as client:
+        with pytest.raises(errors.SmspvaError) as refused:
+            await client.orders()
+    told = f"{refused.value} {refused.value.__dict__}"
+    assert KEY not in told
+    assert KEY not in told.replace(" ", "")

@@ -54,12 +54,21 @@ async def test_the_estimate_is_for_the_whole_period(client: SmspvaClient, fake_s
     assert refused.value.price == Decimal(360)
 
 
-async def test_without_a_price_nothing_is_bought(client: SmspvaClient, fake_server: FakeServer) -> None:
-    offered(fake_server, price_day="free")
+@pytest.mark.parametrize("price", ["free", 0, "-3", "1e1000000", None])
+async def test_without_a_price_nothing_is_bought(price: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+    offered(fake_server, price_day=price)
     with pytest.raises(PriceTooHigh, match=r"states no price.*nothing was sent") as refused:
         await client.rent("RU", "opt6", max_price=Decimal(1000))
-    assert refused.value.price.is_nan()
+    assert refused.value.price is None
     assert fake_server.methods == ["getdata"]
+
+
+async def test_the_dearest_offer_of_a_service_counts(client: SmspvaClient, fake_server: FakeServer) -> None:
+    rows = [{**OFFER, "service": code, "price_day": price} for code, price in (("opt6", 1), ("OPT6", 9), ("opt7", 90))]
+    fake_server.on("getdata", {"status": 1, "data": rows}, country="RU", dtype="week", dcount="1")
+    with pytest.raises(PriceTooHigh) as refused:
+        await client.rent("RU", "opt6", max_price=Decimal(50))
+    assert refused.value.price == Decimal(63)
 
 
 async def test_a_service_that_isnt_offered_is_not_bought(client: SmspvaClient, fake_server: FakeServer) -> None:

@@ -125,11 +125,8 @@ FORM_BY_MODEL: list[tuple[object, dict[str, Any]]] = [
     ),
     (WEEK, {"kind": "week", "count": 1}),
 ]
-MODELS = {
-    it
-    for it in vars(smspva_async.models).values()
-    if isinstance(it, type) and attrs.has(it) and it.__name__ in smspva_async.__all__
-}
+PUBLIC = (getattr(smspva_async, name) for name in smspva_async.__all__)
+MODELS = {it for it in PUBLIC if isinstance(it, type) and attrs.has(it) and it.__module__ == "smspva_async.models"}
 
 
 def sent(value: object) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WEEK = Period.weeks(1)
 both_dialects = pytest.mark.parametrize("dialect", ["page", "live"])
-Dialect = Literal["page", "live"]
+Dialect = Literal["page", "live", "contract"]
 
 
 @asynccontextmanager
