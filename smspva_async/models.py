@@ -142,7 +142,7 @@ class Country:
     code: str
     """Two letters as the provider writes them; the United Kingdom is ``UK``."""
     switch_type: str | int | None = None
-    """How its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't sent."""
+    """The way its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't sent."""
     extra: Mapping[str, object] = _extra()
     """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 
@@ -197,7 +197,7 @@ class Offer:
 
 @frozen
 class Stock:
-    """How many numbers are available for a service in a country (`getCountWithProviders`)."""
+    """Numbers available for a service in a country (`getCountWithProviders`)."""
 
     total: int
     """Numbers of all providers together."""
@@ -237,7 +237,7 @@ class Order:
     service_name: str
     """The first service's name, ``""`` where the server leaves it out."""
     state: OrderState
-    """Whether messages can be received; `OrderState.UNKNOWN` for a state that the rental page doesn't list."""
+    """Only `OrderState.ACTIVE` receives messages; `OrderState.UNKNOWN` is a state that the rental page doesn't list."""
     phone: str
     """The whole number, such as ``+79096068511``; ``""`` where it can't be read."""
     country: str
@@ -247,7 +247,7 @@ class Order:
     until: datetime | None
     """When the rental ends, aware UTC; None where it can't be read."""
     can_prolong: bool | None = None
-    """Whether it can be prolonged now: only in its last 7 days (rental page). None where the server doesn't say."""
+    """True if it can be prolonged now: only in its last 7 days (rental page). None where the server doesn't say."""
     can_prolong_days: int | None = None
     """By how many days it can be prolonged at most; None where the server leaves it out."""
     can_prolong_until: datetime | None = None
@@ -336,7 +336,7 @@ class PastOrder:
     phone: str
     """The whole number, such as ``+79020831944``; ``""`` where it can't be read."""
     had_sms: bool | None
-    """Whether it received a message; None where the server doesn't say."""
+    """True if it received a message; None where the server doesn't say."""
     days: int | None
     """For how many days it was rented, as the server counts them; None where it doesn't say."""
     country: str
@@ -348,7 +348,7 @@ class PastOrder:
     closed: datetime | None
     """When the order was closed, aware UTC; None where the server doesn't say."""
     restorable: bool | None = None
-    """Whether the server calls it restorable (``isAvailForRestore``); None where it doesn't say."""
+    """True if the server calls it restorable (``isAvailForRestore``); None where it doesn't say."""
     extra: Mapping[str, object] = _extra()
     """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
 

@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the HTTP status is one of success."""
+        """True for an HTTP status of success."""
         return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own class
 
     @property
