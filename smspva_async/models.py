@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Literal, NoReturn, TypeVar, overload
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, overload
 
 from attrs import Factory, evolve, field, frozen
 
@@ -110,7 +110,7 @@ class Period:
         """
         return cls("month", count)
 
-    days = _Days()
+    days: ClassVar[_Days] = _Days()
     """The period in days, a month counted as 30."""
 
 

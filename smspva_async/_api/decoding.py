@@ -140,44 +140,22 @@ _RESTORE_CODES = ("NOAVAILDAYS", "NOREMOTEDATA", "NOORDERCOUNTRY", "DATEDIFFINVE
 _CODES = (*_RESTORE_CODES, "NOTOWNER", "NOBALANCE", "APIKEY_NOT_SET", "LOW_BALANCE", "SERVER_BUSY")
 # The provider's words -> the error, and what to do about it. They are from the rental page (restoring), from the
 # contract, and from other parts of the provider's API.
-_REFUSALS: tuple[tuple[type[ApiError], str, tuple[str, ...]], ...] = (
-    (
-        InvalidKey,
-        "check the API key",
-        (
-            *("API KEY not received", "API KEY NOT FOUND", "Invalid apikey", "Wrong apikey"),
-            *("APIKEY_NOT_SET", "BANNED"),
-        ),
-    ),
-    (RateLimited, "ask less often", ("TOO MANY REQUESTS",)),
-    (
-        InsufficientFunds,
-        "top up the balance",
-        ("NOBALANCE", "Balance is not enough", "Insufficient balance", "Not enough money", "LOW_BALANCE"),
-    ),
-    (
-        NoNumbers,
-        "try later, or another country, service or period",
-        ("No number available", "No numbers available"),
-    ),
-    (
-        OrderNotFound,
-        "check the order's id",
-        (
-            *("NOTOWNER", "the user had not this order", "Order not found", "Order id not found"),
-            "Incorrect order id",
-        ),
-    ),
-    (RestoreRefused, "the order can't be restored now", _RESTORE_CODES),
-    (ApiError, "check the service's code", ("Service not found",)),
-    (ApiError, "check the service and the country", ("UNKNOWN SERVICE OR COUNTRY",)),
-    (
-        ApiError,
-        "choose another period",
-        ("Incorrect duration count", "Incorrect duration count. Min 7 days. Max 90 days."),
-    ),
-    (ApiError, "this server doesn't offer the call", ("Incorrect method",)),
-    (ApiError, "try again later", ("SERVER_BUSY",)),
+_REFUSALS: tuple[tuple[type[ApiError], str, str], ...] = (
+    (InvalidKey, "check the API key", "API KEY not received|API KEY NOT FOUND|Invalid apikey|Wrong apikey|BANNED"),
+    (InvalidKey, "check the API key", "APIKEY_NOT_SET"),
+    (RateLimited, "ask less often", "TOO MANY REQUESTS"),
+    (InsufficientFunds, "top up the balance", "NOBALANCE|Balance is not enough|Insufficient balance|LOW_BALANCE"),
+    (InsufficientFunds, "top up the balance", "Not enough money"),
+    (NoNumbers, "try later, or another country, service or period", "No number available|No numbers available"),
+    (OrderNotFound, "check the order's id", "NOTOWNER|the user had not this order|Order not found"),
+    (OrderNotFound, "check the order's id", "Order id not found|Incorrect order id"),
+    (RestoreRefused, "the order can't be restored now", "|".join(_RESTORE_CODES)),
+    (ApiError, "check the service's code", "Service not found"),
+    (ApiError, "check the service and the country", "UNKNOWN SERVICE OR COUNTRY"),
+    (ApiError, "choose another period", "Incorrect duration count"),
+    (ApiError, "choose another period", "Incorrect duration count. Min 7 days. Max 90 days."),
+    (ApiError, "this server doesn't offer the call", "Incorrect method"),
+    (ApiError, "try again later", "SERVER_BUSY"),
 )
 _TOO_MANY = 429
 
@@ -187,7 +165,7 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
-_KNOWN = {_words(phrase): (error, advice) for error, advice, phrases in _REFUSALS for phrase in phrases}
+_KNOWN = {_words(phrase): (error, advice) for error, advice, phrases in _REFUSALS for phrase in phrases.split("|")}
 
 
 def _known(message: str) -> tuple[type[ApiError], str] | None:
@@ -262,10 +240,10 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     if spends or not answer.ok or succeeded is None:
         raise _unexpected(answer, "neither a success nor a refusal", payload)
     # The provider's own samples have status 0 beside usable data: without a message that is no failure.
-    if isinstance(data, dict | list) and data:
+    if data and isinstance(data, dict | list):
         with contextlib.suppress(UnexpectedResponse):
             return _value(method, params, answer, payload)
-    raise _refusal(answer, "", data)
+    raise _refusal(answer, "", payload.get("data", MISSING))
 
 
 def _integer(value: object) -> int | None:
@@ -289,19 +267,25 @@ def _succeeded(payload: dict[str, Any]) -> bool | None:
 
 
 def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
-    data = payload.get("data", payload if "id" in payload else MISSING)
+    data: object = payload.get("data", payload if "id" in payload else MISSING)
     try:
         value = method.read(data, params)
     except UnreadableError as error:
         reason = "no data" if data is MISSING else str(error)
         raise _unexpected(answer, f"the data has an unknown form, {reason}", payload) from None
-    if isinstance(value, Rows):
-        rows = cast("Rows[object]", value)
-        rows.date, rows.took = answer.date, answer.took
-        rows.extra = {key: known for key, known in payload.items() if key not in _ENVELOPE}
-        if is_object(data) and not _CONTAINERS.isdisjoint(data):
-            rows.extra |= {key: known for key, known in data.items() if key not in _CONTAINERS}
+    _add_what_came_with(value, answer, payload)
     return value
+
+
+def _add_what_came_with(value: object, answer: Answer, payload: dict[str, Any]) -> None:
+    """Add to the rows of an answer its date, its duration and the fields beside the rows."""
+    if not isinstance(value, Rows):
+        return
+    rows, data = cast("Rows[object]", value), payload.get("data")
+    rows.date, rows.took = answer.date, answer.took
+    rows.extra = {key: known for key, known in payload.items() if key not in _ENVELOPE}
+    if is_object(data) and not _CONTAINERS.isdisjoint(data):
+        rows.extra |= {key: known for key, known in data.items() if key not in _CONTAINERS}
 
 
 def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:

@@ -225,9 +225,10 @@ def items(value: object) -> Sequence[object]:
 
 def one(value: object) -> object:
     """Return a row by itself, also where it comes as the only one of a list."""
-    numbered = is_object(value) and all(map(str.isdecimal, value))
-    rows = items(value) if _is_list(value) or numbered else []
-    return rows[0] if len(rows) == 1 else value
+    if _is_list(value) or (is_object(value) and all(map(str.isdecimal, value))):
+        rows = items(cast("object", value))
+        return rows[0] if len(rows) == 1 else cast("object", value)
+    return value
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------
