@@ -311,7 +311,7 @@ def _minimum_paypal_days(data: object, _: Params) -> int:
 def _rental(data: object, params: Params) -> Rental:
     fields = one(data)
     if not is_object(fields):
-        fields = {"id": fields}
+        fields = {"id": None if fields in (1, "1") else fields}  # a bare id, or true
     rental = _read_rental(fields)
     if "pnumber" in params and not fields.get("ccode"):
         rental = evolve(rental, phone=f"+{params['pnumber']}")  # a local number says less than the request

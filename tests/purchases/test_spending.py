@@ -86,6 +86,9 @@ async def test_usable_data_beside_a_failure_is_no_success(
     [
         ("create", []),
         ("create", None),
+        ("create", 1),
+        ("create", "1"),
+        ("create", True),
         ("create", {**CALLS["create"].sample["data"], "id": None}),
         ("create", {**CALLS["create"].sample["data"], "id": "many"}),
         ("create", [CALLS["create"].sample["data"]] * 2),
