@@ -111,6 +111,8 @@ def _parse_noisy(text: str) -> object:
         if found is None:
             break
         begin = found.start()
+        if begin and not text[:begin].strip("[{ \t\r\n"):
+            break  # a part of a list that is cut off, and no notice before an answer
         try:
             value, after = decoder.raw_decode(text, begin)
         except RecursionError:

@@ -505,6 +505,7 @@ NOISE: dict[str, tuple[bytes, bytes]] = {
     "a byte order mark": (BOM, b""),
     "two byte order marks": (BOM + BOM, b""),
     "a notice of PHP's": (NOTICE, b""),
+    "a notice with a date in brackets": (b"[29-Nov-2026 10:00:00 UTC] PHP Notice: x in /var/www/rent.php:3\n", b""),
     "a warning with braces": (b'Warning: strpos(): {needle} {"a": 1} is empty\n', b""),
     "a notice and byte order marks": (BOM + NOTICE + BOM, b""),
     "white space": (b"\r\n ", b" \n\n"),
@@ -516,6 +517,8 @@ NOISE: dict[str, tuple[bytes, bytes]] = {
 
 HIDDEN = {
     "a part of a cut answer": '{"status": 1, "data": {"id": 4}, "balance": {"status": 0, "msg": "low"}',
+    "a part of a cut list": '[{"status": 0, "msg": "low"}',
+    "a part of a cut list of lists": '[\n [{"status": 0, "msg": "low"}',
     "a part of a cut answer behind a notice": 'Note: {"status": 1, "data": {"id": 4}, "b": {"status": 0, "msg": "no"}',
     "a part of a cut log": '{"log": {"status": 1}',
     "two answers": '{"status": 0, "msg": "NOBALANCE"}{"status": 1, "data": {"id": 4}}',
