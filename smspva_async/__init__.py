@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from smspva_async._codes import extract_code
-    from smspva_async._policy import Pace, Retry
-    from smspva_async._statistics import ClientStatistics, WatchStatistics
+    from smspva_async._http.rate_limiter import Pace
+    from smspva_async._http.retry import Retry
     from smspva_async._watch.active_number import ActiveNumber
     from smspva_async._watch.source import Source
     from smspva_async._watch.subscription import Subscription
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from smspva_async.errors import (
         ApiError,
         ClientClosed,
+        ClientInUse,
         ConnectionFailed,
         CursorTaken,
         InsufficientFunds,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Sms,
         Stock,
     )
+    from smspva_async.statistics import ClientStatistics, WatchStatistics
     from smspva_async.watcher import Watcher
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "ActiveNumber",
     "ApiError",
     "ClientClosed",
+    "ClientInUse",
     "ClientStatistics",
     "ConnectionFailed",
     "Country",
@@ -141,8 +144,8 @@ __all__ = [
 
 _HOMES = [
     "_codes",
-    "_policy",
-    "_statistics",
+    "_http.rate_limiter",
+    "_http.retry",
     "_watch.active_number",
     "_watch.source",
     "_watch.subscription",
@@ -151,6 +154,7 @@ _HOMES = [
     "events",
     "journal",
     "models",
+    "statistics",
     "watcher",
 ]
 

@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 from smspva_async._api import methods, validation
 from smspva_async._api.decoding import OrderCache
-from smspva_async._caller import Caller
-from smspva_async._policy import Rank
+from smspva_async._http.executor import RequestExecutor
+from smspva_async._http.rate_limiter import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -27,7 +27,7 @@ class PollingView:
     They are its `PolledSource`.
     """
 
-    _caller: Caller
+    _executor: RequestExecutor
     account: Callable[[], str]
     """Makes a fingerprint of the account, which takes a while."""
     _deadline: float
@@ -36,13 +36,13 @@ class PollingView:
     @property
     def gap(self) -> float:
         """The least seconds between two requests now."""
-        return self._caller.pacer.gap
+        return self._executor.gap
 
     async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
-        return await self._caller.call(
+        return await self._executor.call(
             methods.ORDERS,
             {},
-            rank=Rank.POLLS,
+            priority=Priority.POLLS,
             deadline=self._deadline,
             begun=begun,
             again=again,
@@ -51,10 +51,10 @@ class PollingView:
 
     async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
         params = {"id": validation.order_id(order_id)}
-        return await self._caller.call(
-            methods.SMS, params, rank=Rank.POLLS, deadline=self._deadline, begun=begun, again=again
+        return await self._executor.call(
+            methods.SMS, params, priority=Priority.POLLS, deadline=self._deadline, begun=begun, again=again
         )
 
     async def activate(self, order_id: int) -> None:
         # Not a poll: somebody waits for the number.
-        await self._caller.call(methods.ACTIVATE, {"id": validation.order_id(order_id)}, deadline=self._deadline)
+        await self._executor.call(methods.ACTIVATE, {"id": validation.order_id(order_id)}, deadline=self._deadline)

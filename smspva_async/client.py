@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from smspva_async._api import methods, validation
-from smspva_async._caller import Caller
+from smspva_async._http.executor import RequestExecutor
+from smspva_async._http.rate_limiter import Pace, RateLimiter
+from smspva_async._http.redaction import ApiKey
+from smspva_async._http.retry import Retry
+from smspva_async._http.transport import HttpSession
+from smspva_async._money.books import Books
 from smspva_async._money.evidence import gather_evidence
 from smspva_async._money.ledger import Ledger
 from smspva_async._money.reconcile import decide
-from smspva_async._policy import Pace, Retry
 from smspva_async._polling_view import PollingView
-from smspva_async._secret import Secret
-from smspva_async._transport import Session
 from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh, name_call
 from smspva_async.models import WEEK, Rows
 
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smspva_async._statistics import ClientStatistics
-    from smspva_async._transport import Transport
+    from smspva_async._http.transport import Transport
     from smspva_async.errors import ApiError, OutcomeUnknown
     from smspva_async.models import (
         Country,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         Sms,
         Stock,
     )
+    from smspva_async.statistics import ClientStatistics
 
 __all__ = ["SmspvaClient"]
 
@@ -73,7 +76,10 @@ class SmspvaClient:
         ledger: A file that remembers calls that spend when the program ends, also by force: each is on disk before it
             is sent, and those without an outcome stand in `unsettled` at the next start. Made with the first such call,
             readable by its owner only, without the key. Programs of one account may share it.
-        transport: An httpx transport to send with instead of the network; closed with the client.
+        transport: An httpx (or httpx2) transport to send with instead of the network; closed with the client.
+        account_url: The address of `balance`, without the path ``/activation/balance``; https, or http on this machine.
+            None takes it from the environment variable ``SMSPVA_ACCOUNT_URL``, or else ``https://api.smspva.com`` where
+            `base_url` is the provider's or a known mirror, and otherwise the host of `base_url`.
 
     Raises:
         ValueError: There is no key, or a setting can't be right.
@@ -93,13 +99,14 @@ class SmspvaClient:
         retry: Retry = Retry(),  # noqa: B008 - frozen
         ledger: Path | str | None = None,
         transport: Transport | None = None,
+        account_url: str | None = None,
     ) -> None:
         given = os.environ.get("SMSPVA_API_KEY", "") if api_key is None else api_key
         api_key = None  # so that a traceback of what raises below can't show it
         problem = validation.api_key_problem(given)
-        secret = None if problem else Secret(given.strip())
+        key = None if problem else ApiKey(given.strip())
         del given
-        if secret is None:
+        if key is None:
             raise ValueError(problem)
         validation.seconds("the timeout", timeout)
         if not isinstance(pace, Pace) or not isinstance(retry, Retry):
@@ -107,21 +114,25 @@ class SmspvaClient:
         self._base_url = validation.base_url(
             (os.environ.get("SMSPVA_BASE_URL") or None) if base_url is None else base_url
         )
-        self._caller = Caller(
-            lambda: Session(self._base_url, secret, transport),
+        self._executor = RequestExecutor(
+            partial(HttpSession, key, transport),
+            base_url=self._base_url,
+            account_url=validation.account_url(
+                (os.environ.get("SMSPVA_ACCOUNT_URL") or None) if account_url is None else account_url, self._base_url
+            ),
             timeout=timeout,
-            gap=pace.gap,
+            rate_limiter=RateLimiter(pace.gap),
             retry=retry,
-            ledger=None if ledger is None else Ledger(validation.path("the ledger", ledger), secret.fingerprint),
+            books=Books(None if ledger is None else Ledger(validation.path("the ledger", ledger), key.fingerprint)),
         )
-        self._fingerprint = secret.fingerprint
+        self._fingerprint = key.fingerprint
 
     def __repr__(self) -> str:
         # A traceback that shows local variables may come by before the address was found to be good.
         return f"<SmspvaClient {getattr(self, '_base_url', '')}>"
 
     async def __aenter__(self) -> Self:
-        await self._caller.open()
+        await self._executor.open()
         return self
 
     async def __aexit__(
@@ -131,17 +142,17 @@ class SmspvaClient:
 
     async def aclose(self) -> None:
         """Close the client and its connections. Calls under way fail; later ones raise `ClientClosed`."""
-        await self._caller.aclose()
+        await self._executor.aclose()
 
     # -- the catalogue -----------------------------------------------------------------------------------------------
 
     async def countries(self) -> Rows[Country]:
         """Return the countries that have numbers (`getcountries`). The key isn't sent: the provider needs none here."""
-        return await self._caller.call(methods.COUNTRIES, {})
+        return await self._executor.call(methods.COUNTRIES, {})
 
     async def services(self) -> Rows[Service]:
         """Return the services that numbers can be rented for (`get_default_services`). The key isn't sent."""
-        return await self._caller.call(methods.SERVICES, {})
+        return await self._executor.call(methods.SERVICES, {})
 
     async def countries_for(self, service: str, period: Period = WEEK) -> Rows[CountryOffer]:
         """Return the countries that offer a service, cheapest first (`get_country_by_service`). The key isn't sent.
@@ -155,7 +166,7 @@ class SmspvaClient:
 
         """
         params = {"service": validation.service(service), **validation.period(period)}
-        return await self._caller.call(methods.COUNTRIES_FOR, params)
+        return await self._executor.call(methods.COUNTRIES_FOR, params)
 
     async def offers(self, country: str, period: Period = WEEK, *, by_provider: bool = False) -> Rows[Offer]:
         """Return the services to rent in a country, with price per day in US dollars and availability (`getdata`).
@@ -170,7 +181,7 @@ class SmspvaClient:
 
         """
         method = methods.OFFERS_BY_PROVIDER if by_provider else methods.OFFERS
-        return await self._caller.call(method, {"country": validation.country(country), **validation.period(period)})
+        return await self._executor.call(method, {"country": validation.country(country), **validation.period(period)})
 
     async def stock(self, country: str, period: Period = WEEK) -> Mapping[str, Stock]:
         """Return how many numbers each service has in a country, by service code (`getCountWithProviders`).
@@ -184,7 +195,7 @@ class SmspvaClient:
 
         """
         params = {"country": validation.country(country), **validation.period(period)}
-        return await self._caller.call(methods.STOCK, params)
+        return await self._executor.call(methods.STOCK, params)
 
     async def stock_multi(self, country: str, services: Iterable[str], period: Period = WEEK) -> int:
         """Return how many numbers serve all of some services (`get_count_multi`). The key isn't sent.
@@ -199,14 +210,14 @@ class SmspvaClient:
 
         """
         params = {"country": validation.country(country), "services": validation.services(services)}
-        return await self._caller.call(methods.STOCK_MULTI, {**params, **validation.period(period)})
+        return await self._executor.call(methods.STOCK_MULTI, {**params, **validation.period(period)})
 
     async def canada_paypal_days(self) -> Mapping[int, int]:
         """Return for which numbers of days Canadian numbers for PayPal can be rented, and how many there are of each.
 
         The provider's `get_days_canada_paypal`. The key isn't sent.
         """
-        return await self._caller.call(methods.CANADA_PAYPAL_DAYS, {})
+        return await self._executor.call(methods.CANADA_PAYPAL_DAYS, {})
 
     async def minimum_paypal_days(self, country: str, service: str) -> int:
         """Return the fewest days for which a number for PayPal can be rented (`get_min_paypal_days`).
@@ -222,7 +233,18 @@ class SmspvaClient:
 
         """
         params = {"country": validation.country(country), "service": validation.service(service)}
-        return await self._caller.call(methods.MINIMUM_PAYPAL_DAYS, params)
+        return await self._executor.call(methods.MINIMUM_PAYPAL_DAYS, params)
+
+    async def balance(self) -> Decimal:
+        """Return the account's balance in US dollars (contract: ``GET /activation/balance`` at `account_url`).
+
+        The key is in the header ``apikey``. The call is made at the same pace as all others.
+
+        Raises:
+            InvalidKey: The provider doesn't know the key.
+
+        """
+        return await self._executor.call(methods.BALANCE, {})
 
     # -- renting: spends money ---------------------------------------------------------------------------------------
 
@@ -264,7 +286,7 @@ class SmspvaClient:
             params["provider"] = validation.provider(provider)
         if max_price is not None:
             await self._check_price(country, service, period, validation.max_price(max_price))
-        return await self._caller.call(methods.RENT, params)
+        return await self._executor.call(methods.RENT, params)
 
     async def _check_price(self, country: str, service: str, period: Period, most: Decimal) -> None:
         """Raise unless a rental is offered for at most that many US dollars."""
@@ -312,7 +334,7 @@ class SmspvaClient:
         params |= validation.period(period)
         if provider is not None:
             params["provider"] = validation.provider(provider)
-        return await self._caller.call(methods.RENT_MULTI, params)
+        return await self._executor.call(methods.RENT_MULTI, params)
 
     async def add_service(
         self, order_id: int, service: str, *, phone: str | None = None, rent_days: int | None = None
@@ -339,7 +361,7 @@ class SmspvaClient:
         if rent_days is not None:
             params["rent_days"] = validation.number("rent_days", rent_days, 1, 90)
         params["pnumber"] = validation.phone(await self._phone_of(order_id) if phone is None else phone)
-        return await self._caller.call(methods.ADD_SERVICE, params)
+        return await self._executor.call(methods.ADD_SERVICE, params)
 
     async def _phone_of(self, order_id: int) -> str:
         phone = next((order.phone for order in await self.orders() if order.id == order_id), "")
@@ -366,7 +388,7 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        await self._caller.call(methods.PROLONG, {"id": validation.order_id(order_id), **validation.period(period)})
+        await self._executor.call(methods.PROLONG, {"id": validation.order_id(order_id), **validation.period(period)})
 
     async def prolong_days(self, order_id: int, days: int) -> None:
         """Prolong a rental by some days (`prolong_max`). Spends money; sent once.
@@ -383,7 +405,7 @@ class SmspvaClient:
 
         """
         params = {"id": validation.order_id(order_id), "dtype": "day", "dcount": validation.number("days", days, 1, 6)}
-        await self._caller.call(methods.PROLONG_DAYS, params)
+        await self._executor.call(methods.PROLONG_DAYS, params)
 
     # -- orders and messages -----------------------------------------------------------------------------------------
 
@@ -392,7 +414,7 @@ class SmspvaClient:
 
         A purchase may be listed late, and an order may be missing from an answer: neither is known of the provider.
         """
-        return await self._caller.call(methods.ORDERS, {})
+        return await self._executor.call(methods.ORDERS, {})
 
     async def sms(self, order_id: int) -> Rows[Sms]:
         """Return the messages that an order's number received (`sms`), in whatever order the server lists them.
@@ -407,7 +429,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        return await self._caller.call(methods.SMS, {"id": validation.order_id(order_id)})
+        return await self._executor.call(methods.SMS, {"id": validation.order_id(order_id)})
 
     async def activate(self, order_id: int) -> None:
         """Ask for a number's activation (`activate`).
@@ -422,7 +444,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        await self._caller.call(methods.ACTIVATE, {"id": validation.order_id(order_id)})
+        await self._executor.call(methods.ACTIVATE, {"id": validation.order_id(order_id)})
 
     async def delete(self, order_id: int) -> None:
         """Give a number up (`delete`). Destroys; sent once.
@@ -437,7 +459,7 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        await self._caller.call(methods.DELETE, {"id": validation.order_id(order_id)})
+        await self._executor.call(methods.DELETE, {"id": validation.order_id(order_id)})
 
     # -- the archive -------------------------------------------------------------------------------------------------
 
@@ -450,7 +472,7 @@ class SmspvaClient:
 
         """
         params = {"skip": validation.number("skip", skip, 0), "take": validation.number("take", take, 1)}
-        return await self._caller.call(methods.HISTORY, params)
+        return await self._executor.call(methods.HISTORY, params)
 
     async def iter_history(self, *, page: int = 50) -> AsyncGenerator[PastOrder, None]:
         """Iterate over all past orders, each once (`get_rent_history`).
@@ -485,7 +507,7 @@ class SmspvaClient:
             OrderNotFound: There is no such order.
 
         """
-        return await self._caller.call(methods.RESTORE_QUOTE, {"id": validation.order_id(order_id)})
+        return await self._executor.call(methods.RESTORE_QUOTE, {"id": validation.order_id(order_id)})
 
     async def restore(self, order_id: int) -> int | None:
         """Restore an expired order (`restore_user`). Spends money, what `restore_quote` tells; sent once.
@@ -504,7 +526,7 @@ class SmspvaClient:
             OutcomeUnknown: It was sent and may have been done.
 
         """
-        return await self._caller.call(methods.RESTORE, {"id": validation.order_id(order_id)})
+        return await self._executor.call(methods.RESTORE, {"id": validation.order_id(order_id)})
 
     # -- purchases whose outcome isn't known -------------------------------------------------------------------------
 
@@ -519,7 +541,7 @@ class SmspvaClient:
             JournalError: The ledger can't be used.
 
         """
-        return self._caller.books.unsettled
+        return self._executor.books.unsettled
 
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server with what was known before a call, and return what that shows of its outcome.
@@ -556,7 +578,7 @@ class SmspvaClient:
         validation.outcome_unknown("reconcile", error)
         evidence = await gather_evidence(self, error)
         # Last, so that an order which is given to somebody meanwhile is known as theirs.
-        return decide(error, evolve(evidence, others=await self._caller.books.others(error)))
+        return decide(error, evolve(evidence, others=await self._executor.books.others(error)))
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
@@ -575,16 +597,16 @@ class SmspvaClient:
 
         """
         validation.outcome_unknown("settle", error)
-        self._caller.books.settle(error)
+        self._executor.books.settle(error)
 
     # -- how things stand --------------------------------------------------------------------------------------------
 
     def statistics(self) -> ClientStatistics:
         """Return what was asked so far, what failed, and what waits for the pace: a snapshot, at a constant cost."""
-        return self._caller.statistics()
+        return self._executor.statistics()
 
 
 def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
     """Return what a watcher asks instead of the client itself."""
-    caller, account = client._caller, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
-    return PollingView(caller, account, deadline)
+    executor, account = client._executor, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    return PollingView(executor, account, deadline)

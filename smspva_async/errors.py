@@ -20,6 +20,7 @@
     ├── JournalError
     │   └── JournalLocked
     ├── ClientClosed
+    ├── ClientInUse                  another event loop has the client
     └── WatcherClosed
 
 Each names the client's method, the provider's and the elapsed time where there are such, can be pickled and copied, and
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "ClientClosed",
+    "ClientInUse",
     "ConnectionFailed",
     "CursorTaken",
     "InsufficientFunds",
@@ -379,6 +381,10 @@ class JournalLocked(JournalError):
 
 class ClientClosed(SmspvaError):
     """The client was used after it had been closed, or closed before the call's request left."""
+
+
+class ClientInUse(SmspvaError):
+    """The client was used in an event loop while another one that uses it has not ended. Nothing was sent."""
 
 
 class WatcherClosed(SmspvaError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import evolve
 
 from smspva_async._api import validation
-from smspva_async._background import Background, finish
+from smspva_async._concurrency import BackgroundTask, finish
 from smspva_async._state import State
 from smspva_async._watch.active_number import activated
 from smspva_async._watch.cursors import Cursors
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smspva_async._statistics import WatchStatistics
     from smspva_async._watch.active_number import ActiveNumber
     from smspva_async._watch.source import Source
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
+    from smspva_async.statistics import WatchStatistics
 
 __all__ = ["Watcher"]
 
@@ -103,7 +103,7 @@ class Watcher:
             eager_interval=eager_interval,
         )
         self._waits = Waits(self._recorder, self._feed)
-        self._background = Background()
+        self._background = BackgroundTask()
         self._replay = start == "replay"
         self._first_of_run: int | None = None
         self._entered = False

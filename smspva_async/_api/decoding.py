@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order, read_orders
-from smspva_async._api.rows import UnreadableError, boolean, integer, is_object
+from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order
+from smspva_async._api.rows import UnreadableError, boolean, integer, is_object, read_orders
 from smspva_async.errors import (
     ApiError,
     InsufficientFunds,
@@ -339,7 +339,7 @@ class OrderCache:
             self._answer, self._value = (answer.body, answer.content_type), value
         return value
 
-    def _read(self, data: object, _: Params) -> Rows[Order]:
+    def _read(self, data: object, params: Params) -> Rows[Order]:
         last, now = self._rows, dict[object, tuple[dict[str, Any], Order]]()
 
         def read(item: object) -> Order:
@@ -351,4 +351,4 @@ class OrderCache:
             return entry[1]
 
         self._rows = now
-        return read_orders(data, read)
+        return read_orders(data, params, read=read)

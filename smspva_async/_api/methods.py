@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
 
@@ -31,6 +32,7 @@ from smspva_async._api.rows import (
     optional_text,
     order_id,
     price,
+    read_orders,
     read_rows,
     row,
     service_codes,
@@ -51,12 +53,15 @@ from smspva_async.models import (
     Service,
     Sms,
     Stock,
-    merge_orders,
 )
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 __all__ = [
     "ACTIVATE",
     "ADD_SERVICE",
+    "BALANCE",
     "CANADA_PAYPAL_DAYS",
     "COUNTRIES",
     "COUNTRIES_FOR",
@@ -78,11 +83,11 @@ __all__ = [
     "SPENDING",
     "STOCK",
     "STOCK_MULTI",
+    "KeyPlace",
     "Method",
     "Params",
     "Safety",
     "read_order",
-    "read_orders",
 ]
 
 T = TypeVar("T")
@@ -104,6 +109,14 @@ class Safety(Enum):
     """It spends or destroys a second time. Such a call is sent once."""
 
 
+class KeyPlace(Enum):
+    """Where a request has the API key."""
+
+    NOWHERE = "nowhere"
+    QUERY = "query"
+    HEADER = "header"
+
+
 @frozen
 class Method(Generic[T]):
     """A call of the API."""
@@ -114,7 +127,9 @@ class Method(Generic[T]):
     """The name of the client's method."""
     safety: Safety
     read: Decoder[T]
-    needs_key: bool = True
+    key_place: KeyPlace = KeyPlace.QUERY
+    account_path: str | None = None
+    """The path of a call at the account's address; None for a call of the rental API, named in the query."""
     unknown_outcome_note: str = "it may have been charged"
     refusal_note: str = "nothing was charged"
 
@@ -366,17 +381,6 @@ def _nothing(_data: object, _params: Params) -> None:
 # -- orders and messages -------------------------------------------------------------------------------------------
 
 
-def read_orders(data: object, read: Callable[[object], Order] = read_order) -> Rows[Order]:
-    """Return the orders of an answer, each id once."""
-    rows = read_rows(items(data), read, id_name="id")
-    rows[:] = merge_orders(rows)
-    return rows
-
-
-def _orders(data: object, _: Params) -> Rows[Order]:
-    return read_orders(data)
-
-
 def _messages(data: object, _: Params) -> Rows[Sms]:
     if not (is_object(data) and ("SmsList" in data or "OtherSms" in data)):
         return read_rows(items(data), _message)
@@ -443,19 +447,28 @@ def _quote(data: object, params: Params) -> RestoreQuote:
     return evolve(quote, order_id=int(params["id"])) if quote.order_id is None else quote  # pyright: ignore[reportUnnecessaryComparison]
 
 
+def _balance(data: object, _: Params) -> Decimal:
+    return price(row(data).get("balance"))
+
+
 # -- the table -----------------------------------------------------------------------------------------------------
 
 _SAFE, _SPENDS = Safety.SAFE, Safety.NON_IDEMPOTENT
+_NO_KEY = KeyPlace.NOWHERE
 
-COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, needs_key=False)
-SERVICES = Method("get_default_services", "services", _SAFE, _services, needs_key=False)
-COUNTRIES_FOR = Method("get_country_by_service", "countries_for", _SAFE, _country_offers, needs_key=False)
+COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, key_place=_NO_KEY)
+SERVICES = Method("get_default_services", "services", _SAFE, _services, key_place=_NO_KEY)
+COUNTRIES_FOR = Method("get_country_by_service", "countries_for", _SAFE, _country_offers, key_place=_NO_KEY)
 OFFERS = Method("getdata", "offers", _SAFE, _offers)
 OFFERS_BY_PROVIDER = Method("getdataWithProviders", "offers", _SAFE, _offers)
 STOCK = Method("getCountWithProviders", "stock", _SAFE, _stock)
-STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, needs_key=False)
-CANADA_PAYPAL_DAYS = Method("get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, needs_key=False)
-MINIMUM_PAYPAL_DAYS = Method("get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, needs_key=False)
+STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, key_place=_NO_KEY)
+CANADA_PAYPAL_DAYS = Method(
+    "get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, key_place=_NO_KEY
+)
+MINIMUM_PAYPAL_DAYS = Method(
+    "get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, key_place=_NO_KEY
+)
 RENT = Method("create", "rent", _SPENDS, _rental)
 RENT_MULTI = Method("create_multi", "rent_multi", _SPENDS, _rentals)
 ADD_SERVICE = Method("add_service_to_order", "add_service", _SPENDS, _added_service)
@@ -470,11 +483,19 @@ DELETE = Method(
     refusal_note="nothing was deleted",
 )
 RESTORE = Method("restore_user", "restore", _SPENDS, _restored)
-ORDERS = Method("orders", "orders", _SAFE, _orders)
+ORDERS = Method("orders", "orders", _SAFE, partial(read_orders, read=read_order))
 SMS = Method("sms", "sms", _SAFE, _messages)
 ACTIVATE = Method("activate", "activate", Safety.IDEMPOTENT, _nothing)
 HISTORY = Method("get_rent_history", "history", _SAFE, _past_orders)
 RESTORE_QUOTE = Method("restore_user_precalc", "restore_quote", _SAFE, _quote)
+BALANCE = Method(
+    "balance",
+    "balance",
+    _SAFE,
+    _balance,
+    key_place=KeyPlace.HEADER,
+    account_path="/activation/balance",
+)
 
 SPENDING: Mapping[str, Method[Any]] = {
     method.name: method for method in (RENT, RENT_MULTI, ADD_SERVICE, PROLONG, PROLONG_DAYS, DELETE, RESTORE)

@@ -21,7 +21,7 @@ from attrs import define, fields as attributes_of
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from smspva_async.models import OrderState, Rows, SkippedRow, utc
+from smspva_async.models import Order, OrderState, Rows, SkippedRow, merge_orders, utc
 
 __all__ = [
     "Field",
@@ -40,6 +40,7 @@ __all__ = [
     "optional_text",
     "order_id",
     "price",
+    "read_orders",
     "read_rows",
     "row",
     "service_codes",
@@ -351,6 +352,13 @@ def read_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: s
 
     """
     return some_readable(gather(rows, read, id_name=id_name))
+
+
+def read_orders(data: object, _: Mapping[str, str], *, read: Callable[[object], Order]) -> Rows[Order]:
+    """Return the orders of an answer, each id once."""
+    rows = read_rows(items(data), read, id_name="id")
+    rows[:] = merge_orders(rows)
+    return rows
 
 
 def gather(rows: Iterable[object], read: Callable[[object], T], *, id_name: str | None = None) -> Rows[T]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "account_url",
     "api_key_problem",
     "base_url",
     "country",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 DEFAULT_BASE_URL = "https://smspva.com/api/rent.php"
+_DEFAULT_ACCOUNT_URL = "https://api.smspva.com"
+_PROVIDERS_HOSTS = {"smspva.com", "www.smspva.com", "smspva.io", "www.smspva.io"}
 _PROVIDERS_OWN = {"GB": "UK"}
 
 
@@ -150,6 +153,16 @@ def base_url(url: str | None) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
     return url
+
+
+def account_url(url: str | None, base_url_: str) -> str:
+    """Return the address of the account's calls, without a slash at its end."""
+    if url is not None:
+        return base_url(url).rstrip("/")
+    parts = urlsplit(base_url_)
+    if parts.scheme == "https" and parts.netloc.lower() in _PROVIDERS_HOSTS:
+        return _DEFAULT_ACCOUNT_URL
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from smspva_async._api.methods import Method
     from smspva_async._money.ledger import Ledger
     from smspva_async._money.ledger_entries import Contents, Outcome
-    from smspva_async.models import Rows
 
 __all__ = ["Books"]
 
@@ -72,6 +71,9 @@ class Books:
         self._given: set[int] = set()
         self._past: list[_Past] = []
         self._sightings = Sightings()
+        self.note_orders = self._sightings.take_note
+        """Records which orders an answer shows."""
+        self.has_ledger = ledger is not None
 
     # -- the ledger --------------------------------------------------------------------------------------------------
 
@@ -207,10 +209,6 @@ class Books:
         is_clear = ended.outcome == "done" and ended.told and call.method not in PROLONGING
         is_over = ended.outcome in ("done", "settled") and not is_clear
         return [_Past(call, ended.at, done=ended.outcome == "done")] if is_over else []
-
-    def take_note(self, method: Method[Any], rows: Rows[object]) -> None:
-        """Remember which orders there are."""
-        self._sightings.take_note(method, rows)
 
     # -- calls -------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from functools import cached_property
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
+from smspva_async._concurrency import WorkerThread
 from smspva_async._money.ledger_entries import Begun, Contents, Ended, read_entry, read_line, write_line
-from smspva_async._worker import Worker
 from smspva_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Ledger:
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
         self.path = path.absolute()  # the program may go elsewhere
         self._account_of = account
-        self._worker = Worker("smspva_async ledger")
+        self._worker = WorkerThread("smspva_async ledger")
         self._queue: deque[bytes] = deque()
         self._begun: set[str] = set()
         """Calls whose beginning stands in the file and whose outcome is yet to come."""

@@ -10,7 +10,7 @@ import anyio
 from smspva_async._diff import Failed, NoSuchOrder, OrdersListed, SmsListed
 from smspva_async._watch.clock import ServerClock
 from smspva_async._watch.keeper import asking
-from smspva_async.errors import ApiError, ClientClosed, InvalidKey, OrderNotFound, RateLimited
+from smspva_async.errors import ApiError, ClientClosed, ClientInUse, InvalidKey, OrderNotFound, RateLimited
 from smspva_async.models import Rows
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Collector:
 
     async def _take_failure(self, error: Exception, order_id: int | None) -> None:
         """Take in a failed poll; raise what ends the watch."""
-        if isinstance(error, ClientClosed):
+        if isinstance(error, ClientClosed | ClientInUse):
             raise error
         self.failures += 1
         at, kind = self._clock.now(), type(error).__name__

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from smspva_async._statistics import WatchStatistics
 from smspva_async._watch.budget import HAIR
 from smspva_async._watch.collector import Collector
 from smspva_async._watch.keeper import Keeper
 from smspva_async._watch.plan import ReadQueue, plan, turns_of_all
 from smspva_async._watch.schedule import Schedule
 from smspva_async.errors import SmspvaError, WatcherClosed
+from smspva_async.statistics import WatchStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence

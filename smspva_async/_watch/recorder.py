@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smspva_async._background import finish
+from smspva_async._concurrency import finish
 from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, step
 from smspva_async._state import State
 from smspva_async.events import Event, PollFailed, PollRecovered

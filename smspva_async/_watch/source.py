@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
-from smspva_async._policy import Pace
+from smspva_async._http.rate_limiter import Pace
 from smspva_async.client import SmspvaClient, polling_view
 from smspva_async.errors import SmspvaError
 from smspva_async.models import Order, Rows, Sms, merge_orders

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async._api import validation
-from smspva_async._secret import Secret
+from smspva_async._http.redaction import ApiKey
 from smspva_async.cli._values import ADDRESS, SECONDS
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ _PRIVATE = 0o700
 class Account:
     """An account at a server."""
 
-    key: Secret
+    key: ApiKey
     base_url: str
     gap: float
     """Seconds between two requests."""
 
     def client(self, *, ledger: Path | None = None) -> SmspvaClient:
         """Return a client of the account."""
-        return SmspvaClient(self.key.reveal(), base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
+        return SmspvaClient(self.key.key, base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
 
     def ledger(self) -> Path:
         """Return the account's ledger in the user's state folder, which is made if need be.
@@ -91,7 +91,7 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
     return of_account
 
 
-def _key(file: Path | None) -> Secret:
+def _key(file: Path | None) -> ApiKey:
     """Return the key, read once: a pipe such as ``<(pass smspva)`` can't be read again."""
     if file is None:
         key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
@@ -108,4 +108,4 @@ def _key(file: Path | None) -> Secret:
     problem = validation.api_key_problem(key)
     if problem:
         raise click.UsageError(f"{place}: {problem}")
-    return Secret(key)
+    return ApiKey(key)

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from smspva_async._background import finish
-from smspva_async._worker import Worker
+from smspva_async._concurrency import WorkerThread, finish
 from smspva_async.journal._database import Database, locked
 from smspva_async.journal._ring import Ring, check_place
 
@@ -62,7 +61,7 @@ class SqliteJournal:
             raise ValueError(f"a journal keeps events for some time, as a timedelta: {age!r}")
         self._path = Path(os.path.realpath(path))
         self._database = Database(self._path, most, age)
-        self._worker = Worker("smspva journal")
+        self._worker = WorkerThread("smspva journal")
         self._ring = Ring(_IN_MEMORY)
         # Parts of the past that somebody reads, by their number.
         self._pages: OrderedDict[int, Sequence[Event]] = OrderedDict()

@@ -146,7 +146,7 @@ async def test_the_gap_is_kept_whatever_asks() -> None:
 async def test_a_slow_ledger_brings_no_two_requests_closer(tmp_path: Path, fake_server: FakeServer) -> None:
     three_classes(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
-        ledger: Any = client._caller.books._ledger
+        ledger: Any = client._executor.books._ledger
         begin = ledger.begin
 
         async def begin_late(begun: Any) -> None:
@@ -168,7 +168,7 @@ async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
 ) -> None:
     three_classes(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
-        ledger: Any = client._caller.books._ledger
+        ledger: Any = client._executor.books._ledger
 
         async def full(_: object) -> None:
             await anyio.sleep(1)

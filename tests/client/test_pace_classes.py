@@ -15,7 +15,7 @@ from attrs import define
 from hypothesis import given, strategies
 
 from smspva_async import Pace, SmspvaClient, Watcher
-from smspva_async._policy import Rank, next_rank, passed_over
+from smspva_async._http.rate_limiter import Priority, next_priority, skipped
 from smspva_async.client import polling_view
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
@@ -155,41 +155,43 @@ def waited_throughout(calls: list[Waiting], first: float, last: float) -> bool:
 
 LATEST = 3
 STATES = [
-    {rank: count for rank, count in zip(Rank, counts, strict=True) if count is not None}
+    {priority: count for priority, count in zip(Priority, counts, strict=True) if count is not None}
     for counts in itertools.product([None, *range(LATEST + 1)], repeat=3)
 ]
 
 
-def can_be_kept(passed: dict[Rank, int]) -> bool:
+def can_be_kept(passed: dict[Priority, int]) -> bool:
     """Tell whether there is an order in which each class has a slot before it has been passed over four times."""
     return any(
-        all(passed[rank] + place <= LATEST for place, rank in enumerate(order))
+        all(passed[priority] + place <= LATEST for place, priority in enumerate(order))
         for order in itertools.permutations(passed)
     )
 
 
 @pytest.mark.parametrize("passed", [state for state in STATES if state and can_be_kept(state)], ids=repr)
-def test_the_most_urgent_goes_unless_the_shares_could_not_be_kept(passed: dict[Rank, int]) -> None:
-    chosen = next_rank(passed)
-    for rank in passed:
-        if rank is chosen:
+def test_the_most_urgent_goes_unless_the_shares_could_not_be_kept(passed: dict[Priority, int]) -> None:
+    chosen = next_priority(passed)
+    for priority in passed:
+        if priority is chosen:
             break
-        assert not can_be_kept(passed_over(passed, rank))
-    after = passed_over(passed, chosen)
+        assert not can_be_kept(skipped(passed, priority))
+    after = skipped(passed, chosen)
     assert can_be_kept(after)
     # Whoever comes or goes doesn't change that.
-    assert all(can_be_kept({rank: 0} | after) for rank in Rank)
-    assert all(can_be_kept({rank: after[rank] for rank in after if rank is not gone}) for gone in Rank)
+    assert all(can_be_kept({priority: 0} | after) for priority in Priority)
+    assert all(
+        can_be_kept({priority: after[priority] for priority in after if priority is not gone}) for gone in Priority
+    )
 
 
-@given(strategies.lists(strategies.sets(strategies.sampled_from(Rank), min_size=1), min_size=4, max_size=60))
-def test_whatever_the_arrivals_a_class_that_waits_has_one_slot_in_four(slots: list[set[Rank]]) -> None:
-    passed: dict[Rank, int] = {}
-    went: list[Rank] = []
+@given(strategies.lists(strategies.sets(strategies.sampled_from(Priority), min_size=1), min_size=4, max_size=60))
+def test_whatever_the_arrivals_a_class_that_waits_has_one_slot_in_four(slots: list[set[Priority]]) -> None:
+    passed: dict[Priority, int] = {}
+    went: list[Priority] = []
     for waiting in slots:
-        passed = {rank: passed.get(rank, 0) for rank in waiting}
-        went.append(next_rank(passed))
-        passed = passed_over(passed, went[-1])
+        passed = {priority: passed.get(priority, 0) for priority in waiting}
+        went.append(next_priority(passed))
+        passed = skipped(passed, went[-1])
     for start in range(len(slots) - 3):
         window = slice(start, start + 4)
         assert set.intersection(*slots[window]) <= set(went[window])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies
 
 from smspva_async import OutcomeUnknown, Pace, RateLimited, Retry, SmspvaClient, SmspvaError, Watcher
-from smspva_async._policy import grown, shrunk
+from smspva_async._http.rate_limiter import grown, shrunk
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
 from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits

@@ -94,7 +94,7 @@ async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, fa
 def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
     """Do something as soon as the line is being written."""
     on_the_loop = for_other_threads()
-    ledger: Any = client._caller.books._ledger
+    ledger: Any = client._executor.books._ledger
     write = ledger._write
 
     def do_and_write(*args: Any, **options: Any) -> None:
@@ -129,7 +129,7 @@ async def test_closed_while_it_waits_for_the_pace_nothing_is_written(path: Path,
 
 async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, fake_server: FakeServer) -> None:
     async with fake_server.client(ledger=path) as client:
-        while_writing(client, lambda: setattr(client._caller, "_closed", True))
+        while_writing(client, lambda: setattr(client._executor, "_closed", True))
         with pytest.raises(ClientClosed):
             await CREATE.make(client)
         assert client.unsettled == ()

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from smspva_async import ClientClosed, MemoryJournal, SmspvaClient, Watcher
-from smspva_async._background import Background
+from smspva_async._concurrency import BackgroundTask
 from smspva_async.simulator import Simulator
 from tests.support.watching import HANGS, ORDERS, Account, SlowJournal, order, sms, so_far, texts
 
@@ -110,7 +110,7 @@ async def test_a_cancellation_that_is_swallowed_keeps_nobody_from_leaving() -> N
             await asyncio.sleep(3600)
         await asyncio.sleep(3600)
 
-    background = Background()
+    background = BackgroundTask()
     await background.start(swallowing)
     began = asyncio.get_running_loop().time()
     await asyncio.sleep(1)

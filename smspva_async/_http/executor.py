@@ -1,4 +1,4 @@
-"""How a call is made: the session, the pace, the attempts."""
+"""Calls: the session, the permit to send, the attempts."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import logging
 import math
 import random
 from collections import Counter, deque
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
 from smspva_async._api.decoding import decode
 from smspva_async._api.methods import Method, Safety
-from smspva_async._money.books import Books
+from smspva_async._http.rate_limiter import Priority
+from smspva_async._http.retry import Retry, is_worth_retrying, requested_pause, retry_delay
 from smspva_async._money.spending import spend
-from smspva_async._pacer import Pacer
-from smspva_async._policy import Rank, Retry, is_worth_retrying, retry_delay, sensible_wait
-from smspva_async._statistics import ClientStatistics
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError, name_call
 from smspva_async.models import Rows, fingerprint
+from smspva_async.statistics import ClientStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from smspva_async._api.decoding import Answer
-    from smspva_async._money.ledger import Ledger
-    from smspva_async._pacer import Turn
-    from smspva_async._transport import Session
+    from smspva_async._http.rate_limiter import Permit, RateLimiter
+    from smspva_async._http.transport import HttpSession
+    from smspva_async._money.books import Books
 
-__all__ = ["Caller"]
+__all__ = ["RequestExecutor"]
 
 T = TypeVar("T")
 
@@ -38,48 +38,67 @@ _log = logging.getLogger("smspva_async")
 _ROWS_REMEMBERED = 1024
 
 
-class Caller:
-    """Makes calls, one session at a time.
+class RequestExecutor:
+    """Makes calls, one session at a time, in one event loop at a time.
 
     Args:
-        connect: Opens a session.
+        connect: Makes a session in the running event loop, in place of the one before.
+        base_url: The address of the rental API.
+        account_url: The address of calls that have a path of their own.
         timeout: Seconds for one attempt as a whole.
-        gap: Least seconds between the beginnings of two requests.
+        rate_limiter: Permits requests.
         retry: How often and when to try again.
-        ledger: Where calls that spend are written down; None: nowhere.
+        books: The calls that spend.
 
     """
 
     def __init__(
-        self, connect: Callable[[], Session], *, timeout: float, gap: float, retry: Retry, ledger: Ledger | None
+        self,
+        connect: Callable[[HttpSession | None], HttpSession],
+        *,
+        base_url: str,
+        account_url: str,
+        timeout: float,
+        rate_limiter: RateLimiter,
+        retry: Retry,
+        books: Books,
     ) -> None:
-        self.pacer = Pacer(gap)
-        self.books = Books(ledger)
+        self.books = books
         self._connect = connect
+        self._base_url = base_url
+        self._account_url = account_url
         self._timeout = timeout
+        self._rate_limiter = rate_limiter
         self._retry = retry
-        self._session: Session | None = None
+        self._connecting = Lock()
+        self._session: HttpSession | None = None
         self._entered = self._closed = False
         self._warned: deque[str] = deque(maxlen=_ROWS_REMEMBERED)
         self._requests: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
+    @property
+    def gap(self) -> float:
+        """The least seconds between two requests now."""
+        return self._rate_limiter.gap
+
     async def open(self) -> None:
         """Open for one context; a call outside of any opens by itself."""
         if self._entered:
             raise RuntimeError("the client is open already")
-        self._entered = True
+        was_closed = self._closed
+        self._entered, self._closed = True, False
         try:
+            session = self._current()
             await self.books.enter()
-            self._closed = False
-            self._current()
+            await session.open(self._base_url)
         except BaseException:
-            self._entered = False
+            self._entered, self._closed = False, was_closed
             await self.books.aclose()
             raise
 
     async def aclose(self) -> None:
-        """Close the session; calls raise `ClientClosed` from now on."""
+        """Close the session, in whichever event loop; calls raise `ClientClosed` from now on."""
         session, self._session = self._session, None
         self._entered, self._closed = False, True
         try:
@@ -88,19 +107,22 @@ class Caller:
         finally:
             await self.books.aclose()
 
-    def _current(self) -> Session:
+    def _current(self) -> HttpSession:
+        """Return the session of the running event loop."""
         if self._closed:
             raise ClientClosed("the client is closed; nothing was sent")
-        if self._session is None:
-            self._session = self._connect()
-        return self._session
+        session = self._session
+        if session is None or not session.is_here():
+            with self._connecting:  # two event loops in two threads may begin at once
+                session = self._session = self._connect(self._session)
+        return session
 
     async def call(
         self,
         method: Method[T],
         params: Mapping[str, str],
         *,
-        rank: Rank = Rank.FOREGROUND,
+        priority: Priority = Priority.FOREGROUND,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
         again: Callable[[], Awaitable[None]] | None = None,
@@ -111,7 +133,7 @@ class Caller:
         Args:
             method: Which.
             params: Its parameters.
-            rank: How urgent it is; a call that spends has a rank of its own.
+            priority: How urgent it is; a call that spends has a priority of its own.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
             again: Awaited before each further attempt; like the pace's, its time is not counted.
@@ -119,25 +141,26 @@ class Caller:
 
         """
         if method.safety is Safety.NON_IDEMPOTENT:
-            rank = Rank.SPENDING
+            priority = Priority.SPENDING
         began = anyio.current_time()
         left = deadline
         for attempt in itertools.count(1):
             sent = anyio.current_time()
             try:
                 self._current()
-                await self.books.open()
-                if method.safety is not Safety.NON_IDEMPOTENT:
-                    await self.books.flush()
-                turn = await self.pacer.wait(rank)
+                if self.books.has_ledger:
+                    await self.books.open()
+                    if method.safety is not Safety.NON_IDEMPOTENT:
+                        await self.books.flush()
+                permit = await self._rate_limiter.acquire(priority)
                 try:
                     sent = anyio.current_time()
                     self._current()  # closed while this waited: then nothing is written to the ledger either
                     if begun is not None:
                         begun()
-                    return await self._attempt(method, params, turn, min(self._timeout, left), decode)
+                    return await self._attempt(method, params, permit, min(self._timeout, left), decode)
                 finally:
-                    self.pacer.leave(turn)
+                    self._rate_limiter.release(permit)
             except SmspvaError as error:
                 now = anyio.current_time()
                 name_call(error, method.name, method.python_name, now - began)
@@ -158,57 +181,62 @@ class Caller:
         self,
         method: Method[T],
         params: Mapping[str, str],
-        turn: Turn,
+        permit: Permit,
         timeout: float,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T],
     ) -> T:
-        async def ask(arrived: list[str] | None) -> Answer:
+        async def send(received: list[str] | None) -> Answer:
             # Asked for again: the client may have been closed meanwhile.
             session = self._current()
-            self.pacer.begin(turn)
+            self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
-            query = {"method": method.name, **params}
-            return await session.get(query, keyed=method.needs_key, timeout=timeout, arrived=arrived)
+            url, query = self._base_url, {"method": method.name, **params}
+            if method.account_path is not None:
+                url, query = self._account_url + method.account_path, dict(params)
+            return await session.get(url, query, method.key_place, timeout=timeout, received=received)
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:
-                value = await spend(self.books, method, params, ask)
+                value = await spend(self.books, method, params, send)
             else:
-                value = decode(method, params, await ask(None))
+                value = decode(method, params, await send(None))
         except SmspvaError as error:
-            if turn.number:
-                self._take_failure(turn, error)
+            if permit.number:
+                self._count_failure(permit, error)
             raise
-        self.pacer.answered(turn)
-        self._take_note(method, value)
+        self._rate_limiter.accepted(permit)
+        self._note_answer(method, value)
         return value
 
-    def _take_failure(self, turn: Turn, error: SmspvaError) -> None:
-        """Count the failure of a request, and do as the server asks in it."""
+    def _count_failure(self, permit: Permit, error: SmspvaError) -> None:
+        """Count the failure of a request, and slow down if the server asks for it."""
         self._errors[type(error).__name__] += 1
         if isinstance(error, RateLimited):
-            self.pacer.refused(turn)
+            self._rate_limiter.refused(permit)
         elif isinstance(error, ApiError):
-            self.pacer.answered(turn)
+            self._rate_limiter.accepted(permit)
         failure = error.__cause__ if isinstance(error, OutcomeUnknown) else error
-        self.pacer.hold(sensible_wait(failure))
+        self._rate_limiter.pause(requested_pause(failure))
+
+    def _note_answer(self, method: Method[T], value: T) -> None:
+        """Record which orders there are, and warn of rows that can't be read, once for each."""
+        if not isinstance(value, Rows):
+            self.books.note_orders(method, Rows[object]([value]))
+            return
+        rows = cast("Rows[object]", value)
+        self.books.note_orders(method, rows)
+        for row in rows.skipped:
+            identity = fingerprint(row, method.name)
+            if identity not in self._warned:
+                self._warned.append(identity)
+                name = method.python_name
+                _log.warning("%s: a row can't be read and is left out, see Rows.skipped: %s", name, row.reason)
 
     def statistics(self) -> ClientStatistics:
-        """Return how things stand."""
+        """Return the present statistics."""
         return ClientStatistics(
             requests=dict(self._requests),
-            waiting=self.pacer.waiting(),
-            gap=self.pacer.gap,
+            waiting=self._rate_limiter.waiting(),
+            gap=self._rate_limiter.gap,
             errors=dict(self._errors),
         )
-
-    def _take_note(self, method: Method[T], value: T) -> None:
-        """Remember which orders there are, and warn of rows that can't be read, once for each."""
-        name = method.python_name
-        rows = cast("Rows[object]", value) if isinstance(value, Rows) else Rows[object]([value])
-        self.books.take_note(method, rows)
-        for row in rows.skipped:
-            known_by = fingerprint(row, method.name)
-            if known_by not in self._warned:
-                self._warned.append(known_by)
-                _log.warning("%s: a row can't be read and is left out, see Rows.skipped: %s", name, row.reason)

@@ -1,0 +1,1 @@
+"""The way to the server: requests, their pace, retries, and the API key."""

@@ -1,0 +1,106 @@
+"""The API key: an object that doesn't show it, and its removal from everything a server or a log says."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import logging
+import re
+from functools import partial
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+from weakref import ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ApiKey"]
+
+_MASK = "[key]"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_SHORT = 8
+_ROUNDS = 100_000
+_INNOCENT = 3
+"""Characters of the key that a text may end with by chance."""
+
+
+class ApiKey:
+    """An API key.
+
+    A key of fewer than 8 characters is removed where it is a whole word: it may be a part of innocent words.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        # In an address, in JSON (PHP escapes slashes) and in HTML it may be written in another way.
+        percent = quote(key, safe="")
+        json_escaped = json.dumps(key)[1:-1]
+        forms = {key, percent, re.sub("%..", lambda escape: escape[0].lower(), percent), quote(key)}
+        forms |= {json_escaped, json_escaped.replace("/", r"\/"), html.escape(key)}
+        longest_first = sorted(forms, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, longest_first))
+        pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if len(key) < _SHORT else pattern
+        self.redact: Callable[[str], str] = partial(re.compile(pattern).sub, _MASK)
+        """Returns a text without the key."""
+        self.forms = [form.encode() for form in longest_first]
+        """The key as it may be written in an answer."""
+        _redact_logs_of(self)
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    def fingerprint(self) -> str:
+        """Return an identifier of the account. It takes tens of milliseconds, so that nobody can guess keys quickly."""
+        return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
+
+    def redact_cut(self, text: str) -> str:
+        """Return a text that may have been cut off, possibly within the key, without the key."""
+        text = self.redact(text)
+        starts = (self.key[:length] for length in range(len(self.key) - 1, _INNOCENT, -1))
+        cut = next((start for start in starts if text.endswith(start)), "")
+        return text.removesuffix(cut) + _MASK if cut else text
+
+    def redact_body(self, body: bytes) -> bytes:
+        """Return an answer's body without the key. JSON stays JSON; numbers stay, which may hold a key of digits."""
+        try:
+            redacted = json.dumps(self._redact_json(json.loads(body)))
+        except (ValueError, RecursionError):
+            redacted = self.redact(body.decode("utf-8", "surrogateescape"))
+        return redacted.encode("utf-8", "surrogateescape")
+
+    def _redact_json(self, value: object) -> object:
+        if isinstance(value, str):
+            is_number = _NUMBER.fullmatch(value) and (value != self.key or len(value) < _SHORT)
+            return value if is_number else self.redact(value)
+        if isinstance(value, list):
+            return [self._redact_json(item) for item in cast("list[object]", value)]
+        if isinstance(value, dict):
+            # A field may have the name of a short key.
+            redact_name = self.redact if len(self.key) >= _SHORT else str
+            fields = cast("dict[str, object]", value).items()
+            return {redact_name(name): self._redact_json(item) for name, item in fields}
+        return value
+
+
+# -- logs ------------------------------------------------------------------------------------------------------------
+
+_in_use: list[ref[ApiKey]] = []
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    """Remove the keys in use from a log record."""
+    message = redacted = record.getMessage()
+    for key in filter(None, [known() for known in list(_in_use)]):
+        redacted = key.redact(redacted)
+    if redacted != message:
+        record.msg, record.args = redacted, None
+    return True
+
+
+def _redact_logs_of(key: ApiKey) -> None:
+    _in_use.append(ref(key, _in_use.remove))
+    # At DEBUG, httpcore logs the headers of an answer, and so a redirect to an address with the key.
+    for library in ("httpcore", "httpcore2"):
+        for part in ("connection", "http11", "http2", "proxy", "socks"):
+            logging.getLogger(f"{library}.{part}").addFilter(_redact_record)
