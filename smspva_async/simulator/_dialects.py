@@ -438,9 +438,10 @@ def _rows(data: Json) -> list[Row]:
     return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
 
 
-# HTTP status and description by type. The types of the contract; the last three, and every status, are assumed.
+# `statusCode` and description by type. The first three types are the contract's, and 407 without a key was seen on the
+# live server; the other types and codes, and every description, are assumed.
 _ACCOUNT_ERRORS = {
-    "APIKEY_NOT_SET": (401, "The apikey is not set"),
+    "APIKEY_NOT_SET": (407, "The apikey is not set"),
     "LOW_BALANCE": (407, "The balance is too low"),
     "SERVER_BUSY": (503, "The server is busy"),
     "WRONG_APIKEY": (401, "Wrong apikey"),

@@ -57,20 +57,19 @@ async def test_the_balance_and_the_user(dialect: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("as_200", [False, True])
-async def test_errors_of_the_account(*, as_200: bool) -> None:
-    sim = Simulator(api_key=KEY)
-    sim.switches.account_errors_as_200 = as_200
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
+    sim = Simulator(dialect=dialect, api_key=KEY)
 
     async def error(key: str | None = KEY) -> tuple[str, int]:
         response = await get(sim, "/activation/balance", key=key)
         answer = response.json()
         assert answer.keys() == {"statusCode", "error"}
         assert answer["error"].keys() == {"type", "description"}
-        assert response.status_code == (200 if as_200 else answer["statusCode"])
+        assert response.status_code == 200
         return answer["error"]["type"], answer["statusCode"]
 
-    assert await error(key=None) == ("APIKEY_NOT_SET", 401)
+    assert await error(key=None) == ("APIKEY_NOT_SET", 407)
     assert await error(key="wrong") == ("WRONG_APIKEY", 401)
     sim.switches.banned = True
     assert await error() == ("BANNED", 403)
@@ -84,6 +83,14 @@ async def test_errors_of_the_account(*, as_200: bool) -> None:
     assert await error() == ("ERROR", 400)
     sim.switches.rate_limit = 60
     assert await error() == ("TOO_MANY_REQUESTS", 429)
+
+
+async def test_errors_of_the_balance_may_have_their_code_as_http_status() -> None:
+    sim = Simulator(api_key=KEY)
+    sim.switches.account_errors_as_200 = False
+    for key, status in ((None, 407), ("wrong", 401)):
+        response = await get(sim, "/activation/balance", key=key)
+        assert response.status_code == response.json()["statusCode"] == status
 
 
 async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
