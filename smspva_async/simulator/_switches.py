@@ -97,8 +97,8 @@ class Switches:
     """True: `balance` is a JSON number of USD (seen on the live server); False: a text with two decimals (contract)."""
 
     account_errors_as_200: bool = field(default=True, validator=_flag)
-    """True: refusals of `balance` and `userinfo` come under HTTP 200, and only `statusCode` has their code (seen on the
-    live server). False: the HTTP status is the same code."""
+    """True: refusals of `balance` come under HTTP 200, and only `statusCode` has their code (seen on the live server).
+    False: the HTTP status is the same code."""
 
     activation: tuple[float, float] = field(default=(600.0, 900.0), validator=_range)
     """Shortest and longest wait for an activation, in seconds (rental page: 10 to 15 minutes on average)."""

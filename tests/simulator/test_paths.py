@@ -1,4 +1,4 @@
-"""The paths of the simulator: the rental API, the account's calls, and everything else."""
+"""The paths of the simulator: the rental API, the balance, and everything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ async def get(sim: Simulator, path: str, *, key: str | None = KEY, query: str = 
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api/rent.php/", "/api/rent_email.php", "/API/rent.php", "/activation", "/activation/", "/activation/sms"],
+    [
+        *("/", "/api/rent.php/", "/api/rent_email.php", "/API/rent.php"),
+        *("/activation", "/activation/", "/activation/sms", "/activation/userinfo"),
+        *("/balance", "/activation/balance/", "/Activation/balance", "/api/activation/balance"),
+    ],
 )
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
 async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, path: str) -> None:
@@ -41,18 +45,15 @@ async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, pat
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
-async def test_the_balance_and_the_user(dialect: Any) -> None:
+async def test_the_balance_is_text_or_a_number(dialect: Any) -> None:
     sim = Simulator(dialect=dialect, balance="12.3", api_key=KEY)
     answer = (await get(sim, "/activation/balance")).json()
     assert answer == {"statusCode": 200, "data": {"balance": "12.30"}}
-    answer = (await get(sim, "/activation/userinfo")).json()
-    assert answer == {"statusCode": 200, "data": {"balance": "12.30", "name": "simulated", "karma": 0}}
     sim.switches.balance_is_number = True
     assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": 12.3}
     assert sim.violations == []
     assert [(request.method, request.path) for request in sim.requests] == [
         ("balance", "/activation/balance"),
-        ("userinfo", "/activation/userinfo"),
         ("balance", "/activation/balance"),
     ]
 
