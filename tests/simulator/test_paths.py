@@ -58,6 +58,32 @@ async def test_the_balance_is_text_or_a_number(dialect: Any) -> None:
     ]
 
 
+async def test_a_purchase_lowers_the_balance() -> None:
+    sim = Simulator(balance=100)
+    sim.set_offer("RU", "opt6", price_day="2.5")
+    rent = f"method=create&apikey={KEY}&country=RU&service=opt6&dtype=week&dcount=1"
+    await get(sim, "/api/rent.php", key=None, query=rent)
+    assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": "82.50"}
+
+
+async def test_the_balance_and_the_rental_api_share_one_rate_limit() -> None:
+    sim = Simulator()
+    sim.switches.rate_limit = 2
+    orders = f"method=orders&apikey={KEY}"
+    await get(sim, "/activation/balance")
+    assert (await get(sim, "/api/rent.php", key=None, query=orders)).json()["msg"] == "TOO MANY REQUESTS"
+    assert (await get(sim, "/activation/balance")).json()["error"]["type"] == "TOO_MANY_REQUESTS"
+    await anyio.sleep(2)
+    assert (await get(sim, "/activation/balance")).json()["statusCode"] == 200
+
+
+async def test_the_rental_api_has_no_method_balance() -> None:
+    sim = Simulator()
+    answer = (await get(sim, "/api/rent.php", key=None, query=f"method=balance&apikey={KEY}")).json()
+    assert answer == {"status": 0, "msg": "Incorrect method"}
+    assert sim.violations == ["balance: unknown method"]
+
+
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
 async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
     sim = Simulator(dialect=dialect, api_key=KEY)
@@ -101,7 +127,7 @@ async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
     await get(sim, "/activation/balance", query="method=orders")
     async with httpx.AsyncClient(transport=sim.transport()) as client:
         answer = (await client.post(f"{HOST}/activation/balance", headers={"apikey": KEY})).json()
-        assert answer["statusCode"] == 400
+        assert answer == {"statusCode": 400, "error": {"type": "ERROR", "description": "Incorrect method"}}
         await client.get(f"{HOST}/activation/balance", headers={"apikey": KEY, "X-Trace": KEY})
     assert sim.violations == [
         "balance: key in the query",
@@ -127,3 +153,8 @@ async def test_faults_of_the_balance() -> None:
     assert anyio.current_time() - before == pytest.approx(30)
     sim.faults.always("*", "http_503")
     assert (await get(sim, "/activation/balance")).status_code == 503
+    sim.faults.clear()
+    sim.faults.rate(1, kinds=["http_500"], methods=["balance"])
+    assert (await get(sim, "/activation/balance")).status_code == 500
+    faults = ["html_502", "lost", "echo", "latency", "http_503", "http_500"]
+    assert [request.fault for request in sim.requests] == faults
