@@ -1,4 +1,4 @@
-"""SMSPVA's rental API in memory, for tests and demonstrations.
+"""SMSPVA's rental API and the account's balance in memory, for tests and demonstrations.
 
 It is written from the provider's rental page, from what was seen of the live server, and from the contract that the
 provider's own SDK states. It shares no code with the client: a fake that shares tables shares mistakes.

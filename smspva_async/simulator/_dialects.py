@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator._methods import Json, Row
     from smspva_async.simulator._switches import RefusalForm, Switches
 
-__all__ = ["AccountDialect", "ContractDialect", "Dialect", "DialectName", "LiveDialect", "PageDialect", "refusal_in"]
+__all__ = ["BalanceDialect", "ContractDialect", "Dialect", "DialectName", "LiveDialect", "PageDialect", "refusal_in"]
 
 DialectName = Literal["page", "live", "contract"]
 """Shapes of the rental page's samples, of the live server (random), or of the contract in the provider's SDK."""
@@ -438,24 +438,25 @@ def _rows(data: Json) -> list[Row]:
     return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
 
 
-# HTTP status and description by type. The types of the contract; the last three, and every status, are assumed.
-_ACCOUNT_ERRORS = {
-    "APIKEY_NOT_SET": (401, "The apikey is not set"),
+# `statusCode` and description by type. The first three types are the contract's, and 407 without a key was seen on the
+# live server; the other types and codes, and every description, are assumed.
+_BALANCE_ERRORS = {
+    "APIKEY_NOT_SET": (407, "The apikey is not set"),
     "LOW_BALANCE": (407, "The balance is too low"),
     "SERVER_BUSY": (503, "The server is busy"),
     "WRONG_APIKEY": (401, "Wrong apikey"),
     "BANNED": (403, "The account is banned"),
     "TOO_MANY_REQUESTS": (429, "Too many requests, slow down"),
 }
-_ACCOUNT_TYPES: dict[tuple[str, ...], str] = {
+_BALANCE_ERROR_TYPES: dict[tuple[str, ...], str] = {
     KEY_MISSING: "APIKEY_NOT_SET",
     KEY_UNKNOWN: "WRONG_APIKEY",
     refusals.TOO_MANY: "TOO_MANY_REQUESTS",
 }
 
 
-class AccountDialect:
-    """The answers of `/activation/`, the same in every dialect of the rental API."""
+class BalanceDialect:
+    """The answers of `/activation/balance`, the same in every dialect of the rental API."""
 
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
@@ -466,9 +467,9 @@ class AccountDialect:
 
     def refusal(self, wordings: tuple[str, ...]) -> Response:
         """Encode an error with its type: the one that is named, or `ERROR` with the text."""
-        named = _ACCOUNT_TYPES.get(wordings, wordings[0])
-        status, text = _ACCOUNT_ERRORS.get(named, (400, named))
-        error: Row = {"type": named if named in _ACCOUNT_ERRORS else "ERROR", "description": text}
+        named = _BALANCE_ERROR_TYPES.get(wordings, wordings[0])
+        status, text = _BALANCE_ERRORS.get(named, (400, named))
+        error: Row = {"type": named if named in _BALANCE_ERRORS else "ERROR", "description": text}
         body: Row = {"statusCode": status, "error": error}
         return Response(
             _dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status

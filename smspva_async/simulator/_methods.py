@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator._orders import SimulatedOrder
 
 __all__ = [
-    "ACCOUNT_METHODS",
+    "BALANCE",
     "LIST_METHODS",
     "MAPPING_METHODS",
     "METHODS",
@@ -66,9 +66,8 @@ MethodName = Literal[
     "restore_user_precalc",
     "restore_user",
     "balance",
-    "userinfo",
 ]
-"""The provider's methods: the 22 of the rental API, and `balance` and `userinfo` of `/activation/`."""
+"""The provider's methods: the 22 of the rental API by the value of `method`, and `balance`, which has its own path."""
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 LIST_METHODS: tuple[MethodName, ...] = (
@@ -411,10 +410,6 @@ def _balance(provider: Provider, _params: Params) -> Json:
     return {"balance": balance if provider.switches.balance_is_number else f"{balance:.2f}"}
 
 
-def _userinfo(provider: Provider, _params: Params) -> Json:
-    return {"balance": f"{provider.balance:.2f}", "name": "simulated", "karma": 0}
-
-
 _PERIOD = ("dtype", "dcount")
 _PURCHASE = ("provider", "partner_key")
 
@@ -449,8 +444,8 @@ METHODS: dict[str, Method] = {
 }
 """The rental API by the value of `method`."""
 
-ACCOUNT_METHODS: dict[str, Method] = {"balance": Method(_balance), "userinfo": Method(_userinfo)}
-"""The account's calls by the last part of their path."""
+BALANCE = Method(_balance)
+"""The call with a path of its own."""
 
 _FORMS = {
     "id": r"[0-9]+",

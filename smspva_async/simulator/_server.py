@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 from attrs import evolve, frozen
 
 from smspva_async.simulator import _refusals as refusals
-from smspva_async.simulator._dialects import AccountDialect, Dialect, refusal_in
+from smspva_async.simulator._dialects import BalanceDialect, Dialect, refusal_in
 from smspva_async.simulator._faults import Fault, FaultName, Faults
 from smspva_async.simulator._http import NOT_FOUND, Request, Response, apply_fault, spoil_rows
-from smspva_async.simulator._methods import ACCOUNT_METHODS, METHODS, Json, Method, complaints
+from smspva_async.simulator._methods import BALANCE, METHODS, Json, Method, complaints
 from smspva_async.simulator._refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedRequest", "Server"]
 
-RENT_PATH, ACCOUNT_PATH = "/api/rent.php", "/activation/"
+RENT_PATH, BALANCE_PATH = "/api/rent.php", "/activation/balance"
 
 _KEY_HEADERS = {"authorization", "apikey", "api-key", "x-api-key"}
 _SHORT_KEY = 8
@@ -39,7 +39,7 @@ class RecordedRequest:
     """A request that was made, also one that a fault kept from arriving."""
 
     method: str
-    """The API method, `balance` or `userinfo`; empty if none was named."""
+    """The API method, or `balance` for `/activation/balance`; empty if none was named."""
     params: Mapping[str, str]
     """The other parameters, without the key."""
     time: float
@@ -96,7 +96,7 @@ class Server:
         self._provider = provider
         self._clock = clock
         self._dialect = dialect
-        self._account_dialect = AccountDialect(switches)
+        self._balance_dialect = BalanceDialect(switches)
         self._switches = switches
         self._faults = faults
         self._rng = rng
@@ -127,10 +127,9 @@ class Server:
 
     def _understand(self, request: Request, params: dict[str, str]) -> _Call:
         key = params.pop("apikey", "")
-        name = request.path.removeprefix(ACCOUNT_PATH)
-        if request.path.startswith(ACCOUNT_PATH) and name in ACCOUNT_METHODS:
+        if request.path == BALANCE_PATH:
             sent = dict(request.headers).get("apikey", "")
-            return _Call(name, params, sent, self._account_dialect, ACCOUNT_METHODS[name])
+            return _Call("balance", params, sent, self._balance_dialect, BALANCE)
         name = params.pop("method", "")
         dialect = self._dialect if request.path == RENT_PATH else None
         return _Call(name, params, key, dialect, METHODS.get(name))
@@ -207,18 +206,18 @@ def _wordings(fault: Fault, key: str) -> tuple[str, ...]:
 def _wrong_ways(request: Request, pairs: list[tuple[str, str]], call: _Call) -> list[str]:
     """Return what is wrong with a request, without its key."""
     names = [name for name, _value in pairs]
-    is_account = call.method in ACCOUNT_METHODS.values()
+    is_balance = call.method is BALANCE
     long_key = call.key if len(call.key) >= _SHORT_KEY else None
     return [
         *([f"{request.verb} instead of GET"] if request.verb != "GET" else []),
         *(["a body"] if request.body else []),
         *(["unknown path"] if call.dialect is None else []),
         *(f"repeated parameter {name}" for name in sorted(set(names)) if names.count(name) > 1),
-        *(["key in the query"] if is_account and "apikey" in names else []),
+        *(["key in the query"] if is_balance and "apikey" in names else []),
         *(
             f"key in the header {name}"
             for name, value in request.headers
-            if not (is_account and name == "apikey")
+            if not (is_balance and name == "apikey")
             and (name in _KEY_HEADERS or (call.key and value == call.key) or (long_key and long_key in value))
         ),
         *(["key in the path"] if long_key and long_key in request.path else []),

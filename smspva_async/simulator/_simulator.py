@@ -29,14 +29,14 @@ _DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Simulator:
-    """SMSPVA's rental API in memory: an ASGI app, and a transport for httpx clients in the same process.
+    """SMSPVA's rental API and balance in memory: an ASGI app, and a transport for httpx clients in the same process.
 
     The state of the world is a function of time on anyio's clock, so that it works in real and in virtual time, under
     asyncio and trio, without tasks of its own. The clock starts with the first use inside an event loop; what is done
     before happens at the start. Whatever is left to chance is drawn from the seed.
 
-    It answers at `/api/rent.php`, with the key in the query, and at `/activation/balance` and `/activation/userinfo`,
-    with the key in the header `apikey`. Any other path is HTTP 404, whatever the host.
+    It answers at `/api/rent.php`, with the key in the query, and at `/activation/balance`, with the key in the header
+    `apikey` (contract). Any other path is HTTP 404, whatever the host.
 
     Rules come from the rental page and the provider's contract where they have any; docstrings say which are assumed.
 
@@ -155,7 +155,7 @@ class Simulator:
 
     @property
     def balance(self) -> Decimal:
-        """The account's balance in USD; every purchase is charged to it. It can be set."""
+        """The account's balance in USD; every purchase is charged to it, and `balance` answers it. It can be set."""
         return self._provider.balance
 
     @balance.setter

@@ -94,10 +94,11 @@ class Switches:
     `description`. None: the place that the dialect uses."""
 
     balance_is_number: bool = field(default=False, validator=_flag)
-    """True: `balance` is a number instead of a text."""
+    """True: `balance` is a JSON number of USD (seen on the live server); False: a text with two decimals (contract)."""
 
-    account_errors_as_200: bool = field(default=False, validator=_flag)
-    """True: refusals of `balance` and `userinfo` come under HTTP 200; only `statusCode` has their code."""
+    account_errors_as_200: bool = field(default=True, validator=_flag)
+    """True: refusals of `balance` come under HTTP 200, and only `statusCode` has their code (seen on the live server).
+    False: the HTTP status is the same code."""
 
     activation: tuple[float, float] = field(default=(600.0, 900.0), validator=_range)
     """Shortest and longest wait for an activation, in seconds (rental page: 10 to 15 minutes on average)."""

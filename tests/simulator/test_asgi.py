@@ -26,6 +26,16 @@ async def test_as_an_asgi_app() -> None:
     assert sim.violations == []
 
 
+async def test_the_asgi_app_answers_the_balance() -> None:
+    sim = Simulator(balance="12.3", api_key="right")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(sim), base_url="https://api.smspva.com") as client:
+        response = await client.get("/activation/balance", headers={"apikey": "right"})
+        assert response.json() == {"statusCode": 200, "data": {"balance": "12.30"}}
+        response = await client.get("/activation/balance", params={"apikey": "right"})
+        assert (response.status_code, response.json()["error"]["type"]) == (200, "APIKEY_NOT_SET")
+    assert sim.violations == ["balance: key in the query"]
+
+
 async def test_asgi_reads_bodies_in_parts_and_notes_them() -> None:
     sim = Simulator()
     parts = [

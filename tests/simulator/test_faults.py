@@ -455,6 +455,4 @@ async def test_faults_know_the_methods_of_the_client(name: Any, method: str) -> 
 
 def test_every_method_of_the_client_has_a_name_for_faults() -> None:
     assert CLIENT_NAMES.keys() >= set(get_args(ClientMethodName))
-    assert {*CLIENT_NAMES.values(), "getcount", "getdataWithProviders", "balance", "userinfo"} == {
-        *get_args(MethodName)
-    }
+    assert {*CLIENT_NAMES.values(), "getcount", "getdataWithProviders", "balance"} == {*get_args(MethodName)}

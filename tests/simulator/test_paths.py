@@ -1,4 +1,4 @@
-"""The paths of the simulator: the rental API, the account's calls, and everything else."""
+"""The paths of the simulator: the rental API, the balance, and everything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ async def get(sim: Simulator, path: str, *, key: str | None = KEY, query: str = 
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api/rent.php/", "/api/rent_email.php", "/API/rent.php", "/activation", "/activation/", "/activation/sms"],
+    [
+        *("/", "/api/rent.php/", "/api/rent_email.php", "/API/rent.php"),
+        *("/activation", "/activation/", "/activation/sms", "/activation/userinfo"),
+        *("/balance", "/activation/balance/", "/Activation/balance", "/api/activation/balance"),
+    ],
 )
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
 async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, path: str) -> None:
@@ -41,36 +45,58 @@ async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, pat
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
-async def test_the_balance_and_the_user(dialect: Any) -> None:
+async def test_the_balance_is_text_or_a_number(dialect: Any) -> None:
     sim = Simulator(dialect=dialect, balance="12.3", api_key=KEY)
     answer = (await get(sim, "/activation/balance")).json()
     assert answer == {"statusCode": 200, "data": {"balance": "12.30"}}
-    answer = (await get(sim, "/activation/userinfo")).json()
-    assert answer == {"statusCode": 200, "data": {"balance": "12.30", "name": "simulated", "karma": 0}}
     sim.switches.balance_is_number = True
     assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": 12.3}
     assert sim.violations == []
     assert [(request.method, request.path) for request in sim.requests] == [
         ("balance", "/activation/balance"),
-        ("userinfo", "/activation/userinfo"),
         ("balance", "/activation/balance"),
     ]
 
 
-@pytest.mark.parametrize("as_200", [False, True])
-async def test_errors_of_the_account(*, as_200: bool) -> None:
-    sim = Simulator(api_key=KEY)
-    sim.switches.account_errors_as_200 = as_200
+async def test_a_purchase_lowers_the_balance() -> None:
+    sim = Simulator(balance=100)
+    sim.set_offer("RU", "opt6", price_day="2.5")
+    rent = f"method=create&apikey={KEY}&country=RU&service=opt6&dtype=week&dcount=1"
+    await get(sim, "/api/rent.php", key=None, query=rent)
+    assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": "82.50"}
+
+
+async def test_the_balance_and_the_rental_api_share_one_rate_limit() -> None:
+    sim = Simulator()
+    sim.switches.rate_limit = 2
+    orders = f"method=orders&apikey={KEY}"
+    await get(sim, "/activation/balance")
+    assert (await get(sim, "/api/rent.php", key=None, query=orders)).json()["msg"] == "TOO MANY REQUESTS"
+    assert (await get(sim, "/activation/balance")).json()["error"]["type"] == "TOO_MANY_REQUESTS"
+    await anyio.sleep(2)
+    assert (await get(sim, "/activation/balance")).json()["statusCode"] == 200
+
+
+async def test_the_rental_api_has_no_method_balance() -> None:
+    sim = Simulator()
+    answer = (await get(sim, "/api/rent.php", key=None, query=f"method=balance&apikey={KEY}")).json()
+    assert answer == {"status": 0, "msg": "Incorrect method"}
+    assert sim.violations == ["balance: unknown method"]
+
+
+@pytest.mark.parametrize("dialect", ["page", "live", "contract"])
+async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
+    sim = Simulator(dialect=dialect, api_key=KEY)
 
     async def error(key: str | None = KEY) -> tuple[str, int]:
         response = await get(sim, "/activation/balance", key=key)
         answer = response.json()
         assert answer.keys() == {"statusCode", "error"}
         assert answer["error"].keys() == {"type", "description"}
-        assert response.status_code == (200 if as_200 else answer["statusCode"])
+        assert response.status_code == 200
         return answer["error"]["type"], answer["statusCode"]
 
-    assert await error(key=None) == ("APIKEY_NOT_SET", 401)
+    assert await error(key=None) == ("APIKEY_NOT_SET", 407)
     assert await error(key="wrong") == ("WRONG_APIKEY", 401)
     sim.switches.banned = True
     assert await error() == ("BANNED", 403)
@@ -86,6 +112,14 @@ async def test_errors_of_the_account(*, as_200: bool) -> None:
     assert await error() == ("TOO_MANY_REQUESTS", 429)
 
 
+async def test_errors_of_the_balance_may_have_their_code_as_http_status() -> None:
+    sim = Simulator(api_key=KEY)
+    sim.switches.account_errors_as_200 = False
+    for key, status in ((None, 407), ("wrong", 401)):
+        response = await get(sim, "/activation/balance", key=key)
+        assert response.status_code == response.json()["statusCode"] == status
+
+
 async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
     sim = Simulator()
     response = await get(sim, "/activation/balance", key=None, query=f"apikey={KEY}")
@@ -93,7 +127,7 @@ async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
     await get(sim, "/activation/balance", query="method=orders")
     async with httpx.AsyncClient(transport=sim.transport()) as client:
         answer = (await client.post(f"{HOST}/activation/balance", headers={"apikey": KEY})).json()
-        assert answer["statusCode"] == 400
+        assert answer == {"statusCode": 400, "error": {"type": "ERROR", "description": "Incorrect method"}}
         await client.get(f"{HOST}/activation/balance", headers={"apikey": KEY, "X-Trace": KEY})
     assert sim.violations == [
         "balance: key in the query",
@@ -119,3 +153,8 @@ async def test_faults_of_the_balance() -> None:
     assert anyio.current_time() - before == pytest.approx(30)
     sim.faults.always("*", "http_503")
     assert (await get(sim, "/activation/balance")).status_code == 503
+    sim.faults.clear()
+    sim.faults.rate(1, kinds=["http_500"], methods=["balance"])
+    assert (await get(sim, "/activation/balance")).status_code == 500
+    faults = ["html_502", "lost", "echo", "latency", "http_503", "http_500"]
+    assert [request.fault for request in sim.requests] == faults
