@@ -73,13 +73,14 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
     return monkeypatch
 
 
 @pytest.fixture
 def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an account's fingerprint cost nothing."""
-    monkeypatch.setattr("smspva_async._secret._ROUNDS", 1)
+    monkeypatch.setattr("smspva_async._http.redaction._ROUNDS", 1)
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ class ApiKey:
         json_escaped = json.dumps(key)[1:-1]
         forms = {key, percent, re.sub("%..", lambda escape: escape[0].lower(), percent), quote(key)}
         forms |= {json_escaped, json_escaped.replace("/", r"\/"), html.escape(key)}
+        forms |= {re.sub("[<>&']", lambda letter: rf"\u{ord(letter[0]):04X}", form) for form in [*forms]}  # JSON_HEX_*
         longest_first = sorted(forms, key=len, reverse=True)
         pattern = "|".join(map(re.escape, longest_first))
         pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if len(key) < _SHORT else pattern

@@ -35,7 +35,7 @@ _log = logging.getLogger("smspva_async")
 
 
 async def spend(
-    books: Books, method: Method[T], params: Mapping[str, str], ask: Callable[[list[str]], Awaitable[Answer]]
+    books: Books, method: Method[T], params: Mapping[str, str], send: Callable[[list[str]], Awaitable[Answer]]
 ) -> T:
     """Return what a call that is sent once answers, or leave an `OutcomeUnknown` behind.
 
@@ -43,30 +43,30 @@ async def spend(
         books: Where it is kept.
         method: Which.
         params: Its parameters.
-        ask: Sends the request; its argument gets the text of the answer as it comes.
+        send: Sends the request; its argument gets the text of the answer as it comes.
 
     """
     with books.under_way(method, params) as call:
         await books.write_down(call)
-        return await _send(books, call, method, ask)
+        return await _send(books, call, method, send)
 
 
 async def _send(
-    books: Books, call: OutcomeUnknown, method: Method[T], ask: Callable[[list[str]], Awaitable[Answer]]
+    books: Books, call: OutcomeUnknown, method: Method[T], send: Callable[[list[str]], Awaitable[Answer]]
 ) -> T:
     began = anyio.current_time()
-    arrived: list[str] = []
+    received: list[str] = []
 
     def leave(reason: str, data: object = None) -> OutcomeUnknown:
         # What can't be read may be half an answer, with a paid order's id.
-        call.data = data or "".join(arrived) or None
+        call.data = data or "".join(received) or None
         books.leave_open(call, method, reason)
         with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
             call.elapsed = anyio.current_time() - began
         return call
 
     try:
-        value = decode(method, call.params, await ask(arrived))
+        value = decode(method, call.params, await send(received))
     except ApiError as error:
         books.end(call, "refused")
         error.message += f"; {method.refusal_note}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import httpx
 import pytest
 import trustme
@@ -84,6 +86,38 @@ async def test_a_server_of_another_name_is_sent_nothing(tls: ssl.SSLContext) -> 
     assert server.targets == []
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record in which thread certificates are read."""
+    threads: list[int] = []
+    create = httpx.create_ssl_context
+
+    def record() -> ssl.SSLContext:
+        threads.append(threading.get_ident())
+        return create()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", record)
+    return threads
+
+
+@on_a_real_loop
+async def test_certificates_are_read_in_another_thread_once_per_setting(
+    loads: list[int], authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def enter() -> None:
+        async with client_of():
+            pass
+
+    for name in ("one.pem", "two.pem", "one.pem"):
+        authority.cert_pem.write_to_path(tmp_path / name)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(enter)
+    assert len(loads) == 2
+    assert threading.get_ident() not in loads
+
+
 # -- proxies -------------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +155,9 @@ async def test_http_on_this_machine_goes_through_the_proxy_too(
 
 
 @on_a_real_loop
-@pytest.mark.parametrize("spared", ["127.0.0.1", "example.com, 127.0.0.1", "*"])
+@pytest.mark.parametrize(
+    "spared", ["127.0.0.1", "example.com, 127.0.0.1", "*", "127.0.0.0/8", "10.0.0.0/8,127.0.0.1/32"]
+)
 async def test_no_proxy_goes_straight(spared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Loopback(empty_list) as server, Proxy(server) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -180,7 +216,7 @@ SPARED = (
         " smspva.com , x.example",
     ),
     *("smspva.com:443", "smspva.com:8443", "https://smspva.com", "http://smspva.com", "https://smspva.com:8443"),
-    *("127.0.0.1", "127.0.0.1:8000", "127.0.0.0/8", "localhost", "LOCALHOST", "::1", "http://127.0.0.1:8000"),
+    *("127.0.0.1", "127.0.0.1:8000", "localhost", "LOCALHOST", "::1", "http://127.0.0.1:8000"),
     *("all://localhost", "x.example,*", "0.0.1"),
 )
 
@@ -193,11 +229,11 @@ def proxy_of_httpx(address: str) -> str | None:
 
 @pytest.fixture
 def proxies_taken(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """Tell which proxy each transport to the network is given."""
+    """Record which proxy each transport to the network is given."""
     taken: list[str | None] = []
 
-    def transport(proxy: str | None) -> httpx.MockTransport:
-        taken.append(proxy)
+    def transport(*, proxy: httpx.Proxy | None, **_: object) -> httpx.MockTransport:
+        taken.append(None if proxy is None else str(proxy.url))
         return httpx.MockTransport(lambda _: httpx.Response(200, text=EMPTY))
 
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", transport)
@@ -237,6 +273,7 @@ async def test_http_on_this_machine_never_goes_through_a_proxy_elsewhere(
 USELESS = {
     "no such file": ("SSL_CERT_FILE", "/nowhere/authority.pem", "SSL_CERT_FILE.*No such file"),
     "no certificates": ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE"),
+    "no such folder for keys": ("SSLKEYLOGFILE", "/nowhere/keys", "SSLKEYLOGFILE.*No such file"),
     "unknown scheme": ("HTTPS_PROXY", "ftp://me:sesame@proxy.example", "proxy"),
     "no port": ("HTTPS_PROXY", "http://me:sesame@proxy.example:port", "proxy"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,7 +14,7 @@ from smspva_async import Retry
 from smspva_async.errors import OutcomeUnknown, UnexpectedResponse
 from smspva_async.models import Period
 from tests.support.backends import on_a_real_loop
-from tests.support.connections import client_of
+from tests.support.connections import EMPTY, client_of
 from tests.support.loopback import Loopback, http
 
 if TYPE_CHECKING:
@@ -46,6 +47,73 @@ async def test_an_answer_of_16_mib_is_read_and_a_larger_one_refused(sent: Callab
         assert failed.value.data == LARGEST[: 64 * 1024].decode()
         assert len(server.targets) == 2
     assert (refused.value.status, refused.value.content_type) == (200, "application/json")
+
+
+BOMB = gzip.compress(bytes(170 * MIB), 1)
+
+
+@on_a_real_loop
+@pytest.mark.parametrize(
+    ("encodings", "reason"),
+    [("gzip", "larger than 16 MiB"), ("gzip, gzip", r"compressed in another way than asked for \(gzip, gzip\)")],
+)
+async def test_an_answer_that_grows_when_it_is_unpacked_is_refused_in_little_memory(
+    encodings: str, reason: str
+) -> None:
+    answer = http(gzip.compress(BOMB) if "," in encodings else BOMB, Content_Encoding=encodings)
+    async with Loopback(lambda _: answer) as server, client_of(server.url()) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(UnexpectedResponse, match=reason):
+                await client.orders()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 64 * MIB
+
+
+UNASKED = {"brotli": "br", "deflate": "deflate", "three": "gzip, identity, gzip, gzip", "unknown": "zip"}
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("encoding", UNASKED.values(), ids=UNASKED)
+async def test_an_answer_compressed_in_another_way_than_asked_for_is_refused(encoding: str) -> None:
+    answer = http(gzip.compress(EMPTY.encode()), Content_Encoding=encoding)
+    async with Loopback(lambda _: answer) as server, client_of(server.url()) as client:
+        with pytest.raises(UnexpectedResponse, match="compressed in another way than asked for"):
+            await client.orders()
+        with pytest.raises(OutcomeUnknown, match="compressed in another way than asked for"):
+            await client.rent("RU", "opt16", Period.weeks(1))
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
+async def test_a_compressed_answer_is_read(encoding: str) -> None:
+    answer = http(gzip.compress(EMPTY.encode()), Content_Encoding=encoding)
+    async with Loopback(lambda _: answer) as server, client_of(server.url()) as client:
+        assert await client.orders() == []
+
+
+@on_a_real_loop
+async def test_a_compressed_answer_that_is_cut_off_is_asked_for_again() -> None:
+    whole = gzip.compress(EMPTY.encode())
+    answers = iter([whole[:-9], whole])
+    async with (
+        Loopback(lambda _: http(next(answers), Content_Encoding="gzip")) as server,
+        client_of(server.url(), retry=Retry(attempts=2, first=0)) as client,
+    ):
+        assert await client.orders() == []
+    assert len(server.targets) == 2
+
+
+@on_a_real_loop
+async def test_an_empty_answer_needs_no_compression() -> None:
+    async with (
+        Loopback(lambda _: http("", "500 Oops", Content_Encoding="gzip")) as server,
+        client_of(server.url()) as client,
+    ):
+        with pytest.raises(UnexpectedResponse, match=r"HTTP 500.*empty"):
+            await client.orders()
 
 
 @on_a_real_loop

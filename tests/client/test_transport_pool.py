@@ -1,45 +1,47 @@
-"""A pool that loses a connection, which heals, and one that is merely slow, which is left alone."""
+"""Connections: how many there are at a time, and what a cancelled request leaves behind."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpcore
 import httpx
 import pytest
 from attrs import define, field
 
-from smspva_async.errors import ConnectionFailed
+from smspva_async.models import Period
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.connections import EMPTY, client_of
 from tests.support.loopback import http
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("plain_environment")]
+
+MOST = 100
 
 
 @define
 class Line(httpcore.AsyncNetworkBackend):
-    """A network in memory, whose server answers when it is let, and then hangs up."""
+    """A network in memory, whose server answers when it is let."""
 
     may_answer: anyio.Event = field(factory=anyio.Event)
-    may_connect: anyio.Event = field(factory=anyio.Event)
-    connections: int = 0
+    open: int = 0
+    """Connections."""
+    made: int = 0
 
     async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        self.connections += 1
-        await self.may_connect.wait()
+        await anyio.lowlevel.checkpoint()
+        self.made += 1
+        self.open += 1
         return _Stream(self)
 
 
 @define
 class _Stream(httpcore.AsyncNetworkStream):
     line: Line
-    answer: bytes = http(EMPTY)
+    answer: bytes = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         assert max_bytes > len(self.answer), timeout
@@ -48,92 +50,80 @@ class _Stream(httpcore.AsyncNetworkStream):
         return answer
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        assert buffer.startswith(b"GET ") or not buffer, timeout
+        assert timeout is None
+        body = '{"status": 1, "data": {"id": 7}}' if b"method=create" in buffer else EMPTY
+        if buffer:
+            self.answer = http(body, Connection="keep-alive")
 
     async def aclose(self) -> None:
-        pass
+        self.line.open -= 1
 
-    def get_extra_info(self, info: str) -> None:
-        assert info
+    def get_extra_info(self, info: str) -> bool | None:
+        return False if info == "is_readable" else None
 
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
-    """Let every transport have one connection at a time, on a network in memory."""
+    """Let every transport use a network in memory."""
     line = Line()
-    line.may_connect.set()
 
-    class OneConnection(httpx.AsyncHTTPTransport):
+    class InMemory(httpx.AsyncHTTPTransport):
         def __init__(self, **settings: Any) -> None:
-            super().__init__(limits=httpx.Limits(max_connections=1), **settings)
+            super().__init__(**settings)
             self._pool._network_backend = line
 
-    monkeypatch.setattr(httpx, "AsyncHTTPTransport", OneConnection)
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", InMemory)
     return line
 
 
-async def lose_a_connection(get: Callable[[], Any], line: Line) -> None:
-    """Cancel a request in the one step between its being given a connection and its running again."""
-
-    async def first() -> None:
-        await get()
-        second.cancel()  # by asyncio itself; anyio's cancellation would let the second run once more
-
-    under_way = asyncio.ensure_future(first())
-    await anyio.sleep(0.1)
-    second = asyncio.ensure_future(get())
-    await anyio.sleep(0.1)
-    line.may_answer.set()
-    await asyncio.wait([under_way, second], timeout=60)
-    assert second.cancelled()
-
-
-@on_asyncio
-async def test_httpcore_does_lose_a_connection(line: Line) -> None:
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(), timeout=httpx.Timeout(5)) as bare:
-        await lose_a_connection(lambda: bare.get("http://127.0.0.1/"), line)
-        for _ in range(2):  # if this fails, httpcore was mended and the cure may go
-            with pytest.raises(httpx.PoolTimeout):
-                await bare.get("http://127.0.0.1/")
-    assert line.connections == 1
-
-
-@on_asyncio
-async def test_a_client_that_lost_its_connection_heals(line: Line) -> None:
-    async with client_of("http://127.0.0.1/", timeout=15) as client:
-        await lose_a_connection(client.orders, line)
-        began = anyio.current_time()
-        assert await client.orders() == []
-        assert anyio.current_time() - began == pytest.approx(5)  # the wait for a connection showed that it was lost
-        assert await client.orders() == []
-        assert anyio.current_time() - began == pytest.approx(5)
-
-
-@on_asyncio
-async def test_all_who_wait_for_a_lost_connection_are_served(line: Line) -> None:
-    got: list[object] = []
-
-    async with client_of("http://127.0.0.1/", timeout=15) as client:
-        await lose_a_connection(client.orders, line)
-
-        async def ask() -> None:
-            got.append(await client.orders())
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(3):
-                tasks.start_soon(ask)
-    assert got == [[], [], []]
-
-
-@pytest.mark.parametrize("slow", ["may_connect", "may_answer"])
-async def test_a_pool_that_is_still_connecting_or_merely_busy_is_left_alone(line: Line, slow: str) -> None:
-    line.may_answer.set()
-    setattr(line, slow, go_on := anyio.Event())
+async def test_a_hundred_reads_have_a_connection_at_a_time_and_the_next_ones_wait(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.orders)
+            for _ in range(MOST + 50):
+                tasks.start_soon(client.orders)
+            await anyio.sleep(10)
+            assert line.open == MOST
+            line.may_answer.set()
             await anyio.sleep(1)
-            with pytest.raises(ConnectionFailed, match=r"PoolTimeout.*nothing was sent"):
-                await client.countries()
-            go_on.set()
-        assert line.connections == 1
+        # The wait for a connection doesn't count as the server's: all are answered, 20 connections stay.
+        assert line.open <= 20
+    assert line.open == 0
+
+
+async def test_a_purchase_waits_for_no_read(line: Line) -> None:
+    async with client_of("http://127.0.0.1/", timeout=15) as client, anyio.create_task_group() as tasks:
+        for _ in range(MOST):
+            tasks.start_soon(client.orders)
+        await anyio.sleep(1)
+        tasks.start_soon(client.rent, "RU", "opt16", Period.weeks(1))
+        await anyio.sleep(1)
+        assert line.open == MOST + 1
+        line.may_answer.set()
+
+
+async def test_each_purchase_opens_a_connection_and_closes_it(line: Line) -> None:
+    line.may_answer.set()
+    async with client_of("http://127.0.0.1/") as client:
+        for _ in range(3):
+            await client.orders()
+        assert (line.made, line.open) == (1, 1)
+        for _ in range(3):
+            assert (await client.rent("RU", "opt16", Period.weeks(1))).id == 7
+        await client.delete(7)
+        assert (line.made, line.open) == (5, 1)
+
+
+@on_asyncio
+async def test_reads_that_are_cancelled_at_any_step_keep_no_connection(line: Line) -> None:
+    async with client_of("http://127.0.0.1/", timeout=15) as client:
+        for steps in range(12):
+            reads = [asyncio.ensure_future(client.orders()) for _ in range(MOST)]
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            for read in reads:
+                read.cancel()  # by asyncio itself, which httpcore can lose a connection to
+            await asyncio.gather(*reads, return_exceptions=True)
+        line.may_answer.set()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(MOST):
+                tasks.start_soon(client.orders)

@@ -1,0 +1,288 @@
+"""One client in several event loops: one after another, in several threads, and after a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+import httpx
+import pytest
+import trio
+
+from smspva_async import ClientInUse, Pace, Retry, SmspvaClient, Watcher
+from smspva_async.models import Period
+from tests.support import PATIENCE
+from tests.support.fake_server import KEY
+from tests.support.threaded_server import ThreadedServer, threaded_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from pathlib import Path
+
+    from anyio.from_thread import BlockingPortal
+
+pytestmark = [
+    pytest.mark.usefixtures("plain_environment"),
+    # A loop that ends with open connections leaves them to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+RUNS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
+    "asyncio": lambda main: asyncio.run(main()),  # type: ignore[arg-type]
+    "trio": trio.run,
+}
+
+
+@pytest.fixture
+def server() -> Generator[ThreadedServer]:
+    with threaded_server() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ThreadedServer) -> SmspvaClient:
+    return client_of(server)
+
+
+def client_of(server: ThreadedServer, **settings: Any) -> SmspvaClient:
+    return SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0), retry=Retry(attempts=1), **settings)
+
+
+async def rent(client: SmspvaClient) -> int:
+    return (await client.rent("RU", "opt16", Period.weeks(1))).id
+
+
+@pytest.mark.parametrize("second", RUNS)
+@pytest.mark.parametrize("first", RUNS)
+def test_a_client_works_in_one_event_loop_after_another(
+    first: str, second: str, client: SmspvaClient, server: ThreadedServer
+) -> None:
+    async def main() -> None:
+        assert await client.orders() == []
+        assert await rent(client) == 40000 + len(server.methods)
+        assert await client.orders() == []
+
+    for name in (first, second, first):
+        RUNS[name](main)
+    RUNS[second](client.aclose)
+    assert server.methods == ["orders", "create", "orders"] * 3
+    assert client.unsettled == ()
+
+
+@pytest.mark.parametrize("second", RUNS)
+@pytest.mark.parametrize("first", RUNS)
+def test_a_client_with_a_ledger_works_in_one_event_loop_after_another(
+    first: str, second: str, server: ThreadedServer, tmp_path: Path
+) -> None:
+    client = client_of(server, ledger=tmp_path / "ledger")
+
+    async def main() -> None:
+        await rent(client)
+
+    RUNS[first](main)
+    RUNS[second](main)
+    RUNS[first](client.aclose)
+    assert server.methods == ["create", "create"]
+    assert client.unsettled == ()
+
+
+def test_a_client_can_be_entered_again_in_the_next_event_loop(client: SmspvaClient, server: ThreadedServer) -> None:
+    async def main() -> None:
+        async with client:
+            await rent(client)
+
+    for run in RUNS.values():
+        run(main)
+    assert server.methods == ["create", "create"]
+
+
+@contextmanager
+def used_elsewhere(backend: str, client: SmspvaClient) -> Generator[BlockingPortal]:
+    """Use a client in an event loop of another thread."""
+    with anyio.from_thread.start_blocking_portal(backend) as portal:
+        portal.call(client.orders)
+        yield portal
+
+
+@pytest.mark.parametrize("here", RUNS)
+@pytest.mark.parametrize("elsewhere", RUNS)
+def test_a_second_event_loop_is_refused_while_the_first_has_not_ended(
+    here: str, elsewhere: str, client: SmspvaClient, server: ThreadedServer
+) -> None:
+    async def refused() -> None:
+        for call in (client.orders, lambda: rent(client), client.__aenter__):
+            with pytest.raises(ClientInUse, match=r"another event loop.*nothing was sent.*aclose") as error:
+                await call()
+            assert len(str(error.value).splitlines()) == 1
+
+    with used_elsewhere(elsewhere, client) as portal:
+        RUNS[here](refused)
+        portal.call(client.orders)  # the first one may go on
+    assert server.methods == ["orders", "orders"]
+    RUNS[here](client.orders)
+    RUNS[here](client.aclose)
+    assert client.unsettled == ()
+
+
+@pytest.mark.parametrize("here", RUNS)
+@pytest.mark.parametrize("elsewhere", RUNS)
+def test_a_client_is_closed_in_whatever_event_loop(
+    here: str, elsewhere: str, client: SmspvaClient, server: ThreadedServer
+) -> None:
+    async def take_over() -> None:
+        await client.aclose()
+        async with client:
+            await rent(client)
+
+    with used_elsewhere(elsewhere, client):
+        RUNS[here](take_over)
+    assert server.methods == ["orders", "create"]
+
+
+def test_closing_elsewhere_closes_the_connections_of_the_first_event_loop(client: SmspvaClient) -> None:
+    async def sockets() -> int:
+        loop: Any = asyncio.get_running_loop()
+        return sum(not transport.is_closing() for transport in loop._transports.values())
+
+    with used_elsewhere("asyncio", client) as portal:
+        assert portal.call(sockets) == 1
+        asyncio.run(client.aclose())
+        portal.call(asyncio.sleep, 0.01)
+        assert portal.call(sockets) == 0
+
+
+def test_two_event_loops_that_begin_at_once_share_no_client(client: SmspvaClient, server: ThreadedServer) -> None:
+    barrier, leave = threading.Barrier(2, timeout=PATIENCE), threading.Event()
+    outcomes: list[str] = []
+
+    async def main() -> None:
+        barrier.wait()
+        try:
+            await rent(client)
+            outcomes.append("rented")
+        except ClientInUse:
+            outcomes.append("refused")
+            leave.set()
+        await anyio.to_thread.run_sync(leave.wait, PATIENCE)
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(outcomes) == ["refused", "rented"]
+    assert server.methods == ["create"]
+
+
+def test_a_watch_of_a_client_that_is_in_use_elsewhere_cant_be_entered(client: SmspvaClient) -> None:
+    async def watch() -> None:
+        with pytest.raises(ClientInUse):
+            await Watcher(client).__aenter__()
+
+    with used_elsewhere("asyncio", client):
+        asyncio.run(watch())
+    asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("second", RUNS)
+def test_an_injected_httpx_transport_is_refused_in_a_second_event_loop(second: str, server: ThreadedServer) -> None:
+    client = client_of(server, transport=httpx.AsyncHTTPTransport())
+
+    async def refused() -> None:
+        with pytest.raises(ClientInUse, match=r"injected.*nothing was sent.*new transport"):
+            await rent(client)
+
+    asyncio.run(client.orders())
+    RUNS[second](refused)
+    RUNS[second](client.aclose)
+    assert server.methods == ["orders"]
+    assert client.unsettled == ()
+
+
+def test_an_injected_mock_works_in_one_event_loop_after_another(server: ThreadedServer) -> None:
+    mock = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": 1, "data": {"id": 7}}))
+    client = client_of(server, transport=mock)
+
+    async def main() -> None:
+        assert await rent(client) == 7
+
+    for run in RUNS.values():
+        run(main)
+    asyncio.run(client.aclose())
+
+
+FORK = """
+import asyncio, os, sys, warnings
+from smspva_async import Pace, SmspvaClient
+from smspva_async.models import Period
+
+warnings.simplefilter("ignore")
+url, ledger, when = sys.argv[1:]
+client = SmspvaClient("key", base_url=url, pace=Pace(gap=0), ledger=ledger)
+
+async def rent():
+    await client.rent("RU", "opt16", Period.weeks(1))
+
+def child():
+    try:
+        asyncio.run(rent())
+        asyncio.run(client.aclose())
+        os._exit(0)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+
+async def main():
+    await rent()
+    if when == "while the loop runs":
+        fork()
+    await rent()
+
+def fork():
+    process = os.fork()
+    if not process:
+        child()
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert status == 0, status
+
+asyncio.run(main())
+if when == "after it":
+    fork()
+asyncio.run(rent())
+asyncio.run(client.aclose())
+"""
+
+
+@pytest.mark.parametrize("when", ["while the loop runs", "after it"])
+def test_a_forked_child_rents_with_a_ledger_that_was_in_use(when: str, server: ThreadedServer, tmp_path: Path) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", FORK, server.url, str(tmp_path / "ledger"), when],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.methods == ["create"] * 4
+
+
+def test_a_purchase_opens_a_connection_so_that_an_idle_one_cant_fail_it(server: ThreadedServer) -> None:
+    server.requests_per_connection = 1
+
+    async def main() -> None:
+        async with client_of(server) as client:
+            await client.orders()
+            await rent(client)
+            await client.delete(5)
+            assert client.unsettled == ()
+
+    asyncio.run(main())
+    assert server.methods == ["orders", "create", "delete"]
+    assert len(set(server.connections)) == 3
