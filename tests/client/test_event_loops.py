@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ RUNS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
 def server() -> Generator[ThreadedServer]:
     with threaded_server() as server:
         yield server
+    gc.collect()  # while its warnings are expected
 
 
 @pytest.fixture
