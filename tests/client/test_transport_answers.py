@@ -49,7 +49,7 @@ async def test_an_answer_of_16_mib_is_read_and_a_larger_one_refused(sent: Callab
     assert (refused.value.status, refused.value.content_type) == (200, "application/json")
 
 
-BOMB = gzip.compress(bytes(170 * MIB), 1)
+BOMB = gzip.compress(bytes(170 * MIB))
 
 
 @on_a_real_loop
@@ -69,7 +69,7 @@ async def test_an_answer_that_grows_when_it_is_unpacked_is_refused_in_little_mem
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert peak < 64 * MIB
+    assert peak < 48 * MIB
 
 
 UNASKED = {"brotli": "br", "deflate": "deflate", "three": "gzip, identity, gzip, gzip", "unknown": "zip"}
@@ -104,16 +104,6 @@ async def test_a_compressed_answer_that_is_cut_off_is_asked_for_again() -> None:
     ):
         assert await client.orders() == []
     assert len(server.targets) == 2
-
-
-@on_a_real_loop
-async def test_an_empty_answer_needs_no_compression() -> None:
-    async with (
-        Loopback(lambda _: http("", "500 Oops", Content_Encoding="gzip")) as server,
-        client_of(server.url()) as client,
-    ):
-        with pytest.raises(UnexpectedResponse, match=r"HTTP 500.*empty"):
-            await client.orders()
 
 
 @on_a_real_loop
