@@ -173,13 +173,12 @@ class HttpSession:
         own: Transport | None = None
         try:
             if self._injected is not None:
-                transport, hides_key = self._injected, _sends_target(self._injected)
+                transport = self._injected
+            elif received is None:
+                transport = self._networks[url].pool
             else:
-                network = self._networks[url]
-                transport, hides_key = network.pool, network.hides_key
-                if received is not None:
-                    transport = own = network.connect()
-            request = self._request(_library_of(transport), url, params, key_place, timeout, hides_key=hides_key)
+                transport = own = self._networks[url].connect()
+            request = self._request(transport, url, params, key_place, timeout)
             try:
                 response = await transport.handle_async_request(request)
                 try:
@@ -199,15 +198,9 @@ class HttpSession:
                 received.append(self._api_key.redact_cut(text))
 
     def _request(
-        self,
-        library: Any,  # noqa: ANN401 - the module httpx or httpx2
-        url: str,
-        params: Mapping[str, str],
-        key_place: KeyPlace,
-        timeout: float,
-        *,
-        hides_key: bool,
+        self, transport: Transport, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float
     ) -> httpx.Request:
+        library = _library_of(transport)
         # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
         # reported as such, before the whole time is up and the request counts as sent.
         extensions: dict[str, Any] = {
@@ -219,7 +212,7 @@ class HttpSession:
         address = f"{url}?{urlencode(params)}" if params else url
         if key_place is KeyPlace.QUERY:
             keyed = f"{address}&{urlencode({'apikey': self._api_key.key})}"
-            if hides_key:
+            if _sends_target(transport):
                 extensions["target"] = library.URL(keyed).raw_path
             else:
                 address = keyed
@@ -297,13 +290,10 @@ class _Network:
     _proxy: str | None
     _context: ssl.SSLContext
     pool: Transport = field(init=False)
-    hides_key: bool = field(init=False)
-    """Whether httpcore sends `target` to the server alone."""
 
     def __attrs_post_init__(self) -> None:
         # httpcore 1.0 can lose a connection of the pool when a request is cancelled, so the session limits them.
         self.pool = self._transport(httpx.Limits(max_connections=None, max_keepalive_connections=20))
-        self.hides_key = self._proxy is None or self._proxy.startswith("socks")
 
     def connect(self) -> Transport:
         """Return a transport for one request."""
@@ -330,7 +320,7 @@ def _library_of(transport: object) -> Any:  # noqa: ANN401 - the module httpx or
 
 
 def _sends_target(transport: object) -> bool:
-    """Return whether a transport is httpx's own, unchanged, and has no HTTP proxy."""
+    """Return whether a transport is httpx's own and has no HTTP proxy, which would be sent `target` too."""
     is_httpx = type(transport).__name__ == "AsyncHTTPTransport" and "AsyncHTTPTransport" in _httpx_kinds(transport)
     pool = getattr(transport, "_pool", None)
     return is_httpx and type(pool).__name__ in ("AsyncConnectionPool", "AsyncSOCKSProxy")
