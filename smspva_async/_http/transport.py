@@ -35,7 +35,7 @@ from smspva_async._concurrency import has_ended, start_in
 from smspva_async.errors import ClientInUse, ConnectionFailed, RequestTimeout, UnexpectedResponse, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smspva_async._http.redaction import ApiKey
 
@@ -179,6 +179,7 @@ class HttpSession:
                 transport, hides_key = network.pool, network.hides_key
                 if received is not None:
                     transport = own = network.connect()
+            transport = _unless_mocked(transport)
             request = self._request(_library_of(transport), url, params, key_place, timeout, hides_key=hides_key)
             try:
                 response = await transport.handle_async_request(request)
@@ -316,6 +317,16 @@ class _Network:
             if proxy.url.scheme == "https":
                 proxy = httpx.Proxy(self._proxy, ssl_context=self._context)
         return httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy, limits=limits)
+
+
+def _unless_mocked(transport: Transport) -> Transport:
+    """Return what a client of httpx would send with: the transport, or a mock of respx where it mocks httpx."""
+    if not isinstance(transport, httpx.AsyncHTTPTransport):
+        return transport
+    client = httpx.AsyncClient(transport=transport, trust_env=False)
+    # The method that respx replaces. Without it, a test's requests would reach the server, and spend.
+    transport_for_url: Callable[[httpx.URL], Transport] = getattr(client, "_transport_for_url", lambda _: transport)
+    return transport_for_url(client.base_url)
 
 
 def _httpx_kinds(value: object) -> set[str]:
