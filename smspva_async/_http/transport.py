@@ -212,7 +212,8 @@ class HttpSession:
         # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
         # reported as such, before the whole time is up and the request counts as sent.
         extensions: dict[str, Any] = {
-            "timeout": {"connect": timeout / 3, "pool": timeout / 3, "read": None, "write": None}
+            "timeout": {"connect": timeout / 3, "pool": timeout / 3, "read": None, "write": None},
+            "trace": self._redact_failure,
         }
         headers: dict[str, str] = _HEADERS
         if key_place is KeyPlace.HEADER:
@@ -225,6 +226,16 @@ class HttpSession:
             else:
                 address = keyed
         return cast("httpx.Request", library.Request("GET", address, headers=headers, extensions=extensions))
+
+    async def _redact_failure(self, _: str, info: Mapping[str, object]) -> None:
+        """Remove the key from an error of httpcore, which quotes an answer that isn't HTTP.
+
+        httpcore's extension `trace`: called before anything above httpcore, such as a tracer, sees the error.
+        """
+        error = info.get("exception")
+        while isinstance(error, Exception):
+            error.args = tuple(self._api_key.redact(part) if isinstance(part, str) else part for part in error.args)
+            error = error.__cause__ or error.__context__
 
     async def _answer(self, response: httpx.Response, chunks: list[bytes], began: float) -> Answer | UnexpectedResponse:
         content_type = self._api_key.redact(response.headers.get("content-type", ""))
