@@ -35,7 +35,7 @@ from smspva_async._concurrency import has_ended, start_in
 from smspva_async.errors import ClientInUse, ConnectionFailed, RequestTimeout, UnexpectedResponse, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smspva_async._http.redaction import ApiKey
 
@@ -178,6 +178,7 @@ class HttpSession:
                 transport = self._networks[url].pool
             else:
                 transport = own = self._networks[url].connect()
+            transport = _unless_mocked(transport)
             request = self._request(transport, url, params, key_place, timeout)
             try:
                 response = await transport.handle_async_request(request)
@@ -204,7 +205,8 @@ class HttpSession:
         # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
         # reported as such, before the whole time is up and the request counts as sent.
         extensions: dict[str, Any] = {
-            "timeout": {"connect": timeout / 3, "pool": timeout / 3, "read": None, "write": None}
+            "timeout": {"connect": timeout / 3, "pool": timeout / 3, "read": None, "write": None},
+            "trace": self._redact_failure,
         }
         headers: dict[str, str] = _HEADERS
         if key_place is KeyPlace.HEADER:
@@ -217,6 +219,16 @@ class HttpSession:
             else:
                 address = keyed
         return cast("httpx.Request", library.Request("GET", address, headers=headers, extensions=extensions))
+
+    async def _redact_failure(self, _: str, info: Mapping[str, object]) -> None:
+        """Remove the key from an error of httpcore, which quotes an answer that isn't HTTP.
+
+        httpcore's extension `trace`: called before anything above httpcore, such as a tracer, sees the error.
+        """
+        error = info.get("exception")
+        while isinstance(error, Exception):
+            error.args = tuple(self._api_key.redact(part) if isinstance(part, str) else part for part in error.args)
+            error = error.__cause__ or error.__context__
 
     async def _answer(self, response: httpx.Response, chunks: list[bytes], began: float) -> Answer | UnexpectedResponse:
         content_type = self._api_key.redact(response.headers.get("content-type", ""))
@@ -306,6 +318,16 @@ class _Network:
             if proxy.url.scheme == "https":
                 proxy = httpx.Proxy(self._proxy, ssl_context=self._context)
         return httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy, limits=limits)
+
+
+def _unless_mocked(transport: Transport) -> Transport:
+    """Return what a client of httpx would send with: the transport, or respx's mock where it mocks httpx."""
+    if "AsyncHTTPTransport" not in _httpx_kinds(transport):
+        return transport
+    client = httpx.AsyncClient(transport=transport, trust_env=False)
+    # The method that respx replaces. Without this, a test's requests would reach the server, and spend.
+    find: Callable[[httpx.URL], Transport] = getattr(client, "_transport_for_url", lambda _: transport)
+    return find(client.base_url)
 
 
 def _httpx_kinds(value: object) -> set[str]:

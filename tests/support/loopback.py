@@ -60,12 +60,14 @@ class Loopback(_Listener):
 
     Attributes:
         targets: What was asked for.
+        heads: The requests, with their headers.
 
     """
 
     def __init__(self, answer: Callable[[str], bytes], tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
         self.targets: list[str] = []
+        self.heads: list[bytes] = []
         self._answer = answer
 
     def url(self, host: str = "127.0.0.1") -> str:
@@ -74,6 +76,7 @@ class Loopback(_Listener):
     async def _serve(self, head: bytes, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = head.split(b" ")[1].decode()
         self.targets.append(target)
+        self.heads.append(head)
         writer.write(self._answer(target))
 
 
