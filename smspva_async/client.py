@@ -6,19 +6,16 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from smspva_async._api import methods, validation
 from smspva_async._http.executor import RequestExecutor
 from smspva_async._http.rate_limiter import Pace, RateLimiter
 from smspva_async._http.redaction import ApiKey
 from smspva_async._http.retry import Retry
 from smspva_async._http.transport import HttpSession
-from smspva_async._money.books import Books
-from smspva_async._money.evidence import gather_evidence
-from smspva_async._money.ledger import Ledger
-from smspva_async._money.reconcile import decide
 from smspva_async._polling_view import PollingView
+from smspva_async._purchases.reconcile import decide, gather_evidence
+from smspva_async._purchases.store import SqliteLedger
+from smspva_async._purchases.tracker import PurchaseTracker
 from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh, name_call
 from smspva_async.models import WEEK, Rows
 
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
         Order,
         PastOrder,
         Period,
+        Purchase,
         Reconciliation,
         Rental,
         RestoreQuote,
@@ -73,9 +71,9 @@ class SmspvaClient:
         timeout: Seconds for one attempt as a whole; waiting for the pace is not counted.
         pace: How quickly requests may follow each other.
         retry: How often and when calls that may be repeated are tried again.
-        ledger: A file that remembers calls that spend when the program ends, also by force: each is on disk before it
-            is sent, and those without an outcome stand in `unsettled` at the next start. Made with the first such call,
-            readable by its owner only, without the key. Programs of one account may share it.
+        ledger: An SQLite file that remembers calls that spend when the program ends, also by force: each is on disk
+            before it is sent and its outcome before the call returns, see `purchases` and `unsettled`. Made with the
+            first such call, readable by its owner only, without the key. Programs of one account may share it.
         transport: An httpx (or httpx2) transport to send with instead of the network; closed with the client.
         account_url: The address of `balance`, without the path ``/activation/balance``; https, or http on this machine.
             None takes it from the environment variable ``SMSPVA_ACCOUNT_URL``, or else ``https://api.smspva.com`` where
@@ -114,6 +112,9 @@ class SmspvaClient:
         self._base_url = validation.base_url(
             (os.environ.get("SMSPVA_BASE_URL") or None) if base_url is None else base_url
         )
+        self._purchases = PurchaseTracker(
+            None if ledger is None else SqliteLedger(validation.path("the ledger", ledger), key.fingerprint)
+        )
         self._executor = RequestExecutor(
             partial(HttpSession, key, transport),
             base_url=self._base_url,
@@ -123,7 +124,7 @@ class SmspvaClient:
             timeout=timeout,
             rate_limiter=RateLimiter(pace.gap),
             retry=retry,
-            books=Books(None if ledger is None else Ledger(validation.path("the ledger", ledger), key.fingerprint)),
+            purchases=self._purchases,
         )
         self._fingerprint = key.fingerprint
 
@@ -532,72 +533,80 @@ class SmspvaClient:
 
     @property
     def unsettled(self) -> Sequence[OutcomeUnknown]:
-        """Spending calls whose outcome isn't known: failed after sending, or cancelled.
+        """Calls that spend and whose outcome isn't known: failed after sending, or cancelled.
 
-        With a `ledger`, those of earlier runs as well: a program that ended before it had an outcome, and at times one
-        that ended before it had used it. A call that another program has under way shows too.
+        With a `ledger`, those of programs that ended before they had an outcome as well; a call that another program
+        has in progress isn't one of them. A snapshot in memory, read on entering (before that, from the file) and again
+        by every call that spends and by `reconcile`.
 
         Raises:
-            JournalError: The ledger can't be used.
+            JournalError: The ledger can't be read whole.
 
         """
-        return self._executor.books.unsettled
+        return self._purchases.unsettled
+
+    def purchases(self) -> Sequence[Purchase]:
+        """Return all calls that spend, in the order in which they began, with the orders that their answers named.
+
+        With a `ledger`, those of earlier runs and of other programs as well: what a program that was killed had bought
+        is found here. A snapshot in memory, as `unsettled` is.
+
+        Raises:
+            JournalError: The ledger can't be read whole.
+
+        """
+        return self._purchases.purchases()
 
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server with what was known before a call, and return what that shows of its outcome.
 
         Spends nothing and settles nothing; it may be asked again. It asks for `orders`, then if need be for the `sms`
         of an order that was to be deleted, or for `get_rent_history` and `restore_user_precalc` of one that was to be
-        restored. The verdict is what the evidence bears and no more:
+        restored. What can't be told is ``"open"``, with the orders that the call may have made:
 
-        - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if there are new orders of that service which no
-          other caller was given, and enough of them end as they must, to within two days, for every call that may have
-          made them (where the server tells no time, or the call no period, the end is no matter). All new ones are
-          candidates: a list that lacked an order when the call began makes it look new.
-          Otherwise ``"open"``, also if there is none: a purchase may be listed late. What somebody rents elsewhere
-          meanwhile, on the website say, can't be told from it.
-        - `prolong`: ``"done"`` if the order ends later than before, by half a day or more, and no other call may have
-          done that, such as one that was settled in the ten minutes before; ``"not_done"`` if it ends as before. The
-          list may lag, so ask again after some minutes before you repeat the call.
-        - `delete`: ``"not_done"`` if the order is still listed, which may lag as well; ``"done"`` if it is neither
-          listed nor known to the server.
+        - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if the answer named an order that is listed, or
+          if as many new, unclaimed and matching orders are listed as calls without a known order may have made. Never
+          ``"not_done"``: a purchase may be listed late. What is rented elsewhere meanwhile can't be told from it.
+        - `prolong`, `prolong_days`: ``"done"`` if the order ends later than before, and no other call of the hour
+          before or since may have done that; ``"not_done"`` if the order still ends as before in a row whose
+          `last_online` is at least ten minutes after the call, since a list may lag.
+        - `delete`: ``"done"`` if the order is neither listed nor known to the server; ``"not_done"`` if it is listed in
+          such a row.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;
-          ``"not_done"`` if the server still quotes a price for it.
+          ``"not_done"`` if the server still quotes a price for it an hour later, by its own clock.
 
-        A call that ended since, in another program with the same ledger, is judged by the outcome that stands there.
+        A call that has an outcome in the ledger by now is judged by that.
 
         Args:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
 
         Raises:
             ValueError: It isn't an `OutcomeUnknown` of this client's calls.
-            JournalError: The ledger can't be used.
+            JournalError: The ledger can't be read whole.
             SmspvaError: The server couldn't be asked, as with any call that only reads.
 
         """
         validation.outcome_unknown("reconcile", error)
-        evidence = await gather_evidence(self, error)
-        # Last, so that an order which is given to somebody meanwhile is known as theirs.
-        return decide(error, evolve(evidence, others=await self._executor.books.others(error)))
+        evidence = await gather_evidence(self, self._purchases.record_of(error))
+        # Last, so that an order which is given to a caller meanwhile is known as theirs.
+        await self._purchases.read()
+        return decide(self._purchases.record_of(error), self._purchases.records, evidence)
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.
 
-        With a `ledger` that is a short write to the file, at once and on the event loop, which doesn't wait for the
-        disk; a call that only the ledger knows of, another client's, is settled as well. A settled purchase may yet be
-        listed, and so goes on competing for new orders that end as its own would; a settled `prolong` or `restore`
-        competes for its order until a list shows a later end, or for ten minutes.
+        It takes effect at once. A `ledger` is written before the next call that spends is sent, and before `aclose`
+        returns: a failure raises `JournalError` there, and the call appears again.
 
         Args:
             error: The call, from `unsettled`, as it was raised, or a copy of it.
 
         Raises:
             ValueError: It isn't an `OutcomeUnknown` of this client's calls.
-            JournalError: The ledger can't be read or written; the call stays in `unsettled`.
 
         """
         validation.outcome_unknown("settle", error)
-        self._executor.books.settle(error)
+        self._purchases.settle(error)
 
     # -- how things stand --------------------------------------------------------------------------------------------
 

@@ -29,11 +29,12 @@ never holds the key.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -62,17 +63,36 @@ __all__ = [
     "UnexpectedResponse",
     "WaitTimeout",
     "WatcherClosed",
+    "bounded",
     "name_call",
     "one_line",
 ]
 
 _LONGEST_EXCERPT = 200
+_DEEPEST = 64
+_LONGEST_TEXT = 64 * 1024
 
 
 def one_line(text: str) -> str:
     """Return the beginning of a server's text as one printable line, fit for errors, logs and terminals."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _LONGEST_EXCERPT])
     return " ".join(printable.split())[:_LONGEST_EXCERPT]
+
+
+def bounded(data: object) -> object:
+    """Return data of the server's that can be pickled and stored: as text where it is nested too deeply."""
+    level: list[object] = [data]
+    for _ in range(_DEEPEST):
+        containers = (
+            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+        )
+        level = [inner for container in containers for inner in cast("Iterable[object]", container)]
+        if not level:
+            return data
+    try:
+        return json.dumps(data)[:_LONGEST_TEXT]
+    except RecursionError:
+        return "nested too deeply to be kept"
 
 
 class SmspvaError(Exception):
@@ -182,11 +202,11 @@ class OutcomeUnknown(SmspvaError):
         call: The call's id, the same in copies, pickles and the ledger.
         params: The call's parameters, without the key.
         started_at: Aware UTC time at which the call began, by the local clock.
-        known: Order id -> `until` of the orders that the client knew of before, as last seen.
-        known_at: Aware UTC time at which they were last asked for, by the local clock; None: never, or that list had
-            rows that can't be read, or lacked the order that the call is about, though it had been seen before.
-        listed: Whether `known` holds every order of that time: the client had had a good answer to `orders`.
-        data: What the server sent, as far as it could be read; a paid order's id may stand in it.
+        known: The orders that had been listed before.
+        listed: Whether `known` has every order of that time: the client had had a good answer to `orders`.
+        ends_at: The end of the order that the call is about, as it was listed last; None if it wasn't.
+        seen_at: The time of the call by the server's clock; None where it had told none.
+        data: What the server sent, as far as it could be read; a paid order's id may be in it.
 
     """
 
@@ -197,20 +217,21 @@ class OutcomeUnknown(SmspvaError):
         method: str,
         params: Mapping[str, str],
         started_at: datetime,
-        known: Mapping[int, datetime | None],
-        known_at: datetime | None = None,
-        listed: bool = False,
         call: str | None = None,
+        known: frozenset[int] = frozenset(),
+        listed: bool = False,
+        ends_at: datetime | None = None,
+        seen_at: datetime | None = None,
         data: object = None,
-        elapsed: float | None = None,
     ) -> None:
-        super().__init__(message, method=method, elapsed=elapsed)
+        super().__init__(message, method=method)
         self.call: str = uuid4().hex if call is None else call
         self.params = params
         self.started_at = started_at
         self.known = known
-        self.known_at = known_at
         self.listed = listed
+        self.ends_at = ends_at
+        self.seen_at = seen_at
         self.data = data
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "OrderState",
     "PastOrder",
     "Period",
+    "Purchase",
     "Reconciliation",
     "Rental",
     "RestoreQuote",
@@ -388,6 +389,22 @@ class Reconciliation:
     """Whether the call was done; ``"open"``: what there is to see doesn't tell, or not yet."""
     candidates: tuple[Order, ...] = ()
     """The orders that the call may have made, or the one that it was about, as they are listed now."""
+
+
+@frozen
+class Purchase:
+    """A call that spends or destroys, as it is recorded (`SmspvaClient.purchases`)."""
+
+    method: str
+    """The provider's method, such as ``"create"``."""
+    params: Mapping[str, str] = field(hash=False)
+    """The call's parameters, without the key."""
+    started_at: datetime
+    """When it began, by this machine's clock; aware UTC."""
+    outcome: Literal["done", "refused", "not_sent", "unknown", "settled"]
+    """What became of it; ``"unknown"`` also while it is in progress."""
+    order_ids: tuple[int, ...] = ()
+    """The orders that the answer named."""
 
 
 @frozen

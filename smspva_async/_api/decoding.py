@@ -22,6 +22,7 @@ from smspva_async.errors import (
     RateLimited,
     RestoreRefused,
     UnexpectedResponse,
+    bounded,
     one_line,
 )
 from smspva_async.models import Order, Rows
@@ -198,7 +199,7 @@ def _refusal(answer: Answer, message: str, data: object = None) -> ApiError:
         f"refused: {one_line(message) or 'no reason given'}" + (f" ({advice})" if advice else ""),
         msg=message,
         code=first if first in _CODES else None,
-        data=None if data is MISSING else data,
+        data=None if data is MISSING else bounded(data),
         retry_after=answer.retry_after,
     )
 
@@ -300,7 +301,7 @@ def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedR
         status=answer.status,
         content_type=answer.content_type,
         excerpt=excerpt,
-        data=data,
+        data=bounded(data),
         retry_after=answer.retry_after,
     )
 

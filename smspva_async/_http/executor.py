@@ -16,7 +16,6 @@ from smspva_async._api.decoding import decode
 from smspva_async._api.methods import Method, Safety
 from smspva_async._http.rate_limiter import Priority
 from smspva_async._http.retry import Retry, is_worth_retrying, requested_pause, retry_delay
-from smspva_async._money.spending import spend
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError, name_call
 from smspva_async.models import Rows, fingerprint
 from smspva_async.statistics import ClientStatistics
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from smspva_async._api.decoding import Answer
     from smspva_async._http.rate_limiter import Permit, RateLimiter
     from smspva_async._http.transport import HttpSession
-    from smspva_async._money.books import Books
+    from smspva_async._purchases.tracker import PurchaseTracker
 
 __all__ = ["RequestExecutor"]
 
@@ -48,7 +47,7 @@ class RequestExecutor:
         timeout: Seconds for one attempt as a whole.
         rate_limiter: Permits requests.
         retry: How often and when to try again.
-        books: The calls that spend.
+        purchases: The calls that spend.
 
     """
 
@@ -61,9 +60,9 @@ class RequestExecutor:
         timeout: float,
         rate_limiter: RateLimiter,
         retry: Retry,
-        books: Books,
+        purchases: PurchaseTracker,
     ) -> None:
-        self.books = books
+        self.purchases = purchases
         self._connect = connect
         self._base_url = base_url
         self._account_url = account_url
@@ -90,11 +89,11 @@ class RequestExecutor:
         self._entered, self._closed = True, False
         try:
             session = self._current()
-            await self.books.enter()
+            await self.purchases.enter()
             await session.open(self._base_url)
         except BaseException:
             self._entered, self._closed = False, was_closed
-            await self.books.aclose()
+            await self.purchases.aclose()
             raise
 
     async def aclose(self) -> None:
@@ -105,7 +104,7 @@ class RequestExecutor:
             if session is not None:
                 await session.aclose()
         finally:
-            await self.books.aclose()
+            await self.purchases.aclose()
 
     def _current(self) -> HttpSession:
         """Return the session of the running event loop."""
@@ -148,10 +147,8 @@ class RequestExecutor:
             sent = anyio.current_time()
             try:
                 self._current()
-                if self.books.has_ledger:
-                    await self.books.open()
-                    if method.safety is not Safety.NON_IDEMPOTENT:
-                        await self.books.flush()
+                if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
+                    await self.purchases.read()
                 permit = await self._rate_limiter.acquire(priority)
                 try:
                     sent = anyio.current_time()
@@ -197,7 +194,7 @@ class RequestExecutor:
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:
-                value = await spend(self.books, method, params, send)
+                value = await self.purchases.spend(method, params, send)
             else:
                 value = decode(method, params, await send(None))
         except SmspvaError as error:
@@ -221,10 +218,10 @@ class RequestExecutor:
     def _note_answer(self, method: Method[T], value: T) -> None:
         """Record which orders there are, and warn of rows that can't be read, once for each."""
         if not isinstance(value, Rows):
-            self.books.note_orders(method, Rows[object]([value]))
+            self.purchases.note_orders(method, Rows[object]([value]))
             return
         rows = cast("Rows[object]", value)
-        self.books.note_orders(method, rows)
+        self.purchases.note_orders(method, rows)
         for row in rows.skipped:
             identity = fingerprint(row, method.name)
             if identity not in self._warned:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
 from smspva_async._state import State
 from smspva_async.errors import JournalError, JournalLocked
 from smspva_async.events import Event, OrderRemoved, PollFailed
@@ -19,7 +18,7 @@ from smspva_async.journal import _records
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from datetime import timedelta
-
+    from pathlib import Path
 
 __all__ = ["Database", "Opened", "locked"]
 
@@ -38,18 +37,7 @@ _UPGRADES = [
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
 ]
-_BUSY_TIMEOUT = 5.0
 _LARGEST_STEP = 86_400.0
-# SQLite's name of an error, or its beginning -> what it means here.
-_MEANINGS = {
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_READONLY": "it is read-only",
-    "SQLITE_CANTOPEN": "it can't be opened or made there",
-    "SQLITE_NOTADB": "it is no journal",
-    "SQLITE_CORRUPT": "it is damaged",
-    "SQLITE_BUSY": "another program keeps it locked",
-    "SQLITE_IOERR": "the disk is full or fails",
-}
 _NOTHING_LOST = "What it has is safe, and what it lacks is found again by the next watch"
 
 
@@ -77,6 +65,7 @@ class Database:
         self.oldest = self.newest = 0
         """The place before the oldest event that is kept, and the newest event's `seq`."""
         self._path = path
+        self._file = SqliteFile(path, "journal", _OURS, len(_UPGRADES))
         self._most = most
         self._age = age
         self._lock: sqlite3.Connection | None = None
@@ -94,14 +83,14 @@ class Database:
             last: How many of the newest events to return.
 
         """
-        with self._telling("can't be used", "Nothing was changed"):
-            self._inspect()
+        with self._file.explained("can't be used", "Nothing was changed"):
+            self._file.inspect()
             fingerprint = None if account is None else account()
             try:
                 self._take_lock()
                 self._connection = connection = self._connect()
                 connection.execute("PRAGMA journal_mode = WAL")
-                with _transaction(connection):
+                with transaction(connection):
                     self._prepare(connection, fingerprint)
                     return self._load(connection, last)
             except BaseException:
@@ -124,11 +113,11 @@ class Database:
         connection = self._connection
         if connection is None:
             raise JournalError(f"the journal {self._path} isn't open; nothing was written")
-        with self._telling("can't be written", _NOTHING_LOST):
+        with self._file.explained("can't be written", _NOTHING_LOST):
             saved, changes = _records.save_state(state), _records.changes(self._state, state)
             if events or places or saved != self._saved or changes.any:
                 # What brought no event is found again if a power failure takes it, so it needn't be waited for.
-                with _transaction(connection, durable=bool(events)):
+                with transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
                         [(event.seq, _date(event), _records.save_event(event)) for event in events],
@@ -149,7 +138,7 @@ class Database:
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
         """Return the events that follow a place."""
-        with self._telling("can't be read", _NOTHING_LOST), self._connected() as connection:
+        with self._file.explained("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
             events = [_records.load_event(event) for (event,) in rows]
             # Once the file was given back, another watcher may have dropped some.
@@ -159,25 +148,25 @@ class Database:
 
     def places(self) -> Mapping[str, int]:
         """Return the place of each named cursor."""
-        with self._telling("can't be read", _NOTHING_LOST), self._connected() as connection:
+        with self._file.explained("can't be read", _NOTHING_LOST), self._connected() as connection:
             return dict(connection.execute("SELECT name, place FROM cursors"))
 
     def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward."""
         # A move that a power failure takes gives an event twice, so it needn't be waited for.
         with (
-            self._telling("can't be written", _NOTHING_LOST),
+            self._file.explained("can't be written", _NOTHING_LOST),
             self._connected() as connection,
-            _transaction(connection, durable=False),
+            transaction(connection, durable=False),
         ):
             _move(connection, places)
 
     def forget(self, name: str) -> None:
         """Remove a named cursor."""
         with (
-            self._telling("can't be written", _NOTHING_LOST),
+            self._file.explained("can't be written", _NOTHING_LOST),
             self._connected() as connection,
-            _transaction(connection),
+            transaction(connection),
         ):
             connection.execute("DELETE FROM cursors WHERE name = ?", [name])
 
@@ -209,38 +198,10 @@ class Database:
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
-    def _inspect(self) -> None:
-        """Raise for a file that isn't ours, before anything is changed or put beside it."""
-        if not self._path.parent.is_dir():
-            raise JournalError(f"the journal {self._path} can't be made: there is no such folder")
-        if self._path.is_dir():
-            raise JournalError(f"the journal {self._path} can't be used: it is a folder. Name a file in it")
-        if self._path.exists() and not self._path.is_file():
-            raise JournalError(f"the journal {self._path} can't be used: it is no file")
-        if self._path.exists() and self._path.stat().st_size:
-            # Reading a file in WAL mode would make -wal and -shm, and leave them there.
-            how = "mode=ro" if Path(f"{self._path}-wal").exists() else "mode=ro&immutable=1"
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?{how}", uri=True)) as connection:
-                self._version(connection)
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        """Return the version of the file's schema."""
-        ((owner,),) = connection.execute("PRAGMA application_id")
-        ((version,),) = connection.execute("PRAGMA user_version")
-        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
-        if owner != _OURS and (owner or version or tables):
-            raise JournalError(f"{self._path} is another program's database, no journal; nothing was changed")
-        if version > len(_UPGRADES):
-            raise JournalError(
-                f"the journal {self._path} was written by a newer smspva_async (form {version}, this one knows "
-                f"{len(_UPGRADES)}); nothing was changed. Update the library, or give it another file"
-            )
-        return int(version)
-
     def _take_lock(self) -> None:
         # A database of its own, as SQLite's lock on the journal itself would keep readers out.
         path = f"{self._path}-lock"
-        _make_private(path)
+        make_private(path)
         self._lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._lock.execute("BEGIN EXCLUSIVE")
@@ -250,12 +211,12 @@ class Database:
             raise locked(self._path) from None
 
     def _connect(self) -> sqlite3.Connection:
-        _make_private(self._path)
-        return sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        make_private(self._path)
+        return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
     def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
         """Bring the file up to this version, and make sure that it is of this account."""
-        for upgrade in _UPGRADES[self._version(connection) :]:
+        for upgrade in _UPGRADES[self._file.version(connection) :]:
             for statement in upgrade:
                 connection.execute(statement)
         # In any case, so that a file which can't be written is found out now.
@@ -293,36 +254,9 @@ class Database:
             yield self._connection
             return
         with closing(
-            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None)
+            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
         ) as connection:
             yield connection
-
-    @contextmanager
-    def _telling(self, what: str, ending: str) -> Generator[None]:
-        """Tell of a file that fails in words of ours."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
-            meaning = next((f"{told} (" for start, told in _MEANINGS.items() if name.startswith(start)), "(")
-            raise JournalError(f"the journal {self._path} {what}: {meaning}{error}). {ending}") from error
-        except OSError as error:
-            raise JournalError(f"the journal {self._path} {what}: {error.strerror}. {ending}") from error
-        except (ValueError, OverflowError) as error:
-            raise JournalError(f"the journal {self._path} {what}: it is damaged ({error}). {ending}") from error
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Generator[None]:
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def locked(path: Path) -> JournalLocked:
@@ -341,10 +275,3 @@ def _date(event: Event) -> float:
     """Return a unix time to tell old events by; 0 where it may be wrong."""
     # Before the first good answer there is only the local clock, as for an order that is said not to exist.
     return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()
-
-
-def _make_private(path: Path | str) -> None:
-    """Make a file if it isn't there, for its owner alone."""
-    # One that is there isn't opened: closing it again would drop every lock that this process has on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -71,6 +70,8 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, kills: i
                 candidates.update(order.id for order in found.candidates)
                 client.settle(error)
             assert client.unsettled == ()
+            purchases = client.purchases()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger", "report"]
 
     assert len(bought) > kills
     assert unsettled
@@ -79,7 +80,9 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, kills: i
     assert bought - set(returned) <= candidates
     assert sim.orders[0].id not in candidates
     # Sent once each: no more was bought than the ledger has calls for.
-    lines = [json.loads(line) for line in ledger.read_bytes().splitlines() if not line.endswith(b"\ttorn")]
-    begun = [line for line in lines if "params" in line]
-    assert len(bought) <= sum(line["params"].get("services", "").count(",") + 1 for line in begun)
+    assert len(bought) <= sum(purchase.params.get("services", "").count(",") + 1 for purchase in purchases)
+    # The next start finds what a program was killed with.
+    in_ledger = {order_id for purchase in purchases for order_id in purchase.order_ids}
+    assert set(returned) <= in_ledger
+    assert bought <= in_ledger | candidates
     assert sim.violations == []

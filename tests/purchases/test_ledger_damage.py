@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from smspva_async._money.ledger_entries import Contents, Ended
 
 from smspva_async import Pace, SmspvaClient
-from smspva_async._money.ledger_entries import Contents, Ended
 from smspva_async.errors import JournalError, OutcomeUnknown
 from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smspva_async._money.ledger_entries import Outcome
+
     from tests.support.samples import Call
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]

@@ -1,0 +1,372 @@
+"""The ledger: where calls that spend are recorded, so that a program that was killed finds them again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from uuid import uuid4
+
+from attrs import field, frozen
+
+from smspva_async._api.methods import SPENDING
+from smspva_async._concurrency import WorkerThread
+from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
+from smspva_async.errors import JournalError, bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+__all__ = ["Outcome", "PurchaseStore", "Record", "SqliteLedger"]
+
+Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
+
+_OURS = 0x534D534C  # "SMSL"
+_VERSION = 1
+_CALLS = (
+    "CREATE TABLE calls (call TEXT PRIMARY KEY, owner TEXT, method TEXT, params TEXT, started_at TEXT, listed INTEGER,"
+    " known BLOB, ends_at TEXT, seen_at TEXT, outcome TEXT, ended_at TEXT, order_ids TEXT, complete INTEGER,"
+    " reason TEXT, data TEXT, checksum INTEGER) WITHOUT ROWID"
+)
+_META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+_ROW = ", ".join("?" * 16)
+_FIRST_FORM = b'{"ledger": '
+_RESTORE_IT = (
+    "Nothing was sent and nothing changed. Restore it from a backup, or see by hand which orders the account has,"
+    " and give a new path"
+)
+_LONGEST_DATA = 64 * 1024
+
+
+@frozen
+class Record:
+    """A call that spends, as it is recorded."""
+
+    call: str
+    """Its id."""
+    method: str
+    """The wire name."""
+    params: Mapping[str, str]
+    started_at: datetime
+    """By this machine's clock."""
+    known: frozenset[int] = frozenset()
+    """The orders that had been listed before. Empty once the outcome is known."""
+    listed: bool = False
+    """Whether those are all that there were in the last list."""
+    ends_at: datetime | None = None
+    """The end of the order that the call is about, as it was listed last."""
+    seen_at: datetime | None = None
+    """The time of the call by the server's clock; None where it had told none."""
+    outcome: Outcome | None = None
+    """None while there is none."""
+    ended_at: datetime | None = None
+    order_ids: tuple[int, ...] = ()
+    """The orders that the answer named."""
+    complete: bool = True
+    """Whether those are all that the call made."""
+    reason: str = ""
+    """Why the outcome is unknown."""
+    data: object = None
+    """What the server sent then."""
+    in_flight: bool = field(default=False, eq=False)
+    """Whether the program that makes the call is alive, so that it may have an outcome yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the call may have been done and nobody was told."""
+        return self.outcome in (None, "unknown")
+
+
+class PurchaseStore(Protocol):
+    """Where records are kept. `SqliteLedger` is one; another may span machines."""
+
+    name: str
+    """What messages call it."""
+
+    async def load(self) -> Sequence[Record] | None:
+        """Return all records; None where nothing changed since the last time.
+
+        Raises:
+            JournalError: They can't be read whole.
+
+        """
+        ...
+
+    def load_now(self) -> Sequence[Record] | None:
+        """Do as `load` in the calling thread, for a client that isn't entered yet."""
+        ...
+
+    async def save(self, records: Iterable[Record]) -> None:
+        """Write records, each in place of its former version, and return when they are safe.
+
+        Raises:
+            JournalError: They can't be written; nothing of them was.
+
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what is open. The records stay."""
+        ...
+
+
+class SqliteLedger:
+    """A ledger in an SQLite file, which several programs of one account may share.
+
+    The file is opened for each use: nothing is left open between two calls, a fork copies no connection, and a file
+    that was moved away is made anew.
+
+    Args:
+        path: The file; made at the first call that spends.
+        account: Returns the account's fingerprint, which takes a while.
+
+    """
+
+    def __init__(self, path: Path, account: Callable[[], str]) -> None:
+        self._path = path.absolute()  # the program may change its folder
+        self.name = f"the ledger {str(self._path)!r}"
+        self._file = SqliteFile(self._path, "ledger", _OURS, _VERSION)
+        self._account = account
+        self._fingerprint = ""
+        self._worker = WorkerThread("smspva ledger")
+        self._seen: tuple[int, int] | None = None
+        self._owner = _Owner(self._path)
+
+    async def load(self) -> Sequence[Record] | None:
+        """Return all records; see `PurchaseStore.load`."""
+        return await self._worker.run(self.load_now)
+
+    def load_now(self) -> Sequence[Record] | None:
+        """Return all records; see `PurchaseStore.load_now`."""
+        with self._file.explained("can't be used", _RESTORE_IT):
+            if not self._path.exists():
+                return []
+            with self._opened() as connection:
+                stamp = self._stamp(connection)
+                in_flight = {owner for (owner,) in connection.execute("SELECT owner FROM calls WHERE outcome IS NULL")}
+                if stamp == self._seen and in_flight <= {self._owner.name}:
+                    return None
+                ((state,),) = connection.execute("PRAGMA quick_check(1)")
+                if state != "ok":
+                    raise ValueError(state)
+                rows = connection.execute("SELECT * FROM calls ORDER BY started_at, call").fetchall()
+            alive = self._owner.alive(in_flight)
+            records = [_read(row, alive) for row in rows]
+        self._seen = stamp
+        return records
+
+    def _stamp(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return what changes with the file."""
+        ((changes,),) = connection.execute("SELECT value FROM meta WHERE key = 'changes'")
+        return self._path.stat().st_ino, int(changes)
+
+    async def save(self, records: Iterable[Record]) -> None:
+        """Write records; see `PurchaseStore.save`."""
+        written = list(records)
+        await self._worker.run(lambda: self._save(written))
+
+    def _save(self, records: Sequence[Record]) -> None:
+        with self._file.explained("can't be written", "Make room for it or give another path"):
+            make_private(self._path)
+            with self._opened() as connection:
+                self._owner.acquire()
+                with transaction(connection):
+                    before = self._stamp(connection)
+                    connection.executemany(
+                        f"REPLACE INTO calls VALUES ({_ROW})",  # noqa: S608 - question marks
+                        [_row(record, self._owner.name) for record in records],
+                    )
+                    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
+                if before == self._seen:
+                    self._seen = (before[0], before[1] + 1)
+
+    async def aclose(self) -> None:
+        """Give back the lock that shows that this program is alive, and end the thread."""
+        await self._worker.run(self._owner.release)
+        self._worker.stop()
+
+    @contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
+        if self._path.is_file():
+            self._refuse_first_form()
+        self._file.inspect()
+        with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+            self._prepare(connection)
+            yield connection
+
+    def _refuse_first_form(self) -> None:
+        with self._path.open("rb") as file:
+            if file.read(len(_FIRST_FORM)) == _FIRST_FORM:
+                raise JournalError(
+                    f"{self.name} has the form of an unreleased version, which this one doesn't read; nothing was sent."
+                    " Settle what it has with that version, then give a new path"
+                )
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables if the file is empty, and check that it is whole and this account's."""
+        self._fingerprint = self._fingerprint or self._account()
+        if self._file.version(connection) == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+            with transaction(connection):
+                if self._file.version(connection) == 0:  # another program may have been quicker
+                    connection.execute(_CALLS)
+                    connection.execute(_META)
+                connection.execute(f"PRAGMA application_id = {_OURS}")
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                values = [("account", self._fingerprint), ("changes", "0")]
+                connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
+        ((account,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
+        if account != self._fingerprint:
+            raise JournalError(
+                f"{self.name} is another account's; nothing was sent. Give each account its own path (for the same"
+                " account with a new key, remove the row 'account' from its table meta)"
+            )
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _row(record: Record, owner: str) -> tuple[Any, ...]:
+    known = sorted(record.known) if record.is_open else []
+    values = (
+        record.call,
+        owner,
+        record.method,
+        json.dumps(dict(record.params)),
+        record.started_at.isoformat(),
+        int(record.listed),
+        zlib.compress(json.dumps(known).encode()) if known else b"",
+        _text(record.ends_at),
+        _text(record.seen_at),
+        record.outcome,
+        _text(record.ended_at),
+        json.dumps(record.order_ids),
+        int(record.complete),
+        record.reason,
+        _data(record.data),
+    )
+    return (*values, _checksum(values))
+
+
+def _read(row: tuple[Any, ...], alive: set[str]) -> Record:
+    """Return the record in a row.
+
+    Raises:
+        ValueError: It is damaged.
+
+    """
+    *values, checksum = row
+    if _checksum(values) != checksum:
+        raise ValueError(f"the record of call {row[0]} doesn't match its checksum")
+    call, owner, method, params, started_at, listed, known, ends_at, seen_at = values[:9]
+    outcome, ended_at, order_ids, complete, reason, data = values[9:]
+    if method not in SPENDING:
+        raise ValueError(f"call {call} is of an unknown method, {method}")
+    return Record(
+        call,
+        method,
+        json.loads(params),
+        datetime.fromisoformat(started_at),
+        known=frozenset(json.loads(zlib.decompress(known))) if known else frozenset(),
+        listed=bool(listed),
+        ends_at=_time(ends_at),
+        seen_at=_time(seen_at),
+        outcome=outcome,
+        ended_at=_time(ended_at),
+        order_ids=tuple(json.loads(order_ids)),
+        complete=bool(complete),
+        reason=reason,
+        data=json.loads(data),
+        in_flight=outcome is None and owner in alive,
+    )
+
+
+def _data(data: object) -> str:
+    text = json.dumps(bounded(data))
+    return text if len(text) <= _LONGEST_DATA else json.dumps(text[:_LONGEST_DATA])
+
+
+def _checksum(values: Iterable[object]) -> int:
+    return zlib.crc32(repr(tuple(values)).encode())
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+# -- who is alive ----------------------------------------------------------------------------------------------------
+
+
+class _Owner:
+    """A program that makes calls: while it lives, it holds a lock that the system releases however it ends.
+
+    The lock is SQLite's on an empty file of its own, which works on every system and isn't inherited by a fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._process = 0
+        self.name = ""
+        self._lock: sqlite3.Connection | None = None
+
+    def acquire(self) -> None:
+        """Hold the lock from now on."""
+        if self._lock is not None and self._process == os.getpid():
+            return
+        if self._lock is not None:
+            _inherited.append(self._lock)
+        self._process, self.name = os.getpid(), uuid4().hex[:12]
+        make_private(self._file(self.name))
+        self._lock = _locked(self._file(self.name))
+
+    def release(self) -> None:
+        """Give the lock back."""
+        lock, self._lock = self._lock, None
+        if lock is not None and self._process == os.getpid():
+            lock.close()
+            self._file(self.name).unlink(missing_ok=True)
+
+    def alive(self, owners: set[str]) -> set[str]:
+        """Return which of some owners are alive, and remove the files of the others."""
+        found = {owner for owner in owners if owner == self.name and self._lock is not None}
+        for owner in owners - found:
+            if not self._file(owner).exists():
+                continue
+            lock = _locked(self._file(owner))
+            if lock is None:
+                found.add(owner)
+            else:
+                lock.close()
+                with suppress(OSError):
+                    self._file(owner).unlink()
+        return found
+
+    def _file(self, owner: str) -> Path:
+        return Path(f"{self._path}-{owner}.lock")
+
+
+_inherited: list[sqlite3.Connection] = []
+"""Locks of the parent process, which a forked child must not close."""
+
+
+def _locked(path: Path) -> sqlite3.Connection | None:
+    """Return a connection that holds the lock of a file; None if another one does."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorname == "SQLITE_BUSY":
+            return None
+        raise
+    return connection

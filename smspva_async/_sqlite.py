@@ -1,0 +1,124 @@
+"""What the SQLite files of this library share: private, checked to be ours, and failing in plain words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["BUSY_TIMEOUT", "SqliteFile", "make_private", "transaction"]
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another program's transaction."""
+
+
+@frozen
+class SqliteFile:
+    """A file of ours, of some kind."""
+
+    path: Path
+    """Absolute."""
+    kind: str
+    """Its name in messages, such as "journal"."""
+    application_id: int
+    newest: int
+    """The version of its schema that this library writes."""
+
+    def inspect(self) -> None:
+        """Check a file before anything is changed or put beside it.
+
+        Raises:
+            JournalError: It is not of this kind, or can't be made.
+
+        """
+        name = f"the {self.kind} {self.path}"
+        if not self.path.parent.is_dir():
+            raise JournalError(f"{name} can't be made: there is no such folder")
+        if self.path.is_dir():
+            raise JournalError(f"{name} can't be used: it is a folder. Name a file in it")
+        if self.path.exists() and not self.path.is_file():
+            raise JournalError(f"{name} can't be used: it is no file")
+        if self.path.exists() and self.path.stat().st_size:
+            # Reading a file in WAL mode would make -wal and -shm, and leave them there.
+            how = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
+            with closing(sqlite3.connect(f"{self.path.as_uri()}?{how}", uri=True)) as connection:
+                self.version(connection)
+
+    def version(self, connection: sqlite3.Connection) -> int:
+        """Return the version of the file's schema; 0 for an empty file.
+
+        Raises:
+            JournalError: It is another program's database, or of a newer version.
+
+        """
+        ((owner,),) = connection.execute("PRAGMA application_id")
+        ((version,),) = connection.execute("PRAGMA user_version")
+        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+        if owner != self.application_id and (owner or version or tables):
+            raise JournalError(f"{self.path} is another program's database, no {self.kind}; nothing was changed")
+        if version > self.newest:
+            raise JournalError(
+                f"the {self.kind} {self.path} was written by a newer smspva_async (form {version}, this one knows "
+                f"{self.newest}); nothing was changed. Update the library, or give it another file"
+            )
+        return int(version)
+
+    @contextmanager
+    def explained(self, what: str, ending: str) -> Generator[None]:
+        """Raise failures of SQLite and the system as `JournalError`, in plain words.
+
+        Args:
+            what: What failed, such as "can't be written".
+            ending: What follows from it.
+
+        """
+        name = f"the {self.kind} {self.path}"
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", "")
+            meanings = {
+                "SQLITE_FULL": "the disk is full",
+                "SQLITE_READONLY": "it is read-only",
+                "SQLITE_CANTOPEN": "it can't be opened or made there",
+                "SQLITE_NOTADB": f"it is no {self.kind}",
+                "SQLITE_CORRUPT": "it is damaged",
+                "SQLITE_BUSY": "another program keeps it locked",
+                "SQLITE_IOERR": "the disk is full or fails",
+            }
+            meaning = next((f"{text} (" for start, text in meanings.items() if code.startswith(start)), "(")
+            raise JournalError(f"{name} {what}: {meaning}{error}). {ending}") from error
+        except OSError as error:
+            raise JournalError(f"{name} {what}: {error.strerror}. {ending}") from error
+        except (ValueError, OverflowError) as error:
+            raise JournalError(f"{name} {what}: it is damaged ({error}). {ending}") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Generator[None]:
+    """Run a transaction of one writer; a durable one is on the disk when it ends."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def make_private(path: Path | str) -> None:
+    """Make a file if it isn't there, readable by its owner alone."""
+    # One that is there isn't opened: closing it again would drop every lock that this process has on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
