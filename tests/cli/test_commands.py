@@ -214,7 +214,9 @@ def test_a_balance_that_is_refused_or_fails_is_one_line(commands: Commands) -> N
 
 
 def test_a_busy_server_is_asked_again_for_the_balance(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SmspvaClient.__init__.__kwdefaults__, "retry", Retry(first=0))
+    defaults = SmspvaClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "retry", Retry(first=0))
     sim = commands.simulator
     sim.faults.next("balance", "refusal", msg="SERVER_BUSY")
     assert commands.run("balance").code == 0
