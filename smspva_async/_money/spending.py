@@ -13,6 +13,7 @@ from smspva_async._api.decoding import decode
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
+    ClientInUse,
     ConnectionFailed,
     OutcomeUnknown,
     RequestTimeout,
@@ -71,7 +72,7 @@ async def _send(
         books.end(call, "refused")
         error.message += f"; {method.refusal_note}"
         raise
-    except ClientClosed:
+    except (ClientClosed, ClientInUse):
         books.end(call, "not_sent")
         raise
     except ConnectionFailed as error:
