@@ -58,8 +58,8 @@ class SmspvaClient:
     calls that spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
 
     A client works in one event loop at a time, and in the next one once that loop has ended or the client was closed.
-    Until then calls in another loop, or thread, raise `ClientInUse`, and nothing is sent. An injected `transport` belongs
-    to one event loop, httpx's `MockTransport` aside.
+    Until then calls in another loop, or thread, raise `ClientInUse`, and nothing is sent. An injected `transport`
+    belongs to one event loop, httpx's `MockTransport` aside.
 
     The key is added below whatever logs or traces requests of httpx. Where an HTTP proxy or an injected transport of
     another kind than httpx's own is used, the request's URL has it; the header of `balance` has it in any case.
