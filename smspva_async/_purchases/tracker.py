@@ -309,7 +309,8 @@ class PurchaseTracker:
         except (RequestTimeout, UnexpectedResponse) as error:
             failure = error
         except BaseException as error:
-            _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
+            if record.call in self._in_progress:  # or it was left open when its event loop had ended
+                _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
             raise
         else:
             order_ids, complete = _orders_of(record, value)

@@ -322,6 +322,33 @@ def test_an_injected_mock_works_in_one_event_loop_after_another(server: Threaded
     asyncio.run(client.aclose())
 
 
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_a_purchase_whose_event_loop_ended_before_the_answer_is_unsettled(
+    server: ThreadedServer, tmp_path: Path, *, with_ledger: bool
+) -> None:
+    client = client_of(server, ledger=tmp_path / "ledger" if with_ledger else None)
+    server.delay = 0.2
+
+    async def leave_behind() -> asyncio.Task[int]:
+        renting = asyncio.ensure_future(rent(client))
+        await asyncio.wait([renting], timeout=0.1)
+        return renting
+
+    loop = asyncio.new_event_loop()
+    renting = loop.run_until_complete(leave_behind())
+    loop.close()
+    (error,) = client.unsettled
+    assert "its event loop ended before the answer" in str(error)
+    client.settle(error)
+    del renting
+    gc.collect()
+    asyncio.run(client.orders())
+    assert client.unsettled == ()
+    assert [purchase.outcome for purchase in client.purchases()] == ["settled"]
+    asyncio.run(client.aclose())
+    assert server.methods == ["create", "orders"]
+
+
 FORK = """
 import asyncio, os, sys, warnings
 from smspva_async import Pace, SmspvaClient
