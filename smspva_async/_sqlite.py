@@ -122,3 +122,4 @@ def make_private(path: Path | str) -> None:
     # One that is there isn't opened: closing it again would drop every lock that this process has on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        Path(path).chmod(0o600)  # the umask may have taken more away
