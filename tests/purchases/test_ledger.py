@@ -187,17 +187,17 @@ async def cancelled(call: Call, client: SmspvaClient, fake_server: FakeServer) -
         await call.make(client)
 
 
-async def ended(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
-    async def end() -> Any:
+async def left(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    async def leave() -> Any:
         raise SystemExit
 
-    fake_server.call(call, end)
+    fake_server.call(call, leave)
     with pytest.raises((SystemExit, BaseExceptionGroup)):
         await call.make(client)
 
 
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "abandoned"])
-@pytest.mark.parametrize("way", [lost, cancelled, ended])
+@pytest.mark.parametrize("way", [lost, cancelled, left])
 @every_spending_call
 async def test_a_call_without_an_outcome_is_found_at_the_next_start(
     call: Call,
@@ -358,7 +358,7 @@ async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_
     path: Path, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["delete"], CALLS["delete"].sample)
-    sent, broken = anyio.Event(), anyio.Event()
+    sent, broken, ended = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def answer() -> Any:
         sent.set()
@@ -368,6 +368,7 @@ async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_
     async def rent() -> None:
         with pytest.raises(OutcomeUnknown):
             await CREATE.make(buying)
+        ended.set()
 
     fake_server.call(CREATE, answer)
     async with (
@@ -382,8 +383,7 @@ async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_
         assert at_next_start(path) == ()
         assert [(it.method, it.outcome) for it in looking.purchases()] == [("create", "unknown"), ("delete", "done")]
         broken.set()
-        while not buying.unsettled:  # noqa: ASYNC110 - the outcome has no event
-            await anyio.sleep(0.01)
+        await ended.wait()
         assert not looking.unsettled  # a snapshot
         await CALLS["delete"].make(looking)
         assert [error.call for error in looking.unsettled] == [buying.unsettled[0].call]
