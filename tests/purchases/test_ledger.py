@@ -145,6 +145,19 @@ async def test_of_a_large_answer_64_kib_are_kept(path: Path, fake_server: FakeSe
     assert len(error.data) == 64 * 1024
 
 
+@pytest.mark.parametrize("depth", [900, 1000])
+async def test_the_id_in_data_nested_too_deeply_is_kept(depth: int, path: Path, fake_server: FakeServer) -> None:
+    data = "[" * depth + '{"id": 40370}' + "]" * depth
+    fake_server.call(CREATE, f'{{"status": 1, "data": {data}}}')
+    async with fake_server.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+    for error in (*at_next_start(path), failed.value):
+        kept = pickle.loads(pickle.dumps(error)).data  # noqa: S301 - our own
+        assert isinstance(kept, str)
+        assert '"id": 40370' in kept
+
+
 @pytest.mark.parametrize(("count", "outcome"), [(60, "done"), slow(60, "settled"), slow(1000, "done")])
 @on_asyncio
 async def test_a_purchase_takes_2_kib_on_average_beside_5000_orders(
