@@ -47,6 +47,8 @@ class SqliteFile:
             raise JournalError(f"{name} can't be used: it is a folder. Name a file in it")
         if self.path.exists() and not self.path.is_file():
             raise JournalError(f"{name} can't be used: it is no file")
+        if self.path.exists() and self.path.stat().st_size == 1:  # which SQLite takes for an empty one
+            raise JournalError(f"{name} can't be used: it is no {self.kind}; nothing was changed")
         if self.path.exists() and self.path.stat().st_size:
             # Reading a file in WAL mode would make -wal and -shm, and leave them there.
             how = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
