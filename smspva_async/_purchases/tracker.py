@@ -139,8 +139,12 @@ class PurchaseTracker:
 
         """
         self._is_closed = True
+        is_needed = any(record.outcome != "not_sent" for record in self._unsaved.values())
         try:
             await finish(self.save)
+        except JournalError:
+            if is_needed:  # a call that couldn't be recorded has raised already
+                raise
         finally:
             await self._give_back()
 
@@ -250,6 +254,10 @@ class PurchaseTracker:
             value = await self._send(record, method, send)
         except GeneratorExit:
             raise  # a coroutine that is closed can't await: the next call writes it
+        except JournalError as error:
+            self._end(record, "not_sent")  # written with what is written next
+            error.message += "; nothing was sent"
+            raise
         except BaseException:
             if self._records[record.call].outcome is None:
                 self._end(record, "not_sent")
