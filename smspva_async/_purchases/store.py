@@ -221,8 +221,10 @@ class SqliteLedger:
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 values = [("account", self._fingerprint), ("changes", "0")]
                 connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
-        ((account,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
-        if account != self._fingerprint:
+        found = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchall()
+        if not found:  # the message below says to remove it
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
+        elif found != [(self._fingerprint,)]:
             raise JournalError(
                 f"{self.name} is another account's; nothing was sent. Give each account its own path (for the same"
                 " account with a new key, remove the row 'account' from its table meta)"

@@ -147,8 +147,12 @@ class PurchaseTracker:
 
         """
         self._is_closed = True
+        is_needed = any(record.outcome != "not_sent" for record in self._unsaved.values())
         try:
             await finish(self.save)
+        except JournalError:
+            if is_needed:  # a call that couldn't be recorded has raised already
+                raise
         finally:
             await self._give_back()
 
@@ -271,8 +275,14 @@ class PurchaseTracker:
             # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
             await anyio.lowlevel.checkpoint_if_cancelled()
             value = await self._send(record, method, send)
-        except GeneratorExit:
-            raise  # a coroutine that is closed can't await: the next call writes it
+        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes it
+            if self._records[record.call].outcome is None:
+                self._end(record, "not_sent")
+            raise
+        except JournalError as error:
+            self._end(record, "not_sent")  # written with what is written next
+            error.message += "; nothing was sent"
+            raise
         except BaseException:
             if self._records[record.call].outcome is None:
                 self._end(record, "not_sent")
