@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
-from smspva_async import Period, SmspvaClient
 from smspva_async.models import Order
 from smspva_async.simulator import Simulator
 from tests.support.reconciliation import WEEK, Dialect, both_dialects, client_of, ids, unknown, verdict
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from smspva_async.errors import OutcomeUnknown
+    from smspva_async import SmspvaClient
     from smspva_async.simulator import FaultName, MultiOrders
     from tests.support.fake_server import FakeServer
 

@@ -64,7 +64,9 @@ class LaggingTransport(httpx.AsyncBaseTransport):
             request = httpx.Request("GET", URL, params={**read, "apikey": KEY})
             answer = await self._inner.handle_async_request(request)
             now = anyio.current_time()
-            self._answers.setdefault(frozenset(request.url.params.multi_items()), []).append((now, await answer.aread()))
+            self._answers.setdefault(frozenset(request.url.params.multi_items()), []).append(
+                (now, await answer.aread())
+            )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer with the newest record that is old enough, or the first one."""
