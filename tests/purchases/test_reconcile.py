@@ -188,16 +188,23 @@ async def test_an_order_that_another_caller_was_given_is_nobodys_candidate(diale
         assert await verdict(client, error) == ("done", [bought])
 
 
-async def test_two_calls_and_one_new_order_leave_both_open() -> None:
+@pytest.mark.parametrize(
+    ("done", "more", "expected"),
+    [([True, False], 0, "open"), ([True, True], 0, "done"), ([True, True], 1, "done"), ([False, False], 0, "open")],
+    ids=["fewer orders", "as many", "more", "none"],
+)
+async def test_calls_are_done_where_there_are_orders_for_all(done: list[bool], more: int, expected: str) -> None:
     sim = Simulator()
     async with client_of(sim) as client:
-        sim.faults.next("create", "lost")
-        sim.faults.next("create", "lost", done=False)
-        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
+        for each in done:
+            sim.faults.next("create", "lost", done=each)
+        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in done]
+        for _ in range(more):
+            sim.add_order()
         for error in errors:
-            assert await verdict(client, error) == ("open", ids(sim))
-        client.settle(errors[0])  # which doesn't say whose the order is
-        assert await verdict(client, errors[1]) == ("open", ids(sim))
+            assert await verdict(client, error) == (expected, ids(sim))
+        client.settle(errors[0])  # which doesn't say whose an order is
+        assert await verdict(client, errors[1]) == (expected, ids(sim))
 
 
 async def test_an_order_listed_twice_is_one() -> None:
@@ -209,15 +216,6 @@ async def test_an_order_listed_twice_is_one() -> None:
         sim.faults.next("orders", "duplicate", count=2)
         for error in errors:
             assert await verdict(client, error) == ("open", ids(sim))
-
-
-async def test_two_calls_and_two_new_orders_are_both_done() -> None:
-    sim = Simulator()
-    async with client_of(sim) as client:
-        sim.faults.next("create", "lost", count=2)
-        errors = [await unknown(client.rent("RU", "opt16", WEEK)) for _ in range(2)]
-        for error in errors:
-            assert await verdict(client, error) == ("done", ids(sim))
 
 
 async def test_calls_of_another_service_dont_compete() -> None:

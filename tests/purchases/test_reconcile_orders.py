@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
+from smspva_async import Pace
 from smspva_async.simulator import Simulator
 from tests.support.reconciliation import WEEK, Dialect, both_dialects, client_of, ids, lagging, unknown, verdict
 from tests.support.samples import CALLS, row_of
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tests.support.fake_server import FakeServer
 
 HOUR, DAY = 3600.0, 86_400.0
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
@@ -98,6 +102,40 @@ async def test_only_a_row_ten_minutes_younger_shows_that_it_wasnt_done(idle: flo
         assert await verdict(client, error) == ("open", [order.id])
         await anyio.sleep(30)
         assert await verdict(client, error) == ("not_done", [order.id])
+
+
+async def test_a_call_that_waits_for_its_turn_is_as_old_as_its_end() -> None:
+    sim = Simulator(dialect="contract", balance=10**6)
+    order = sim.add_order(days=5, always_active=True)
+    sim.faults.next("prolong", "lost")
+    async with lagging(sim, 900) as transport, client_of(sim, transport=transport, pace=Pace(gap=60)) as client:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(client.rent, "RU", "opt16", WEEK)
+            await anyio.sleep(1)
+            error = await unknown(client.prolong(order.id, WEEK))
+        assert await verdict(client, error) == ("open", [order.id])
+
+
+@pytest.mark.parametrize(("online", "expected"), [(50, "open"), (90, "not_done")])
+async def test_a_machine_that_slept_takes_no_old_row_for_a_young_one(
+    online: int, expected: str, client: SmspvaClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the event loop stands still meanwhile."""
+    row = {**row_of("orders"), "id": 123}
+
+    def listed(minutes: int) -> httpx.Response:
+        then = START + timedelta(minutes=minutes)
+        rows = [{**row, "lastonline": int(then.timestamp())}]
+        date = format_datetime(then, usegmt=True)
+        return httpx.Response(200, json={"status": 1, "data": rows}, headers={"Date": date})
+
+    fake_server.on("orders", listed(0), listed(online))
+    fake_server.call(CALLS["prolong"], httpx.ReadError("lost"))
+    await client.orders()
+    monkeypatch.setattr("smspva_async._purchases.tracker.time", lambda: time() + HOUR)
+    error = await unknown(CALLS["prolong"].make(client))
+    assert await verdict(client, error) == (expected, [123])
 
 
 @on_an_order
@@ -325,19 +363,33 @@ async def test_a_call_that_may_have_restored_it_as_well_leaves_it_open(dialect: 
             assert await verdict(client, error) == ("open", ids(sim))
 
 
-async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase() -> None:
-    sim = Simulator(seed=1, dialect="live")
-    past = expired(sim, service="opt7")
-    async with client_of(sim) as client:
-        sim.faults.next("create", "lost", done=False)
-        rented = await unknown(client.rent("RU", "opt7", WEEK))
-        while await client.restore(past) is not None:  # the live server leaves the id out at times
-            client.settle(rented)
-            past = expired(sim, service="opt7")
-            await client.orders()
-            sim.faults.next("create", "lost", done=False)
-            rented = await unknown(client.rent("RU", "opt7", WEEK))
-        assert (await verdict(client, rented))[0] == "open"
+@pytest.mark.parametrize(("pause", "expected"), [(0, "open"), (2 * HOUR, "done")])
+async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase(
+    pause: float, expected: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    """Until a list an hour later shows it."""
+
+    def listed(*order_ids: int) -> httpx.Response:
+        rows = [{**row_of("orders"), "id": it, "scode": "opt6", "pnumber": f"909603710{it}"} for it in order_ids]
+        date = format_datetime(START + timedelta(seconds=anyio.current_time()), usegmt=True)
+        return httpx.Response(200, json={"status": 1, "data": rows}, headers={"Date": date})
+
+    async def orders() -> httpx.Response:
+        return listed(*order_ids)
+
+    order_ids: list[int] = []
+    fake_server.on("orders", orders)
+    fake_server.call(CALLS["restore_user"], CALLS["restore_user"].sample)
+    fake_server.call(CALLS["create"], httpx.ReadError("lost"))
+    await client.orders()
+    assert await CALLS["restore_user"].make(client) is None
+    await anyio.sleep(pause)
+    if pause:
+        order_ids.append(5)
+        await client.orders()
+    error = await unknown(CALLS["create"].make(client))
+    order_ids.append(6)
+    assert await verdict(client, error) == (expected, [6])
 
 
 async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:

@@ -27,8 +27,8 @@ Dialect = Literal["page", "live", "contract"]
 @asynccontextmanager
 async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) -> AsyncIterator[SmspvaClient]:
     """Return a client that knows which orders there are."""
-    arguments = {"transport": sim.transport(), **arguments}
-    async with SmspvaClient(KEY, pace=Pace(gap=0), **arguments) as client:
+    arguments = {"pace": Pace(gap=0), "transport": sim.transport(), **arguments}
+    async with SmspvaClient(KEY, **arguments) as client:
         if listed:
             await client.orders()
         yield client
