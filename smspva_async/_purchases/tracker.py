@@ -299,9 +299,7 @@ class PurchaseTracker:
 
         def leave(reason: str, data: object = None) -> OutcomeUnknown:
             # What can't be read may be half an answer, with a paid order's id.
-            data = bounded(data) or "".join(received) or None
-            # The time when it was given up: it may have waited long before it was sent.
-            record_left = self._end(record, "unknown", reason=reason, data=data, seen_at=self._server_time())
+            record_left = self._end(record, "unknown", reason=reason, data=bounded(data) or "".join(received) or None)
             error = self._unsettled[record.call] = _error_of(record_left, reason)
             with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
                 error.elapsed = anyio.current_time() - began

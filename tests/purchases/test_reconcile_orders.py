@@ -104,7 +104,7 @@ async def test_only_a_row_ten_minutes_younger_shows_that_it_wasnt_done(idle: flo
         assert await verdict(client, error) == ("not_done", [order.id])
 
 
-async def test_a_call_that_waits_for_its_turn_is_as_old_as_its_end() -> None:
+async def test_a_call_that_waited_for_its_turn_is_as_old_as_its_request() -> None:
     sim = Simulator(dialect="contract", balance=10**6)
     order = sim.add_order(days=5, always_active=True)
     sim.faults.next("prolong", "lost")
@@ -193,6 +193,16 @@ async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: float
         assert await verdict(client, error) == (expected, [order.id])
 
 
+async def test_what_was_prolonged_since_proves_nothing() -> None:
+    sim = Simulator()
+    order = sim.add_order(days=3)
+    async with client_of(sim) as client:
+        sim.faults.next("prolong", "lost", done=False)
+        error = await unknown(client.prolong(order.id, WEEK))
+        await client.prolong(order.id, WEEK)
+        assert await verdict(client, error) == ("open", [order.id])
+
+
 @pytest.mark.parametrize("earlier", ["done", "unknown", "settled", "in progress", "in another program"])
 async def test_what_another_call_may_have_prolonged_proves_nothing(earlier: str, tmp_path: Path) -> None:
     """The list that the call goes by is older than the other call."""
@@ -229,6 +239,7 @@ async def test_what_was_prolonged_hours_ago_is_told_apart_by_a_list_since(listed
         await client.prolong(order.id, WEEK)
         if listed == "within the hour":
             order.until -= timedelta(days=7)  # a list may lag
+            await anyio.sleep(HOUR / 2)
             await client.orders()
             order.until += timedelta(days=7)
         await anyio.sleep(4 * DAY)  # so that it may be prolonged again
@@ -330,12 +341,14 @@ async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaCl
     assert await verdict(client, error) == ("open", [517017])
 
 
-async def test_an_order_that_may_have_been_listed_before_proves_no_restoring() -> None:
-    sim = Simulator()
-    order = sim.add_order()
+@pytest.mark.parametrize("listed", ["under its id", "under a new id"])
+async def test_an_order_that_may_have_been_listed_before_proves_no_restoring(listed: str) -> None:
+    sim = Simulator(dialect="contract")
+    past = sim.order(expired(sim))
+    order = sim.add_order(phone=past.phone)
     async with client_of(sim, listed=False) as client:
         sim.faults.next("restore_user", "http_500", done=False)
-        error = await unknown(client.restore(order.id))
+        error = await unknown(client.restore(order.id if listed == "under its id" else past.id))
         assert await verdict(client, error) == ("open", [order.id])
 
 
@@ -363,9 +376,15 @@ async def test_a_call_that_may_have_restored_it_as_well_leaves_it_open(dialect: 
             assert await verdict(client, error) == ("open", ids(sim))
 
 
-@pytest.mark.parametrize(("pause", "expected"), [(0, "open"), (2 * HOUR, "done")])
+@pytest.mark.parametrize(
+    ("pause", "is_listed", "expected"), [(0, False, "open"), (0, True, "open"), (2, False, "open"), (2, True, "done")]
+)
 async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase(
-    pause: float, expected: str, client: SmspvaClient, fake_server: FakeServer
+    pause: float,
+    is_listed: bool,  # noqa: FBT001
+    expected: str,
+    client: SmspvaClient,
+    fake_server: FakeServer,
 ) -> None:
     """Until a list an hour later shows it."""
 
@@ -383,13 +402,13 @@ async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase(
     fake_server.call(CALLS["create"], httpx.ReadError("lost"))
     await client.orders()
     assert await CALLS["restore_user"].make(client) is None
-    await anyio.sleep(pause)
-    if pause:
-        order_ids.append(5)
+    order_ids.append(5)
+    await anyio.sleep(pause * HOUR)
+    if is_listed:
         await client.orders()
+        order_ids.append(6)
     error = await unknown(CALLS["create"].make(client))
-    order_ids.append(6)
-    assert await verdict(client, error) == (expected, [6])
+    assert await verdict(client, error) == (expected, order_ids[-1:])
 
 
 async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:

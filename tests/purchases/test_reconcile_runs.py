@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -113,6 +113,19 @@ async def test_an_order_that_another_program_bought_is_nobodys_candidate(tmp_pat
         sim.faults.next("create", "lost", done=False)
         error = await unknown(client.rent("RU", "opt16", WEEK))
         await other.rent("RU", "opt16", WEEK)
+        assert await verdict(client, error) == ("open", [])
+
+
+async def test_an_order_that_another_program_may_have_restored_is_no_purchase(tmp_path: Path) -> None:
+    sim = Simulator(dialect="page")
+    past = sim.add_order(until=sim.now - timedelta(days=3)).id
+    ledger = tmp_path / "ledger"
+    async with client_of(sim, ledger=ledger) as client, client_of(sim, ledger=ledger) as other:
+        sim.faults.next("restore", "lost")
+        await unknown(other.restore(past))
+        sim.faults.next("create", "lost", done=False)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert ids(sim) == [past]
         assert await verdict(client, error) == ("open", [])
 
 
