@@ -237,9 +237,10 @@ class SmspvaClient:
         return await self._executor.call(methods.MINIMUM_PAYPAL_DAYS, params)
 
     async def balance(self) -> Decimal:
-        """Return the account's balance in US dollars (contract: ``GET /activation/balance`` at `account_url`).
+        """Return the account's balance in US dollars (`balance`).
 
-        The key is in the header ``apikey``. The call is made at the same pace as all others.
+        Contract: ``GET /activation/balance`` at the client's `account_url`, with the key in the header ``apikey``. The
+        call is made at the same pace as all others.
 
         Raises:
             InvalidKey: The provider doesn't know the key.

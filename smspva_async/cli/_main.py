@@ -202,6 +202,7 @@ for _command in (
     _catalogue.countries,
     _catalogue.offers,
     _catalogue.stock,
+    _catalogue.balance,
     _spending.rent,
     _numbers.orders,
     _numbers.sms,

@@ -45,6 +45,7 @@ _CALLS: Mapping[str, Sequence[methods.Method[Any]]] = {
     "countries": [methods.COUNTRIES, methods.COUNTRIES_FOR],
     "offers": [methods.OFFERS, methods.OFFERS_BY_PROVIDER],
     "stock": [methods.STOCK, methods.STOCK_MULTI],
+    "balance": [methods.BALANCE],
     "rent": [methods.RENT, methods.RENT_MULTI],
     "orders": [methods.ORDERS],
     "sms": [methods.SMS],
