@@ -237,7 +237,7 @@ async def test_damage_that_is_met_while_it_is_read(path: Path) -> None:
 
 
 async def test_a_program_that_keeps_it_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_database, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 0.01)
     journal = await filled(path, 3)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
