@@ -18,6 +18,7 @@ from smspva_async._purchases.store import Record
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
+    ClientInUse,
     ConnectionFailed,
     JournalError,
     OutcomeUnknown,
@@ -276,7 +277,7 @@ class PurchaseTracker:
             self._end(record, "refused")
             error.message += f"; {method.refusal_note}"
             raise
-        except ClientClosed:
+        except (ClientClosed, ClientInUse):
             self._end(record, "not_sent")
             raise
         except ConnectionFailed as error:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trio
 
-from smspva_async import ClientInUse, Pace, Retry, SmspvaClient, Watcher
+from smspva_async import ClientClosed, ClientInUse, Pace, Retry, SmspvaClient, SmspvaError, Watcher
 from smspva_async.models import Period
 from tests.support import PATIENCE
 from tests.support.fake_server import KEY
@@ -39,6 +39,19 @@ RUNS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
     "asyncio": lambda main: asyncio.run(main()),  # type: ignore[arg-type]
     "trio": trio.run,
 }
+
+
+class Wrapper(httpx.AsyncBaseTransport):
+    """Passes requests on to the network, as transports that cache or retry do."""
+
+    def __init__(self) -> None:
+        self._network = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._network.aclose()
 
 
 @pytest.fixture
@@ -160,6 +173,91 @@ def test_closing_elsewhere_closes_the_connections_of_the_first_event_loop(client
         assert portal.call(sockets) == 0
 
 
+@pytest.mark.parametrize("here", RUNS)
+def test_whoever_waits_in_the_first_event_loop_is_told_that_another_took_over(
+    here: str, server: ThreadedServer
+) -> None:
+    client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.02), retry=Retry(attempts=1))
+
+    async def take_over() -> None:
+        await client.aclose()
+        async with client:
+            await rent(client)
+            await rent(client)
+
+    with used_elsewhere("asyncio", client) as portal:
+        waiting = [portal.start_task_soon(client.orders) for _ in range(5)]
+        RUNS[here](take_over)
+        for call in waiting:
+            failure = call.exception(PATIENCE)
+            assert failure is None or isinstance(failure, SmspvaError)
+    assert server.methods.count("create") == 2
+
+
+@pytest.mark.parametrize("here", RUNS)
+def test_a_client_that_is_entered_elsewhere_is_refused_until_that_event_loop_has_ended(
+    here: str, client: SmspvaClient, server: ThreadedServer
+) -> None:
+    async def refused() -> None:
+        with pytest.raises(ClientInUse):
+            await client.__aenter__()
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        portal.call(client.__aenter__)
+        RUNS[here](refused)
+        portal.call(client.orders)
+
+        async def refused_twice() -> None:
+            with pytest.raises(RuntimeError, match="open already"):
+                await client.__aenter__()
+
+        portal.call(refused_twice)
+
+    async def enter() -> None:
+        async with client:  # though it was never left
+            await rent(client)
+
+    RUNS[here](enter)
+    assert server.methods == ["orders", "create"]
+
+
+@pytest.mark.parametrize("injected", [httpx.AsyncHTTPTransport, Wrapper])
+def test_an_injected_transport_that_was_closed_elsewhere_is_refused(
+    injected: Callable[[], httpx.AsyncBaseTransport], server: ThreadedServer
+) -> None:
+    client = client_of(server, transport=injected())
+
+    async def take_over() -> None:
+        await client.aclose()
+        with pytest.raises(ClientInUse, match=r"injected.*nothing was sent"):
+            await client.__aenter__()
+
+    with used_elsewhere("asyncio", client):
+        asyncio.run(take_over())
+    assert server.methods == ["orders"]
+
+
+def test_a_client_that_is_closed_while_certificates_are_read_sends_nothing(
+    client: SmspvaClient, server: ThreadedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))  # so that they aren't known yet
+    may_load = threading.Event()
+    load = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: may_load.wait(PATIENCE) and load())
+
+    async def main() -> None:
+        renting = asyncio.ensure_future(rent(client))
+        await asyncio.sleep(0.02)
+        await client.aclose()
+        may_load.set()
+        with pytest.raises(ClientClosed, match="nothing was sent"):
+            await renting
+
+    asyncio.run(main())
+    assert server.methods == []
+    assert client.unsettled == ()
+
+
 def test_two_event_loops_that_begin_at_once_share_no_client(client: SmspvaClient, server: ThreadedServer) -> None:
     barrier, leave = threading.Barrier(2, timeout=PATIENCE), threading.Event()
     outcomes: list[str] = []
@@ -194,8 +292,11 @@ def test_a_watch_of_a_client_that_is_in_use_elsewhere_cant_be_entered(client: Sm
 
 
 @pytest.mark.parametrize("second", RUNS)
-def test_an_injected_httpx_transport_is_refused_in_a_second_event_loop(second: str, server: ThreadedServer) -> None:
-    client = client_of(server, transport=httpx.AsyncHTTPTransport())
+@pytest.mark.parametrize("injected", [httpx.AsyncHTTPTransport, Wrapper])
+def test_an_injected_transport_is_refused_in_a_second_event_loop(
+    injected: Callable[[], httpx.AsyncBaseTransport], second: str, server: ThreadedServer
+) -> None:
+    client = client_of(server, transport=injected())
 
     async def refused() -> None:
         with pytest.raises(ClientInUse, match=r"injected.*nothing was sent.*new transport"):
