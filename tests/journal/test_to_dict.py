@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -120,13 +120,13 @@ FORM_BY_MODEL: list[tuple[object, dict[str, Any]]] = [
         },
     ),
     (
-        Purchase("create", {"country": "RU", "service": "opt16"}, AT, "done", (40300,)),
+        Purchase("prolong", {"id": "5"}, datetime(2026, 11, 23, 19, 48, 14, tzinfo=UTC), "done", (5,)),
         {
-            "method": "create",
-            "params": {"country": "RU", "service": "opt16"},
+            "method": "prolong",
+            "params": {"id": "5"},
             "started_at": "2026-11-23T19:48:14+00:00",
             "outcome": "done",
-            "order_ids": [40300],
+            "order_ids": [5],
         },
     ),
     (Reconciliation("done", (ORDER,)), {"verdict": "done", "candidates": [ORDER_DICT]}),
