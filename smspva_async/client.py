@@ -148,7 +148,10 @@ class SmspvaClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the client and its connections. Calls under way fail; later ones raise `ClientClosed`."""
+        """Close the client and its connections; later calls raise `ClientClosed`.
+
+        Calls that only read and are in progress fail; one that spends goes on to its end.
+        """
         await self._executor.aclose()
 
     # -- the catalogue -----------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ class RequestExecutor:
         for attempt in itertools.count(1):
             sent = anyio.current_time()
             try:
-                self._current()
+                await self._current().open(self._url(method))  # before the permit: it may take a while
                 if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
                     await self.purchases.read()
                 permit = await self._rate_limiter.acquire(priority)
@@ -178,6 +178,9 @@ class RequestExecutor:
                 await again()
         raise AssertionError("the loop ends by returning or raising")
 
+    def _url(self, method: Method[T]) -> str:
+        return self._base_url if method.account_path is None else self._account_url + method.account_path
+
     async def _attempt(
         self,
         method: Method[T],
@@ -191,10 +194,8 @@ class RequestExecutor:
             session = self._current()
             self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
-            url, query = self._base_url, {"method": method.name, **params}
-            if method.account_path is not None:
-                url, query = self._account_url + method.account_path, dict(params)
-            return await session.get(url, query, method.key_place, timeout=timeout, received=received)
+            query = {"method": method.name, **params} if method.account_path is None else params
+            return await session.get(self._url(method), query, method.key_place, timeout=timeout, received=received)
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections import OrderedDict
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -85,6 +86,8 @@ class _Queue:
         self.granted: Permit | None = None
         self.last = self.free_at = -math.inf
         """The beginning of the last request and the next free slot, by the loop's clock."""
+        self.last_monotonic = 0.0
+        """The former by a clock that every loop has."""
 
     def join(self, priority: Priority) -> Permit:
         """Return a new permit, which waits."""
@@ -161,8 +164,9 @@ class RateLimiter:
         """
         if (loop := anyio.lowlevel.current_token()) != self._queue.loop:
             before, self._queue = self._queue, _Queue(loop)  # waiters of another loop keep their queue
-            if before.last <= anyio.current_time():  # otherwise the loops have different clocks
-                self._queue.last, self._queue.free_at = before.last, before.free_at
+            if before.last > -math.inf:
+                self._queue.last = anyio.current_time() - (time.monotonic() - before.last_monotonic)
+                self._queue.free_at = self._queue.last + (before.free_at - before.last)
         queue = self._queue
         permit = queue.join(priority)
         try:
@@ -183,7 +187,7 @@ class RateLimiter:
         permit.number = self._begun
         queue = permit.queue
         queue.skips = skipped(queue.skips, permit.priority)
-        queue.last = anyio.current_time()
+        queue.last, queue.last_monotonic = anyio.current_time(), time.monotonic()
         queue.free_at = max(queue.free_at, queue.last + self.gap)
         self.release(permit)
 

@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import getproxies
 
 import anyio
@@ -43,7 +43,7 @@ from smspva_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterable, Callable, Mapping
 
     from smspva_async._http.redaction import ApiKey
 
@@ -223,9 +223,9 @@ class HttpSession:
         headers: dict[str, str] = _HEADERS
         if key_place is KeyPlace.HEADER:
             headers = {**_HEADERS, "apikey": self._api_key.key}
-        address = f"{url}?{urlencode(params)}" if params else url
+        address = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
         if key_place is KeyPlace.QUERY:
-            keyed = f"{address}&{urlencode({'apikey': self._api_key.key})}"
+            keyed = f"{address}&apikey={quote(self._api_key.key, safe='')}"
             if _sends_target(transport):
                 extensions["target"] = library.URL(keyed).raw_path
             else:
@@ -290,14 +290,16 @@ class HttpSession:
         Another event loop that has not ended closes its connections itself, soon after.
         """
         self.is_closed = True
+        if self._process != os.getpid():
+            return  # a forked child has copies, and closing them would disturb the parent
         if self.belongs_here():
             await self._close_all()
             return
         with contextlib.suppress(Exception):  # the connections of a loop that has ended can't be closed in order
-            if self._process == os.getpid() and not has_ended(self._loop):
-                start_in(self._loop, self._close_all)
-            else:
+            if has_ended(self._loop):
                 await self._close_all()
+            else:
+                start_in(self._loop, self._close_all)
 
     async def _close_all(self) -> None:
         networks, self._networks = self._networks, {}
@@ -400,19 +402,39 @@ async def _read_body(response: httpx.Response, chunks: list[bytes]) -> str:
     if len(compressions) > 1:
         return f"the answer is compressed more than once ({', '.join(compressions)})"
     # Of zlib's and gzip's form. Anything else is read as it is.
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32) if _INFLATED.intersection(compressions) else None
-    size = 0
-    async for chunk in response.aiter_raw():
+    inflater = _Inflater() if _INFLATED.intersection(compressions) else None
+    size = received = 0
+    # Not `aiter_raw`, which closes the response itself: if that fails, a whole answer is lost.
+    async for chunk in cast("AsyncIterable[bytes]", response.stream):
         try:
-            # Never more than one byte above the limit, however much the rest would become.
-            plain = chunk if inflater is None else inflater.decompress(chunk, _LARGEST_ANSWER + 1 - size)
+            plain = bytes(chunk) if inflater is None else inflater.decompress(chunk, _LARGEST_ANSWER - size)
         except zlib.error as error:
             return f"the answer can't be decompressed ({error})"
         chunks.append(plain)
         size += len(plain)
-        if size > _LARGEST_ANSWER:
-            return _too_large(size)
+        received += len(chunk)
+        if max(size, received) > _LARGEST_ANSWER:
+            return _too_large(max(size, received))
     return ""
+
+
+class _Inflater:
+    """Decompresses a body of zlib's or gzip's form, which may have several members."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def decompress(self, chunk: bytes, room: int) -> bytes:
+        """Return what a chunk becomes, and never more than one byte above the room that is left."""
+        plain = b""
+        while chunk and len(plain) <= room:
+            if self._member.eof:
+                if not chunk.startswith(b"\x1f\x8b"):
+                    break  # what follows is no part of the answer
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            plain += self._member.decompress(chunk, room + 1 - len(plain))
+            chunk = self._member.unused_data
+        return plain
 
 
 def _too_large(size: int) -> str:
@@ -462,7 +484,9 @@ async def _tls_context() -> ssl.SSLContext:
     def load() -> None:
         with _loading.setdefault(os.getpid(), Lock()):
             if setting not in _contexts:
-                _contexts[setting] = httpx.create_ssl_context()
+                context = httpx.create_ssl_context()
+                httpx.AsyncHTTPTransport(verify=context)  # the first one imports httpcore, which takes long too
+                _contexts[setting] = context
 
     if setting not in _contexts:
         await anyio.to_thread.run_sync(load)

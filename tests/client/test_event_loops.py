@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -321,6 +322,33 @@ def test_an_injected_mock_works_in_one_event_loop_after_another(server: Threaded
     asyncio.run(client.aclose())
 
 
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_a_purchase_whose_event_loop_ended_before_the_answer_is_unsettled(
+    server: ThreadedServer, tmp_path: Path, *, with_ledger: bool
+) -> None:
+    client = client_of(server, ledger=tmp_path / "ledger" if with_ledger else None)
+    server.delay = 0.2
+
+    async def leave_behind() -> asyncio.Task[int]:
+        renting = asyncio.ensure_future(rent(client))
+        await asyncio.wait([renting], timeout=0.1)
+        return renting
+
+    loop = asyncio.new_event_loop()
+    renting = loop.run_until_complete(leave_behind())
+    loop.close()
+    (error,) = client.unsettled
+    assert "its event loop ended before the answer" in str(error)
+    client.settle(error)
+    del renting
+    gc.collect()
+    asyncio.run(client.orders())
+    assert client.unsettled == ()
+    assert [purchase.outcome for purchase in client.purchases()] == ["settled"]
+    asyncio.run(client.aclose())
+    assert server.methods == ["create", "orders"]
+
+
 FORK = """
 import asyncio, os, sys, warnings
 from smspva_async import Pace, SmspvaClient
@@ -374,6 +402,45 @@ def test_a_forked_child_rents_with_a_ledger_that_was_in_use(when: str, server: T
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert server.methods == ["create"] * 4
+
+
+FORK_IN_FLIGHT = """
+import asyncio, os, sys, warnings
+from smspva_async import Pace, Retry, SmspvaClient
+
+warnings.simplefilter("ignore")
+client = SmspvaClient("key", base_url=sys.argv[1], pace=Pace(gap=0), retry=Retry(attempts=1), timeout=5)
+
+async def main():
+    await client.orders()
+    read = asyncio.create_task(client.orders())
+    await asyncio.sleep(0.05)  # on its way
+    process = os.fork()
+    if not process:
+        asyncio.run(client.aclose())
+        os._exit(0)
+    os.waitpid(process, 0)
+    await read
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_that_closes_the_client_disturbs_no_call_of_the_parent(server: ThreadedServer) -> None:
+    server.delay = 0.2
+    command = [sys.executable, "-c", FORK_IN_FLIGHT, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("second", RUNS)
+@pytest.mark.parametrize("first", RUNS)
+def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, server: ThreadedServer) -> None:
+    client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.05))
+    for run in (first, second, first):
+        RUNS[run](client.orders)
+    RUNS[second](client.aclose)
+    assert min(late - early for early, late in pairwise(server.times)) >= 0.045
 
 
 def test_a_purchase_opens_a_connection_so_that_an_idle_one_cant_fail_it(server: ThreadedServer) -> None:

@@ -121,6 +121,47 @@ async def test_a_compressed_answer_is_read(encoding: str) -> None:
         assert await client.orders() == []
 
 
+MEMBERS = {
+    "an empty one first": gzip.compress(b"") + gzip.compress(EMPTY.encode()),
+    "an answer in two": gzip.compress(EMPTY[:9].encode()) + gzip.compress(EMPTY[9:].encode()),
+    "something else after it": gzip.compress(EMPTY.encode()) + b"something else",
+}
+
+
+@on_a_real_loop
+@pytest.mark.parametrize("body", MEMBERS.values(), ids=MEMBERS)
+async def test_a_compressed_answer_of_several_members_is_read(body: bytes) -> None:
+    async with (
+        Loopback(lambda _: http(body, Content_Encoding="gzip")) as server,
+        client_of(server.url()) as client,
+    ):
+        assert await client.orders() == []
+
+
+@on_a_real_loop
+async def test_what_follows_a_compressed_answer_counts_for_its_size() -> None:
+    body = gzip.compress(EMPTY.encode()) + bytes(17 * MIB)
+    async with (
+        Loopback(lambda _: http(body, Content_Encoding="gzip")) as server,
+        client_of(server.url()) as client,
+    ):
+        with pytest.raises(UnexpectedResponse, match="larger than 16 MiB"):
+            await client.orders()
+
+
+async def test_an_answer_whose_end_cant_be_closed_is_read() -> None:
+    class Stubborn(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'{"status": 1, "data": {"id": 7}}'
+
+        async def aclose(self) -> None:
+            raise OSError("can't close")
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Stubborn()))
+    async with client_of(transport=transport) as client:
+        assert (await client.rent("RU", "opt16", Period.weeks(1))).id == 7
+
+
 @on_a_real_loop
 async def test_a_compressed_answer_that_is_cut_off_is_asked_for_again() -> None:
     whole = gzip.compress(EMPTY.encode())
