@@ -462,7 +462,7 @@ def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> No
 def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
     assert commands.run("rent", "PL", "opt29", "--yes").code == 0
     with closing(sqlite3.connect(commands.ledger)) as ledger, ledger:
-        ledger.execute("UPDATE calls SET order_ids = '[]'")
+        ledger.execute("UPDATE calls SET outcome = 'refused'")
     for command in (["unsettled"], ["purchases"], ["rent", "PL", "opt16", "--yes"]):
         done = commands.run(*command)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
