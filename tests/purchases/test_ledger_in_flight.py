@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
 from attrs import evolve
 
 from smspva_async._purchases.store import Record, SqliteLedger, _Owner
@@ -13,6 +12,8 @@ from smspva_async._purchases.store import Record, SqliteLedger, _Owner
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
 STARTED = Record("c1", "create", {"country": "PL", "service": "opt29"}, datetime.now(UTC))
 DONE = evolve(STARTED, outcome="done", order_ids=(40300,))
