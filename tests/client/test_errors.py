@@ -259,7 +259,9 @@ EXAMPLES: list[SmspvaError] = [
     ConnectionFailed("no connection", sent=False, method="orders", elapsed=1.0),
     RequestTimeout("no answer within 30 s", method="orders", elapsed=30.0),
     UnexpectedResponse("HTML", status=502, content_type="text/html", excerpt="<h1>", data=[1], retry_after=3.0),
-    OutcomeUnknown("unknown", method="create", params={"dcount": "1"}, started_at=NOW, known=frozenset({5}), data={"id": 6}),
+    OutcomeUnknown(
+        "unknown", method="create", params={"dcount": "1"}, started_at=NOW, known=frozenset({5}), data={"id": 6}
+    ),
     WaitTimeout("no message", order_id=5, state=OrderState.ACTIVE, last_success=NOW, last_failure="HTML", elapsed=9.0),
     OrderGone("it has gone", order_id=5, elapsed=3.0),
     Lagged("read on from 7", resume=7),
