@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cpu, decoding, deliveries, imports, journal, latency, load, memory
+from benchmarks import cpu, decoding, deliveries, imports, journal, latency, ledger, load, memory
 from benchmarks.results import Form, Results
 from benchmarks.tables import in_readme, text
 
@@ -21,7 +21,7 @@ __all__ = ["GROUPS", "README", "RESULTS", "main"]
 _HERE = Path(__file__).parent
 RESULTS = _HERE / "results.json"
 README = _HERE.parent / "README.md"
-GROUPS = (latency, load, decoding, cpu, deliveries, memory, journal, imports)
+GROUPS = (latency, load, decoding, cpu, deliveries, memory, journal, ledger, imports)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

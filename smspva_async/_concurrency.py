@@ -126,14 +126,24 @@ class WorkerThread:
         if self._process != os.getpid():  # a fork copies no thread
             self._process, self._executor, self._limiter = os.getpid(), None, None
         if _on_asyncio():
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-            future = asyncio.get_running_loop().run_in_executor(self._executor, function)
+            future = self._submitted(function)
             await _outlast(future)
             return future.result()
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(1)
         return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+
+    def _submitted(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        while True:
+            executor = self._executor
+            if executor is None:
+                executor = self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
+            try:
+                return asyncio.get_running_loop().run_in_executor(executor, function)
+            except RuntimeError:
+                if self._executor is executor:
+                    raise
+                # Another event loop has stopped the thread meanwhile.
 
     def stop(self) -> None:
         """End the thread, which must have no work left."""

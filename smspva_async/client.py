@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 from smspva_async._api import methods, validation
@@ -56,8 +55,15 @@ class SmspvaClient:
     least while it waits. Calls that only read, and `activate`, are tried again when the network or the server fails;
     calls that spend money or destroy something are sent once, whatever happens (see `OutcomeUnknown`).
 
+    A client works in one event loop at a time, and in the next one once that loop has ended or the client was closed.
+    Until then calls in another loop, or thread, raise `ClientInUse`, and nothing is sent. An injected `transport`
+    belongs to one event loop, httpx's `MockTransport` aside.
+
+    The key is added below whatever logs or traces requests of httpx. Where an HTTP proxy or an injected transport of
+    another kind than httpx's own is used, the request's URL has it; the header of `balance` has it in any case.
+
     Every call may raise `ApiError` and its kinds (the provider refused: nothing was done; `InvalidKey`, for one),
-    `ConnectionFailed`, `RequestTimeout`, `UnexpectedResponse` and `ClientClosed`; calls that spend raise
+    `ConnectionFailed`, `RequestTimeout`, `UnexpectedResponse`, `ClientClosed` and `ClientInUse`; calls that spend raise
     `OutcomeUnknown` where the others raise one of those after sending. Input that can't be right raises `ValueError`
     before anything is sent. The methods below name what is to be expected of each among that.
 
@@ -74,7 +80,7 @@ class SmspvaClient:
         ledger: An SQLite file that remembers calls that spend when the program ends, also by force: each is on disk
             before it is sent and its outcome before the call returns, see `purchases` and `unsettled`. Made with the
             first such call, readable by its owner only, without the key. Programs of one account may share it.
-        transport: An httpx (or httpx2) transport to send with instead of the network; closed with the client.
+        transport: A transport of httpx (or httpx2) to send with instead of the network; closed with the client.
         account_url: The address of `balance`, without the path ``/activation/balance``; https, or http on this machine.
             None takes it from the environment variable ``SMSPVA_ACCOUNT_URL``, or else ``https://api.smspva.com`` where
             `base_url` is the provider's or a known mirror, and otherwise the host of `base_url`.
@@ -116,7 +122,7 @@ class SmspvaClient:
             None if ledger is None else SqliteLedger(validation.path("the ledger", ledger), key.fingerprint)
         )
         self._executor = RequestExecutor(
-            partial(HttpSession, key, transport),
+            lambda: HttpSession(key, transport),
             base_url=self._base_url,
             account_url=validation.account_url(
                 (os.environ.get("SMSPVA_ACCOUNT_URL") or None) if account_url is None else account_url, self._base_url
@@ -142,7 +148,10 @@ class SmspvaClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the client and its connections. Calls under way fail; later ones raise `ClientClosed`."""
+        """Close the client and its connections; later calls raise `ClientClosed`.
+
+        Calls that only read and are in progress fail; one that spends goes on to its end.
+        """
         await self._executor.aclose()
 
     # -- the catalogue -----------------------------------------------------------------------------------------------
@@ -237,9 +246,10 @@ class SmspvaClient:
         return await self._executor.call(methods.MINIMUM_PAYPAL_DAYS, params)
 
     async def balance(self) -> Decimal:
-        """Return the account's balance in US dollars (contract: ``GET /activation/balance`` at `account_url`).
+        """Return the account's balance in US dollars (`balance`).
 
-        The key is in the header ``apikey``. The call is made at the same pace as all others.
+        Contract: ``GET /activation/balance`` at the client's `account_url`, with the key in the header ``apikey``. The
+        call is made at the same pace as all others.
 
         Raises:
             InvalidKey: The provider doesn't know the key.

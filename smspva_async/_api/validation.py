@@ -42,6 +42,7 @@ __all__ = [
 
 DEFAULT_BASE_URL = "https://smspva.com/api/rent.php"
 _DEFAULT_ACCOUNT_URL = "https://api.smspva.com"
+_HTTPS_PORT = 443
 _PROVIDERS_HOSTS = {"smspva.com", "www.smspva.com", "smspva.io", "www.smspva.io"}
 _PROVIDERS_OWN = {"GB": "UK"}
 
@@ -133,12 +134,25 @@ def phone(whole: str) -> str:
 
 def base_url(url: str | None) -> str:
     """Return the server's address: https, or http on this machine; without a query, which has the key."""
-    if url is None:
-        return DEFAULT_BASE_URL
+    return DEFAULT_BASE_URL if url is None else _address("the base address", url, DEFAULT_BASE_URL)
+
+
+def account_url(url: str | None, base_url_: str) -> str:
+    """Return the address of the account's calls, without a slash at its end."""
+    if url is not None:
+        return _address("the account address", url, _DEFAULT_ACCOUNT_URL).rstrip("/")
+    parts = urlsplit(base_url_)
+    if parts.hostname in _PROVIDERS_HOSTS and parts.port in (None, _HTTPS_PORT):
+        return _DEFAULT_ACCOUNT_URL
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _address(what: str, url: str, example: str) -> str:
+    """Return an address that the key may be sent to: https, or http on this machine; no query and no user."""
     if not isinstance(url, str):
-        raise ValueError(f"the base address is a text: {url!r}")  # noqa: TRY004 - all input that can't be right
-    # What can't be one isn't shown: a key or a password may stand in it.
-    unusable = ValueError(f"the base address isn't written as one, such as {DEFAULT_BASE_URL}")
+        raise ValueError(f"{what} is a text, not of the type {type(url).__name__}")  # noqa: TRY004 - all input
+    # A malformed address isn't shown: a key or a password may stand in it.
+    unusable = ValueError(f"{what} isn't written as one, such as {example}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port  # reading a port that can't be one raises
@@ -146,23 +160,11 @@ def base_url(url: str | None) -> str:
         raise unusable from None
     if not host or port == 0 or not re.fullmatch("[!-~]+", url):
         raise unusable
-    if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(
-            f"the base address is a plain one without query or user, such as {DEFAULT_BASE_URL!r}: {host!r}"
-        )
+    if "?" in url or "#" in url or parts.username is not None:
+        raise ValueError(f"{what} is a plain one without query or user, such as {example!r}: {host!r}")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ValueError(f"the key must not travel in the clear, so https is needed: {url!r}")
+        raise ValueError(f"the key must not travel in the clear, so https is needed for {what}: {url!r}")
     return url
-
-
-def account_url(url: str | None, base_url_: str) -> str:
-    """Return the address of the account's calls, without a slash at its end."""
-    if url is not None:
-        return base_url(url).rstrip("/")
-    parts = urlsplit(base_url_)
-    if parts.scheme == "https" and parts.netloc.lower() in _PROVIDERS_HOSTS:
-        return _DEFAULT_ACCOUNT_URL
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_loopback(host: str) -> bool:

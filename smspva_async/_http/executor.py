@@ -41,7 +41,7 @@ class RequestExecutor:
     """Makes calls, one session at a time, in one event loop at a time.
 
     Args:
-        connect: Makes a session in the running event loop, in place of the one before.
+        connect: Makes a session in the running event loop.
         base_url: The address of the rental API.
         account_url: The address of calls that have a path of their own.
         timeout: Seconds for one attempt as a whole.
@@ -53,7 +53,7 @@ class RequestExecutor:
 
     def __init__(
         self,
-        connect: Callable[[HttpSession | None], HttpSession],
+        connect: Callable[[], HttpSession],
         *,
         base_url: str,
         account_url: str,
@@ -83,26 +83,25 @@ class RequestExecutor:
 
     async def open(self) -> None:
         """Open for one context; a call outside of any opens by itself."""
-        if self._entered:
+        if self._entered and (self._session is None or self._session.belongs_here()):
             raise RuntimeError("the client is open already")
-        was_closed = self._closed
-        self._entered, self._closed = True, False
+        session = self._session_here()
+        self._entered = True
         try:
-            session = self._current()
             await self.purchases.enter()
             await session.open(self._base_url)
         except BaseException:
-            self._entered, self._closed = False, was_closed
+            self._entered = False
             await self.purchases.aclose()
             raise
+        self._closed = False
 
     async def aclose(self) -> None:
         """Close the session, in whichever event loop; calls raise `ClientClosed` from now on."""
-        session, self._session = self._session, None
         self._entered, self._closed = False, True
         try:
-            if session is not None:
-                await session.aclose()
+            if self._session is not None:
+                await self._session.aclose()
         finally:
             await self.purchases.aclose()
 
@@ -110,10 +109,15 @@ class RequestExecutor:
         """Return the session of the running event loop."""
         if self._closed:
             raise ClientClosed("the client is closed; nothing was sent")
+        return self._session_here()
+
+    def _session_here(self) -> HttpSession:
         session = self._session
-        if session is None or not session.is_here():
+        if session is None or session.is_closed or not session.belongs_here():
             with self._connecting:  # two event loops in two threads may begin at once
-                session = self._session = self._connect(self._session)
+                if self._session is not None:
+                    self._session.check_replaceable()
+                session = self._session = self._connect()
         return session
 
     async def call(
@@ -146,7 +150,7 @@ class RequestExecutor:
         for attempt in itertools.count(1):
             sent = anyio.current_time()
             try:
-                self._current()
+                await self._current().open(self._url(method))  # before the permit: it may take a while
                 if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
                     await self.purchases.read()
                 permit = await self._rate_limiter.acquire(priority)
@@ -174,6 +178,9 @@ class RequestExecutor:
                 await again()
         raise AssertionError("the loop ends by returning or raising")
 
+    def _url(self, method: Method[T]) -> str:
+        return self._base_url if method.account_path is None else self._account_url + method.account_path
+
     async def _attempt(
         self,
         method: Method[T],
@@ -187,10 +194,8 @@ class RequestExecutor:
             session = self._current()
             self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
-            url, query = self._base_url, {"method": method.name, **params}
-            if method.account_path is not None:
-                url, query = self._account_url + method.account_path, dict(params)
-            return await session.get(url, query, method.key_place, timeout=timeout, received=received)
+            query = {"method": method.name, **params} if method.account_path is None else params
+            return await session.get(self._url(method), query, method.key_place, timeout=timeout, received=received)
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:

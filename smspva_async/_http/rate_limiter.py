@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections import OrderedDict
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -62,16 +63,82 @@ class Permit:
     """A caller's place in the queue, and then its permission to begin one request."""
 
     priority: Priority
+    queue: _Queue
     number: int = 0
     """Of its request, from 1; 0: none has begun."""
     woken: anyio.Event = field(factory=anyio.Event)
 
 
-class RateLimiter:
-    """Grants permits one by one, first come first served within a priority.
+class _Queue:
+    """The permits of one event loop that wait: first come, first served within a priority.
 
-    One waiter at a time runs the timer. When a slot is free, the timer's owner grants it to the permit that is next by
-    then. The next one is granted after that request has begun or was given up.
+    One waiter at a time runs the timer. When a slot is free, it grants it to the permit that is next by then. The next
+    slot is granted after that request has begun or was given up.
+    """
+
+    def __init__(self, loop: object) -> None:
+        self.loop = loop
+        self.waiting = {priority: OrderedDict[Permit, None]() for priority in Priority}
+        self.skips: dict[Priority, int] = {}
+        """Of the priorities that have a waiter."""
+        self.timer: Permit | None = None
+        """The permit whose owner runs the timer."""
+        self.granted: Permit | None = None
+        self.last = self.free_at = -math.inf
+        """The beginning of the last request and the next free slot, by the loop's clock."""
+        self.last_monotonic = 0.0
+        """The former by a clock that every loop has."""
+
+    def join(self, priority: Priority) -> Permit:
+        """Return a new permit, which waits."""
+        permit = Permit(priority, self)
+        self.waiting[priority][permit] = None
+        self.skips.setdefault(priority, 0)
+        self._appoint_timer()
+        return permit
+
+    async def sleep_until_free(self) -> None:
+        """Return when a slot is free."""
+        moment = math.nan
+        while moment != self.free_at:  # it moves on if the server asks for it
+            moment = self.free_at
+            await anyio.sleep_until(moment)
+
+    def grant(self, timer: Permit) -> None:
+        """Grant a free slot to the permit that is next."""
+        self.timer = None
+        self.granted = self._next()
+        self._remove(self.granted)
+        timer.woken = anyio.Event()
+        self.granted.woken.set()
+
+    def leave(self, permit: Permit) -> None:
+        """Take a permit out, waiting or granted. A second time does nothing."""
+        self._remove(permit)
+        if permit is self.timer:
+            self.timer = None
+        if permit is self.granted:
+            self.granted = None
+        self._appoint_timer()
+
+    def _next(self) -> Permit:
+        return next(iter(self.waiting[next_priority(self.skips)]))
+
+    def _remove(self, permit: Permit) -> None:
+        waiting = self.waiting[permit.priority]
+        waiting.pop(permit, None)
+        if not waiting:
+            self.skips.pop(permit.priority, None)
+
+    def _appoint_timer(self) -> None:
+        if self.skips and self.timer is None and self.granted is None:
+            self.timer = self._next()  # likely to be the next one then, too
+            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
+                self.timer.woken.set()
+
+
+class RateLimiter:
+    """Grants permits one by one, in one event loop after another.
 
     Args:
         gap: Least seconds between the beginnings of two requests.
@@ -84,35 +151,29 @@ class RateLimiter:
         self._setting = gap
         self._begun = 0
         self._begun_when_grown = 0
-        self._last = self._free_at = -math.inf
-        self._loop: object = None
-        self._forget_waiters()
-
-    def _forget_waiters(self) -> None:
-        self._queues = {priority: OrderedDict[Permit, None]() for priority in Priority}
-        self._skipped: dict[Priority, int] = {}  # of the queues that aren't empty
-        self._timer: Permit | None = None
-        self._granted: Permit | None = None
+        self._queue = _Queue(None)
 
     def waiting(self) -> dict[str, int]:
         """Return how many wait, by priority."""
-        return {priority.value: len(queue) for priority, queue in self._queues.items()}
+        return {priority.value: len(waiting) for priority, waiting in self._queue.waiting.items()}
 
     async def acquire(self, priority: Priority) -> Permit:
         """Return a permit when a request may begin.
 
         The caller then calls `begin` as its request is sent, and `release` in any case.
         """
-        if (loop := anyio.lowlevel.current_token()) != self._loop:
-            self._change_loop(loop)
-        permit = Permit(priority)
-        self._queues[priority][permit] = None
-        self._skipped.setdefault(priority, 0)
+        if (loop := anyio.lowlevel.current_token()) != self._queue.loop:
+            before, self._queue = self._queue, _Queue(loop)  # waiters of another loop keep their queue
+            if before.last > -math.inf:
+                self._queue.last = anyio.current_time() - (time.monotonic() - before.last_monotonic)
+                self._queue.free_at = self._queue.last + (before.free_at - before.last)
+        queue = self._queue
+        permit = queue.join(priority)
         try:
-            self._appoint_timer()
-            while permit is not self._granted:
-                if permit is self._timer:
-                    await self._run_timer(permit)
+            while permit is not queue.granted:
+                if permit is queue.timer:
+                    await queue.sleep_until_free()
+                    queue.grant(permit)
                 else:
                     await permit.woken.wait()
         except BaseException:
@@ -120,57 +181,19 @@ class RateLimiter:
             raise
         return permit
 
-    def _change_loop(self, loop: object) -> None:
-        """Begin anew in another event loop: the waiters are gone, and by its clock the last request may lie ahead."""
-        self._loop = loop
-        self._forget_waiters()
-        if self._last > anyio.current_time():
-            self._last = self._free_at = -math.inf
-
-    async def _run_timer(self, owner: Permit) -> None:
-        """Sleep until a slot is free, and grant it."""
-        moment = math.nan
-        while moment != self._free_at:  # it moves on if the server asks for it
-            moment = self._free_at
-            await anyio.sleep_until(moment)
-        self._timer = None
-        self._granted = self._next()
-        self._remove(self._granted)
-        owner.woken = anyio.Event()
-        self._granted.woken.set()
-
-    def _next(self) -> Permit:
-        return next(iter(self._queues[next_priority(self._skipped)]))
-
-    def _remove(self, permit: Permit) -> None:
-        queue = self._queues[permit.priority]
-        queue.pop(permit, None)
-        if not queue:
-            self._skipped.pop(permit.priority, None)
-
-    def _appoint_timer(self) -> None:
-        if self._skipped and self._timer is None and self._granted is None:
-            self._timer = self._next()  # likely to be the next one then, too
-            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
-                self._timer.woken.set()
-
     def begin(self, permit: Permit) -> None:
         """Record that the request is being sent, possibly later than it was allowed."""
         self._begun += 1
         permit.number = self._begun
-        self._skipped = skipped(self._skipped, permit.priority)
-        self._last = anyio.current_time()
-        self._free_at = max(self._free_at, self._last + self.gap)
+        queue = permit.queue
+        queue.skips = skipped(queue.skips, permit.priority)
+        queue.last, queue.last_monotonic = anyio.current_time(), time.monotonic()
+        queue.free_at = max(queue.free_at, queue.last + self.gap)
         self.release(permit)
 
     def release(self, permit: Permit) -> None:
         """Let the next one begin. A second call does nothing."""
-        self._remove(permit)
-        if permit is self._timer:
-            self._timer = None
-        if permit is self._granted:
-            self._granted = None
-        self._appoint_timer()
+        permit.queue.leave(permit)
 
     def accepted(self, permit: Permit) -> None:
         """Record that the server accepted a request."""
@@ -183,11 +206,11 @@ class RateLimiter:
         if permit.number > self._begun_when_grown:
             self.gap = grown(self.gap, self._setting)
             self._begun_when_grown = self._begun
-            self._free_at = max(self._free_at, self._last + self.gap)
+            permit.queue.free_at = max(permit.queue.free_at, permit.queue.last + self.gap)
 
     def pause(self, seconds: float) -> None:
         """Let nothing begin for some seconds."""
-        self._free_at = max(self._free_at, anyio.current_time() + seconds)
+        self._queue.free_at = max(self._queue.free_at, anyio.current_time() + seconds)
 
 
 def next_priority(skips: Mapping[Priority, int]) -> Priority:

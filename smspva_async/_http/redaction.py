@@ -33,12 +33,12 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        # In an address, in JSON (PHP escapes slashes) and in HTML it may be written in another way.
+        # In an address, in HTML and in JSON (PHP escapes slashes, and more on request) it may be written otherwise.
         percent = quote(key, safe="")
         json_escaped = json.dumps(key)[1:-1]
-        forms = {key, percent, re.sub("%..", lambda escape: escape[0].lower(), percent), quote(key)}
-        forms |= {json_escaped, json_escaped.replace("/", r"\/"), html.escape(key)}
-        forms |= {re.sub("[<>&']", lambda letter: rf"\u{ord(letter[0]):04X}", form) for form in [*forms]}  # JSON_HEX_*
+        php_escaped = json_escaped.replace("/", r"\/")
+        forms = {key, percent, re.sub("%..", lambda escape: escape[0].lower(), percent), quote(key), html.escape(key)}
+        forms |= {json_escaped, php_escaped, re.sub("[<>&']", lambda it: rf"\u{ord(it[0]):04X}", php_escaped)}
         longest_first = sorted(forms, key=len, reverse=True)
         pattern = "|".join(map(re.escape, longest_first))
         pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if len(key) < _SHORT else pattern

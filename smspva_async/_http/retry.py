@@ -6,20 +6,28 @@ from attrs import frozen
 
 from smspva_async._api.methods import Safety
 from smspva_async._api.validation import number, seconds
-from smspva_async.errors import ConnectionFailed, RateLimited, RequestTimeout, SmspvaError, UnexpectedResponse
+from smspva_async.errors import (
+    ApiError,
+    ConnectionFailed,
+    RateLimited,
+    RequestTimeout,
+    SmspvaError,
+    UnexpectedResponse,
+)
 
 __all__ = ["Retry", "is_worth_retrying", "requested_pause", "retry_delay"]
 
 _LONGEST_RETRY_AFTER = 120.0
+_BUSY = "SERVER_BUSY"
 
 
 @frozen
 class Retry:
     """How often and when a failed call is tried again. What spends money is never sent twice.
 
-    Tried again are connections that fail, answers that don't come in time, HTTP 5xx, answers that aren't JSON, and too
-    many requests. A longer wait that the server asks for (``Retry-After``) is kept up to two minutes; if it asks for
-    more, the call fails at once. A setting that can't be right raises `ValueError`.
+    Tried again are connections that fail, answers that don't come in time, HTTP 5xx, answers that aren't JSON, too many
+    requests, and the refusal ``SERVER_BUSY``. A longer wait that the server asks for (``Retry-After``) is kept up to
+    two minutes; if it asks for more, the call fails at once. A setting that can't be right raises `ValueError`.
     """
 
     attempts: int = 4
@@ -42,6 +50,8 @@ def is_worth_retrying(safety: Safety, error: SmspvaError) -> bool:
     if isinstance(error, UnexpectedResponse):
         # A server that is down or a page of some proxy passes; a known server's unknown form doesn't.
         return error.status // 100 == 5 or (error.status // 100 == 2 and error.data is None)  # noqa: PLR2004
+    if isinstance(error, ApiError) and error.code == _BUSY:
+        return True
     return isinstance(error, ConnectionFailed | RequestTimeout | RateLimited)
 
 

@@ -14,12 +14,13 @@ import os
 import ssl
 import sys
 import zlib
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import getproxies
 
 import anyio
@@ -32,10 +33,17 @@ from smspva_async._api.decoding import Answer
 from smspva_async._api.methods import KeyPlace
 from smspva_async._api.validation import is_address, is_loopback
 from smspva_async._concurrency import has_ended, start_in
-from smspva_async.errors import ClientInUse, ConnectionFailed, RequestTimeout, UnexpectedResponse, one_line
+from smspva_async.errors import (
+    ClientClosed,
+    ClientInUse,
+    ConnectionFailed,
+    RequestTimeout,
+    UnexpectedResponse,
+    one_line,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterable, Callable, Mapping
 
     from smspva_async._http.redaction import ApiKey
 
@@ -49,6 +57,10 @@ _MOST_CONNECTIONS = 100
 _HEADERS = {"User-Agent": "smspva-async", "Accept": "application/json", "Accept-Encoding": "gzip"}
 _BEFORE_SENDING = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 """Errors of httpx that show that nothing was sent."""
+_WITHOUT_CONNECTIONS = {"MockTransport", "ASGITransport"}
+"""Transports of httpx that work in any event loop."""
+_INFLATED = {"gzip", "x-gzip", "deflate"}
+_COMPRESSIONS = _INFLATED | {"br", "zstd", "compress", "x-compress"}
 
 
 class HttpSession:
@@ -57,16 +69,11 @@ class HttpSession:
     Args:
         api_key: The key.
         injected: A transport to send with instead of the network; closed with the session.
-        before: The session of another event loop that this one takes the place of.
-
-    Raises:
-        ClientInUse: That event loop has not ended, or the injected transport has connections in it.
 
     """
 
-    def __init__(self, api_key: ApiKey, injected: Transport | None = None, before: HttpSession | None = None) -> None:
-        if before is not None and not before.is_here():
-            before.check_given_up()
+    def __init__(self, api_key: ApiKey, injected: Transport | None = None) -> None:
+        self.is_closed = False
         self._process = os.getpid()
         self._loop = anyio.lowlevel.current_token()
         self._api_key = api_key
@@ -74,26 +81,28 @@ class HttpSession:
         self._networks: dict[str, _Network] = {}
         self._slots = anyio.Semaphore(_MOST_CONNECTIONS, fast_acquire=True)
 
-    def is_here(self) -> bool:
+    def belongs_here(self) -> bool:
         """Return whether the running event loop is the session's."""
         return self._loop == anyio.lowlevel.current_token() and self._process == os.getpid()
 
-    def check_given_up(self) -> None:
-        """Check that a session in another event loop may take the place of this one.
+    def check_replaceable(self) -> None:
+        """Check that a session of the running event loop may take the place of this one.
 
         Raises:
             ClientInUse: It may not.
 
         """
+        if self.belongs_here():
+            return
         # In a forked child, a loop of the parent process is over.
-        if self._process == os.getpid() and not has_ended(self._loop):
+        if not self.is_closed and self._process == os.getpid() and not has_ended(self._loop):
             raise ClientInUse(
                 "the client is in use in another event loop that has not ended; nothing was sent."
                 " Use a client per event loop, or close it with `await client.aclose()` first"
             )
-        if "AsyncHTTPTransport" in _httpx_kinds(self._injected):
+        if self._injected is not None and _WITHOUT_CONNECTIONS.isdisjoint(_httpx_kinds(self._injected)):
             raise ClientInUse(
-                "the injected httpx transport belongs to an event loop that has ended; nothing was sent."
+                "the injected transport may have connections of another event loop; nothing was sent."
                 " Make a client with a new transport in each event loop"
             )
 
@@ -108,8 +117,10 @@ class HttpSession:
             return
         try:
             context = await _tls_context()
-            self._networks.setdefault(url, _Network(_proxy_for(httpx.URL(url)), context))
+            if not self.is_closed:
+                self._networks.setdefault(url, _Network(_proxy_for(httpx.URL(url)), context))
         except OSError as error:
+            # OpenSSL, which reads the certificates, names no file.
             name = "SSLKEYLOGFILE" if error.filename else "SSL_CERT_FILE or SSL_CERT_DIR"
             reason = f"what {name} names can't be used ({error})"
         except ImportError as error:
@@ -144,51 +155,52 @@ class HttpSession:
         Raises:
             ConnectionFailed: No answer; `sent` tells whether the request may have left.
             RequestTimeout: No answer in time; the request counts as sent.
-            UnexpectedResponse: The answer is too large, or compressed in another way than asked for.
+            UnexpectedResponse: The answer is too large, or can't be decompressed.
+            ClientClosed: The session was closed before the request was sent.
 
         """
         await self.open(url)
-        if received is not None:
-            return await self._get(url, params, key_place, timeout, received)
-        async with self._slots:
-            return await self._get(url, params, key_place, timeout, None)
-
-    async def _get(
-        self, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float, received: list[str] | None
-    ) -> Answer:
-        with anyio.move_on_after(timeout):
-            outcome = await self._exchange(url, params, key_place, timeout, received)
-            if isinstance(outcome, Answer):
-                return outcome
-            # Raised here, outside of any `except`, so that no cause, context or frame leads to the key.
-            raise outcome
+        async with self._slots if received is None else nullcontext():
+            with anyio.move_on_after(timeout):
+                outcome = await self._exchange(url, params, key_place, timeout, received)
+                if isinstance(outcome, Answer):
+                    return outcome
+                # Raised here, outside of any `except`, so that no cause, context or frame leads to the key.
+                raise outcome
         raise RequestTimeout(f"no answer within {timeout:g} s")
 
     async def _exchange(
         self, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float, received: list[str] | None
     ) -> Answer | BaseException:
         """Return the answer, or a failure that doesn't lead to the key."""
+        if self.is_closed:
+            return ClientClosed("the client is closed; nothing was sent")
         began = anyio.current_time()
         chunks: list[bytes] = []
-        own: Transport | None = None
+        pool = (
+            _Pool(self._injected)
+            if self._injected is not None
+            else self._networks[url].pool(is_fresh=received is not None)
+        )
         try:
-            if self._injected is not None:
-                transport = self._injected
-            elif received is None:
-                transport = self._networks[url].pool
-            else:
-                transport = own = self._networks[url].connect()
-            transport = _unless_mocked(transport)
+            transport = _unless_mocked(pool.transport)
             request = self._request(transport, url, params, key_place, timeout)
+            pool.requests += 1
             try:
                 response = await transport.handle_async_request(request)
                 try:
                     return await self._answer(response, chunks, began)
                 finally:
-                    await response.aclose()
+                    if not response.is_closed:
+                        await _close(response)
+            except anyio.get_cancelled_exc_class():
+                # httpcore 1.0 may lose a connection of a request that is cancelled, for good.
+                pool.is_retired = self._injected is None
+                raise
             finally:
-                if own is not None:
-                    await own.aclose()
+                pool.requests -= 1
+                if pool.is_retired and not pool.requests:
+                    await _close(pool.transport)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
             return self._failure(error)
         except BaseException as error:  # noqa: BLE001 - cancelled; raised again above
@@ -211,9 +223,9 @@ class HttpSession:
         headers: dict[str, str] = _HEADERS
         if key_place is KeyPlace.HEADER:
             headers = {**_HEADERS, "apikey": self._api_key.key}
-        address = f"{url}?{urlencode(params)}" if params else url
+        address = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
         if key_place is KeyPlace.QUERY:
-            keyed = f"{address}&{urlencode({'apikey': self._api_key.key})}"
+            keyed = f"{address}&apikey={quote(self._api_key.key, safe='')}"
             if _sends_target(transport):
                 extensions["target"] = library.URL(keyed).raw_path
             else:
@@ -267,7 +279,8 @@ class HttpSession:
             return BaseExceptionGroup("cancelled", bare) if bare else None
         error.__traceback__ = error.__context__ = error.__cause__ = None
         vars(error).pop("__notes__", None)
-        if any(self._api_key.redact(repr(argument)) != repr(argument) for argument in error.args):
+        # anyio knows its own cancellations by their text.
+        if not all(isinstance(part, str) and self._api_key.redact(part) == part for part in error.args):
             error.args = ()
         return error
 
@@ -276,23 +289,36 @@ class HttpSession:
 
         Another event loop that has not ended closes its connections itself, soon after.
         """
-        if self.is_here():
-            await self._close()
-        elif self._process == os.getpid() and not has_ended(self._loop):
-            start_in(self._loop, self._close)
-        else:
-            with contextlib.suppress(Exception):  # connections of a loop that has ended can't be closed in order
-                await self._close()
+        self.is_closed = True
+        if self._process != os.getpid():
+            return  # a forked child has copies, and closing them would disturb the parent
+        if self.belongs_here():
+            await self._close_all()
+            return
+        with contextlib.suppress(Exception):  # the connections of a loop that has ended can't be closed in order
+            if has_ended(self._loop):
+                await self._close_all()
+            else:
+                start_in(self._loop, self._close_all)
 
-    async def _close(self) -> None:
+    async def _close_all(self) -> None:
         networks, self._networks = self._networks, {}
         if self._injected is not None:
             await self._injected.aclose()
         for network in networks.values():
-            await network.pool.aclose()
+            await network.close()
 
 
 # -- httpx -----------------------------------------------------------------------------------------------------------
+
+
+@define
+class _Pool:
+    """Connections, closed when they are retired and no request has one."""
+
+    transport: Transport
+    is_retired: bool = False
+    requests: int = 0
 
 
 @define
@@ -301,23 +327,38 @@ class _Network:
 
     _proxy: str | None
     _context: ssl.SSLContext
-    pool: Transport = field(init=False)
+    _pool: _Pool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # httpcore 1.0 can lose a connection of the pool when a request is cancelled, so the session limits them.
-        self.pool = self._transport(httpx.Limits(max_connections=None, max_keepalive_connections=20))
+        self._pool = self._made()
 
-    def connect(self) -> Transport:
-        """Return a transport for one request."""
-        return self._transport(httpx.Limits(max_keepalive_connections=0))
+    async def close(self) -> None:
+        """Close the connections that requests share."""
+        await self._pool.transport.aclose()
 
-    def _transport(self, limits: httpx.Limits) -> Transport:
+    def pool(self, *, is_fresh: bool) -> _Pool:
+        """Return the connections that requests share, or fresh ones for a single request."""
+        if is_fresh:
+            return self._made(is_retired=True)
+        if self._pool.is_retired:
+            self._pool = self._made()
+        return self._pool
+
+    def _made(self, *, is_retired: bool = False) -> _Pool:
         proxy = None
         if self._proxy is not None:
             proxy = httpx.Proxy(self._proxy)
             if proxy.url.scheme == "https":
                 proxy = httpx.Proxy(self._proxy, ssl_context=self._context)
-        return httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy, limits=limits)
+        # The session limits the number of connections; waiting for one in the pool isn't safe from cancellation.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        return _Pool(httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy, limits=limits), is_retired)
+
+
+async def _close(closable: httpx.Response | Transport) -> None:
+    """Close what a request has had. A failure must not cost its answer, nor a cancellation leave it open."""
+    with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
+        await closable.aclose()
 
 
 def _unless_mocked(transport: Transport) -> Transport:
@@ -356,20 +397,44 @@ async def _read_body(response: httpx.Response, chunks: list[bytes]) -> str:
     if response.is_stream_consumed:  # a mock's answer, or one that the injected transport has read
         chunks.append(response.content)
         return _too_large(len(response.content))
-    encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
-    encodings = [name for name in encodings if name not in ("", "identity")]
-    if len(encodings) > 1 or not {"gzip", "x-gzip"}.issuperset(encodings):
-        return f"the answer is compressed in another way than asked for ({one_line(', '.join(encodings))})"
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if encodings else None
-    size = 0
-    async for chunk in response.aiter_raw():
-        # Never more than one byte above the limit, however much the rest would become.
-        plain = chunk if inflater is None else inflater.decompress(chunk, _LARGEST_ANSWER + 1 - size)
+    named = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    compressions = [name for name in named if name in _COMPRESSIONS]
+    if len(compressions) > 1:
+        return f"the answer is compressed more than once ({', '.join(compressions)})"
+    # Of zlib's and gzip's form. Anything else is read as it is.
+    inflater = _Inflater() if _INFLATED.intersection(compressions) else None
+    size = received = 0
+    # Not `aiter_raw`, which closes the response itself: if that fails, a whole answer is lost.
+    async for chunk in cast("AsyncIterable[bytes]", response.stream):
+        try:
+            plain = bytes(chunk) if inflater is None else inflater.decompress(chunk, _LARGEST_ANSWER - size)
+        except zlib.error as error:
+            return f"the answer can't be decompressed ({error})"
         chunks.append(plain)
         size += len(plain)
-        if size > _LARGEST_ANSWER:
-            return _too_large(size)
+        received += len(chunk)
+        if max(size, received) > _LARGEST_ANSWER:
+            return _too_large(max(size, received))
     return ""
+
+
+class _Inflater:
+    """Decompresses a body of zlib's or gzip's form, which may have several members."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def decompress(self, chunk: bytes, room: int) -> bytes:
+        """Return what a chunk becomes, and never more than one byte above the room that is left."""
+        plain = b""
+        while chunk and len(plain) <= room:
+            if self._member.eof:
+                if not chunk.startswith(b"\x1f\x8b"):
+                    break  # what follows is no part of the answer
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            plain += self._member.decompress(chunk, room + 1 - len(plain))
+            chunk = self._member.unused_data
+        return plain
 
 
 def _too_large(size: int) -> str:
@@ -408,7 +473,8 @@ def _seconds_until(retry_after: str, now: datetime | None) -> float | None:
 # -- settings of the environment -------------------------------------------------------------------------------------
 
 _contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}
-_loading = Lock()
+_loading: dict[int, Lock] = {}
+"""A lock for each process: a fork may copy a locked one."""
 
 
 async def _tls_context() -> ssl.SSLContext:
@@ -416,9 +482,11 @@ async def _tls_context() -> ssl.SSLContext:
     setting = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
 
     def load() -> None:
-        with _loading:
+        with _loading.setdefault(os.getpid(), Lock()):
             if setting not in _contexts:
-                _contexts[setting] = httpx.create_ssl_context()
+                context = httpx.create_ssl_context()
+                httpx.AsyncHTTPTransport(verify=context)  # the first one imports httpcore, which takes long too
+                _contexts[setting] = context
 
     if setting not in _contexts:
         await anyio.to_thread.run_sync(load)

@@ -42,6 +42,8 @@ _RESTORE_IT = (
     " and give a new path"
 )
 _LONGEST_DATA = 64 * 1024
+_AT_ONCE = 100
+"""Rows that are read at a time."""
 
 
 @frozen
@@ -155,9 +157,12 @@ class SqliteLedger:
                 ((state,),) = connection.execute("PRAGMA quick_check(1)")
                 if state != "ok":
                     raise ValueError(state)
-                rows = connection.execute("SELECT * FROM calls ORDER BY started_at, call").fetchall()
-            alive = self._owner.alive(in_flight)
-            records = [_read(row, alive) for row in rows]
+                # Before the rows are read: a program that ends meanwhile has written the outcome that it had.
+                dead = in_flight - self._owner.alive(in_flight)
+                records: list[Record] = []
+                cursor = connection.execute("SELECT * FROM calls")
+                while rows := cursor.fetchmany(_AT_ONCE):
+                    records += _read(rows, dead)
         self._seen = stamp
         return records
 
@@ -221,8 +226,10 @@ class SqliteLedger:
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 values = [("account", self._fingerprint), ("changes", "0")]
                 connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
-        ((account,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
-        if account != self._fingerprint:
+        found = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchall()
+        if not found:  # the message below says to remove it
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
+        elif found != [(self._fingerprint,)]:
             raise JournalError(
                 f"{self.name} is another account's; nothing was sent. Give each account its own path (for the same"
                 " account with a new key, remove the row 'account' from its table meta)"
@@ -254,36 +261,42 @@ def _row(record: Record, owner: str) -> tuple[Any, ...]:
     return (*values, _checksum(values))
 
 
-def _read(row: tuple[Any, ...], alive: set[str]) -> Record:
-    """Return the record in a row.
+def _read(rows: Sequence[tuple[Any, ...]], dead: set[str]) -> list[Record]:
+    """Return the records in some rows.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: One is damaged.
 
     """
-    *values, checksum = row
-    if _checksum(values) != checksum:
-        raise ValueError(f"the record of call {row[0]} doesn't match its checksum")
-    call, owner, method, params, started_at, listed, known, ends_at, seen_at = values[:9]
-    outcome, ended_at, order_ids, complete, reason, data = values[9:]
-    if method not in SPENDING:
-        raise ValueError(f"call {call} is of an unknown method, {method}")
-    return Record(
+    for row in rows:
+        if _checksum(row[:-1]) != row[-1]:
+            raise ValueError(f"the record of call {row[0]} doesn't match its checksum")
+        if row[2] not in SPENDING:
+            raise ValueError(f"call {row[0]} is of an unknown method, {row[2]}")
+    # One JSON text is read several times as quickly as three for each row.
+    texts = ",".join(f"[{row[3]},{row[11]},{row[14]}]" for row in rows)
+    return [_record(row, dead, *values) for row, values in zip(rows, json.loads(f"[{texts}]"), strict=True)]
+
+
+def _record(row: tuple[Any, ...], dead: set[str], params: Any, order_ids: Any, data: Any) -> Record:  # noqa: ANN401
+    call, owner, method, _, started_at, listed, known, ends_at, seen_at, outcome, ended_at, *_ = row
+    *_, complete, reason, _, _ = row
+    return Record(  # by position: quicker than by name
         call,
         method,
-        json.loads(params),
+        params,
         datetime.fromisoformat(started_at),
-        known=frozenset(json.loads(zlib.decompress(known))) if known else frozenset(),
-        listed=bool(listed),
-        ends_at=_time(ends_at),
-        seen_at=_time(seen_at),
-        outcome=outcome,
-        ended_at=_time(ended_at),
-        order_ids=tuple(json.loads(order_ids)),
-        complete=bool(complete),
-        reason=reason,
-        data=json.loads(data),
-        in_flight=outcome is None and owner in alive,
+        frozenset(json.loads(zlib.decompress(known)) if known else ()),
+        bool(listed),
+        _time(ends_at),
+        _time(seen_at),
+        outcome,
+        _time(ended_at),
+        tuple(order_ids),
+        bool(complete),
+        reason,
+        data,
+        outcome is None and owner not in dead,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,12 +15,13 @@ from attrs import evolve
 
 from smspva_async._api import methods
 from smspva_async._api.decoding import decode
-from smspva_async._concurrency import finish
+from smspva_async._concurrency import finish, has_ended
 from smspva_async._purchases.reconcile import EXTENDING, LONG_LAG
 from smspva_async._purchases.store import Record
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
+    ClientInUse,
     ConnectionFailed,
     JournalError,
     OutcomeUnknown,
@@ -32,6 +34,8 @@ from smspva_async.models import Order, Purchase, Rental, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+
+    from anyio.lowlevel import EventLoopToken
 
     from smspva_async._api.decoding import Answer
     from smspva_async._api.methods import Method
@@ -60,7 +64,10 @@ class PurchaseTracker:
         self._unsettled: dict[str, OutcomeUnknown] = {}
         self._is_closed = False
         self._own: set[str] = set()
-        """Calls of this client; of those the memory is right, not the store."""
+        """Calls of this client in this process; of those the memory is right, not the store."""
+        self._in_progress: dict[str, EventLoopToken] = {}
+        """Those without an outcome yet, and the event loop of each."""
+        self._process = os.getpid()
         self._unsaved: dict[str, Record] = {}
         """Records that are newer than the store's."""
         self._known: dict[int, tuple[datetime | None, datetime | None]] = {}
@@ -91,6 +98,7 @@ class PurchaseTracker:
             JournalError: It can't be read whole.
 
         """
+        self._give_up()
         if self._store is not None:
             self._take(await self._store.load())
 
@@ -143,19 +151,35 @@ class PurchaseTracker:
 
         """
         self._is_closed = True
+        is_needed = any(record.outcome != "not_sent" for record in self._unsaved.values())
         try:
             await finish(self.save)
+        except JournalError:
+            if is_needed:  # a call that couldn't be recorded has raised already
+                raise
         finally:
             await self._give_back()
 
     async def _give_back(self) -> None:
         """Give the store back; a call in progress that outlives the client keeps it."""
-        if self._store is not None and all(self._records[call].outcome for call in self._own):
+        if self._store is not None and not self._in_progress:
             await finish(self._store.aclose)
 
     def _read_once(self) -> None:
         if self._store is not None and not self.is_read:
             self._take(self._store.load_now())
+
+    def _give_up(self) -> None:
+        """Leave the calls open whose event loop has ended, and those of a parent process to it."""
+        if self._process != os.getpid():
+            self._process, self._own, self._in_progress = os.getpid(), set(), {}
+        for call, loop in list(self._in_progress.items()):
+            if has_ended(loop):
+                self._leave(self._records[call], "its event loop ended before the answer came")
+
+    def _leave(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:
+        error = self._unsettled[record.call] = _error_of(self._end(record, "unknown", reason=reason, data=data), reason)
+        return error
 
     # -- what is known -----------------------------------------------------------------------------------------------
 
@@ -163,6 +187,7 @@ class PurchaseTracker:
     def unsettled(self) -> Sequence[OutcomeUnknown]:
         """The calls whose outcome isn't known, in the order in which they began."""
         self._read_once()
+        self._give_up()
         return tuple(sorted(self._unsettled.values(), key=lambda error: error.started_at))
 
     @property
@@ -276,15 +301,23 @@ class PurchaseTracker:
             ends_at=ends_at,
             seen_at=self._server_time(),
         )
+        self._give_up()
         self._own.add(record.call)
+        self._in_progress[record.call] = anyio.lowlevel.current_token()
         self._put(record)
         try:
             await self.save()
             # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
             await anyio.lowlevel.checkpoint_if_cancelled()
             value = await self._send(record, method, send)
-        except GeneratorExit:
-            raise  # a coroutine that is closed can't await: the next call writes it
+        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes it
+            if self._records[record.call].outcome is None:
+                self._end(record, "not_sent")
+            raise
+        except JournalError as error:
+            self._end(record, "not_sent")  # written with what is written next
+            error.message += "; nothing was sent"
+            raise
         except BaseException:
             if self._records[record.call].outcome is None:
                 self._end(record, "not_sent")
@@ -299,8 +332,7 @@ class PurchaseTracker:
 
         def leave(reason: str, data: object = None) -> OutcomeUnknown:
             # What can't be read may be half an answer, with a paid order's id.
-            record_left = self._end(record, "unknown", reason=reason, data=bounded(data) or "".join(received) or None)
-            error = self._unsettled[record.call] = _error_of(record_left, reason)
+            error = self._leave(record, reason, bounded(data) or "".join(received) or None)
             with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
                 error.elapsed = anyio.current_time() - began
             return error
@@ -311,7 +343,7 @@ class PurchaseTracker:
             self._end(record, "refused")
             error.message += f"; {method.refusal_note}"
             raise
-        except ClientClosed:
+        except (ClientClosed, ClientInUse):
             self._end(record, "not_sent")
             raise
         except ConnectionFailed as error:
@@ -322,7 +354,8 @@ class PurchaseTracker:
         except (RequestTimeout, UnexpectedResponse) as error:
             failure = error
         except BaseException as error:
-            _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
+            if record.call in self._in_progress:  # or it was left open when its event loop had ended
+                _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
             raise
         else:
             order_ids, complete = _orders_of(record, value)
@@ -337,6 +370,7 @@ class PurchaseTracker:
 
     def _end(self, record: Record, outcome: Outcome, **details: Any) -> Record:  # noqa: ANN401 - those of `Record`
         """Record an outcome."""
+        self._in_progress.pop(record.call, None)
         ended = evolve(record, outcome=outcome, ended_at=datetime.now(UTC), **details)
         self._put(ended if ended.is_open else evolve(ended, known=frozenset()))
         return ended

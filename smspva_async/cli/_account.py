@@ -59,7 +59,7 @@ class Account:
             raise click.UsageError(
                 f"the folder {folder} for the ledger can't be made ({error.strerror}); nothing was sent, give --ledger"
             ) from None
-        return folder / f"ledger-{self.key.fingerprint()[:8]}{place}.jsonl"
+        return folder / f"ledger-{self.key.fingerprint()[:8]}{place}.sqlite"
 
 
 def with_account(command: Callable[..., R]) -> Callable[..., R]:

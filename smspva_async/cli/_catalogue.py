@@ -1,4 +1,4 @@
-"""The catalogue and the archive: `services`, `countries`, `offers`, `stock`, `history`."""
+"""The catalogue, the balance and the archive: `services`, `countries`, `offers`, `stock`, `balance`, `history`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from smspva_async.cli import _tables
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._output import Printer, printing, say_aside
 from smspva_async.cli._values import COUNTRY, SERVICE, example, period_of, period_options
-from smspva_async.cli._words import clean
+from smspva_async.cli._words import clean, dollars
 
-__all__ = ["countries", "history", "offers", "services", "stock"]
+__all__ = ["balance", "countries", "history", "offers", "services", "stock"]
 
 _TAKE = 50
 
@@ -131,6 +131,24 @@ def stock(
                     f"{together} number{' serves' if together == 1 else 's serve'} all of {', '.join(wanted.values())}."
                 )
                 printer.tell({"services": [*wanted.values()], "total": together}, clean(told))
+
+    anyio.run(run)
+
+
+@click.command(epilog=example("smspva balance", "smspva balance --json"))
+@with_account
+@printing
+def balance(printer: Printer, account: Account) -> None:
+    """Show the account's balance in US dollars.
+
+    The balance has a host of its own at the provider. The environment variable SMSPVA_ACCOUNT_URL names another.
+    """
+
+    async def run() -> None:
+        async with account.client() as client:
+            amount = await client.balance()
+        sign = "-" if amount < 0 else ""
+        printer.tell({"balance": str(amount)}, f"The balance is {sign}${dollars(abs(amount))}.")
 
     anyio.run(run)
 

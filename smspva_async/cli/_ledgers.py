@@ -14,13 +14,13 @@ import anyio
 import click
 from attrs import frozen
 
-from smspva_async import OutcomeUnknown
+from smspva_async import JournalError, OutcomeUnknown
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import say_aside
+from smspva_async.cli._output import UntoldError, say_aside
 from smspva_async.cli._words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator
     from types import FrameType
 
     from smspva_async import SmspvaClient
@@ -39,26 +39,39 @@ class Books:
     account: Account
     ledger: Path
 
-    def unsettled(self) -> Sequence[OutcomeUnknown]:
-        """Return the calls without an outcome that the ledger has now, of all programs."""
-        return self._client().unsettled
-
-    def _client(self) -> SmspvaClient:
+    def reader(self) -> SmspvaClient:
+        """Return a client that isn't entered: it reads what the ledger has now, and asks the server nothing."""
         return self.account.client(ledger=self.ledger)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[SmspvaClient]:
-        """Open a client with the ledger. Where Ctrl-C leaves a call without an outcome, `OutcomeUnknown` is raised."""
+        """Open a client with the ledger.
+
+        Raises:
+            OutcomeUnknown: Ctrl-C left a call without an outcome.
+            UntoldError: The command did its work, and the ledger can't be written on closing.
+
+        """
+        has_begun, failure = False, None
         with _warnings_told(), _ctrl_c_once():
-            async with self._client() as client:
-                before = {error.call for error in client.unsettled}
-                try:
-                    yield client
-                except anyio.get_cancelled_exc_class():
-                    for error in client.unsettled:
-                        if error.call not in before:
-                            raise error from None
+            try:
+                async with self.reader() as client:
+                    has_begun = True
+                    try:
+                        with _interrupted_calls(client):
+                            yield client
+                    except BaseException as error:
+                        failure = error
+                        raise
+            except JournalError as error:
+                if not has_begun:
                     raise
+                told = f"what was printed isn't in the ledger: {error}; smspva unsettled lists what stays open"
+                if failure is None:
+                    raise UntoldError(told) from None
+                if not isinstance(failure, JournalError):
+                    say_aside(f"smspva: {clean(told)}")
+                raise failure from failure.__cause__
 
 
 def with_books(command: Callable[..., R]) -> Callable[..., R]:
@@ -68,7 +81,7 @@ def with_books(command: Callable[..., R]) -> Callable[..., R]:
         "--ledger",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="PATH",
-        help="The file that remembers calls without an outcome; by default in the user's state folder.",
+        help="The file that records purchases; by default in the user's state folder.",
     )
     @with_account
     @wraps(command)
@@ -94,13 +107,27 @@ def short_id(error: OutcomeUnknown) -> str:
     return error.call[:_ID]
 
 
+@contextmanager
+def _interrupted_calls(client: SmspvaClient) -> Generator[None]:
+    """Raise `OutcomeUnknown` where Ctrl-C leaves a call without an outcome."""
+    before = {error.call for error in client.unsettled}
+    try:
+        yield
+    except anyio.get_cancelled_exc_class():
+        for error in client.unsettled:
+            if error.call not in before:
+                raise error from None
+        raise
+
+
 class _Warnings(logging.Handler):
-    """Prints the library's warnings on standard error: a damaged ledger, rentals that an answer lacks."""
+    """Prints the library's warnings on standard error, such as a row that can't be read."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning, except those that a command prints itself: unreadable rows, a call without an outcome."""
-        is_outcome = isinstance(record.args, tuple) and any(isinstance(arg, OutcomeUnknown) for arg in record.args)
-        if not is_outcome and "Rows.skipped" not in record.msg:
+        """Print a warning, except those of what a command prints itself: its own errors and unreadable rows."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        is_error = any(isinstance(argument, OutcomeUnknown | JournalError) for argument in arguments)
+        if not is_error and "Rows.skipped" not in record.msg:
             say_aside(f"smspva: {clean(record.getMessage())}")
 
 

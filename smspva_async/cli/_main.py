@@ -24,7 +24,7 @@ from smspva_async import (
     WaitTimeout,
     __version__,
 )
-from smspva_async.cli import _catalogue, _numbers, _simulate, _spending, _unsettled, _watch
+from smspva_async.cli import _catalogue, _numbers, _purchases, _simulate, _spending, _unsettled, _watch
 from smspva_async.cli._demo import demo
 from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._output import Printer, printing
@@ -202,6 +202,7 @@ for _command in (
     _catalogue.countries,
     _catalogue.offers,
     _catalogue.stock,
+    _catalogue.balance,
     _spending.rent,
     _numbers.orders,
     _numbers.sms,
@@ -212,6 +213,7 @@ for _command in (
     _spending.delete,
     _catalogue.history,
     _spending.restore,
+    _purchases.purchases,
     _unsettled.unsettled,
     _simulate.simulate,
 ):

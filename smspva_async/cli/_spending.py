@@ -47,7 +47,7 @@ from smspva_async.cli._words import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from smspva_async import OutcomeUnknown, Period, Rental
+    from smspva_async import OutcomeUnknown, Period, Purchase, Rental
 
 __all__ = ["add_service", "delete", "prolong", "rent", "restore"]
 
@@ -307,10 +307,12 @@ async def _spending(books: Books, method: str, about: Mapping[str, str]) -> Asyn
         async with books.client() as client:
             _refuse_to_repeat(books, method, about)
             yield client
-    except JournalError:
-        raise  # it says so itself, as does a failure of the call that spends
+    except JournalError as error:
+        if "nothing was sent" not in error.message.casefold():
+            error.message += "; nothing was sent"
+        raise
     except SmspvaError as error:
-        if error.method != method:
+        if error.method != method:  # a failure of the call that spends says it itself
             error.message += f"; nothing was {'deleted' if method == _DELETE else 'bought'}"
         raise
 
@@ -318,22 +320,29 @@ async def _spending(books: Books, method: str, about: Mapping[str, str]) -> Asyn
 def _refuse_to_repeat(books: Books, method: str, about: Mapping[str, str]) -> None:
     """Raise if the ledger has the same call without an outcome: to repeat it might pay twice.
 
-    It is asked for twice: before there is a question, and after the answer, which may take its time.
+    The ledger is read twice: before the question, and after the answer, which may take its time.
     """
-    for error in books.unsettled():
+    ledger = books.reader()
+    for error in ledger.unsettled:
         if _is_same(error, method, about):
             raise UnsettledBeforeError(
                 f"{as_typed(error)} of {second(error.started_at)} ({short_id(error)}) has no known outcome:"
                 " nothing was sent, as that might be the second time; smspva unsettled looks into it"
             )
+    for purchase in ledger.purchases():
+        if purchase.outcome == "unknown" and _is_same(purchase, method, about):
+            raise UnsettledBeforeError(
+                f"{as_typed(purchase)} of {second(purchase.started_at)} is in progress in another program:"
+                " nothing was sent, as that might be the second time; smspva purchases lists its outcome later"
+            )
 
 
-def _is_same(error: OutcomeUnknown, method: str, about: Mapping[str, str]) -> bool:
-    if {error.method, method} <= _RENTING:  # one of several services would be paid twice as well
-        return error.params.get("country") == about["country"] and not _codes(error.params).isdisjoint(_codes(about))
-    same = error.method == method or {error.method, method} <= _PROLONGING
-    same = same and error.params.get("id") == about["id"]
-    return same and (method != _ADD_SERVICE or _codes(error.params) == _codes(about))
+def _is_same(call: OutcomeUnknown | Purchase, method: str, about: Mapping[str, str]) -> bool:
+    if {call.method, method} <= _RENTING:  # one of several services would be paid twice as well
+        return call.params.get("country") == about["country"] and not _codes(call.params).isdisjoint(_codes(about))
+    same = call.method == method or {call.method, method} <= _PROLONGING
+    same = same and call.params.get("id") == about["id"]
+    return same and (method != _ADD_SERVICE or _codes(call.params) == _codes(about))
 
 
 def _codes(params: Mapping[str, str]) -> set[str]:

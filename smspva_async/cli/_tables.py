@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from smspva_async import Country, CountryOffer, Offer, Order, OrderState, PastOrder, Service, Stock
-from smspva_async.cli._words import clean, count, date, dollars, minute, service, status
+from smspva_async import Country, CountryOffer, Offer, Order, OrderState, PastOrder, Purchase, Service, Stock
+from smspva_async.cli._words import as_typed, clean, count, date, dollars, minute, second, service, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["countries", "countries_for", "history", "offers", "offers_by_provider", "orders", "services", "stock"]
+__all__ = [
+    "countries",
+    "countries_for",
+    "history",
+    "offers",
+    "offers_by_provider",
+    "orders",
+    "purchases",
+    "services",
+    "stock",
+]
 
 _STYLE = {OrderState.ACTIVATING: "yellow", OrderState.ACTIVE: "green", OrderState.INACTIVE: ""}
 _ALARM = "red"
@@ -89,6 +99,16 @@ def history(rows: Iterable[PastOrder]) -> Table:
         days = Text(date(row.begin)), Text(date(row.closed))
         number = Text(clean(row.phone) or "?")
         table.add_row(Text(str(row.order_id)), *days, _flexible(clean(row.service) or "?"), number)
+    return table
+
+
+def purchases(rows: Iterable[Purchase]) -> Table:
+    """Return the calls of a ledger as they come, with the orders that their answers named."""
+    table = _table("began", "*command", "outcome", "orders")
+    for row in rows:
+        outcome = Text(row.outcome.replace("_", " "), _ALARM if row.outcome == "unknown" else "")
+        orders = Text(", ".join(map(str, row.order_ids)))
+        table.add_row(Text(second(row.started_at)), _flexible(as_typed(row)), outcome, orders)
     return table
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["unsettled"]
 
-_LISTED_BY_THEN = timedelta(minutes=10)  # an order that was prolonged, deleted or restored may be listed late
+_LISTED_BY_THEN = timedelta(hours=1)  # after that, waiting shows nothing new
 
 
 @click.command(epilog=example("smspva unsettled", "smspva unsettled --settle 5f0c12ab"))
@@ -36,8 +36,9 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
     """Look into purchases whose outcome isn't known.
 
     Lists what the ledger has open: calls that spend or destroy and had no readable answer. Each is compared with the
-    server. What is found to be done is settled once it was printed, and what is found not to be done ten minutes after
-    it was begun. As long as a call is open the exit code is 3, without --settle.
+    server, and settled once it was printed, if it is proved to be done or not done. That a rental wasn't made can't be
+    proved: it stays open until you --settle it. As long as a call is open the exit code is 3, without --settle. A call
+    that another program has in progress isn't listed: smspva purchases lists all.
     """
 
     async def run() -> bool:
@@ -46,11 +47,11 @@ def unsettled(printer: Printer, books: Books, settled: tuple[str, ...], *, yes: 
                 return await _look_into(printer, client)
             named = list(dict.fromkeys(_find(client.unsettled, call) for call in settled))
             for error in named:
-                ask(f"Settle {_described(error)}", "it is forgotten then, done or not; nothing is sent", yes=yes)
+                ask(f"Settle {_described(error)}", "it counts as settled then, done or not; nothing is sent", yes=yes)
             done: list[tuple[dict[str, object], str]] = []
             try:
                 for error in named:
-                    _settle(client, error)
+                    client.settle(error)
                     done.append(({**_fields(error), "verdict": None, "settled": True}, f"Settled: {_described(error)}"))
             finally:
                 printer.tell_done(*done)
@@ -70,14 +71,14 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
     is_open = False
     silence = await _silence(client) if found else None
     for error in found:
-        result: Reconciliation | SmspvaError | ValueError
+        result: Reconciliation | SmspvaError
         try:
             result = silence or await client.reconcile(error)
         except JournalError:
             raise
-        except (SmspvaError, ValueError) as failure:
+        except SmspvaError as failure:
             result = failure
-        is_settled = isinstance(result, Reconciliation) and _is_certain(error, result)
+        is_settled = isinstance(result, Reconciliation) and result.verdict != "open"
         try:
             _show(printer, error, result, is_settled=is_settled)
         except (BrokenPipeError, SystemExit):  # the reader closed the pipe: the rest stays open
@@ -88,7 +89,7 @@ async def _look_into(printer: Printer, client: SmspvaClient) -> bool:
                 f"what was found can't be written to standard output ({reason}): it stays unsettled"
             ) from None
         if is_settled:
-            _settle(client, error)
+            client.settle(error)
         is_open |= not is_settled
     return is_open
 
@@ -104,36 +105,22 @@ async def _silence(client: SmspvaClient) -> SmspvaError | None:
     return None
 
 
-def _settle(client: SmspvaClient, error: OutcomeUnknown) -> None:
-    try:
-        client.settle(error)
-    except JournalError as failure:
-        raise UntoldError(f"{short_id(error)} isn't settled, and stays open: {failure}") from None
-
-
-def _is_certain(error: OutcomeUnknown, result: Reconciliation) -> bool:
-    is_late = datetime.now(UTC) - error.started_at > _LISTED_BY_THEN
-    return result.verdict == "done" or (result.verdict == "not_done" and is_late)
-
-
-def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Exception, *, is_settled: bool) -> None:
+def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | SmspvaError, *, is_settled: bool) -> None:
     if not isinstance(result, Reconciliation):
         nothing: dict[str, object] = {"verdict": None, "settled": False, "candidates": [], "reason": str(result)}
-        reason = describe(result) if isinstance(result, SmspvaError) else str(result)
-        printer.tell(_fields(error) | nothing, f"{_described(error)}: can't be compared now: {short(reason)}")
+        told = f"{_described(error)}: can't be compared now: {short(describe(result))}"
+        printer.tell(_fields(error) | nothing, told)
         return
     orders = ", ".join(f"#{order.id} {phone(order.phone)}" for order in result.candidates)
     match result.verdict:
         case "done":
             told = f"was done{orders and f': {orders}'}; settled"
-        case "not_done" if is_settled:
-            told = "was not done, so it may be repeated; settled"
         case "not_done":
-            told = "isn't seen to be done yet: look again in some minutes, before you repeat it"
+            told = "was not done, so it may be repeated; settled"
         case "open":
-            told = (
-                f"may have been done{orders and f' (candidates: {orders})'}: look again in some minutes, or --settle it"
-            )
+            is_late = datetime.now(UTC) - error.started_at > _LISTED_BY_THEN
+            advice = "decide by what you know of it, and --settle it" if is_late else "look again later, or --settle it"
+            told = f"may have been done{orders and f' (candidates: {orders})'}: {advice}"
     fields = {
         **_fields(error),
         "verdict": result.verdict,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from smspva_async import OutcomeUnknown, SmspvaError
+    from smspva_async import OutcomeUnknown, Purchase, SmspvaError
 
 __all__ = [
     "STATUS",
@@ -45,6 +45,7 @@ _CALLS: Mapping[str, Sequence[methods.Method[Any]]] = {
     "countries": [methods.COUNTRIES, methods.COUNTRIES_FOR],
     "offers": [methods.OFFERS, methods.OFFERS_BY_PROVIDER],
     "stock": [methods.STOCK, methods.STOCK_MULTI],
+    "balance": [methods.BALANCE],
     "rent": [methods.RENT, methods.RENT_MULTI],
     "orders": [methods.ORDERS],
     "sms": [methods.SMS],
@@ -109,10 +110,10 @@ def command(method: str | None) -> str:
     return _COMMANDS.get(method or "", method or "")
 
 
-def as_typed(error: OutcomeUnknown) -> str:
-    """Return a purchase as the command that repeats it, such as ``rent PL opt29 --weeks 2``."""
-    params = error.params
-    words = [command(error.method), *(params[name] for name in ("country", "id", "service") if name in params)]
+def as_typed(call: OutcomeUnknown | Purchase) -> str:
+    """Return a call that spends as the command that makes it, such as ``rent PL opt29 --weeks 2``."""
+    params = call.params
+    words = [command(call.method), *(params[name] for name in ("country", "id", "service") if name in params)]
     words += params.get("services", "").split(",") if "services" in params else []
     words += [f"--{params['dtype']}s", params.get("dcount", "?")] if "dtype" in params else []
     words += ["--days", params["rent_days"]] if "rent_days" in params else []

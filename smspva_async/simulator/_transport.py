@@ -21,8 +21,8 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class SimulatorTransport(httpx.AsyncBaseTransport):
-    """An httpx transport that leads to a simulator in the same process: no socket, no DNS, no TLS.
+class SimulatorTransport(httpx.MockTransport):
+    """A mock transport of httpx that leads to a simulator in the same process: no socket, no DNS, no TLS.
 
     It knows nothing of httpx timeouts: an answer that hangs does so until the request is cancelled.
     """

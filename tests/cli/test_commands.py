@@ -11,9 +11,9 @@ import pytest
 from attrs import evolve
 from rich.cells import cell_len
 
-from smspva_async import CountryOffer, Offer, Rows, Service, SmspvaClient
+from smspva_async import CountryOffer, Offer, Retry, Rows, Service, SmspvaClient
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, Commands, serving
+from tests.support.commands import KEY, Commands, Done, minimal_environment, run, serving
 from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
 
 if TYPE_CHECKING:
@@ -170,6 +170,62 @@ def test_stock_of_some_services(commands: Commands) -> None:
     assert commands.run("stock", "PL", "opt20", "opt16").lines[3] == "1 number serves all of opt20, opt16."
     done = commands.run("stock", "PL", "opt4711")
     assert (done.code, done.out, done.err) == (0, "", "smspva: opt4711 isn't listed in PL\n")
+
+
+def test_the_balance(commands: Commands) -> None:
+    sim = commands.simulator
+    for amount, told in (("100", "$100.00"), ("0", "$0.00"), ("0.5", "$0.50"), ("-1.50", "-$1.50")):
+        sim.balance = Decimal(amount)
+        assert commands.run("balance") == Done(0, f"The balance is {told}.\n", "")
+    for width in WIDTHS:
+        assert shown(commands, width, "balance") == ["The balance is -$1.50."]
+    sim.balance = Decimal("12.34")
+    assert commands.run("balance", "--json") == Done(0, '{"balance": "12.34"}\n', "")
+    assert {request.method for request in sim.requests} == {"balance"}
+
+
+def test_the_balance_needs_no_more_than_the_address_of_the_simulator(commands: Commands) -> None:
+    environment = {"SMSPVA_BASE_URL": commands.url, "SMSPVA_API_KEY": KEY}
+    done = run("balance", **minimal_environment(commands.folder), **environment)
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"The balance is \$[0-9.]+\.\n", done.out)
+
+
+def test_the_host_of_the_balance_comes_from_the_environment(commands: Commands) -> None:
+    elsewhere = commands.url.removesuffix("/api/rent.php")
+    address = "https://mirror.example/api/rent.php"
+    done = commands.run("balance", "--json", "--base-url", address, SMSPVA_ACCOUNT_URL=elsewhere)
+    assert (done.code, done.err) == (0, "")
+    wrong = commands.run("balance", SMSPVA_ACCOUNT_URL="http://user:password@mirror.example")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert re.fullmatch(r"smspva: the account address is a plain one [^\n]+\n", wrong.err)
+    assert "password" not in wrong.err
+
+
+def test_a_balance_that_is_refused_or_fails_is_one_line(commands: Commands) -> None:
+    refused = commands.run("balance", SMSPVA_API_KEY="another-key")
+    assert (refused.code, refused.out) == (1, "")
+    assert re.fullmatch(r"smspva: balance: refused: [^\n]* \(check the API key\) \[after [^\n]+\n", refused.err)
+    assert "another-key" not in refused.err
+    commands.simulator.faults.next("balance", "redirect")
+    failed = commands.run("balance", "--json")
+    assert (failed.code, failed.out) == (4, "")
+    assert re.fullmatch(r"smspva: balance: unexpected answer: [^\n]+\n", failed.err)
+
+
+def test_a_busy_server_is_asked_again_for_the_balance(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = SmspvaClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "retry", Retry(first=0))
+    sim = commands.simulator
+    sim.faults.next("balance", "refusal", msg="SERVER_BUSY")
+    assert commands.run("balance").code == 0
+    assert [request.method for request in sim.requests] == ["balance"] * 2
+    sim.faults.always("balance", "refusal", msg="SERVER_BUSY")
+    busy = commands.run("balance")
+    assert (busy.code, busy.out) == (1, "")
+    told = r"smspva: balance: refused: SERVER_BUSY[^\n]* \(try again later\); tried 4 times \[after [^\n]+\n"
+    assert re.fullmatch(told, busy.err)
 
 
 def test_unknown_prices_and_counts_are_question_marks_and_come_last(

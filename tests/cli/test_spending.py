@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smspva_async import Offer, Rental, Rows, SmspvaClient
+from smspva_async import JournalError, Offer, Rental, Rows, SmspvaClient
+from smspva_async._purchases.store import SqliteLedger
 from smspva_async.simulator import Simulator
 from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from smspva_async._purchases.store import Record
 
 SPENDING = {"create", "create_multi", "prolong", "prolong_max", "add_service_to_order", "delete", "restore_user"}
 
@@ -116,10 +120,10 @@ def test_without_a_terminal_it_takes_a_yes(commands: Commands, deed: str) -> Non
     assert (done.code, done.err.splitlines()) == (0, shown)
     assert spent(commands) == [method]
     assert len([row["id"] for row in done.rows]) == 1
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    assert KEY not in ledger.read_text()
-    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
-    assert [json.loads(line).get("method") for line in ledger.read_text().splitlines()] == [None, method, None]
+    assert KEY.encode() not in commands.ledger.read_bytes()
+    assert stat.S_IMODE(commands.ledger.stat().st_mode) == 0o600
+    recorded = commands.run("purchases", "--json").rows
+    assert [(row["method"], row["outcome"]) for row in recorded] == [(method, "done")]
 
 
 @pytest.mark.parametrize(("deed", "width"), [*zip(DEEDS, cycle([60, 120]))])
@@ -301,7 +305,7 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     (row,) = done.rows
     assert (row["method"], row["verdict"], row["settled"], row["candidates"]) == ("create", "open", False, [])
     assert row["params"]["service"] == "opt29"
-    assert "may have been done: look again in some minutes, or --settle it" in commands.run("unsettled").out
+    assert "may have been done: look again later, or --settle it" in commands.run("unsettled").out
 
     assert commands.run("unsettled", "--settle", "zzz", "--yes").code == 2
     refused = commands.run("unsettled", "--settle", row["call"][:8])
@@ -312,19 +316,17 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
 
 
-def test_what_was_not_done_is_settled_when_the_list_had_time(commands: Commands) -> None:
+def test_what_is_proved_not_to_be_done_is_settled(commands: Commands) -> None:
     commands.simulator.faults.next("delete", "hang", done=False)
     with commands.start("delete", "40300", "--yes") as deleting:
         deleting.wait_until(lambda: "delete" in spent(commands))
         deleting.send_signal(signal.SIGKILL)  # before it could write that it ends
         assert deleting.ended().code == -signal.SIGKILL
+    order = commands.simulator.order(40300)
     done = commands.run("unsettled")
-    assert done.code == 3
-    assert "isn't seen to be done yet: look again in some minutes, before you repeat it" in done.out
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    lines[1]["started_at"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
-    ledger.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert done.code == 3  # the list may be as old as the call
+    assert f"may have been done (candidates: #40300 {order.phone}): look again later, or --settle it" in done.out
+    order._seen_online = 1200.0
     done = commands.run("unsettled")
     assert done.code == 0
     assert "was not done, so it may be repeated; settled" in done.out
@@ -333,7 +335,7 @@ def test_what_was_not_done_is_settled_when_the_list_had_time(commands: Commands)
 
 def test_the_ledger_may_be_elsewhere(commands: Commands, tmp_path: Path) -> None:
     assert commands.run("rent", "PL", "opt29", "--yes", "--ledger", str(tmp_path / "mine")).code == 0
-    assert "create" in (tmp_path / "mine").read_text()
+    assert b"create" in (tmp_path / "mine").read_bytes()
     assert not (commands.folder / "state").exists()
     (tmp_path / "file").write_text("")
     done = commands.run("rent", "PL", "opt29", "--yes", XDG_STATE_HOME=str(tmp_path / "file"))
@@ -459,9 +461,77 @@ def test_a_refused_look_at_prices_keeps_nobody_from_it(commands: Commands) -> No
 
 def test_what_is_wrong_with_the_ledger_is_told(commands: Commands) -> None:
     assert commands.run("rent", "PL", "opt29", "--yes").code == 0
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    ledger.write_text(f"{ledger.read_text()}what is this\n")
-    assert re.search(r"^smspva: line 4 of the ledger .* can't be read", commands.run("unsettled").err)
+    with closing(sqlite3.connect(commands.ledger)) as ledger, ledger:
+        ledger.execute("UPDATE calls SET outcome = 'refused'")
+    for command in (["unsettled"], ["purchases"], ["rent", "PL", "opt16", "--yes"]):
+        done = commands.run(*command)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert re.match(r"smspva: the ledger .* can't be used: it is damaged .* Nothing was sent", done.err)
+    assert spent(commands) == ["create"]
+
+
+def test_what_another_program_does_just_now_is_not_repeated(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "hang")
+    with commands.start("rent", "PL", "opt29", "--yes") as renting:
+        renting.wait_until(lambda: "create" in spent(commands))
+        again = commands.run("rent", "PL", "opt29", "--yes")
+        assert again.code == 3
+        assert re.fullmatch(
+            r"smspva: rent PL opt29 --weeks 1 of \S+ \S+ is in progress in another program: nothing was sent, as that"
+            r" might be the second time; smspva purchases lists its outcome later\n",
+            again.err,
+        )
+        assert commands.run("unsettled").out == "Nothing is unsettled.\n"
+        assert [row["outcome"] for row in commands.run("purchases", "--json").rows] == ["unknown"]
+        renting.send_signal(signal.SIGKILL)
+        assert renting.ended().code == -signal.SIGKILL
+    assert spent(commands) == ["create"]
+    assert commands.run("unsettled").out.count(": was done: #") == 1
+
+
+def test_a_purchase_whose_outcome_cannot_be_recorded_is_3(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "latency", seconds=0.5)
+    with commands.start("rent", "PL", "opt29", "--yes") as renting:
+        renting.wait_until(lambda: "create" in spent(commands))
+        ledger = commands.ledger
+        ledger.rename(ledger.with_suffix(".kept"))
+        ledger.mkdir()
+        done = renting.ended()
+    assert done.code == 3  # not 2, which says that nothing was sent
+    assert done.out.startswith("Rented: #")
+    assert "smspva: what was printed isn't in the ledger: the ledger " in done.err.splitlines()[-1]
+    ledger.rmdir()
+    ledger.with_suffix(".kept").rename(ledger)
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 3
+    assert spent(commands) == ["create"]
+
+
+def test_a_lost_answer_is_told_although_the_ledger_fails_as_well(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = SqliteLedger.save
+
+    async def save_no_outcome(ledger: SqliteLedger, records: Iterable[Record]) -> None:
+        if any(record.outcome for record in records):
+            raise JournalError("the ledger is full")
+        await save(ledger, records)
+
+    monkeypatch.setattr(SqliteLedger, "save", save_no_outcome)
+    commands.simulator.faults.next("create", "cut")
+    done = commands.run("rent", "PL", "opt29", "--yes")
+    assert (done.code, done.out) == (3, "")
+    *_, failing, last = done.err.splitlines()
+    assert failing.startswith("smspva: what was printed isn't in the ledger: the ledger is full; ")
+    assert re.match(r"smspva: rent: it was sent, and it isn't known whether it was done \(.+\); don't repeat", last)
+
+
+def test_a_ledger_of_the_first_form_is_refused(commands: Commands, tmp_path: Path) -> None:
+    (first := tmp_path / "ledger.jsonl").write_text('{"ledger": 1, "account": "1234"}\n')
+    for command in (["unsettled"], ["purchases"], ["rent", "PL", "opt29", "--yes"]):
+        done = commands.run(*command, "--ledger", str(first))
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert "has the form of an unreleased version, which this one doesn't read; nothing was sent" in done.err
+    assert spent(commands) == []
 
 
 def test_what_the_library_warns_of_is_told_once(commands: Commands) -> None:
@@ -490,7 +560,7 @@ def test_a_ledger_that_cannot_be_used_is_one_line_and_2(commands: Commands, plac
     (commands.folder / "text").write_text("no ledger\n")
     done = commands.run("rent", "PL", "opt29", "--yes", "--ledger", place.format(folder=commands.folder))
     assert (done.code, done.out, done.err.count("smspva: ")) == (2, "", 1)
-    assert "nothing was sent" in done.err.splitlines()[-1]
+    assert "nothing was sent" in done.err.splitlines()[-1].casefold()
     assert spent(commands) == []
 
 
@@ -512,8 +582,7 @@ def test_no_deed_without_an_outcome_is_repeated(commands: Commands, deed: str) -
     for _ in range(2):
         assert commands.run(*arguments, "--yes").code == 3
     assert spent(commands) == [method]
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    assert stat.S_IMODE(ledger.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(commands.ledger.parent.stat().st_mode) == 0o700
 
 
 def test_what_the_provider_will_not_prolong_is_told_before(commands: Commands) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smspva_async.cli import _unsettled
 from smspva_async.simulator import Simulator
 from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
 
@@ -81,18 +81,6 @@ def test_what_only_one_call_is_refused_keeps_no_other_from_being_compared(comman
     assert [row["method"] for row in commands.run("unsettled", "--json").rows] == ["delete"]
 
 
-def test_a_ledger_with_an_order_that_cannot_be_is_no_traceback(commands: Commands) -> None:
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    for line in lines:
-        if "id" in line.get("params", {}):
-            line["params"]["id"] = "0"
-    ledger.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    found = commands.run("unsettled")
-    assert (found.code, found.err) == (3, "")
-    assert found.lines[1].endswith(": can't be compared now: an order's id is a whole number, 1 or more: 0")
-
-
 def test_what_is_settled_and_cannot_be_printed_is_told_all_the_same(commands: Commands) -> None:
     names = [row["call"] for row in commands.run("unsettled", "--json", "--ledger", copied(commands)).rows]
     with commands.start("unsettled", *(f"--settle={name}" for name in names), "--yes", stdout=CLOSED_PIPE) as settling:
@@ -102,14 +90,40 @@ def test_what_is_settled_and_cannot_be_printed_is_told_all_the_same(commands: Co
 
 
 def test_what_the_ledger_does_not_take_stays_open_and_says_so(commands: Commands) -> None:
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
     first, *_ = commands.run("unsettled", "--json", "--ledger", copied(commands)).rows
-    # A disk that is full once the ledger has been read: the file may not grow.
-    found = commands.shell("unsettled", before=f"ulimit -f {ledger.stat().st_size // 512}; trap '' XFSZ")
-    assert found.code == 3
-    assert found.lines[0].startswith(first["call"][:8])
-    assert f"smspva: {first['call'][:8]} isn't settled, and stays open: the ledger " in found.err
-    assert commands.run("unsettled").code == 0
+    ledger = commands.ledger
+    with commands.terminal("unsettled", "--settle", first["call"]) as settling:
+        settling.wait_for_question()
+        ledger.rename(ledger.with_suffix(".kept"))
+        ledger.mkdir()
+        settling.type("y\n")
+        assert settling.exit_code() == 3
+        told = " ".join(settling.screen)
+    assert f"Settled: {first['call'][:8]}" in told
+    assert "smspva: what was printed isn't in the ledger: the ledger " in told
+    ledger.rmdir()
+    ledger.with_suffix(".kept").rename(ledger)
+    assert commands.run("unsettled").lines[0].startswith(first["call"][:8])
+
+
+def test_after_an_hour_an_open_purchase_is_left_to_a_person(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands.simulator.faults.next("prolong", "lost", done=False)
+    assert commands.run("prolong", "40301", "--yes").code == 3
+    commands.run("unsettled")  # settles the other two
+    lost = commands.simulator.order(40301)
+    for hour, advice in (
+        (timedelta(hours=1), "look again later, or --settle it"),
+        (timedelta(0), "decide by what you know of it, and --settle it"),
+    ):
+        monkeypatch.setattr(_unsettled, "_LISTED_BY_THEN", hour)
+        looking = commands.run("unsettled")
+        (line,) = looking.lines
+        assert (looking.code, line.partition("--weeks 1: ")[2]) == (
+            3,
+            f"may have been done (candidates: #40301 {lost.phone}): {advice}",
+        )
 
 
 def test_a_row_that_cannot_be_read_is_told_of(commands: Commands) -> None:
@@ -121,6 +135,5 @@ def test_a_row_that_cannot_be_read_is_told_of(commands: Commands) -> None:
 
 def copied(commands: Commands) -> str:
     """Return a copy of the ledger, which may be settled without the ledger being so."""
-    (ledger,) = (commands.folder / "state" / "smspva").iterdir()
-    (copy := commands.folder / "copy").write_bytes(ledger.read_bytes())
+    (copy := commands.folder / "copy").write_bytes(commands.ledger.read_bytes())
     return str(copy)

@@ -54,6 +54,7 @@ COMMANDS = [
     "countries",
     "offers",
     "stock",
+    "balance",
     "rent",
     "orders",
     "sms",
@@ -64,6 +65,7 @@ COMMANDS = [
     "delete",
     "history",
     "restore",
+    "purchases",
     "unsettled",
     "simulate",
 ]
@@ -221,7 +223,7 @@ def test_what_is_no_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -
         (ApiError("refused: no", method="orders"), 1),
         (JournalError("the journal is full"), 2),
         (
-            OutcomeUnknown("who knows", method="create", params={}, started_at=datetime.now(UTC), known={}),
+            OutcomeUnknown("who knows", method="create", params={}, started_at=datetime.now(UTC)),
             3,
         ),
         (ConnectionFailed("no connection", sent=False, method="orders"), 4),
@@ -381,6 +383,7 @@ READING = [
     ["countries"],
     ["countries", "--for", "opt16"],
     ["stock", "PL", "opt16", "opt29"],
+    ["balance"],
     ["sms", "40300"],
     ["history"],
     ["unsettled"],
@@ -460,7 +463,7 @@ def test_without_a_home_folder_the_ledger_must_be_named(commands: Commands, monk
 
 def test_the_ledger_is_in_the_home_folder(commands: Commands) -> None:
     assert commands.run("rent", "PL", "opt16", "--yes", XDG_STATE_HOME=None).code == 0
-    assert len([*commands.folder.rglob("smspva/ledger-*.jsonl")]) == 1
+    assert len([*commands.folder.rglob("smspva/ledger-*.sqlite")]) == 1
 
 
 def test_the_version_is_printed() -> None:

@@ -43,7 +43,7 @@ def test_each_call_that_a_command_makes_is_told_by_its_name() -> None:
     ],
 )
 def test_a_purchase_is_told_as_the_command_that_makes_it(method: str, params: dict[str, str], typed: str) -> None:
-    error = OutcomeUnknown("lost", method=method, params=params, started_at=datetime.now(UTC), known={})
+    error = OutcomeUnknown("lost", method=method, params=params, started_at=datetime.now(UTC))
     assert as_typed(error) == typed
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,7 +17,7 @@ import httpx
 import pytest
 import trio
 
-from smspva_async import ClientInUse, Pace, Retry, SmspvaClient, Watcher
+from smspva_async import ClientClosed, ClientInUse, Pace, Retry, SmspvaClient, SmspvaError, Watcher
 from smspva_async.models import Period
 from tests.support import PATIENCE
 from tests.support.fake_server import KEY
@@ -39,6 +40,19 @@ RUNS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
     "asyncio": lambda main: asyncio.run(main()),  # type: ignore[arg-type]
     "trio": trio.run,
 }
+
+
+class Wrapper(httpx.AsyncBaseTransport):
+    """Passes requests on to the network, as transports that cache or retry do."""
+
+    def __init__(self) -> None:
+        self._network = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._network.aclose()
 
 
 @pytest.fixture
@@ -160,6 +174,91 @@ def test_closing_elsewhere_closes_the_connections_of_the_first_event_loop(client
         assert portal.call(sockets) == 0
 
 
+@pytest.mark.parametrize("here", RUNS)
+def test_whoever_waits_in_the_first_event_loop_is_told_that_another_took_over(
+    here: str, server: ThreadedServer
+) -> None:
+    client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.02), retry=Retry(attempts=1))
+
+    async def take_over() -> None:
+        await client.aclose()
+        async with client:
+            await rent(client)
+            await rent(client)
+
+    with used_elsewhere("asyncio", client) as portal:
+        waiting = [portal.start_task_soon(client.orders) for _ in range(5)]
+        RUNS[here](take_over)
+        for call in waiting:
+            failure = call.exception(PATIENCE)
+            assert failure is None or isinstance(failure, SmspvaError)
+    assert server.methods.count("create") == 2
+
+
+@pytest.mark.parametrize("here", RUNS)
+def test_a_client_that_is_entered_elsewhere_is_refused_until_that_event_loop_has_ended(
+    here: str, client: SmspvaClient, server: ThreadedServer
+) -> None:
+    async def refused() -> None:
+        with pytest.raises(ClientInUse):
+            await client.__aenter__()
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        portal.call(client.__aenter__)
+        RUNS[here](refused)
+        portal.call(client.orders)
+
+        async def refused_twice() -> None:
+            with pytest.raises(RuntimeError, match="open already"):
+                await client.__aenter__()
+
+        portal.call(refused_twice)
+
+    async def enter() -> None:
+        async with client:  # though it was never left
+            await rent(client)
+
+    RUNS[here](enter)
+    assert server.methods == ["orders", "create"]
+
+
+@pytest.mark.parametrize("injected", [httpx.AsyncHTTPTransport, Wrapper])
+def test_an_injected_transport_that_was_closed_elsewhere_is_refused(
+    injected: Callable[[], httpx.AsyncBaseTransport], server: ThreadedServer
+) -> None:
+    client = client_of(server, transport=injected())
+
+    async def take_over() -> None:
+        await client.aclose()
+        with pytest.raises(ClientInUse, match=r"injected.*nothing was sent"):
+            await client.__aenter__()
+
+    with used_elsewhere("asyncio", client):
+        asyncio.run(take_over())
+    assert server.methods == ["orders"]
+
+
+def test_a_client_that_is_closed_while_certificates_are_read_sends_nothing(
+    client: SmspvaClient, server: ThreadedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))  # so that they aren't known yet
+    may_load = threading.Event()
+    load = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: may_load.wait(PATIENCE) and load())
+
+    async def main() -> None:
+        renting = asyncio.ensure_future(rent(client))
+        await asyncio.sleep(0.02)
+        await client.aclose()
+        may_load.set()
+        with pytest.raises(ClientClosed, match="nothing was sent"):
+            await renting
+
+    asyncio.run(main())
+    assert server.methods == []
+    assert client.unsettled == ()
+
+
 def test_two_event_loops_that_begin_at_once_share_no_client(client: SmspvaClient, server: ThreadedServer) -> None:
     barrier, leave = threading.Barrier(2, timeout=PATIENCE), threading.Event()
     outcomes: list[str] = []
@@ -194,8 +293,11 @@ def test_a_watch_of_a_client_that_is_in_use_elsewhere_cant_be_entered(client: Sm
 
 
 @pytest.mark.parametrize("second", RUNS)
-def test_an_injected_httpx_transport_is_refused_in_a_second_event_loop(second: str, server: ThreadedServer) -> None:
-    client = client_of(server, transport=httpx.AsyncHTTPTransport())
+@pytest.mark.parametrize("injected", [httpx.AsyncHTTPTransport, Wrapper])
+def test_an_injected_transport_is_refused_in_a_second_event_loop(
+    injected: Callable[[], httpx.AsyncBaseTransport], second: str, server: ThreadedServer
+) -> None:
+    client = client_of(server, transport=injected())
 
     async def refused() -> None:
         with pytest.raises(ClientInUse, match=r"injected.*nothing was sent.*new transport"):
@@ -218,6 +320,33 @@ def test_an_injected_mock_works_in_one_event_loop_after_another(server: Threaded
     for run in RUNS.values():
         run(main)
     asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_a_purchase_whose_event_loop_ended_before_the_answer_is_unsettled(
+    server: ThreadedServer, tmp_path: Path, *, with_ledger: bool
+) -> None:
+    client = client_of(server, ledger=tmp_path / "ledger" if with_ledger else None)
+    server.delay = 0.2
+
+    async def leave_behind() -> asyncio.Task[int]:
+        renting = asyncio.ensure_future(rent(client))
+        await asyncio.wait([renting], timeout=0.1)
+        return renting
+
+    loop = asyncio.new_event_loop()
+    renting = loop.run_until_complete(leave_behind())
+    loop.close()
+    (error,) = client.unsettled
+    assert "its event loop ended before the answer" in str(error)
+    client.settle(error)
+    del renting
+    gc.collect()
+    asyncio.run(client.orders())
+    assert client.unsettled == ()
+    assert [purchase.outcome for purchase in client.purchases()] == ["settled"]
+    asyncio.run(client.aclose())
+    assert server.methods == ["create", "orders"]
 
 
 FORK = """
@@ -273,6 +402,45 @@ def test_a_forked_child_rents_with_a_ledger_that_was_in_use(when: str, server: T
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert server.methods == ["create"] * 4
+
+
+FORK_IN_FLIGHT = """
+import asyncio, os, sys, warnings
+from smspva_async import Pace, Retry, SmspvaClient
+
+warnings.simplefilter("ignore")
+client = SmspvaClient("key", base_url=sys.argv[1], pace=Pace(gap=0), retry=Retry(attempts=1), timeout=5)
+
+async def main():
+    await client.orders()
+    read = asyncio.create_task(client.orders())
+    await asyncio.sleep(0.05)  # on its way
+    process = os.fork()
+    if not process:
+        asyncio.run(client.aclose())
+        os._exit(0)
+    os.waitpid(process, 0)
+    await read
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_that_closes_the_client_disturbs_no_call_of_the_parent(server: ThreadedServer) -> None:
+    server.delay = 0.2
+    command = [sys.executable, "-c", FORK_IN_FLIGHT, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("second", RUNS)
+@pytest.mark.parametrize("first", RUNS)
+def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, server: ThreadedServer) -> None:
+    client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.05))
+    for run in (first, second, first):
+        RUNS[run](client.orders)
+    RUNS[second](client.aclose)
+    assert min(late - early for early, late in pairwise(server.times)) >= 0.045
 
 
 def test_a_purchase_opens_a_connection_so_that_an_idle_one_cant_fail_it(server: ThreadedServer) -> None:

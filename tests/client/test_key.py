@@ -218,6 +218,18 @@ async def test_an_unknown_outcome_has_the_parameters_without_it() -> None:
     assert failed.value.params == {"id": "5"}
 
 
+@on_a_real_loop
+@pytest.mark.anyio
+async def test_a_key_with_a_space_is_masked_as_it_was_sent() -> None:
+    key = "abcd efgh ijkl"
+    async with (
+        Loopback(lambda target: http("", "302 Found", Location=f"https://elsewhere.example{target}")) as server,
+        SmspvaClient(key, base_url=server.url(), pace=Pace(gap=0)) as client,
+    ):
+        with pytest.raises(UnexpectedResponse, match=r"apikey=\[key\]"):
+            await client.orders()
+
+
 @pytest.mark.anyio
 async def test_a_redirect_is_told_without_it() -> None:
     def answer(request: httpx.Request) -> httpx.Response:

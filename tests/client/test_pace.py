@@ -188,7 +188,7 @@ async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
     assert waits(fake_server) == pytest.approx([13])
 
 
-def test_a_client_that_moves_to_another_event_loop_finds_the_pace_as_new(fake_server: FakeServer) -> None:
+def test_the_gap_holds_when_a_client_moves_to_an_event_loop_with_another_clock(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     client = fake_server.client(pace=Pace(gap=10))
 
@@ -206,10 +206,9 @@ def test_a_client_that_moves_to_another_event_loop_finds_the_pace_as_new(fake_se
 
     async def go_on() -> None:
         asked = asyncio.get_running_loop().time()
-        await client.orders()
-        assert fake_server.times[-1] == asked
-        await client.orders()
-        assert fake_server.times[-1] == pytest.approx(asked + 10)
+        for number in (1, 2):
+            await client.orders()
+            assert fake_server.times[-1] == pytest.approx(asked + 10 * number, abs=1)  # real time has passed, a little
         await client.aclose()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

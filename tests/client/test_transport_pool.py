@@ -12,6 +12,7 @@ import httpx
 import pytest
 from attrs import define, field
 
+from smspva_async.errors import OutcomeUnknown, RequestTimeout
 from smspva_async.models import Period
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.connections import EMPTY, client_of
@@ -123,7 +124,28 @@ async def test_reads_that_are_cancelled_at_any_step_keep_no_connection(line: Lin
             for read in reads:
                 read.cancel()  # by asyncio itself, which httpcore can lose a connection to
             await asyncio.gather(*reads, return_exceptions=True)
+            assert line.open == 0
         line.may_answer.set()
         async with anyio.create_task_group() as tasks:
             for _ in range(MOST):
                 tasks.start_soon(client.orders)
+
+
+@on_asyncio
+async def test_a_purchase_that_is_cancelled_at_any_step_keeps_no_connection(line: Line) -> None:
+    async with client_of("http://127.0.0.1/", timeout=15) as client:
+        for steps in range(12):
+            purchase = asyncio.ensure_future(client.rent("RU", "opt16", Period.weeks(1)))
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            purchase.cancel()
+            await asyncio.gather(purchase, return_exceptions=True)
+            assert line.open == 0
+
+
+async def test_a_request_without_an_answer_in_time_keeps_no_connection(line: Line) -> None:
+    async with client_of("http://127.0.0.1/", timeout=15) as client:
+        for call in (client.orders, lambda: client.rent("RU", "opt16", Period.weeks(1))):
+            with pytest.raises((RequestTimeout, OutcomeUnknown)):
+                await call()
+            assert line.open == 0

@@ -14,21 +14,18 @@ PACKAGE = Path(smspva_async.__file__).parent
 
 # From the bottom up: a unit may import units of the layers before its own, and nothing else of the package.
 LAYERS = [
-    ["errors", "_codes", "_secret"],
-    ["models", "_statistics"],
+    ["errors", "_codes", "_concurrency", "_http.redaction"],
+    ["models", "statistics"],
     ["_api.rows", "_serialization", "_state"],
     ["events", "_api.methods"],
     ["_api.decoding", "_api.validation", "_diff"],
-    ["_policy", "_transport"],
-    ["_pacer", "_background"],
-    ["_worker"],
-    ["_money.reconcile", "_money.ledger_entries"],
-    ["_money.ledger", "_money.sightings"],
-    ["_money.books"],
-    ["_money.spending"],
+    ["_http.rate_limiter", "_http.retry", "_http.transport"],
+    ["_sqlite"],
+    ["_purchases.reconcile", "_purchases.store"],
+    ["_purchases.tracker"],
     ["journal"],
-    ["_caller"],
-    ["_polling_view", "_money.evidence"],
+    ["_http.executor"],
+    ["_polling_view"],
     ["client"],
     ["_watch.clock", "_watch.keeper", "_watch.plan", "_watch.feed"],
     ["_watch.budget", "_watch.cursors", "_watch.demand", "_watch.source"],
@@ -112,7 +109,7 @@ def users_of(*packages: str) -> set[str]:
 
 
 def test_only_the_transport_and_the_simulator_import_httpx() -> None:
-    assert users_of("httpx") == {"_transport", "simulator"}
+    assert users_of("httpx") == {"_http.transport", "simulator"}
 
 
 def test_only_the_command_line_imports_what_it_alone_needs() -> None:

@@ -80,7 +80,7 @@ ARGUMENTS: dict[str, Any] = {
     "order_id": 1,
     "days": 3,
     "phone": "+79096068511",
-    "error": OutcomeUnknown("", method="delete", params={"id": "2"}, started_at=datetime.now(UTC), known={}),
+    "error": OutcomeUnknown("", method="delete", params={"id": "2"}, started_at=datetime.now(UTC)),
 }
 
 

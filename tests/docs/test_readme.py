@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from smspva_async import SmspvaClient
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.readme import BLOCKS
 from tests.support.selection import slow
@@ -167,25 +169,81 @@ def test_a_web_service_streams_the_events(simulator: Simulator) -> None:
     ]
 
 
+@pytest.fixture
+def machine_s_clock(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine's clock go on with the virtual time of the programs that run."""
+    began, start = datetime.now(UTC), simulator.now
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return (began + (simulator.now - start)).astimezone(tz)
+
+    monkeypatch.setattr("datetime.datetime", Clock)
+
+
+async def until_it_ends() -> None:
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+@pytest.mark.usefixtures("machine_s_clock")
 def test_a_purchase_is_found_again(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async def world() -> None:
-        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})  # the program ends by itself
-
     monkeypatch.chdir(tmp_path)
     simulator.faults.next("create", "lost")
     for _ in range(2):
-        run("ledger", world(), monkeypatch)
-    simulator.faults.next("create", "hang", done=False)
-    for _ in range(3):
-        run("ledger", world(), monkeypatch)
-    printed = capsys.readouterr().out.splitlines()
-    lost, rented = (order.phone for order in simulator.orders)
-    open_still = "create may have been done: ask again in some minutes, or decide and settle it"
-    assert printed == [f"create was done: {lost}", f"rented: {rented}", *[open_still] * 3]
-    assert [asked.method for asked in simulator.requests].count("create") == 3
+        run("ledger", until_it_ends(), monkeypatch)
+    lost, rented = simulator.orders
+    assert capsys.readouterr().out.splitlines() == [
+        f"create done {lost.phone}",
+        "earlier: create settled",
+        f"rented: {rented.phone}",
+    ]
     assert simulator.violations == []
+
+
+@pytest.mark.usefixtures("machine_s_clock")
+def test_a_purchase_that_stays_open_is_left_to_a_person(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulator.faults.next("create", "hang", done=False)
+    began = simulator.now
+    run("ledger", until_it_ends(), monkeypatch)
+    assert timedelta(hours=1) < simulator.now - began < timedelta(hours=1.2)
+    began = simulator.now
+    for _ in range(2):
+        run("ledger", until_it_ends(), monkeypatch)
+    assert simulator.now - began < timedelta(minutes=1)
+    assert capsys.readouterr().out.splitlines() == 2 * [
+        "earlier: create unknown",
+        "it isn't known what was bought; a person decides: smspva unsettled --ledger smspva-ledger.sqlite",
+    ]
+    assert [asked.method for asked in simulator.requests].count("create") == 1
+
+
+def test_what_a_program_bought_and_never_had_is_listed(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def ended_early() -> None:
+        async with SmspvaClient(ledger="smspva-ledger.sqlite") as client:
+            renting = asyncio.gather(*(client.rent("PL", "opt29") for _ in range(3)))
+            while len(simulator.orders) < 2:  # noqa: ASYNC110 - it is the simulator that acts
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)
+            renting.cancel()
+
+    monkeypatch.chdir(tmp_path)
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(ended_early())
+    first, second = simulator.orders
+    run("ledger", until_it_ends(), monkeypatch)
+    assert capsys.readouterr().out.splitlines() == [
+        f"earlier: create done {first.id}",
+        f"earlier: create done {second.id}",
+        f"rented: {simulator.orders[-1].phone}",
+    ]
 
 
 def test_the_simulator_runs_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:

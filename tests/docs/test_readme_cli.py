@@ -29,7 +29,7 @@ def without_times_and_codes(text: str) -> list[str]:
 
 
 def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    assert len(SESSION) == 8
+    assert len(SESSION) == 9
     with serving(Simulator(), tmp_path) as commands:
         simulate = [*shlex.split(SESSION[0][0].removesuffix("&"))[1:], "--port", "0"]
         with commands.start(*simulate) as simulating:

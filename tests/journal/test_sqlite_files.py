@@ -8,7 +8,7 @@ import os
 import resource
 import sqlite3
 import stat
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from smspva_async.journal import _database
 from smspva_async.simulator import Simulator
 from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.support.journals import events
+from tests.support.permissions import as_nobody
 from tests.support.processes import run_worker
 from tests.support.watching import Account, order
 
@@ -38,7 +39,6 @@ def path(tmp_path: Path) -> Path:
 
 
 KEY = "a-key-that-is-in-no-file"
-NOBODY = 65534
 
 
 # -- a file that can't be used ---------------------------------------------------------------------------------------
@@ -145,19 +145,6 @@ async def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Do as somebody does whom the modes of files apply to."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 async def test_a_folder_that_is_read_only(path: Path) -> None:
     await (await filled(path, 3)).aclose()  # so that nothing is left to be imported
     with TemporaryDirectory() as name:
@@ -237,7 +224,7 @@ async def test_damage_that_is_met_while_it_is_read(path: Path) -> None:
 
 
 async def test_a_program_that_keeps_it_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_database, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 0.01)
     journal = await filled(path, 3)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

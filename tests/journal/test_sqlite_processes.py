@@ -88,7 +88,7 @@ async def test_a_reader_in_the_middle_of_a_reading_holds_up_no_writing(path: Pat
 async def test_a_second_watcher_is_told_at_once_which_file_is_taken(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database, "_BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
+    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
     journal = await filled(path, 3)
     for second in (
         journal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -25,6 +25,7 @@ from smspva_async import (
     PastOrder,
     Period,
     PollRecovered,
+    Purchase,
     Reconciliation,
     Rental,
     RestoreQuote,
@@ -116,6 +117,16 @@ FORM_BY_MODEL: list[tuple[object, dict[str, Any]]] = [
             "overdue_days": 3,
             "prolong_days": None,
             "extra": {},
+        },
+    ),
+    (
+        Purchase("prolong", {"id": "5"}, datetime(2026, 11, 23, 19, 48, 14, tzinfo=UTC), "done", (5,)),
+        {
+            "method": "prolong",
+            "params": {"id": "5"},
+            "started_at": "2026-11-23T19:48:14+00:00",
+            "outcome": "done",
+            "order_ids": [5],
         },
     ),
     (Reconciliation("done", (ORDER,)), {"verdict": "done", "candidates": [ORDER_DICT]}),

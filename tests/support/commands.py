@@ -248,6 +248,12 @@ class Commands:
         self.folder = folder
         self._portal = portal
 
+    @property
+    def ledger(self) -> Path:
+        """The file that records purchases, by default."""
+        (ledger,) = (self.folder / "state" / "smspva").glob("*.sqlite")
+        return ledger
+
     def on_server(self, deed: Callable[..., Any], *args: Any) -> Any:
         """Do something to the simulator where it runs."""
         return self._portal.call(deed, *args)

@@ -101,6 +101,8 @@ class Served(_Listener):
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path, _, query = head.split(b" ")[1].partition(b"?")
+        fields = [line.partition(b":") for line in head.split(b"\r\n")[1:] if line]
+        headers = [(name.lower(), value.strip()) for name, _, value in fields]
         body = [{"type": "http.request"}]
 
         async def receive() -> dict[str, Any]:
@@ -118,7 +120,7 @@ class Served(_Listener):
             writer.write(message.get("body", b""))
             await writer.drain()
 
-        scope = {"type": "http", "method": "GET", "path": path.decode(), "query_string": query, "headers": []}
+        scope = {"type": "http", "method": "GET", "path": path.decode(), "query_string": query, "headers": headers}
         try:
             await self._simulator(scope, receive, send)
         except ConnectionResetError:

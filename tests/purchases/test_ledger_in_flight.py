@@ -1,0 +1,60 @@
+"""Another program's call in progress is judged right, whatever that program does while the ledger is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from smspva_async._purchases.store import Record, SqliteLedger, _Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+STARTED = Record("c1", "create", {"country": "PL", "service": "opt29"}, datetime.now(UTC))
+DONE = evolve(STARTED, outcome="done", order_ids=(40300,))
+
+
+def ledger(path: Path) -> SqliteLedger:
+    return SqliteLedger(path, lambda: "account")
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Act when a reader looks which programs are alive."""
+    look = _Owner.alive
+
+    def alive(owner: _Owner, owners: set[str]) -> set[str]:
+        monkeypatch.setattr(_Owner, "alive", look)
+        act()
+        return look(owner, owners)
+
+    monkeypatch.setattr(_Owner, "alive", alive)
+
+
+def test_one_that_is_done_and_closed_meanwhile_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, reader = ledger(tmp_path / "ledger"), ledger(tmp_path / "ledger")
+    other._save([STARTED])
+
+    def end() -> None:
+        other._save([DONE])
+        other._owner.release()
+
+    meanwhile(monkeypatch, end)
+    assert reader.load_now() == [DONE]
+
+
+def test_one_that_begins_meanwhile_is_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, reader = ledger(tmp_path / "ledger"), ledger(tmp_path / "ledger")
+    other._save([evolve(DONE, call="c0")])
+    meanwhile(monkeypatch, lambda: other._save([STARTED]))
+    found = reader.load_now()
+    assert found is not None
+    assert [(record.call, record.in_flight) for record in found] == [("c0", False), ("c1", True)]
+    other._owner.release()
+    found = reader.load_now()
+    assert found is not None
+    assert [record.in_flight for record in found] == [False, False]
