@@ -404,7 +404,7 @@ class Purchase:
     outcome: Literal["done", "refused", "not_sent", "unknown", "settled"]
     """What became of it; ``"unknown"`` also while it is in progress."""
     order_ids: tuple[int, ...] = ()
-    """The orders that the answer named; of a settled call, those that it may have made, as `reconcile` last saw."""
+    """The orders that the answer named."""
 
 
 @frozen
