@@ -576,10 +576,11 @@ class SmspvaClient:
 
         - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if the answer named an order that is listed, or
           if as many new, unclaimed and matching orders are listed as calls without a known order may have made. Never
-          ``"not_done"``: a purchase may be listed late. What is rented elsewhere meanwhile can't be told from it.
-        - `prolong`, `prolong_days`: ``"done"`` if the order ends later than before, and no other call of the hour
-          before or since may have done that; ``"not_done"`` if the order still ends as before in a row whose
-          `last_online` is at least ten minutes after the call, since a list may lag.
+          ``"not_done"``: a purchase may be listed late. What is rented elsewhere meanwhile can't be told from it. A
+          call that was settled still competes for the orders that `reconcile` last showed for it, and for no others.
+        - `prolong`, `prolong_days`: ``"done"`` if the order ends later than it was listed before, and no other call
+          of the hour before that list or since may have done that; ``"not_done"`` if the order still ends as before in
+          a row whose `last_online` is at least ten minutes after the call, since a list may lag.
         - `delete`: ``"done"`` if the order is neither listed nor known to the server; ``"not_done"`` if it is listed in
           such a row.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;

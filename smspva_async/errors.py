@@ -218,7 +218,8 @@ class OutcomeUnknown(SmspvaError):
         params: The call's parameters, without the key.
         started_at: Aware UTC time at which the call began, by the local clock.
         known: The orders that had been listed before.
-        listed: Whether `known` has every order of that time: the client had had a good answer to `orders`.
+        listed: Whether `known` and `ends_at` certainly show what earlier calls had done: the client had had a good
+            answer to `orders`, an hour after those whose orders or ends nothing else tells.
         ends_at: The end of the order that the call is about, as it was listed last; None if it wasn't.
         seen_at: The time of the call by the server's clock; None where it had told none.
         data: What the server sent, as far as it could be read; a paid order's id may be in it.

@@ -60,7 +60,7 @@ class Record:
     known: frozenset[int] = frozenset()
     """The orders that had been listed before. Empty once the outcome is known."""
     listed: bool = False
-    """Whether those are all that there were in the last list."""
+    """Whether those, and the end, certainly show what earlier calls did."""
     ends_at: datetime | None = None
     """The end of the order that the call is about, as it was listed last."""
     seen_at: datetime | None = None
@@ -69,7 +69,7 @@ class Record:
     """None while there is none."""
     ended_at: datetime | None = None
     order_ids: tuple[int, ...] = ()
-    """The orders that the answer named."""
+    """The orders that the answer named; of a settled call, those that it may have made."""
     complete: bool = True
     """Whether those are all that the call made."""
     reason: str = ""

@@ -200,7 +200,13 @@ class PurchaseTracker:
         self._read_once()
         records = sorted(self._records.values(), key=lambda record: record.started_at)
         return tuple(
-            Purchase(record.method, record.params, record.started_at, record.outcome or "unknown", record.order_ids)
+            Purchase(
+                record.method,
+                record.params,
+                record.started_at,
+                record.outcome or "unknown",
+                record.order_ids if record.outcome == "done" else (),
+            )
             for record in records
         )
 
