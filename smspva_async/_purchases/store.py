@@ -329,14 +329,15 @@ class _Owner:
             _inherited.append(self._lock)
         self._process, self.name = os.getpid(), uuid4().hex[:12]
         make_private(self._file(self.name))
-        self._lock = _locked(self._file(self.name))
+        self._lock = _lock(self._file(self.name))
 
     def release(self) -> None:
         """Give the lock back."""
         lock, self._lock = self._lock, None
         if lock is not None and self._process == os.getpid():
             lock.close()
-            self._file(self.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file(self.name).unlink()
 
     def alive(self, owners: set[str]) -> set[str]:
         """Return which of some owners are alive, and remove the files of the others."""
@@ -344,11 +345,9 @@ class _Owner:
         for owner in owners - found:
             if not self._file(owner).exists():
                 continue
-            lock = _locked(self._file(owner))
-            if lock is None:
+            if _is_locked(self._file(owner)):
                 found.add(owner)
             else:
-                lock.close()
                 with suppress(OSError):
                     self._file(owner).unlink()
         return found
@@ -361,14 +360,24 @@ _inherited: list[sqlite3.Connection] = []
 """Locks of the parent process, which a forked child must not close."""
 
 
-def _locked(path: Path) -> sqlite3.Connection | None:
-    """Return a connection that holds the lock of a file; None if another one does."""
+def _lock(path: Path) -> sqlite3.Connection:
+    """Return a connection that holds the lock of a file."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+    except BaseException:
         connection.close()
-        if error.sqlite_errorname == "SQLITE_BUSY":
-            return None
         raise
     return connection
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether a connection holds the lock of a file. Any number of programs may look at the same time."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("SELECT * FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname == "SQLITE_BUSY":
+                return True
+            raise
+    return False
