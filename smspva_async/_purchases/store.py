@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ _RESTORE_IT = (
     " and give a new path"
 )
 _LONGEST_DATA = 64 * 1024
+_OWNER = re.compile("[0-9a-f]{12}")
 
 
 @frozen
@@ -157,6 +159,8 @@ class SqliteLedger:
                     raise ValueError(state)
                 rows = connection.execute("SELECT * FROM calls ORDER BY started_at, call").fetchall()
             alive = self._owner.alive(in_flight)
+            with suppress(OSError, sqlite3.Error):
+                self._owner.remove_others(in_flight)
             records = [_read(row, alive) for row in rows]
         self._seen = stamp
         return records
@@ -327,9 +331,13 @@ class _Owner:
             return
         if self._lock is not None:
             _inherited.append(self._lock)
-        self._process, self.name = os.getpid(), uuid4().hex[:12]
-        make_private(self._file(self.name))
-        self._lock = _lock(self._file(self.name))
+        self._process, self._lock = os.getpid(), None
+        while self._lock is None:
+            self.name = uuid4().hex[:12]
+            make_private(self._file(self.name))
+            lock = _lock(self._file(self.name))
+            if lock is not None and _is_locked(self._file(self.name)):  # another program may have removed it before
+                self._lock = lock
 
     def release(self) -> None:
         """Give the lock back."""
@@ -352,6 +360,17 @@ class _Owner:
                     self._file(owner).unlink()
         return found
 
+    def remove_others(self, in_flight: set[str]) -> None:
+        """Remove the files of programs that were killed while they had no call in progress."""
+        for file in self._path.parent.iterdir():
+            owner = file.name.removeprefix(f"{self._path.name}-").removesuffix(".lock")
+            if file != self._file(owner) or not _OWNER.fullmatch(owner) or owner in in_flight | {self.name}:
+                continue
+            lock = None if file.stat().st_size else _lock(file)
+            if lock is not None:
+                with closing(lock), suppress(OSError):
+                    file.unlink()
+
     def _file(self, owner: str) -> Path:
         return Path(f"{self._path}-{owner}.lock")
 
@@ -360,13 +379,15 @@ _inherited: list[sqlite3.Connection] = []
 """Locks of the parent process, which a forked child must not close."""
 
 
-def _lock(path: Path) -> sqlite3.Connection:
-    """Return a connection that holds the lock of a file."""
+def _lock(path: Path) -> sqlite3.Connection | None:
+    """Return a connection that holds the lock of a file; None if another one does."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("BEGIN EXCLUSIVE")
-    except BaseException:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if error.sqlite_errorname == "SQLITE_BUSY":
+            return None
         raise
     return connection
 

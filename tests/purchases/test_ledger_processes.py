@@ -79,6 +79,7 @@ async def test_what_a_killed_program_had_bought_in_a_gather_is_found_by_the_next
         assert sorted(bought) == sorted(listed)
         assert len(bought) == 6
         assert client.unsettled == ()
+    assert beside(path) == ["ledger"]
 
 
 def rent_one(url: str, ledger: Path) -> None:
