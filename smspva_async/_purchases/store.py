@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ _RESTORE_IT = (
     " and give a new path"
 )
 _LONGEST_DATA = 64 * 1024
+_OWNER = re.compile("[0-9a-f]{12}")
 _AT_ONCE = 100
 """Rows that are read at a time."""
 
@@ -344,7 +346,7 @@ class _Owner:
         # Another program may just have found it unlocked, and removed it.
         while self._lock is None or not file.exists():
             make_private(file)
-            self._lock = _locked(file)
+            self._lock = _lock(file)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -355,19 +357,17 @@ class _Owner:
                 self._file(self.name).unlink()
 
     def alive(self) -> set[str]:
-        """Return the owners that are alive, and remove the files of those that ended without it."""
+        """Return the owners that are alive, and remove the files of programs that were killed."""
         found: set[str] = set()
-        start, end = f"{self._path.name}-", ".lock"
         for file in self._path.parent.iterdir():
-            if not (file.name.startswith(start) and file.name.endswith(end)):
+            owner = file.name.removeprefix(f"{self._path.name}-").removesuffix(".lock")
+            if file != self._file(owner) or not _OWNER.fullmatch(owner) or file.stat().st_size:
                 continue
-            lock = _locked(file)
-            if lock is None:
-                found.add(file.name.removeprefix(start).removesuffix(end))
-            else:
-                with suppress(OSError):  # Windows removes no file that is open; then it is left for later
+            if _is_locked(file):
+                found.add(owner)
+            elif (lock := _lock(file)) is not None:
+                with closing(lock), suppress(OSError):  # Windows removes no file that is open, and leaves it
                     file.unlink()  # while it is locked, so that no owner takes it meanwhile
-                lock.close()
         return found
 
     def _file(self, owner: str) -> Path:
@@ -378,7 +378,7 @@ _inherited: list[sqlite3.Connection] = []
 """Locks of the parent process, which a forked child must not close."""
 
 
-def _locked(path: Path) -> sqlite3.Connection | None:
+def _lock(path: Path) -> sqlite3.Connection | None:
     """Return a connection that holds the lock of a file; None if another one does."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -390,3 +390,15 @@ def _locked(path: Path) -> sqlite3.Connection | None:
             return None
         raise
     return connection
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether a connection holds the lock of a file. Any number of programs may look at the same time."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("SELECT * FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname == "SQLITE_BUSY":
+                return True
+            raise
+    return False

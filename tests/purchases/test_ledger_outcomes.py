@@ -1,113 +1,229 @@
-"""The ledger: when an outcome is written, and what is written of a call that is given up."""
+"""The ledger: when a call's outcome is written, also of one that is cancelled or outlives its client."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
+import sniffio
 
-from smspva_async import JournalError, Pace, SmspvaClient
-from smspva_async.errors import ClientClosed, SmspvaError
+from smspva_async import ClientClosed, JournalError, OutcomeUnknown, Pace, SmspvaError
 from tests.support.backends import for_other_threads, on_asyncio, on_both_backends
-from tests.support.ledgers import CREATE, at_next_start, lines, outcomes
-from tests.support.samples import NOTHING, RENTAL, SPENDING, Call, every_spending_call
+from tests.support.fake_server import FakeServer
+from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, threads, written_by
+from tests.support.samples import HALF, NOTHING, RENTAL
+from tests.support.selection import mostly_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.fake_server import FakeServer
+    from smspva_async import SmspvaClient
 
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.jsonl"
+    return tmp_path / "ledger"
 
 
-@pytest.mark.parametrize("then", ["any call", "a call that spends", "aclose"])
-@every_spending_call
-async def test_the_caller_has_its_turn_before_the_ledger_forgets_the_call(
-    call: Call, then: str, path: Path, fake_server: FakeServer
+class Statements:
+    """Runs a function in the event loop just before some SQL statement, by its number or its text."""
+
+    def __init__(self) -> None:
+        self._run: Callable[[Callable[[], object]], object] = lambda _: None
+        self._do: Callable[[], object] | None = None
+        self._at: int | str = ""
+        self.number = 0
+
+    def before(self, at: int | str, do: Callable[[], object]) -> None:
+        """Run `do` before the statement with that number from now on, or before the next one with that text."""
+        self._run, self._at, self._do, self.number = for_other_threads(), at, do, 0
+
+    def note(self, statement: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            return  # the test's own
+        do = self._do
+        if do is not None and self._at in (self.number, statement):
+            self._do = None
+            self._run(do)
+        self.number += 1
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    statements = Statements()
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+            statements.note(statement)
+            return super().execute(statement, *arguments)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kw: connect(*args, **{"factory": Connection, **kw}))
+    return statements
+
+
+# -- off the event loop ----------------------------------------------------------------------------------------------
+
+
+async def test_reading_and_writing_never_block_the_event_loop(
+    path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    earlier = await written_by(fake_server, path)
     fake_server.on("orders", NOTHING)
-    fake_server.call(call, call.sample)
-    client = fake_server.client(ledger=path)
-    await call.make(client)
-    assert outcomes(path) == []
-    await anyio.sleep(3600)
-    assert [error.method for error in at_next_start(path)] == [call.method]
-    if then == "any call":
-        await client.orders()
-    elif then == "a call that spends":
-        await call.make(client)
-    else:
-        await client.aclose()
-    assert outcomes(path) == ["done"]
-    await client.aclose()
-
-
-async def test_it_tells_which_orders_the_caller_was_given(path: Path, fake_server: FakeServer) -> None:
-    for call in SPENDING:
-        fake_server.call(call, call.sample)
-    async with fake_server.client(ledger=path) as client:
-        for call in SPENDING:
-            await call.make(client)
-    done = [line["orders"] for line in lines(path) if line.get("outcome") == "done"]
-    assert done == [[RENTAL.id], [RENTAL.id], [], [], [], [], [517017]]
-
-
-@pytest.mark.parametrize("make", ["cancelled", "closed"])
-async def test_a_cancelled_end_still_writes_the_outcome(make: str, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, CREATE.sample)
-    with anyio.CancelScope() as scope:
+    connect, used = sqlite3.connect, set[threading.Thread]()
+
+    def connect_here(*arguments: Any, **options: Any) -> Any:
+        used.add(threading.current_thread())
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect_here)
+    async with fake_server.client(ledger=path) as client:
+        await client.reconcile(earlier)
+        client.settle(earlier)
+        assert client.purchases()
+        await CREATE.make(client)
+    assert used
+    assert threading.current_thread() not in used
+
+
+async def test_no_thread_is_left_behind(path: Path, fake_server: FakeServer) -> None:
+    fake_server.call(CREATE, CREATE.sample)
+    for _ in range(2):
         async with fake_server.client(ledger=path) as client:
             await CREATE.make(client)
-            if make == "cancelled":
-                scope.cancel()
-                await anyio.sleep(1)
-    assert outcomes(path) == ["done"]
+        assert threads() == []
+        assert beside(path) == ["ledger"]
 
 
-async def test_cancelled_while_it_is_written_down_nothing_is_sent(path: Path, fake_server: FakeServer) -> None:
-    fake_server.on("orders", NOTHING)
+# -- cancelled -------------------------------------------------------------------------------------------------------
+
+ANSWERS: dict[str, Any] = {"done": CREATE.sample, "unknown": HALF, "nothing readable": "<html>"}
+MOST_STEPS = 36
+"""SQL statements of a call, at most."""
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("step", mostly_slow(range(MOST_STEPS), every=4))
+@pytest.mark.parametrize("way", ["scope", "task"])
+async def test_cancelled_at_any_step_its_outcome_is_written_before_it_returns(
+    way: str, step: int, answer: str, path: Path, fake_server: FakeServer, statements: Statements
+) -> None:
+    if way == "task" and sniffio.current_async_library() != "asyncio":
+        return  # only asyncio cancels a task as such
+    fake_server.call(CREATE, ANSWERS[answer])
+    returned: list[object] = []
+    await written_by(FakeServer(), path)
+
+    async def rent(client: SmspvaClient) -> None:
+        with contextlib.suppress(OutcomeUnknown):
+            returned.append(await CREATE.make(client))
+
+    async with fake_server.client(ledger=path) as client:
+        if way == "task":
+            task = asyncio.ensure_future(rent(client))
+            statements.before(step, task.cancel)
+            await asyncio.wait([task])
+        else:
+            with anyio.CancelScope() as scope:
+                statements.before(step, scope.cancel)
+                await rent(client)
+        assert statements.number <= MOST_STEPS
+        assert [error.call for error in at_next_start(path)] == [error.call for error in client.unsettled]
+        _, *outcome = outcomes(path)
+    if not fake_server.queries:
+        assert outcome in ([], ["not_sent"])
+    else:
+        assert outcome == ["done" if answer == "done" else "unknown"]
+    assert len(returned) <= (outcome == ["done"])
+
+
+async def test_cancelled_while_it_is_recorded_nothing_is_sent(
+    path: Path, fake_server: FakeServer, statements: Statements
+) -> None:
+    fake_server.call(CREATE, CREATE.sample)
+    await written_by(fake_server, path)
+    asked = len(fake_server.queries)
+    async with fake_server.client(ledger=path) as client:
+        with anyio.CancelScope() as scope:
+            statements.before("COMMIT", scope.cancel)
+            await CREATE.make(client)
+        assert scope.cancelled_caught
+        assert len(client.unsettled) == 1
+    assert len(fake_server.queries) == asked
+    assert outcomes(path) == ["unknown", "not_sent"]
+
+
+async def test_cancelled_while_its_outcome_is_written_it_is_done(
+    path: Path, fake_server: FakeServer, statements: Statements
+) -> None:
+    scope = anyio.CancelScope()
+
+    async def answer() -> Any:
+        statements.before("COMMIT", scope.cancel)
+        return CREATE.sample
+
+    fake_server.call(CREATE, answer)
+    async with fake_server.client(ledger=path) as client:
+        with scope:
+            assert await CREATE.make(client) == RENTAL
+        assert [(it.outcome, it.order_ids) for it in purchases(path)] == [("done", (RENTAL.id,))]
+
+
+@on_asyncio
+async def test_a_coroutine_closed_while_it_is_recorded_was_not_sent(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, CREATE.sample)
     async with fake_server.client(ledger=path) as client:
-        await client.orders()
-        for _ in range(2):
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                await CREATE.make(client)
-        with anyio.CancelScope() as scope:
-            while_writing(client, scope.cancel)
+
+        async def make() -> None:
             await CREATE.make(client)
-        assert client.unsettled == ()
-    assert fake_server.methods == ["orders"]
-    assert at_next_start(path) == ()
+
+        coroutine = make()
+        while True:
+            waiting: Any = coroutine.send(None)
+            if client.purchases():
+                break
+            if waiting is not None:
+                waiting._asyncio_future_blocking = False
+                await asyncio.wait([waiting])
+        coroutine.close()
+        assert [purchase.outcome for purchase in client.purchases()] == ["not_sent"]
+    assert fake_server.queries == []
+    assert outcomes(path) == ["not_sent"]
+    assert beside(path) == ["ledger"]
+    assert threads() == []
 
 
-def while_writing(client: SmspvaClient, do: Callable[[], object]) -> None:
-    """Do something as soon as the line is being written."""
-    on_the_loop = for_other_threads()
-    ledger: Any = client._executor.books._ledger
-    write = ledger._write
+@pytest.mark.parametrize("how", ["aclose", "cancelled"])
+async def test_a_cancelled_end_still_writes_what_was_settled(how: str, path: Path, fake_server: FakeServer) -> None:
+    earlier = await written_by(fake_server, path)
+    with anyio.CancelScope() as scope:
+        async with fake_server.client(ledger=path) as client:
+            client.settle(earlier)
+            scope.cancel()
+            if how == "cancelled":
+                await anyio.sleep(1)
+    assert outcomes(path) == ["settled"]
+    assert beside(path) == ["ledger"]
 
-    def do_and_write(*args: Any, **options: Any) -> None:
-        ledger._write = write
-        on_the_loop(do)
-        write(*args, **options)
 
-    ledger._write = do_and_write
+# -- closed ----------------------------------------------------------------------------------------------------------
 
 
 # On trio's clock the gap is over while the thread works.
 @on_asyncio
-async def test_closed_while_it_waits_for_the_pace_nothing_is_written(path: Path, fake_server: FakeServer) -> None:
+async def test_closed_while_it_waits_for_the_pace_nothing_is_sent_or_written(
+    path: Path, fake_server: FakeServer
+) -> None:
     fake_server.call(CREATE, CREATE.sample)
     client = fake_server.client(ledger=path, pace=Pace(gap=60))
     await CREATE.make(client)
@@ -120,42 +236,46 @@ async def test_closed_while_it_waits_for_the_pace_nothing_is_written(path: Path,
         tasks.start_soon(close)
         with pytest.raises(ClientClosed):
             await CREATE.make(client)
-    assert [json.loads(line).get("outcome", "begun") for line in path.read_bytes().splitlines()[1:]] == [
-        "begun",
-        "done",
-    ]
-    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+    assert fake_server.methods == ["create"]
+    assert outcomes(path) == ["done"]
+    assert threads() == []
 
 
-async def test_closed_while_it_is_written_down_nothing_is_sent(path: Path, fake_server: FakeServer) -> None:
-    async with fake_server.client(ledger=path) as client:
-        while_writing(client, lambda: setattr(client._executor, "_closed", True))
+async def test_closed_while_it_is_recorded_nothing_is_sent(
+    path: Path, fake_server: FakeServer, statements: Statements
+) -> None:
+    await written_by(fake_server, path)
+    asked = len(fake_server.queries)
+    client = fake_server.client(ledger=path)
+    async with anyio.create_task_group() as tasks:
+        statements.before("COMMIT", lambda: tasks.start_soon(client.aclose))
         with pytest.raises(ClientClosed):
             await CREATE.make(client)
-        assert client.unsettled == ()
-    assert fake_server.queries == []
-    assert at_next_start(path) == ()
+    assert len(fake_server.queries) == asked
+    assert outcomes(path) == ["unknown", "not_sent"]
+    assert threads() == []
+    assert beside(path) == ["ledger"]
 
 
-@pytest.mark.parametrize(
-    ("answer", "outcome"),
-    [
-        (CREATE.sample, "done"),
-        ('{"status": 1, "data": {"id": 40370, "pnum', "unknown"),
-        ({"status": 0, "msg": "closed for lunch"}, "refused"),
-    ],
-)
+ENDS: dict[str, Any] = {
+    "done": CREATE.sample,
+    "unknown": HALF,
+    "refused": {"status": 0, "msg": "closed for lunch"},
+}
+
+
 # On trio's clock the call would time out while the thread works.
 @on_asyncio
-async def test_closed_under_way_its_outcome_is_written_when_it_comes(
-    answer: Any, outcome: str, path: Path, fake_server: FakeServer
+@pytest.mark.parametrize("outcome", ENDS)
+async def test_a_call_that_outlives_its_client_is_unsettled_for_nobody_until_its_outcome_is_written(
+    outcome: str, path: Path, fake_server: FakeServer
 ) -> None:
     asked, closed = anyio.Event(), anyio.Event()
 
     async def answer_when_closed() -> Any:
         asked.set()
         await closed.wait()
-        return answer
+        return ENDS[outcome]
 
     async def make() -> None:
         with contextlib.suppress(SmspvaError):
@@ -167,53 +287,16 @@ async def test_closed_under_way_its_outcome_is_written_when_it_comes(
         tasks.start_soon(make)
         await asked.wait()
         await client.aclose()
+        assert at_next_start(path) == ()
         closed.set()
-    (written,) = (line for line in lines(path) if "outcome" in line)
-    assert written["outcome"] == outcome
-    assert "40370" in str(written) or outcome == "refused"
-    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
+    assert outcomes(path) == [outcome]
+    assert [error.data for error in at_next_start(path)] == ([HALF] if outcome == "unknown" else [])
+    assert threads() == []
+    assert beside(path) == ["ledger"]
 
 
-async def test_closed_while_it_is_written_down_it_is_written_that_nothing_was_sent(
-    path: Path, fake_server: FakeServer
-) -> None:
-    client = fake_server.client(ledger=path)
-    async with anyio.create_task_group() as tasks:
-        while_writing(client, lambda: tasks.start_soon(client.aclose))
-        with pytest.raises(ClientClosed):
-            await CREATE.make(client)
-    assert fake_server.queries == []
-    assert outcomes(path) == ["not_sent"]
-
-
-async def test_no_thread_is_left_behind(path: Path, fake_server: FakeServer) -> None:
-    fake_server.call(CREATE, CREATE.sample)
-    for _ in range(2):
-        async with fake_server.client(ledger=path) as client:
-            await CREATE.make(client)
-        assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
-
-
-async def test_no_thread_is_left_behind_by_a_ledger_that_cannot_be_used(path: Path, fake_server: FakeServer) -> None:
+async def test_no_thread_is_left_behind_by_a_ledger_that_cant_be_used(path: Path, fake_server: FakeServer) -> None:
     path.mkdir()
     with pytest.raises(JournalError):
         await fake_server.client(ledger=path).__aenter__()
-    assert [thread.name for thread in threading.enumerate() if "ledger" in thread.name] == []
-
-
-async def test_closed_while_it_waits_for_the_pace_nothing_is_sent(path: Path, fake_server: FakeServer) -> None:
-    fake_server.call(CREATE, CREATE.sample)
-    client = fake_server.client(ledger=path, pace=Pace(gap=10))
-    fake_server.on("orders", NOTHING)
-    await client.orders()
-    async with anyio.create_task_group() as tasks:
-
-        async def rent() -> None:
-            with pytest.raises(ClientClosed):
-                await CREATE.make(client)
-
-        tasks.start_soon(rent)
-        await anyio.sleep(1)
-        await client.aclose()
-    assert fake_server.methods == ["orders"]
-    assert at_next_start(path) == ()
+    assert threads() == []

@@ -1,0 +1,169 @@
+"""The ledger: programs that share it, fork or are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import Purchase, SmspvaClient
+from smspva_async.simulator import Simulator
+from tests.support import PATIENCE, chaos
+from tests.support.backends import on_a_real_loop
+from tests.support.ledgers import beside
+from tests.support.loopback import Served
+from tests.support.processes import Worker, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from smspva_async import OutcomeUnknown, Rental
+
+pytestmark = [pytest.mark.anyio, on_a_real_loop, pytest.mark.usefixtures("plain_environment")]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Served]:
+    sim = Simulator(seed=1, balance=10**9)
+    sim.set_offer("RU", "opt16", count=10**6)
+    async with Served(sim) as server:
+        yield server
+
+
+def client_of(url: str, ledger: Path) -> SmspvaClient:
+    return chaos.client(url, timeout=PATIENCE, ledger=ledger)
+
+
+async def rent(client: SmspvaClient) -> Rental:
+    return await client.rent("RU", "opt16", chaos.WEEK)
+
+
+def at_next_start(path: Path) -> tuple[Sequence[Purchase], Sequence[OutcomeUnknown]]:
+    client = SmspvaClient(chaos.KEY, ledger=path)
+    return client.purchases(), client.unsettled
+
+
+# -- killed ----------------------------------------------------------------------------------------------------------
+
+
+def rent_six_and_never_return(url: str, ledger: Path) -> None:
+    async def main() -> None:
+        async with client_of(url, ledger) as client:
+            await asyncio.gather(*(rent(client) for _ in range(6)), anyio.sleep_forever())
+
+    asyncio.run(main())
+
+
+async def test_what_a_killed_program_had_bought_in_a_gather_is_found_by_the_next(server: Served, path: Path) -> None:
+    def is_all_bought() -> bool:
+        return [purchase.outcome for purchase in at_next_start(path)[0]] == ["done"] * 6
+
+    with Worker(rent_six_and_never_return, server.url, path) as program:
+        await until(is_all_bought, program)
+        program.kill()
+    async with client_of(server.url, path) as client:
+        listed = {order.id for order in await client.orders()}
+        bought = [order_id for purchase in client.purchases() for order_id in purchase.order_ids]
+        assert sorted(bought) == sorted(listed)
+        assert len(bought) == 6
+        assert client.unsettled == ()
+    assert beside(path) == ["ledger"]
+
+
+def rent_one(url: str, ledger: Path) -> None:
+    async def main() -> None:
+        async with client_of(url, ledger) as client:
+            await rent(client)
+
+    asyncio.run(main())
+
+
+async def test_a_call_in_progress_is_unsettled_as_soon_as_its_program_is_dead(server: Served, path: Path) -> None:
+    sim = server._simulator
+    sim.faults.next("create", "hang")
+    async with client_of(server.url, path) as client:
+        with Worker(rent_one, server.url, path) as program:
+            await until(lambda: bool(sim.requests), program)
+            theirs = beside(path)
+            await rent(client)
+            purchases, unsettled = at_next_start(path)
+            assert [purchase.outcome for purchase in purchases] == ["unknown", "done"]
+            assert unsettled == client.unsettled == ()
+            program.kill()
+        (lock,) = (name for name in theirs if name.endswith(".lock"))
+        with closing(sqlite3.connect(path.parent / lock, isolation_level=None)) as another_that_looks:
+            another_that_looks.execute("BEGIN")
+            another_that_looks.execute("SELECT * FROM sqlite_master").fetchall()
+            assert len(at_next_start(path)[1]) == 1
+        await client.reconcile(at_next_start(path)[1][0])
+        assert len(client.unsettled) == 1
+        client.settle(client.unsettled[0])
+    assert beside(path) == ["ledger"]
+    assert at_next_start(path)[1] == ()
+
+
+# -- together --------------------------------------------------------------------------------------------------------
+
+
+def rent_many(url: str, ledger: Path, pipe: Connection) -> None:
+    async def main() -> None:
+        async with client_of(url, ledger) as client, asyncio.TaskGroup() as tasks:
+            made = [tasks.create_task(rent(client)) for _ in range(10)]
+        pipe.send([task.result().id for task in made])
+
+    asyncio.run(main())
+
+
+async def test_programs_rent_at_the_same_time(server: Served, path: Path) -> None:
+    with (
+        Worker(rent_many, server.url, path, piped=True) as one,
+        Worker(rent_many, server.url, path, piped=True) as other,
+    ):
+        bought = [order_id for it in (one, other) for order_id in await anyio.to_thread.run_sync(it.receive)]
+        await until(lambda: one.exit_code == other.exit_code == 0)
+    purchases, unsettled = at_next_start(path)
+    assert sorted(order_id for purchase in purchases for order_id in purchase.order_ids) == sorted(bought)
+    assert len(bought) == 20
+    assert unsettled == ()
+    assert beside(path) == ["ledger"]
+
+
+def rent_before_a_fork_and_delete_after(url: str, ledger: Path, pipe: Connection) -> None:
+    client = client_of(url, ledger)
+
+    async def rent_and_close() -> None:
+        await rent(client)
+        await client.aclose()
+
+    asyncio.run(rent(client))
+    if not (child := os.fork()):
+        asyncio.run(rent_and_close())
+        os._exit(0)
+    pipe.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    asyncio.run(client.delete(1))
+
+
+async def test_a_forked_child_that_ends_takes_nothing_from_its_parent(server: Served, path: Path) -> None:
+    sim = server._simulator
+    sim.faults.next("delete", "hang")
+    with Worker(rent_before_a_fork_and_delete_after, server.url, path, piped=True) as parent:
+        assert await anyio.to_thread.run_sync(parent.receive) == 0
+        await until(lambda: len(sim.requests) == 3, parent)
+        purchases, unsettled = at_next_start(path)
+        assert [purchase.outcome for purchase in purchases] == ["done", "done", "unknown"]
+        assert unsettled == ()
+        parent.kill()
+    assert len(at_next_start(path)[1]) == 1
+    assert beside(path) == ["ledger"]
