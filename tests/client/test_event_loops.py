@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -431,16 +430,6 @@ def test_a_forked_child_that_closes_the_client_disturbs_no_call_of_the_parent(se
     command = [sys.executable, "-c", FORK_IN_FLIGHT, server.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("second", RUNS)
-@pytest.mark.parametrize("first", RUNS)
-def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, server: ThreadedServer) -> None:
-    client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.05))
-    for run in (first, second, first):
-        RUNS[run](client.orders)
-    RUNS[second](client.aclose)
-    assert min(late - early for early, late in pairwise(server.times)) >= 0.045
 
 
 def test_a_purchase_opens_a_connection_so_that_an_idle_one_cant_fail_it(server: ThreadedServer) -> None:

@@ -24,7 +24,7 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import Simulator, VirtualTimeLoop
-from tests.support.backends import on_both_backends
+from tests.support.backends import on_both_backends, virtual_time
 from tests.support.fake_server import KEY, nothing_ever
 from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
 from tests.support.samples import CALLS, NOTHING
@@ -198,6 +198,22 @@ async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
                 tasks.start_soon(rent)
             tasks.start_soon(asked, client, FOREGROUND)
     assert waits(fake_server) == pytest.approx([13])
+
+
+@pytest.mark.parametrize("second", ["asyncio", "trio"])
+@pytest.mark.parametrize("first", ["asyncio", "trio"])
+def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, fake_server: FakeServer) -> None:
+    fake_server.on("orders", NOTHING)
+    client = fake_server.client(pace=Pace(gap=10))
+
+    async def ask() -> float:
+        began = anyio.current_time()
+        await client.orders()
+        return anyio.current_time() - began
+
+    waited = [anyio.run(ask, backend=name, backend_options=virtual_time(name)) for name in (first, second, first)]
+    # In real time next to nothing has passed.
+    assert waited == pytest.approx([0, 10, 10], abs=1)
 
 
 def test_the_gap_holds_when_a_client_moves_to_an_event_loop_with_another_clock(fake_server: FakeServer) -> None:

@@ -26,7 +26,6 @@ class ThreadedServer:
         url: The address of the API.
         methods: What was asked, in order.
         connections: The clients' ports, in order.
-        times: When, in seconds of the monotonic clock.
         requests_per_connection: A connection is closed at the next request without an answer.
         delay: Seconds from a request to its answer.
 
@@ -35,7 +34,6 @@ class ThreadedServer:
     url: str = ""
     methods: list[str] = field(factory=list)
     connections: list[int] = field(factory=list)
-    times: list[float] = field(factory=list)
     requests_per_connection: int = 1000
     delay: float = 0
 
@@ -60,7 +58,6 @@ def threaded_server() -> Generator[ThreadedServer]:
             self.left -= 1
             method = parse_qs(urlsplit(self.path).query)["method"][0]
             server.methods.append(method)
-            server.times.append(time.monotonic())
             time.sleep(server.delay)
             data: object = [] if method == "orders" else {"id": 40000 + len(server.methods)}
             body = json.dumps({"status": 1, "data": data}).encode()
