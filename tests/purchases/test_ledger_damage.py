@@ -91,10 +91,11 @@ async def test_with_a_flipped_bit_it_reads_as_before_or_not_at_all(
 ) -> None:
     content, chance, damaged = await filled(fake_server, path), Random(5), 0
     whole = read(path)
-    for place in range(len(content)):
-        if chance.random() > share:
-            continue
-        path.write_bytes(with_bit_flipped(content, place, chance.randrange(8)))
+    flips = [(place, chance.randrange(8)) for place in range(len(content)) if chance.random() < share]
+    # Where each page has its number of rows and their place: a row less would be no damage to a row.
+    flips += [(page + place, bit) for page in (4096, 8192) for place in (3, 4, 5) for bit in range(8)]
+    for place, bit in flips:
+        path.write_bytes(with_bit_flipped(content, place, bit))
         found = read_or_fail(path)
         assert isinstance(found, str) or found == whole, f"byte {place}"
         damaged += isinstance(found, str)
