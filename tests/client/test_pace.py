@@ -12,7 +12,17 @@ import httpx
 import pytest
 from attrs import exceptions
 
-from smspva_async import ClientClosed, ClientStatistics, OutcomeUnknown, Pace, Period, Retry, SmspvaClient, Watcher
+from smspva_async import (
+    ClientClosed,
+    ClientStatistics,
+    JournalError,
+    OutcomeUnknown,
+    Pace,
+    Period,
+    Retry,
+    SmspvaClient,
+    Watcher,
+)
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.backends import on_both_backends
 from tests.support.fake_server import KEY, nothing_ever
@@ -21,9 +31,10 @@ from tests.support.samples import CALLS, NOTHING
 from tests.support.watching import gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
 
+    from smspva_async._purchases.store import Record
     from tests.support.fake_server import FakeServer
 
 pytestmark = on_both_backends
@@ -146,20 +157,22 @@ async def test_the_gap_is_kept_whatever_asks() -> None:
 async def test_a_slow_ledger_brings_no_two_requests_closer(tmp_path: Path, fake_server: FakeServer) -> None:
     three_classes(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
-        ledger: Any = client._executor.books._ledger
-        begin = ledger.begin
+        store: Any = client._executor.purchases._store
+        save = store.save
 
-        async def begin_late(begun: Any) -> None:
-            await anyio.sleep(12)
-            await begin(begun)
+        async def save_late(records: Sequence[Record]) -> None:
+            if any(record.outcome is None for record in records):
+                await anyio.sleep(12)
+            await save(records)
 
-        ledger.begin = begin_late
+        store.save = save_late
         async with anyio.create_task_group() as tasks:
             for call in (SPEND, FOREGROUND, SPEND, FOREGROUND):
                 tasks.start_soon(asked, client, call)
     # A slot is given to who is next when it is free, and is over when the request has left.
-    assert fake_server.methods == ["create", "create", "getcountries", "getcountries"]
-    assert waits(fake_server) == pytest.approx([22, 10, 10])
+    # The first to spend reads the ledger before it waits for its turn.
+    assert fake_server.methods == ["getcountries", "create", "create", "getcountries"]
+    assert waits(fake_server) == pytest.approx([22, 22, 10])
 
 
 @pytest.mark.anyio
@@ -168,23 +181,26 @@ async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
 ) -> None:
     three_classes(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
-        ledger: Any = client._executor.books._ledger
+        store: Any = client._executor.purchases._store
+        save = store.save
 
-        async def full(_: object) -> None:
-            await anyio.sleep(1)
-            raise OSError("disk full")
+        async def full(records: Sequence[Record]) -> None:
+            if any(record.outcome is None for record in records):
+                await anyio.sleep(1)
+            raise JournalError("disk full")
 
-        ledger.begin = full
+        store.save = full
         await asked(client, FOREGROUND)
 
         async def rent() -> None:
-            with pytest.raises(OSError, match="disk full"):
+            with pytest.raises(JournalError, match="disk full"):
                 await asked(client, SPEND)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(rent)
             tasks.start_soon(asked, client, FOREGROUND)
+        store.save = save
     assert waits(fake_server) == pytest.approx([13])
 
 
