@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async.errors import JournalError
+from smspva_async.errors import JournalError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -47,6 +47,8 @@ class SqliteFile:
             raise JournalError(f"{name} can't be used: it is a folder. Name a file in it")
         if self.path.exists() and not self.path.is_file():
             raise JournalError(f"{name} can't be used: it is no file")
+        if self.path.exists() and self.path.stat().st_size == 1:  # which SQLite takes for an empty one
+            raise JournalError(f"{name} can't be used: it is no {self.kind}; nothing was changed")
         if self.path.exists() and self.path.stat().st_size:
             # Reading a file in WAL mode would make -wal and -shm, and leave them there.
             how = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
@@ -85,22 +87,23 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", "")
+            code = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")  # of sqlite3's own: a text that isn't UTF-8
             meanings = {
                 "SQLITE_FULL": "the disk is full",
                 "SQLITE_READONLY": "it is read-only",
                 "SQLITE_CANTOPEN": "it can't be opened or made there",
                 "SQLITE_NOTADB": f"it is no {self.kind}",
                 "SQLITE_CORRUPT": "it is damaged",
+                "SQLITE_ERROR": "it is damaged",  # a table or column that isn't there
                 "SQLITE_BUSY": "another program keeps it locked",
                 "SQLITE_IOERR": "the disk is full or fails",
             }
             meaning = next((f"{text} (" for start, text in meanings.items() if code.startswith(start)), "(")
-            raise JournalError(f"{name} {what}: {meaning}{error}). {ending}") from error
+            raise JournalError(f"{name} {what}: {meaning}{one_line(str(error))}). {ending}") from error
         except OSError as error:
             raise JournalError(f"{name} {what}: {error.strerror}. {ending}") from error
         except (ValueError, OverflowError) as error:
-            raise JournalError(f"{name} {what}: it is damaged ({error}). {ending}") from error
+            raise JournalError(f"{name} {what}: it is damaged ({one_line(str(error))}). {ending}") from error
 
 
 @contextmanager
@@ -122,3 +125,4 @@ def make_private(path: Path | str) -> None:
     # One that is there isn't opened: closing it again would drop every lock that this process has on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        Path(path).chmod(0o600)  # the umask may have taken more away

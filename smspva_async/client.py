@@ -600,7 +600,9 @@ class SmspvaClient:
         evidence = await gather_evidence(self, self._purchases.record_of(error))
         # Last, so that an order which is given to a caller meanwhile is known as theirs.
         await self._purchases.read()
-        return decide(self._purchases.record_of(error), self._purchases.records, evidence)
+        found = decide(self._purchases.record_of(error), self._purchases.records, evidence)
+        self._purchases.note_candidates(error, found.candidates)
+        return found
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`, since you know its outcome or don't need to; settling twice does nothing.

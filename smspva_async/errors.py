@@ -91,7 +91,22 @@ def bounded(data: object) -> object:
     try:
         return json.dumps(data)[:_LONGEST_TEXT]
     except RecursionError:
-        return "nested too deeply to be kept"
+        return json.dumps(_objects_in(data))[:_LONGEST_TEXT]
+
+
+def _objects_in(data: object) -> list[dict[str, object]]:
+    """Return all objects in some data, each without what is nested in it: the id of an order may be in one."""
+    found: list[dict[str, object]] = []
+    values = [data]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            fields = cast("dict[str, object]", value)
+            found.append({name: field for name, field in fields.items() if not isinstance(field, dict | list)})
+            values += fields.values()
+        elif isinstance(value, list):
+            values += cast("list[object]", value)
+    return found
 
 
 class SmspvaError(Exception):

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from smspva_async._purchases.store import Record
     from smspva_async.models import RestoreQuote, Sms
 
-__all__ = ["Evidence", "decide", "gather_evidence"]
+__all__ = ["EXTENDING", "LONG_LAG", "Evidence", "decide", "gather_evidence"]
 
 _PURCHASES = frozenset({methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name})
-_EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.RESTORE.name})
+EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.RESTORE.name})
 """Calls that move the end of an order that exists."""
 _LEAST_EXTENSION = timedelta(hours=12)  # the shortest period is a day, and an end may be written a little differently
 _LAG = timedelta(minutes=10)
-_LONG_LAG = timedelta(hours=1)
+LONG_LAG = timedelta(hours=1)
+"""The longest time after a call for which lists may lack what it did."""
 # Only with what follows it: a number at the end of half an answer may be half a number.
 _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
 
@@ -141,19 +142,28 @@ def _extended(call: Record, others: Iterable[Record], order: Order | None) -> Re
     if order is None or order.until is None or call.ends_at is None:
         return Reconciliation("open", _listed([order]))
     if order.until - call.ends_at >= _LEAST_EXTENSION:
-        return Reconciliation("open" if _is_contested(call, others) else "done", (order,))
+        is_done = call.listed and not _is_contested(call, others)
+        return Reconciliation("done" if is_done else "open", (order,))
     return Reconciliation("not_done" if _is_fresh(order, call) else "open", (order,))
 
 
 def _is_contested(call: Record, others: Iterable[Record]) -> bool:
-    """Return whether another call may have moved the end of the same order, in the hour before the call or since."""
+    """Return whether another call may have moved the end of the same order, in the hour before the call or since.
+
+    What was moved earlier is known, if the call goes by a good list.
+    """
     return any(
-        other.method in _EXTENDING
+        other.method in EXTENDING
         and other.params["id"] == call.params["id"]
         and other.outcome not in ("refused", "not_sent")
-        and other.started_at > call.started_at - _LONG_LAG
+        and _is_recent(other, call)
         for other in others
     )
+
+
+def _is_recent(other: Record, call: Record) -> bool:
+    """Return whether a call began in the hour before another one, or later, or nobody knows when."""
+    return other.seen_at is None or call.seen_at is None or other.seen_at > call.seen_at - LONG_LAG
 
 
 def _is_fresh(order: Order, call: Record) -> bool:
@@ -181,10 +191,10 @@ def _restored(call: Record, others: Sequence[Record], order: Order | None, evide
     if past is not None:
         new = [it for it in new if past.service in it.services and _digits(it.phone) == _digits(past.phone)]
     if new:
-        is_done = past is not None and call.listed and len(new) > _competitors(others, new, evidence)
+        is_done = past is not None and call.listed and len(new) > _competitors(call, others, new, evidence)
         return Reconciliation("done" if is_done else "open", tuple(new))
     now = evidence.orders.date
-    is_late = now is not None and call.seen_at is not None and now >= call.seen_at + _LONG_LAG
+    is_late = now is not None and call.seen_at is not None and now >= call.seen_at + LONG_LAG
     return Reconciliation("not_done" if evidence.is_restorable and is_late else "open")
 
 
@@ -206,7 +216,7 @@ def _bought(call: Record, others: Sequence[Record], evidence: Evidence) -> Recon
         new = complete or new
     else:
         count = len(new)
-    is_done = count > 0 and call.listed and count > _competitors(others, new, evidence)
+    is_done = count > 0 and call.listed and count > _competitors(call, others, new, evidence)
     return Reconciliation("done" if is_done else "open", tuple(new))
 
 
@@ -215,18 +225,29 @@ def _bought(call: Record, others: Sequence[Record], evidence: Evidence) -> Recon
 
 def _new(call: Record, others: Iterable[Record], evidence: Evidence) -> list[Order]:
     """Return the listed orders that weren't listed before the call and aren't known to be another call's."""
-    claimed = {order_id for other in others for order_id in (*other.order_ids, *_named(other.data))}
+    claimed: set[int] = set()
+    for other in others:
+        claimed |= _named(other.data)
+        if other.outcome != "settled":  # which competes for what it may have made
+            claimed.update(other.order_ids)
+        if other.method == methods.RESTORE.name:
+            claimed.add(int(other.params["id"]))  # an old order, if it is listed again
     return [order for order in evidence.orders if order.id not in call.known and order.id not in claimed]
 
 
-def _competitors(others: Iterable[Record], candidates: Collection[Order], evidence: Evidence) -> int:
-    """Return how many other calls may have made one of the candidates, without its being known which."""
+def _competitors(call: Record, others: Iterable[Record], candidates: Collection[Order], evidence: Evidence) -> int:
+    """Return how many other calls may have made one of the candidates, without its being known which.
+
+    A call that was settled competes for what it was last seen to have made, perhaps.
+    """
     count = 0
     for other in others:
-        is_told = not other.is_open and (other.outcome != "done" or other.complete)
-        if is_told or any(evidence.of(order_id) for order_id in _named(other.data)):
+        is_told = not other.is_open and (other.outcome != "done" or other.complete or not _is_recent(other, call))
+        if other.outcome == "settled":
+            count += any(order.id in other.order_ids for order in candidates)
+        elif is_told or any(evidence.of(order_id) for order_id in _named(other.data)):
             continue
-        if other.method == methods.RESTORE.name:
+        elif other.method == methods.RESTORE.name:
             count += evidence.of(int(other.params["id"])) is None
         else:
             count += any(order.id not in other.known and _fits(other, order) for order in candidates)

@@ -158,7 +158,7 @@ class SqliteLedger:
                 if state != "ok":
                     raise ValueError(state)
                 # Before the rows are read: a program that ends meanwhile has written the outcome that it had.
-                dead = in_flight - self._owner.alive(in_flight)
+                dead = in_flight - self._owner.alive()
                 records: list[Record] = []
                 cursor = connection.execute("SELECT * FROM calls")
                 while rows := cursor.fetchmany(_AT_ONCE):
@@ -226,8 +226,10 @@ class SqliteLedger:
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 values = [("account", self._fingerprint), ("changes", "0")]
                 connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
-        ((account,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
-        if account != self._fingerprint:
+        found = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchall()
+        if not found:  # the message below says to remove it
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
+        elif found != [(self._fingerprint,)]:
             raise JournalError(
                 f"{self.name} is another account's; nothing was sent. Give each account its own path (for the same"
                 " account with a new key, remove the row 'account' from its table meta)"
@@ -336,30 +338,36 @@ class _Owner:
             return
         if self._lock is not None:
             _inherited.append(self._lock)
+            self._lock = None
         self._process, self.name = os.getpid(), uuid4().hex[:12]
-        make_private(self._file(self.name))
-        self._lock = _locked(self._file(self.name))
+        file = self._file(self.name)
+        # Another program may just have found it unlocked, and removed it.
+        while self._lock is None or not file.exists():
+            make_private(file)
+            self._lock = _locked(file)
 
     def release(self) -> None:
         """Give the lock back."""
         lock, self._lock = self._lock, None
         if lock is not None and self._process == os.getpid():
             lock.close()
-            self._file(self.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file(self.name).unlink()
 
-    def alive(self, owners: set[str]) -> set[str]:
-        """Return which of some owners are alive, and remove the files of the others."""
-        found = {owner for owner in owners if owner == self.name and self._lock is not None}
-        for owner in owners - found:
-            if not self._file(owner).exists():
+    def alive(self) -> set[str]:
+        """Return the owners that are alive, and remove the files of those that ended without it."""
+        found: set[str] = set()
+        start, end = f"{self._path.name}-", ".lock"
+        for file in self._path.parent.iterdir():
+            if not (file.name.startswith(start) and file.name.endswith(end)):
                 continue
-            lock = _locked(self._file(owner))
+            lock = _locked(file)
             if lock is None:
-                found.add(owner)
+                found.add(file.name.removeprefix(start).removesuffix(end))
             else:
+                with suppress(OSError):  # Windows removes no file that is open; then it is left for later
+                    file.unlink()  # while it is locked, so that no owner takes it meanwhile
                 lock.close()
-                with suppress(OSError):
-                    self._file(owner).unlink()
         return found
 
     def _file(self, owner: str) -> Path:
@@ -374,6 +382,7 @@ def _locked(path: Path) -> sqlite3.Connection | None:
     """Return a connection that holds the lock of a file; None if another one does."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute("PRAGMA journal_mode = MEMORY")  # no further file
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         connection.close()

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -15,6 +16,7 @@ from attrs import evolve
 from smspva_async._api import methods
 from smspva_async._api.decoding import decode
 from smspva_async._concurrency import finish, has_ended
+from smspva_async._purchases.reconcile import EXTENDING, LONG_LAG
 from smspva_async._purchases.store import Record
 from smspva_async.errors import (
     ApiError,
@@ -31,7 +33,7 @@ from smspva_async.errors import (
 from smspva_async.models import Order, Purchase, Rental, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from anyio.lowlevel import EventLoopToken
 
@@ -68,12 +70,14 @@ class PurchaseTracker:
         self._process = os.getpid()
         self._unsaved: dict[str, Record] = {}
         """Records that are newer than the store's."""
-        self._known: dict[int, datetime | None] = {}
-        """Order id -> end, of all orders that were ever listed or bought."""
+        self._known: dict[int, tuple[datetime | None, datetime | None]] = {}
+        """Order id -> end, and the server's time when it told that, of all orders that were ever listed or bought."""
         self._known_ids: frozenset[int] = frozenset()
         self._listed = False
-        self._seen_at: tuple[datetime, float] | None = None
-        """The last time that the server told, and when that was by anyio's clock."""
+        self._seen_at: tuple[datetime, float, float] | None = None
+        """The last time that the server told, and when that was by anyio's clock and by this machine's."""
+        self._candidates: dict[str, tuple[int, ...]] = {}
+        """What `reconcile` found, call by call."""
 
     # -- what the store has ------------------------------------------------------------------------------------------
 
@@ -136,7 +140,7 @@ class PurchaseTracker:
                 del self._unsaved[record.call]
 
     def _reopen(self, record: Record) -> None:
-        self._records[record.call] = evolve(record, outcome="unknown")
+        self._records[record.call] = evolve(record, outcome="unknown", order_ids=())
         self._unsettled[record.call] = self._error(self._records[record.call])
 
     async def aclose(self) -> None:
@@ -147,8 +151,12 @@ class PurchaseTracker:
 
         """
         self._is_closed = True
+        is_needed = any(record.outcome != "not_sent" for record in self._unsaved.values())
         try:
             await finish(self.save)
+        except JournalError:
+            if is_needed:  # a call that couldn't be recorded has raised already
+                raise
         finally:
             await self._give_back()
 
@@ -217,26 +225,55 @@ class PurchaseTracker:
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`; it is written later."""
         if self._unsettled.pop(error.call, None) is not None:
-            self._put(evolve(self._records[error.call], outcome="settled", ended_at=datetime.now(UTC)))
+            self._put(
+                evolve(
+                    self._records[error.call],
+                    outcome="settled",
+                    ended_at=datetime.now(UTC),
+                    order_ids=self._candidates.pop(error.call, ()),
+                )
+            )
+
+    def note_candidates(self, error: OutcomeUnknown, orders: Iterable[Order]) -> None:
+        """Record which orders a call may have made: what is known of it once it is settled."""
+        self._candidates[error.call] = tuple(order.id for order in orders)
 
     def note_orders(self, method: Method[Any], rows: Rows[object]) -> None:
         """Record which orders an answer shows."""
         if rows and not rows.repeated and isinstance(rows[0], (Order, Rental)):
-            self._known |= {order.id: order.until for order in cast("Sequence[Order | Rental]", rows)}
+            date = rows.date or self._server_time()
+            self._known |= {order.id: (order.until, date) for order in cast("Sequence[Order | Rental]", rows)}
             if len(self._known) != len(self._known_ids):
                 self._known_ids = frozenset(self._known)
         if method.name == methods.ORDERS.name:
             self._listed = not rows.skipped
-            self._seen_at = self._seen_at if rows.date is None else (rows.date, anyio.current_time())
+            if rows.date is not None:
+                self._seen_at = rows.date, anyio.current_time(), time()
 
     def _server_time(self) -> datetime | None:
-        """Return the time now by the server's clock."""
+        """Return the time now by the server's clock: rather too late, where the clocks here disagree.
+
+        The event loop's clock may stand still while the machine sleeps, and the machine's may be set.
+        """
         if self._seen_at is None:
             return None
-        date, then = self._seen_at
+        date, then, then_here = self._seen_at
         with contextlib.suppress(OverflowError):
-            return date + timedelta(seconds=max(0.0, anyio.current_time() - then))
+            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - then_here))
         return None
+
+    def _shows_all(self, params: Mapping[str, str], date: datetime | None) -> bool:
+        """Return whether a list of a time certainly shows what earlier calls did: it may lag.
+
+        That is of importance for those that moved the end of the same order, or made an order that their answer didn't
+        name: nothing else tells it apart from what a new call does.
+        """
+        return not any(
+            (not record.complete or (record.method in EXTENDING and record.params["id"] == params.get("id")))
+            and record.outcome not in ("refused", "not_sent")
+            and (record.seen_at is None or date is None or record.seen_at > date - LONG_LAG)
+            for record in self._records.values()
+        )
 
     # -- a call ------------------------------------------------------------------------------------------------------
 
@@ -252,14 +289,16 @@ class PurchaseTracker:
 
         """
         error = OutcomeUnknown("", method=method.name, params=dict(params), started_at=datetime.now(UTC))
+        last_list = None if self._seen_at is None else self._seen_at[0]
+        ends_at, told_at = self._known.get(int(params.get("id", 0)), (None, last_list))
         record = Record(
             error.call,
             method.name,
             error.params,
             error.started_at,
             known=self._known_ids,
-            listed=self._listed,
-            ends_at=self._known.get(int(params.get("id", 0))),
+            listed=self._listed and self._shows_all(params, told_at if method.name in EXTENDING else last_list),
+            ends_at=ends_at,
             seen_at=self._server_time(),
         )
         self._give_up()
@@ -271,8 +310,14 @@ class PurchaseTracker:
             # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
             await anyio.lowlevel.checkpoint_if_cancelled()
             value = await self._send(record, method, send)
-        except GeneratorExit:
-            raise  # a coroutine that is closed can't await: the next call writes it
+        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes it
+            if self._records[record.call].outcome is None:
+                self._end(record, "not_sent")
+            raise
+        except JournalError as error:
+            self._end(record, "not_sent")  # written with what is written next
+            error.message += "; nothing was sent"
+            raise
         except BaseException:
             if self._records[record.call].outcome is None:
                 self._end(record, "not_sent")

@@ -259,7 +259,9 @@ EXAMPLES: list[SmspvaError] = [
     ConnectionFailed("no connection", sent=False, method="orders", elapsed=1.0),
     RequestTimeout("no answer within 30 s", method="orders", elapsed=30.0),
     UnexpectedResponse("HTML", status=502, content_type="text/html", excerpt="<h1>", data=[1], retry_after=3.0),
-    OutcomeUnknown("unknown", method="create", params={"dcount": "1"}, started_at=NOW, known={5: NOW}, data={"id": 6}),
+    OutcomeUnknown(
+        "unknown", method="create", params={"dcount": "1"}, started_at=NOW, known=frozenset({5}), data={"id": 6}
+    ),
     WaitTimeout("no message", order_id=5, state=OrderState.ACTIVE, last_success=NOW, last_failure="HTML", elapsed=9.0),
     OrderGone("it has gone", order_id=5, elapsed=3.0),
     Lagged("read on from 7", resume=7),
@@ -348,3 +350,21 @@ async def test_a_servers_texts_stay_on_one_printable_line(
     texts += [record.getMessage() for record in caplog.records]
     assert len(texts) > 12
     assert [text for text in texts if not text.isprintable()] == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("depth", [900, 1000])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(1, UnexpectedResponse), (2, UnexpectedResponse), ("0 NOBALANCE", InsufficientFunds)]
+)
+async def test_data_nested_too_deeply_is_kept_as_text(
+    status: object, kind: type[SmspvaError], depth: int, patient: SmspvaClient, fake_server: FakeServer
+) -> None:
+    data = "[" * depth + '{"id": 40370}' + "]" * depth
+    number, _, message = str(status).partition(" ")
+    fake_server.on("orders", f'{{"status": {number}, "msg": "{message}", "data": {data}}}')
+    with pytest.raises(kind) as failed:
+        await patient.orders()
+    twin: Any = pickle.loads(pickle.dumps(failed.value))  # noqa: S301 - our own
+    assert isinstance(twin.data, str)
+    assert '"id": 40370' in twin.data

@@ -8,7 +8,7 @@ import os
 import resource
 import sqlite3
 import stat
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from smspva_async.journal import _database
 from smspva_async.simulator import Simulator
 from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.support.journals import events
+from tests.support.permissions import as_nobody
 from tests.support.processes import run_worker
 from tests.support.watching import Account, order
 
@@ -38,7 +39,6 @@ def path(tmp_path: Path) -> Path:
 
 
 KEY = "a-key-that-is-in-no-file"
-NOBODY = 65534
 
 
 # -- a file that can't be used ---------------------------------------------------------------------------------------
@@ -143,19 +143,6 @@ async def test_a_folder_in_its_place(path: Path) -> None:
 async def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     await refused(tmp_path / "missing" / "journal.db", "no such folder")
     assert list(tmp_path.iterdir()) == []
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Do as somebody does whom the modes of files apply to."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 async def test_a_folder_that_is_read_only(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: whatever ends the program, the next one finds the calls that have no outcome."""
+"""The ledger: however the program ends, the next one finds its calls, and those without an outcome are unsettled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import anyio
 import httpx
 import pytest
 
-from smspva_async import SmspvaClient
+from smspva_async import Purchase, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
+from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer, nothing_ever
-from tests.support.ledgers import CREATE, at_next_start, lines, outcomes, written_by
-from tests.support.samples import CALLS, ORDER, Call, every_spending_call
+from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, sql, written_by
+from tests.support.samples import CALLS, HALF, ORDER, RENTAL, SPENDING, Call, every_spending_call
+from tests.support.selection import slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,46 +28,68 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apar
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.jsonl"
+    return tmp_path / "ledger"
 
 
-# -- what stands in it ---------------------------------------------------------------------------------------------
+# -- what is in it -------------------------------------------------------------------------------------------------
 
 
 @every_spending_call
-async def test_a_call_is_on_disk_before_its_request_leaves(
-    call: Call, path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+async def test_a_call_is_in_the_file_before_it_is_sent_and_its_outcome_before_it_returns(
+    call: Call, path: Path, fake_server: FakeServer
 ) -> None:
-    found: list[list[dict[str, Any]]] = []
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    at_sending: list[tuple[Any, ...]] = []
 
     async def answer() -> Any:
-        assert set(synced) == {path.stat().st_ino, path.parent.stat().st_ino}
-        found.append(lines(path))
+        at_sending.extend(sql(path, "SELECT method, outcome FROM calls"))
         return call.sample
 
-    fake_server.on("orders", CALLS["orders"].sample)
     fake_server.call(call, answer)
     async with fake_server.client(ledger=path) as client:
-        await client.orders()
         assert not path.exists()
         await call.make(client)
-    ((header, begun),) = found
-    assert header == {"ledger": 1, "account": header["account"]}
-    assert (begun["method"], begun["params"], begun["listed"]) == (call.method, call.query, True)
-    assert begun["known"] == {str(ORDER.id): "2020-04-22T10:44:00+00:00"}
-    assert len(lines(path)) == 3
+        assert at_sending == [(call.method, None)]
+        assert outcomes(path) == ["done"]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
-async def test_nobody_else_may_read_it(umask: int, path: Path, fake_server: FakeServer) -> None:
-    before = os.umask(umask)
-    try:
-        await written_by(fake_server, path)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+async def test_purchases_are_listed_with_the_orders_that_their_answers_named(
+    path: Path, fake_server: FakeServer
+) -> None:
+    for call in SPENDING:
+        fake_server.call(call, call.sample)
+    fake_server.call(CALLS["delete"], {"status": 0, "msg": "NOTOWNER"})
+    async with fake_server.client(ledger=path) as client:
+        for call in SPENDING:
+            if call.method == "delete":
+                with pytest.raises(ApiError):
+                    await call.make(client)
+            else:
+                await call.make(client)
+        listed = client.purchases()
+    named = [(RENTAL.id,), (RENTAL.id,), (), (), (), (), (517017,)]
+    assert [(it.method, it.params, it.order_ids) for it in listed] == [
+        (call.method, call.query, order_ids) for call, order_ids in zip(SPENDING, named, strict=True)
+    ]
+    assert [it.outcome for it in listed] == ["refused" if it.method == "delete" else "done" for it in listed]
+    assert purchases(path) == listed
+    assert all(isinstance(it, Purchase) for it in listed)
+
+
+async def test_without_a_ledger_a_client_lists_its_own_calls_and_writes_nothing(
+    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_server.call(CREATE, CREATE.sample, httpx.ReadError("lost"))
+    client = fake_server.client()
+    assert client.purchases() == ()
+    async with client:
+        await CREATE.make(client)
+        with pytest.raises(OutcomeUnknown):
+            await CREATE.make(client)
+        assert [(it.outcome, it.order_ids) for it in client.purchases()] == [("done", (RENTAL.id,)), ("unknown", ())]
+        client.settle(client.unsettled[0])
+    assert [it.outcome for it in client.purchases()] == ["done", "settled"]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_file_that_is_there_keeps_its_mode(path: Path, fake_server: FakeServer) -> None:
@@ -76,6 +100,27 @@ async def test_a_file_that_is_there_keeps_its_mode(path: Path, fake_server: Fake
     assert len(at_next_start(path)) == 1
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+async def test_nobody_else_may_read_its_files(umask: int, path: Path, fake_server: FakeServer) -> None:
+    modes: dict[str, int] = {}
+
+    async def answer() -> Any:
+        sql(path, "SELECT * FROM calls")
+        modes.update((found.name, stat.S_IMODE(found.stat().st_mode)) for found in path.parent.iterdir())
+        return CREATE.sample
+
+    fake_server.call(CREATE, answer)
+    before = os.umask(umask)
+    try:
+        async with fake_server.client(ledger=path) as client:
+            await CREATE.make(client)
+    finally:
+        os.umask(before)
+    assert len(modes) > 1, "its lock is beside it"
+    assert set(modes.values()) == {0o600}, modes
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 @every_spending_call
 async def test_the_key_is_never_in_it(call: Call, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(call, f'{{"status": 1, "data": "{KEY}', {"status": 2, "data": {KEY: [KEY]}}, call.sample)
@@ -84,24 +129,12 @@ async def test_the_key_is_never_in_it(call: Call, path: Path, fake_server: FakeS
             with pytest.raises(OutcomeUnknown):
                 await call.make(client)
         await call.make(client)
-    assert "[key]" in path.read_text()
-    assert KEY not in path.read_text()
+    assert b"[key]" in path.read_bytes()
+    assert KEY.encode() not in path.read_bytes()
     assert all("[key]" in str(error.data) for error in at_next_start(path))
 
 
-async def test_without_a_ledger_nothing_is_written(
-    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    fake_server.call(CREATE, httpx.ReadError("lost"))
-    async with fake_server.client() as client:
-        with pytest.raises(OutcomeUnknown):
-            await CREATE.make(client)
-        client.settle(client.unsettled[0])
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_an_answer_too_large_for_a_line_is_kept_in_part(path: Path, fake_server: FakeServer) -> None:
+async def test_of_a_large_answer_64_kib_are_kept(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, {"status": 1, "data": ["x" * 1000] * 1000})
     async with fake_server.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):
@@ -112,11 +145,45 @@ async def test_an_answer_too_large_for_a_line_is_kept_in_part(path: Path, fake_s
     assert len(error.data) == 64 * 1024
 
 
+@pytest.mark.parametrize("depth", [900, 1000])
+async def test_the_id_in_data_nested_too_deeply_is_kept(depth: int, path: Path, fake_server: FakeServer) -> None:
+    data = "[" * depth + '{"id": 40370}' + "]" * depth
+    fake_server.call(CREATE, f'{{"status": 1, "data": {data}}}')
+    async with fake_server.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+    for error in (*at_next_start(path), failed.value):
+        kept = pickle.loads(pickle.dumps(error)).data  # noqa: S301 - our own
+        assert isinstance(kept, str)
+        assert '"id": 40370' in kept
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(60, "done"), slow(60, "settled"), slow(1000, "done")])
+@on_asyncio
+async def test_a_purchase_takes_2_kib_on_average_beside_5000_orders(
+    count: int, outcome: str, path: Path, fake_server: FakeServer
+) -> None:
+    row = CALLS["orders"].sample["data"][0]
+    fake_server.on("orders", {"status": 1, "data": [{**row, "id": 10**7 + 7 * n} for n in range(5000)]})
+    fake_server.call(CREATE, CREATE.sample if outcome == "done" else httpx.ReadError("lost"))
+    async with fake_server.client(ledger=path) as client:
+        await client.orders()
+        for _ in range(count):
+            if outcome == "done":
+                await CREATE.make(client)
+                continue
+            with pytest.raises(OutcomeUnknown) as failed:
+                await CREATE.make(client)
+            client.settle(failed.value)
+    assert outcomes(path) == [outcome] * count
+    assert path.stat().st_size / count <= 2048
+
+
 # -- the next start ------------------------------------------------------------------------------------------------
 
 
 async def lost(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
-    fake_server.call(call, '{"status": 1, "data": {"id": 40370, "pnum')
+    fake_server.call(call, HALF)
     with pytest.raises(OutcomeUnknown):
         await call.make(client)
 
@@ -133,24 +200,22 @@ async def cancelled(call: Call, client: SmspvaClient, fake_server: FakeServer) -
         await call.make(client)
 
 
-async def killed(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
-    """Leave the file as it is while the request is under way."""
-
-    async def die() -> Any:
+async def left(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+    async def leave() -> Any:
         raise SystemExit
 
-    fake_server.call(call, die)
+    fake_server.call(call, leave)
     with pytest.raises((SystemExit, BaseExceptionGroup)):
         await call.make(client)
 
 
-@pytest.mark.parametrize("closed", [True, False], ids=["closed", "abandoned"])
-@pytest.mark.parametrize("way", [lost, cancelled, killed])
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "abandoned"])
+@pytest.mark.parametrize("way", [lost, cancelled, left])
 @every_spending_call
 async def test_a_call_without_an_outcome_is_found_at_the_next_start(
     call: Call,
     way: Callable[..., Any],
-    closed: bool,  # noqa: FBT001
+    is_closed: bool,  # noqa: FBT001
     path: Path,
     fake_server: FakeServer,
 ) -> None:
@@ -158,21 +223,40 @@ async def test_a_call_without_an_outcome_is_found_at_the_next_start(
     client = fake_server.client(ledger=path)
     await client.orders()
     await way(call, client, fake_server)
-    (told,) = client.unsettled
-    if closed:
+    (raised,) = client.unsettled
+    if is_closed:
         await client.aclose()
     (error,) = at_next_start(path)
-    assert (error.call, error.method, error.params) == (told.call, call.method, call.query)
-    assert (error.started_at, error.known, error.listed) == (told.started_at, {ORDER.id: ORDER.until}, True)
-    assert error.data == (told.data if closed else None)
+    assert (error.call, error.method, error.params) == (raised.call, call.method, call.query)
+    assert (error.started_at, error.known, error.listed) == (raised.started_at, frozenset({ORDER.id}), True)
+    assert (error.ends_at, error.seen_at, error.data) == (raised.ends_at, raised.seen_at, raised.data)
+    assert (way is lost) == (error.data == HALF)
     assert str(error).startswith(f"{call.name}: outcome unknown, ")
     assert f"the ledger '{path}'" in str(error)
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)  # noqa: S301 - our own
+    assert [(it.outcome, it.started_at) for it in purchases(path)] == [("unknown", raised.started_at)]
     await client.aclose()
 
 
+async def test_the_end_and_the_servers_time_before_the_call_are_found_too(path: Path, fake_server: FakeServer) -> None:
+    row = {**CALLS["orders"].sample["data"][0], "id": 123}
+    date = {"Date": "Wed, 15 Apr 2020 10:53:00 GMT"}
+    fake_server.on("orders", httpx.Response(200, json={"status": 1, "data": [row]}, headers=date))
+    fake_server.call(CALLS["prolong"], httpx.ReadError("lost"))
+    async with fake_server.client(ledger=path) as client:
+        await client.orders()
+        await anyio.sleep(60)
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CALLS["prolong"].make(client)
+    (error,) = at_next_start(path)
+    assert error.ends_at == failed.value.ends_at == ORDER.until
+    assert error.seen_at == failed.value.seen_at
+    assert error.seen_at is not None
+    assert error.seen_at.isoformat() == "2020-04-15T10:54:00+00:00"
+
+
 @every_spending_call
-async def test_a_call_with_an_outcome_is_not(call: Call, path: Path, fake_server: FakeServer) -> None:
+async def test_a_call_with_an_outcome_is_not_unsettled(call: Call, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(call, call.sample, {"status": 0, "msg": "closed for lunch"}, httpx.ConnectError("down"))
     async with fake_server.client(ledger=path) as client:
         assert await call.make(client) == call.expected
@@ -184,77 +268,52 @@ async def test_a_call_with_an_outcome_is_not(call: Call, path: Path, fake_server
     assert at_next_start(path) == ()
 
 
-async def test_what_is_found_stands_before_what_happens_now(path: Path, fake_server: FakeServer) -> None:
-    await written_by(fake_server, path, CALLS["delete"])
-    (first,) = at_next_start(path)
+@pytest.mark.parametrize("is_entered", [True, False], ids=["entered", "not entered"])
+async def test_earlier_calls_come_before_those_of_this_run(
+    is_entered: bool,  # noqa: FBT001
+    path: Path,
+    fake_server: FakeServer,
+) -> None:
+    earlier = await written_by(fake_server, path, CALLS["delete"])
     fake_server.call(CREATE, httpx.ReadError("lost"))
-    async with fake_server.client(ledger=path) as client:
-        with pytest.raises(OutcomeUnknown) as failed:
-            await CREATE.make(client)
-        assert [error.call for error in client.unsettled] == [first.call, failed.value.call]
-        assert client.unsettled[1] is failed.value
-        assert client.unsettled[0] is client.unsettled[0]
-
-
-async def test_it_is_read_again_by_each_client_and_never_twice_by_one(path: Path, fake_server: FakeServer) -> None:
-    await written_by(fake_server, path)
     client = fake_server.client(ledger=path)
-    for _ in range(2):
-        async with client:
-            assert len(client.unsettled) == 1
-
-
-@every_spending_call
-async def test_what_was_settled_stays_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
-    await written_by(fake_server, path, call)
-    client = SmspvaClient(KEY, ledger=path)
-    twin = pickle.loads(pickle.dumps(client.unsettled[0]))  # noqa: S301 - our own
-    for _ in range(2):
-        client.settle(twin)
-        assert client.unsettled == ()
-    assert outcomes(path) == ["unknown", "settled"]
-    assert at_next_start(path) == ()
-
-
-@every_spending_call
-async def test_another_clients_call_may_be_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
-    async with fake_server.client(ledger=path) as client:
-        await written_by(fake_server, path, call)
-        (error,) = at_next_start(path)
-        assert client.unsettled == ()
-        for _ in range(2):
-            client.settle(error)
-        client.settle(OutcomeUnknown("", method="create", params={}, started_at=error.started_at, known={}))
-    assert outcomes(path) == ["unknown", "settled"]
-    assert at_next_start(path) == ()
+    if is_entered:
+        await client.__aenter__()
+    assert [error.call for error in client.unsettled] == [earlier.call]
+    assert [purchase.method for purchase in client.purchases()] == ["delete"]
+    with pytest.raises(OutcomeUnknown) as failed:
+        await CREATE.make(client)
+    assert [error.call for error in client.unsettled] == [earlier.call, failed.value.call]
+    assert [purchase.method for purchase in client.purchases()] == ["delete", "create"]
+    assert client.unsettled[1] is failed.value
+    assert client.unsettled[0] is client.unsettled[0]
+    await client.aclose()
 
 
 async def test_on_entering_again_it_is_read_again(path: Path, fake_server: FakeServer) -> None:
-    fake_server.call(CREATE, httpx.ReadError("lost"))
     client = fake_server.client(ledger=path)
-    async with client:
-        with pytest.raises(OutcomeUnknown) as failed:
-            await CREATE.make(client)
-    await written_by(fake_server, path)
-    async with client:
-        mine, others = sorted(client.unsettled, key=lambda error: error is not failed.value)
-        assert mine is failed.value
-    SmspvaClient(KEY, ledger=path).settle(others)
-    async with client:
-        assert client.unsettled == (mine,)
-    path.unlink()
-    async with client:
-        assert client.unsettled == (mine,)
+    for count in range(1, 4):
+        await written_by(fake_server, path)
+        async with client:
+            assert len(client.unsettled) == len(client.purchases()) == count
+
+
+# -- settled -------------------------------------------------------------------------------------------------------
 
 
 @every_spending_call
-async def test_what_is_settled_at_once_stays_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
+async def test_what_is_settled_stays_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(call, httpx.ReadError("lost"))
+    await written_by(fake_server, path, call)
     async with fake_server.client(ledger=path) as client:
+        twin = pickle.loads(pickle.dumps(client.unsettled[0]))  # noqa: S301 - our own
         with pytest.raises(OutcomeUnknown) as failed:
             await call.make(client)
-        client.settle(failed.value)
-        assert client.unsettled == at_next_start(path) == ()
+        for error in (twin, failed.value) * 2:
+            client.settle(error)
+        assert client.unsettled == ()
+        assert [purchase.outcome for purchase in client.purchases()] == ["settled", "settled"]
+    assert outcomes(path) == ["settled", "settled"]
     assert at_next_start(path) == ()
 
 
@@ -266,13 +325,29 @@ async def test_settling_needs_no_ledger(client: SmspvaClient, fake_server: FakeS
     first, second = client.unsettled
     client.settle(pickle.loads(pickle.dumps(first)))  # noqa: S301 - our own
     client.settle(first)
+    client.settle(OutcomeUnknown("", method="create", params={}, started_at=first.started_at))  # of nobody's call
     assert client.unsettled == (second,)
 
 
-# -- several programs ----------------------------------------------------------------------------------------------
+async def test_it_is_written_before_the_next_call_that_spends_is_sent(path: Path, fake_server: FakeServer) -> None:
+    earlier = await written_by(fake_server, path)
+
+    async def answer() -> Any:
+        assert sql(path, "SELECT outcome FROM calls ORDER BY started_at") == [("settled",), (None,)]
+        return CREATE.sample
+
+    fake_server.call(CREATE, answer)
+    async with fake_server.client(ledger=path) as client:
+        client.settle(earlier)
+        assert client.unsettled == ()
+        await CREATE.make(client)
+    assert outcomes(path) == ["settled", "done"]
 
 
-async def test_several_programs_may_share_it(path: Path, fake_server: FakeServer) -> None:
+# -- several clients -----------------------------------------------------------------------------------------------
+
+
+async def test_clients_of_one_account_may_share_it(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, httpx.ReadError("lost"))
     async with (
         fake_server.client(ledger=path) as one,
@@ -287,5 +362,43 @@ async def test_several_programs_may_share_it(path: Path, fake_server: FakeServer
 
         tasks.start_soon(rent, one)
         tasks.start_soon(rent, other)
+    assert len(at_next_start(path)) == len(purchases(path)) == 10
     assert {error.call for error in at_next_start(path)} == {error.call for error in (*one.unsettled, *other.unsettled)}
-    assert len(at_next_start(path)) == 10
+    assert beside(path) == ["ledger"]
+
+
+async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_not_in_progress(
+    path: Path, fake_server: FakeServer
+) -> None:
+    fake_server.call(CALLS["delete"], CALLS["delete"].sample)
+    sent, broken, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def answer() -> Any:
+        sent.set()
+        await broken.wait()
+        return httpx.ReadError("lost")
+
+    async def rent() -> None:
+        with pytest.raises(OutcomeUnknown):
+            await CREATE.make(buying)
+        ended.set()
+
+    fake_server.call(CREATE, answer)
+    async with (
+        fake_server.client(ledger=path) as buying,
+        fake_server.client(ledger=path) as looking,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(rent)
+        await sent.wait()
+        await CALLS["delete"].make(looking)
+        assert not looking.unsettled
+        assert at_next_start(path) == ()
+        assert [(it.method, it.outcome) for it in looking.purchases()] == [("create", "unknown"), ("delete", "done")]
+        broken.set()
+        await ended.wait()
+        assert not looking.unsettled  # a snapshot
+        await CALLS["delete"].make(looking)
+        assert [error.call for error in looking.unsettled] == [buying.unsettled[0].call]
+        looking.settle(buying.unsettled[0])
+    assert outcomes(path) == ["settled", "done", "done"]

@@ -1,8 +1,11 @@
-"""What the tests of the ledger share: what stands in its file, and what the next start makes of it."""
+"""Helpers for the tests of the ledger: what is in its file, and what the next start finds there."""
 
 from __future__ import annotations
 
-import json
+import logging
+import sqlite3
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,28 +17,50 @@ from tests.support.fake_server import KEY, FakeServer
 from tests.support.samples import CALLS, Call
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from smspva_async import Purchase
 
 CREATE = CALLS["create"]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def outcomes(path: Path) -> list[str]:
-    return [line["outcome"] for line in lines(path) if "outcome" in line]
-
-
 def at_next_start(path: Path) -> tuple[OutcomeUnknown, ...]:
-    """Return what a new program finds; it needn't enter its client for that."""
+    """Return what a new program finds unsettled; it needn't enter its client for that."""
     return tuple(SmspvaClient(KEY, ledger=path).unsettled)
 
 
-async def written_by(fake_server: FakeServer, path: Path, call: Call = CREATE, answer: Any = httpx.ReadError) -> bytes:
-    """Return a ledger in which one call has no outcome."""
-    fake_server.call(call, answer("lost"))
+def purchases(path: Path) -> Sequence[Purchase]:
+    """Return the purchases that a new program finds."""
+    return SmspvaClient(KEY, ledger=path).purchases()
+
+
+def outcomes(path: Path) -> list[str]:
+    return [purchase.outcome for purchase in purchases(path)]
+
+
+def sql(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def beside(path: Path) -> list[str]:
+    """Return the names of the files in the ledger's folder."""
+    return sorted(found.name for found in path.parent.iterdir())
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("smspva ledger")]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def written_by(fake_server: FakeServer, path: Path, call: Call = CREATE) -> OutcomeUnknown:
+    """Write a ledger with one call whose outcome is unknown, and return that call."""
+    fake_server.call(call, httpx.ReadError("lost"))
     async with fake_server.client(ledger=path) as client:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown) as failed:
             await call.make(client)
-    return path.read_bytes()
+    return failed.value

@@ -1,15 +1,18 @@
-"""What the tests of `reconcile` share: a client of the simulator, calls without an outcome, and their verdicts."""
+"""What the tests of `reconcile` share: clients of the simulator, lists that lag, calls without an outcome, verdicts."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
+import httpx
 import pytest
 
 from smspva_async import Pace, Period, SmspvaClient
 from smspva_async.errors import OutcomeUnknown
-from tests.support.fake_server import KEY
+from tests.support.fake_server import KEY, URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -24,11 +27,66 @@ Dialect = Literal["page", "live", "contract"]
 @asynccontextmanager
 async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) -> AsyncIterator[SmspvaClient]:
     """Return a client that knows which orders there are."""
-    async with SmspvaClient(KEY, pace=Pace(gap=0), transport=sim.transport(), **arguments) as client:
+    arguments = {"pace": Pace(gap=0), "transport": sim.transport(), **arguments}
+    async with SmspvaClient(KEY, **arguments) as client:
         if listed:
             await client.orders()
         yield client
     assert sim.violations == []
+
+
+class LaggingTransport(httpx.AsyncBaseTransport):
+    """A way to a simulator where some answers show the account as it was a while ago, in whole minutes.
+
+    Args:
+        sim: The simulator.
+        lag: The seconds that they lag.
+        reads: Their queries.
+
+    """
+
+    def __init__(self, sim: Simulator, lag: float, *reads: dict[str, str]) -> None:
+        self._sim = sim
+        self._inner = sim.transport()
+        self._lag = lag
+        self._reads = reads
+        self._answers: dict[frozenset[tuple[str, str]], list[tuple[float, bytes]]] = {}
+
+    async def run(self) -> None:
+        """Record what would be answered now, each minute."""
+        while True:
+            await self.record()
+            await anyio.sleep(60)
+
+    async def record(self) -> None:
+        """Record what would be answered now."""
+        for read in self._reads:
+            request = httpx.Request("GET", URL, params={**read, "apikey": KEY})
+            answer = await self._inner.handle_async_request(request)
+            now = anyio.current_time()
+            self._answers.setdefault(frozenset(request.url.params.multi_items()), []).append(
+                (now, await answer.aread())
+            )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer with the newest record that is old enough, or the first one."""
+        records = self._answers.get(frozenset(request.url.params.multi_items()))
+        if records is None:
+            return await self._inner.handle_async_request(request)
+        latest = anyio.current_time() - self._lag
+        body = next((body for at, body in reversed(records) if at <= latest), records[0][1])
+        return httpx.Response(200, headers={"Date": format_datetime(self._sim.now, usegmt=True)}, content=body)
+
+
+@asynccontextmanager
+async def lagging(sim: Simulator, lag: float, *reads: dict[str, str]) -> AsyncIterator[LaggingTransport]:
+    """Return a transport where `orders`, and other reads, show the account as it was a while ago."""
+    transport = LaggingTransport(sim, lag, {"method": "orders"}, *reads)
+    await transport.record()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(transport.run)
+        yield transport
+        tasks.cancel_scope.cancel()
 
 
 async def unknown(make: Awaitable[Any]) -> OutcomeUnknown:
@@ -39,9 +97,11 @@ async def unknown(make: Awaitable[Any]) -> OutcomeUnknown:
 
 
 async def verdict(client: SmspvaClient, error: OutcomeUnknown) -> tuple[str, list[int]]:
+    """Return what `reconcile` finds."""
     found = await client.reconcile(error)
     return found.verdict, [order.id for order in found.candidates]
 
 
 def ids(sim: Simulator) -> list[int]:
+    """Return the open orders of the account."""
     return [order.id for order in sim.orders]
