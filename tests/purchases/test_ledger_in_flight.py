@@ -27,10 +27,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Act when a reader looks which programs are alive."""
     look = _Owner.alive
 
-    def alive(owner: _Owner, owners: set[str]) -> set[str]:
+    def alive(owner: _Owner) -> set[str]:
         monkeypatch.setattr(_Owner, "alive", look)
         act()
-        return look(owner, owners)
+        return look(owner)
 
     monkeypatch.setattr(_Owner, "alive", alive)
 
