@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -83,10 +83,9 @@ def bounded(data: object) -> object:
     """Return data of the server's that can be pickled and stored: as text where it is nested too deeply."""
     level: list[object] = [data]
     for _ in range(_DEEPEST):
-        containers = (
-            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
-        )
-        level = [inner for container in containers for inner in cast("Iterable[object]", container)]
+        dicts = (cast("dict[object, object]", item).values() for item in level if isinstance(item, dict))
+        lists = (cast("list[object]", item) for item in level if isinstance(item, list))
+        level = [inner for container in (*dicts, *lists) for inner in container]
         if not level:
             return data
     try:
