@@ -402,3 +402,17 @@ async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_
         assert [error.call for error in looking.unsettled] == [buying.unsettled[0].call]
         looking.settle(buying.unsettled[0])
     assert outcomes(path) == ["settled", "done", "done"]
+
+
+async def test_what_another_client_settles_is_no_longer_unsettled_from_the_next_call_on(
+    path: Path, fake_server: FakeServer
+) -> None:
+    earlier = await written_by(fake_server, path)
+    fake_server.call(CREATE, CREATE.sample)
+    async with fake_server.client(ledger=path) as client:
+        async with fake_server.client(ledger=path) as other:
+            other.settle(earlier)
+        assert [error.call for error in client.unsettled] == [earlier.call]  # a snapshot
+        await CREATE.make(client)
+        assert not client.unsettled
+        assert [purchase.outcome for purchase in client.purchases()] == ["settled", "done"]

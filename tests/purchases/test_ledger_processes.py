@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -140,30 +141,36 @@ async def test_programs_rent_at_the_same_time(server: Served, path: Path) -> Non
     assert beside(path) == ["ledger"]
 
 
-def rent_before_a_fork_and_delete_after(url: str, ledger: Path, pipe: Connection) -> None:
+def fork_twice(url: str, ledger: Path, pipe: Connection) -> None:
     client = client_of(url, ledger)
-
-    async def rent_and_close() -> None:
-        await rent(client)
-        await client.aclose()
-
     asyncio.run(rent(client))
-    if not (child := os.fork()):
-        asyncio.run(rent_and_close())
+    if not (closing_it := os.fork()):
+        asyncio.run(client.aclose())
         os._exit(0)
-    pipe.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    os.waitpid(closing_it, 0)
+    if not (deleting := os.fork()):
+        asyncio.run(client.delete(2))
+        os._exit(0)
+    pipe.send(deleting)
+    os.waitpid(deleting, 0)
     asyncio.run(client.delete(1))
 
 
-async def test_a_forked_child_that_ends_takes_nothing_from_its_parent(server: Served, path: Path) -> None:
+async def test_of_a_parent_and_its_child_the_calls_of_that_which_dies_are_unsettled(server: Served, path: Path) -> None:
     sim = server._simulator
-    sim.faults.next("delete", "hang")
-    with Worker(rent_before_a_fork_and_delete_after, server.url, path, piped=True) as parent:
-        assert await anyio.to_thread.run_sync(parent.receive) == 0
+    sim.faults.next("delete", "hang", count=2)
+
+    def unsettled() -> list[str]:
+        return [error.params["id"] for error in at_next_start(path)[1]]
+
+    with Worker(fork_twice, server.url, path, piped=True) as parent:
+        child = await anyio.to_thread.run_sync(parent.receive)
+        await until(lambda: len(sim.requests) == 2, parent)
+        assert unsettled() == []
+        os.kill(child, signal.SIGKILL)
         await until(lambda: len(sim.requests) == 3, parent)
-        purchases, unsettled = at_next_start(path)
-        assert [purchase.outcome for purchase in purchases] == ["done", "done", "unknown"]
-        assert unsettled == ()
+        assert unsettled() == ["2"]
         parent.kill()
-    assert len(at_next_start(path)[1]) == 1
+    assert unsettled() == ["2", "1"]
+    assert [purchase.outcome for purchase in at_next_start(path)[0]] == ["done", "unknown", "unknown"]
     assert beside(path) == ["ledger"]
