@@ -75,12 +75,13 @@ class SqliteFile:
         return int(version)
 
     @contextmanager
-    def explained(self, what: str, ending: str) -> Generator[None]:
+    def explained(self, what: str, ending: str, *, if_damaged: str | None = None) -> Generator[None]:
         """Raise failures of SQLite and the system as `JournalError`, in plain words.
 
         Args:
             what: What failed, such as "can't be written".
-            ending: What follows from it.
+            ending: What follows from it, and what to do.
+            if_damaged: The same where the file is damaged.
 
         """
         name = f"the {self.kind} {self.path}"
@@ -99,10 +100,13 @@ class SqliteFile:
                 "SQLITE_IOERR": "the disk is full or fails",
             }
             meaning = next((f"{text} (" for start, text in meanings.items() if code.startswith(start)), "(")
+            is_damaged = code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR"))
+            ending = if_damaged or ending if is_damaged else ending
             raise JournalError(f"{name} {what}: {meaning}{one_line(str(error))}). {ending}") from error
         except OSError as error:
             raise JournalError(f"{name} {what}: {error.strerror}. {ending}") from error
         except (ValueError, OverflowError) as error:
+            ending = if_damaged or ending
             raise JournalError(f"{name} {what}: it is damaged ({one_line(str(error))}). {ending}") from error
 
 

@@ -602,7 +602,7 @@ class SmspvaClient:
         # Last, so that an order which is given to a caller meanwhile is known as theirs.
         await self._purchases.read()
         found = decide(self._purchases.record_of(error), self._purchases.records, evidence)
-        self._purchases.note_candidates(error, found.candidates)
+        self._purchases.note_finding(error, found)
         return found
 
     def settle(self, error: OutcomeUnknown) -> None:

@@ -238,12 +238,13 @@ def _new(call: Record, others: Iterable[Record], evidence: Evidence) -> list[Ord
 def _competitors(call: Record, others: Iterable[Record], candidates: Collection[Order], evidence: Evidence) -> int:
     """Return how many other calls may have made one of the candidates, without its being known which.
 
-    A call that was settled competes for what it was last seen to have made, perhaps.
+    A settled call competes for the candidates that were found for it; one that was never compared, for all that fit it.
     """
     count = 0
     for other in others:
-        is_told = not other.is_open and (other.outcome != "done" or other.complete or not _is_recent(other, call))
-        if other.outcome == "settled":
+        is_vague = other.outcome in ("done", "settled") and not other.complete and _is_recent(other, call)
+        is_told = not other.is_open and not is_vague
+        if other.outcome == "settled" and other.order_ids:
             count += any(order.id in other.order_ids for order in candidates)
         elif is_told or any(evidence.of(order_id) for order_id in _named(other.data)):
             continue

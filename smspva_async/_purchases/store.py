@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sqlite3
 import zlib
 from collections.abc import Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import uuid4
@@ -38,10 +40,9 @@ _CALLS = (
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _ROW = ", ".join("?" * 16)
 _FIRST_FORM = b'{"ledger": '
-_RESTORE_IT = (
-    "Nothing was sent and nothing changed. Restore it from a backup, or see by hand which orders the account has,"
-    " and give a new path"
-)
+_TRY_AGAIN = "Mend that and try again with the same path: a new one would know of no open call"
+_RESTORE_IT = "Restore it from a backup, or see by hand which orders the account has, and give a new path"
+_NOTHING_SENT = "Nothing was sent and nothing changed. "
 _LONGEST_DATA = 64 * 1024
 _OWNER = re.compile("[0-9a-f]{12}")
 _AT_ONCE = 100
@@ -148,8 +149,10 @@ class SqliteLedger:
 
     def load_now(self) -> Sequence[Record] | None:
         """Return all records; see `PurchaseStore.load_now`."""
-        with self._file.explained("can't be used", _RESTORE_IT):
-            if not self._path.exists():
+        with self._file.explained("can't be used", _NOTHING_SENT + _TRY_AGAIN, if_damaged=_NOTHING_SENT + _RESTORE_IT):
+            try:
+                self._path.stat()
+            except (FileNotFoundError, NotADirectoryError):
                 return []
             with self._opened() as connection:
                 stamp = self._stamp(connection)
@@ -179,7 +182,7 @@ class SqliteLedger:
         await self._worker.run(lambda: self._save(written))
 
     def _save(self, records: Sequence[Record]) -> None:
-        with self._file.explained("can't be written", "Make room for it or give another path"):
+        with self._file.explained("can't be written", _TRY_AGAIN, if_damaged=_RESTORE_IT):
             make_private(self._path)
             with self._opened() as connection:
                 self._owner.acquire()
@@ -232,9 +235,11 @@ class SqliteLedger:
         if not found:  # the message below says to remove it
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
         elif found != [(self._fingerprint,)]:
+            statement = "DELETE FROM meta WHERE key = 'account'"
             raise JournalError(
-                f"{self.name} is another account's; nothing was sent. Give each account its own path (for the same"
-                " account with a new key, remove the row 'account' from its table meta)"
+                f"{self.name} is another account's ({found[0][0][:8]}, the key is of {self._fingerprint[:8]}); nothing"
+                " was sent. Give each account its own path. If it is the same account with a new key, run:"
+                f' sqlite3 {shlex.quote(str(self._path))} "{statement}"'
             )
 
 
@@ -243,6 +248,7 @@ class SqliteLedger:
 
 def _row(record: Record, owner: str) -> tuple[Any, ...]:
     known = sorted(record.known) if record.is_open else []
+    gaps = [after - before for before, after in pairwise([0, *known])]  # small numbers, which take little room
     values = (
         record.call,
         owner,
@@ -250,7 +256,7 @@ def _row(record: Record, owner: str) -> tuple[Any, ...]:
         json.dumps(dict(record.params)),
         record.started_at.isoformat(),
         int(record.listed),
-        zlib.compress(json.dumps(known).encode()) if known else b"",
+        zlib.compress(json.dumps(gaps).encode()) if gaps else b"",
         _text(record.ends_at),
         _text(record.seen_at),
         record.outcome,
@@ -288,7 +294,7 @@ def _record(row: tuple[Any, ...], dead: set[str], params: Any, order_ids: Any, d
         method,
         params,
         datetime.fromisoformat(started_at),
-        frozenset(json.loads(zlib.decompress(known)) if known else ()),
+        frozenset(accumulate(json.loads(zlib.decompress(known))) if known else ()),
         bool(listed),
         _time(ends_at),
         _time(seen_at),
@@ -303,6 +309,8 @@ def _record(row: tuple[Any, ...], dead: set[str], params: Any, order_ids: Any, d
 
 
 def _data(data: object) -> str:
+    if isinstance(data, str):
+        return json.dumps(data[:_LONGEST_DATA])
     text = json.dumps(bounded(data))
     return text if len(text) <= _LONGEST_DATA else json.dumps(text[:_LONGEST_DATA])
 
@@ -361,8 +369,9 @@ class _Owner:
         found: set[str] = set()
         for file in self._path.parent.iterdir():
             owner = file.name.removeprefix(f"{self._path.name}-").removesuffix(".lock")
-            if file != self._file(owner) or not _OWNER.fullmatch(owner) or file.stat().st_size:
-                continue
+            with suppress(FileNotFoundError):  # its program may remove it meanwhile
+                if file != self._file(owner) or not _OWNER.fullmatch(owner) or file.stat().st_size:
+                    continue
             if _is_locked(file):
                 found.add(owner)
             elif (lock := _lock(file)) is not None:
@@ -394,11 +403,15 @@ def _lock(path: Path) -> sqlite3.Connection | None:
 
 def _is_locked(path: Path) -> bool:
     """Return whether a connection holds the lock of a file. Any number of programs may look at the same time."""
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-        try:
+    try:
+        with closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
+        ) as connection:
             connection.execute("SELECT * FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname == "SQLITE_BUSY":
-                return True
-            raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname == "SQLITE_BUSY":
+            return True
+        if error.sqlite_errorname == "SQLITE_CANTOPEN":  # its program has removed it meanwhile
+            return False
+        raise
     return False

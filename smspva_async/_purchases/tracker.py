@@ -8,6 +8,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
@@ -30,10 +31,10 @@ from smspva_async.errors import (
     bounded,
     name_call,
 )
-from smspva_async.models import Order, Purchase, Rental, Rows
+from smspva_async.models import Order, Purchase, Reconciliation, Rental, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from anyio.lowlevel import EventLoopToken
 
@@ -76,8 +77,8 @@ class PurchaseTracker:
         self._listed = False
         self._seen_at: tuple[datetime, float, float] | None = None
         """The last time that the server told, and when that was by anyio's clock and by this machine's."""
-        self._candidates: dict[str, tuple[int, ...]] = {}
-        """What `reconcile` found, call by call."""
+        self._findings: dict[str, Reconciliation] = {}
+        """What `reconcile` found last, call by call."""
 
     # -- what the store has ------------------------------------------------------------------------------------------
 
@@ -105,7 +106,8 @@ class PurchaseTracker:
     def _take(self, records: Sequence[Record] | None) -> None:
         self.is_read = True
         for record in records or ():
-            if record.call in self._own or record.call in self._unsaved:
+            is_newer_here = record.call in self._unsaved or (record.call in self._own and record.outcome != "settled")
+            if is_newer_here:
                 continue
             self._records[record.call] = record
             if not record.is_open or record.in_flight:
@@ -140,7 +142,7 @@ class PurchaseTracker:
                 del self._unsaved[record.call]
 
     def _reopen(self, record: Record) -> None:
-        self._records[record.call] = evolve(record, outcome="unknown", order_ids=())
+        self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
         self._unsettled[record.call] = self._error(self._records[record.call])
 
     async def aclose(self) -> None:
@@ -172,7 +174,7 @@ class PurchaseTracker:
     def _give_up(self) -> None:
         """Leave the calls open whose event loop has ended, and those of a parent process to it."""
         if self._process != os.getpid():
-            self._process, self._own, self._in_progress = os.getpid(), set(), {}
+            self._process, self._own, self._in_progress, self._unsaved = os.getpid(), set(), {}, {}
         for call, loop in list(self._in_progress.items()):
             if has_ended(loop):
                 self._leave(self._records[call], "its event loop ended before the answer came")
@@ -205,7 +207,8 @@ class PurchaseTracker:
                 record.params,
                 record.started_at,
                 record.outcome or "unknown",
-                record.order_ids if record.outcome == "done" else (),
+                # Those of a settled call are the candidates that were found, unless it was proved to be done.
+                record.order_ids if record.outcome == "done" or record.complete else (),
             )
             for record in records
         )
@@ -231,18 +234,14 @@ class PurchaseTracker:
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`; it is written later."""
         if self._unsettled.pop(error.call, None) is not None:
-            self._put(
-                evolve(
-                    self._records[error.call],
-                    outcome="settled",
-                    ended_at=datetime.now(UTC),
-                    order_ids=self._candidates.pop(error.call, ()),
-                )
-            )
+            found = self._findings.pop(error.call, Reconciliation("open"))
+            order_ids = tuple(order.id for order in found.candidates)
+            settled = evolve(self._records[error.call], outcome="settled", ended_at=datetime.now(UTC))
+            self._put(evolve(settled, order_ids=order_ids, complete=found.verdict == "done"))
 
-    def note_candidates(self, error: OutcomeUnknown, orders: Iterable[Order]) -> None:
+    def note_finding(self, error: OutcomeUnknown, found: Reconciliation) -> None:
         """Record which orders a call may have made: what is known of it once it is settled."""
-        self._candidates[error.call] = tuple(order.id for order in orders)
+        self._findings[error.call] = found
 
     def note_orders(self, method: Method[Any], rows: Rows[object]) -> None:
         """Record which orders an answer shows."""
@@ -253,7 +252,8 @@ class PurchaseTracker:
                 self._known_ids = frozenset(self._known)
         if method.name == methods.ORDERS.name:
             self._listed = not rows.skipped
-            if rows.date is not None:
+            # Never backwards: an answer may be old, or another machine's with a clock of its own.
+            if rows.date is not None and rows.date >= (self._server_time() or rows.date):
                 self._seen_at = rows.date, anyio.current_time(), time()
 
     def _server_time(self) -> datetime | None:
@@ -271,11 +271,13 @@ class PurchaseTracker:
     def _shows_all(self, params: Mapping[str, str], date: datetime | None) -> bool:
         """Return whether a list of a time certainly shows what earlier calls did: it may lag.
 
-        That is of importance for those that moved the end of the same order, or made an order that their answer didn't
-        name: nothing else tells it apart from what a new call does.
+        Only calls matter that moved the end of the same order, or made an order that their answer didn't name.
         """
         return not any(
-            (not record.complete or (record.method in EXTENDING and record.params["id"] == params.get("id")))
+            (
+                (record.outcome == "done" and not record.complete)
+                or (record.method in EXTENDING and record.params["id"] == params.get("id"))
+            )
             and record.outcome not in ("refused", "not_sent")
             and (record.seen_at is None or date is None or record.seen_at > date - LONG_LAG)
             for record in self._records.values()
@@ -294,14 +296,13 @@ class PurchaseTracker:
             send: Sends the request; its argument gets the text of the answer as it comes.
 
         """
-        error = OutcomeUnknown("", method=method.name, params=dict(params), started_at=datetime.now(UTC))
         last_list = None if self._seen_at is None else self._seen_at[0]
         ends_at, told_at = self._known.get(int(params.get("id", 0)), (None, last_list))
         record = Record(
-            error.call,
+            uuid4().hex,
             method.name,
-            error.params,
-            error.started_at,
+            dict(params),
+            datetime.now(UTC),
             known=self._known_ids,
             listed=self._listed and self._shows_all(params, told_at if method.name in EXTENDING else last_list),
             ends_at=ends_at,
@@ -315,18 +316,18 @@ class PurchaseTracker:
             await self.save()
             # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            value = await self._send(record, method, send)
-        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes it
-            if self._records[record.call].outcome is None:
-                self._end(record, "not_sent")
+        except BaseException as error:
+            self._end(record, "not_sent")
+            if isinstance(error, JournalError):
+                error.message += "; nothing was sent"
+            elif not isinstance(error, GeneratorExit):
+                await self._save_outcome()
             raise
-        except JournalError as error:
-            self._end(record, "not_sent")  # written with what is written next
-            error.message += "; nothing was sent"
+        try:
+            value = await self._send(record, method, send)
+        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes its outcome
             raise
         except BaseException:
-            if self._records[record.call].outcome is None:
-                self._end(record, "not_sent")
             await self._save_outcome()
             raise
         await self._save_outcome()
@@ -345,6 +346,8 @@ class PurchaseTracker:
 
         try:
             value = decode(method, record.params, await send(received))
+            order_ids, complete = _orders_of(record, value)
+            self._end(record, "done", order_ids=order_ids, complete=complete)
         except ApiError as error:
             self._end(record, "refused")
             error.message += f"; {method.refusal_note}"
@@ -364,8 +367,6 @@ class PurchaseTracker:
                 _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
             raise
         else:
-            order_ids, complete = _orders_of(record, value)
-            self._end(record, "done", order_ids=order_ids, complete=complete)
             return value
         raise leave(failure.message, getattr(failure, "data", None)) from failure
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
 from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
+from smspva_async._purchases.reconcile import LONG_LAG
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
 from smspva_async.cli._output import Printer, UntoldError, printing, tell_of_skipped
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from smspva_async import OutcomeUnknown, SmspvaClient
 
 __all__ = ["unsettled"]
-
-_LISTED_BY_THEN = timedelta(hours=1)  # after that, waiting shows nothing new
 
 
 @click.command(epilog=example("smspva unsettled", "smspva unsettled --settle 5f0c12ab"))
@@ -118,7 +117,7 @@ def _show(printer: Printer, error: OutcomeUnknown, result: Reconciliation | Smsp
         case "not_done":
             told = "was not done, so it may be repeated; settled"
         case "open":
-            is_late = datetime.now(UTC) - error.started_at > _LISTED_BY_THEN
+            is_late = datetime.now(UTC) - error.started_at > LONG_LAG
             advice = "decide by what you know of it, and --settle it" if is_late else "look again later, or --settle it"
             told = f"may have been done{orders and f' (candidates: {orders})'}: {advice}"
     fields = {

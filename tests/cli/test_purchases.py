@@ -69,7 +69,7 @@ def test_a_person_is_told_what_looks_into_the_unknown(commands: Commands) -> Non
     assert commands.run("unsettled").code == 0
     with commands.terminal("purchases") as terminal:
         assert terminal.exit_code() == 0
-        assert terminal.screen[-1].split()[2:] == ["rent", "PL", "opt29", "--weeks", "1", "settled"]
+        assert terminal.screen[-1].split()[2:] == ["rent", "PL", "opt29", "--weeks", "1", "settled", "40301"]
 
 
 def test_a_ledger_elsewhere_is_read_and_another_account_s_refused(commands: Commands) -> None:

@@ -117,7 +117,7 @@ def test_after_an_hour_an_open_purchase_is_left_to_a_person(
         (timedelta(hours=1), "look again later, or --settle it"),
         (timedelta(0), "decide by what you know of it, and --settle it"),
     ):
-        monkeypatch.setattr(_unsettled, "_LISTED_BY_THEN", hour)
+        monkeypatch.setattr(_unsettled, "LONG_LAG", hour)
         looking = commands.run("unsettled")
         (line,) = looking.lines
         assert (looking.code, line.partition("--weeks 1: ")[2]) == (

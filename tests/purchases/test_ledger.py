@@ -145,6 +145,16 @@ async def test_of_a_large_answer_64_kib_are_kept(path: Path, fake_server: FakeSe
     assert len(error.data) == 64 * 1024
 
 
+async def test_the_id_in_a_large_answer_in_another_script_is_kept(path: Path, fake_server: FakeServer) -> None:
+    fake_server.call(CREATE, '{"status": 1, "data": {"id": 40370, "note": "' + "я" * 20_000)
+    async with fake_server.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown):
+            await CREATE.make(client)
+    (error,) = at_next_start(path)
+    assert isinstance(error.data, str)
+    assert '"id": 40370,' in error.data
+
+
 @pytest.mark.parametrize("depth", [900, 1000])
 async def test_the_id_in_data_nested_too_deeply_is_kept(depth: int, path: Path, fake_server: FakeServer) -> None:
     data = "[" * depth + '{"id": 40370}' + "]" * depth

@@ -179,7 +179,10 @@ FIRST_FORM = b'{"ledger": 1, "account": "00ff"}\n{"call": "1", "method": "create
 UNUSABLE: dict[str, tuple[Callable[[FakeServer, Path], Any], str]] = {
     "a flipped bit": (flipped, "it is damaged .*Restore it from a backup, or see by hand which orders"),
     "a forged row": (forged, "it is damaged .*Restore it from a backup, or see by hand which orders"),
-    "another account's": (anothers, "is another account's; nothing was sent. Give each account its own path .*new key"),
+    "another account's": (
+        anothers,
+        "is another account's .*nothing was sent. Give each account its own path.*new key.*sqlite3 .*DELETE",
+    ),
     "a newer version": (newer, "written by a newer smspva_async .*nothing was changed. Update the library"),
     "the first form": (of(FIRST_FORM), "unreleased version.*nothing was sent. Settle .*then give a new path"),
     "a text": (of(b"Dear diary\n"), "it is no ledger .*Nothing was sent"),

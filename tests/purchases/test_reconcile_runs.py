@@ -232,3 +232,44 @@ async def test_of_a_hundred_rentals_with_lost_answers_none_is_lost_sight_of(done
             found, candidates = await verdict(client, error)
             assert (found, set(candidates)) == ("done" if done else "open", lost)
             client.settle(error)
+
+
+async def test_a_call_that_was_settled_unseen_competes_for_what_it_may_have_made(tmp_path: Path) -> None:
+    sim = Simulator()
+    async with client_of(sim, ledger=tmp_path / "ledger") as client:
+        sim.faults.next("create", "lost", done=True)
+        made = await unknown(client.rent("RU", "opt16", WEEK))
+        sim.faults.next("create", "lost", done=False)
+        not_made = await unknown(client.rent("RU", "opt16", WEEK))
+        async with client_of(sim, ledger=tmp_path / "ledger") as person:
+            person.settle(next(error for error in person.unsettled if error.call == made.call))
+        assert (await client.reconcile(not_made)).verdict == "open"
+
+
+async def test_a_purchase_that_was_proved_and_settled_is_listed_with_its_order(tmp_path: Path) -> None:
+    sim = Simulator()
+    async with client_of(sim, ledger=tmp_path / "ledger") as client:
+        sim.faults.next("create", "lost", done=True)
+        error = await unknown(client.rent("RU", "opt16", WEEK))
+        assert await verdict(client, error) == ("done", ids(sim))
+        client.settle(error)
+    async with client_of(sim, ledger=tmp_path / "ledger") as client:
+        (purchase,) = client.purchases()
+        assert (purchase.outcome, list(purchase.order_ids)) == ("settled", ids(sim))
+
+
+async def test_what_interrupts_the_reading_of_a_paid_answer_leaves_the_call_unsettled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sim = Simulator()
+    async with client_of(sim) as client:
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("smspva_async._purchases.tracker._orders_of", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            await client.rent("RU", "opt16", WEEK)
+        assert [purchase.outcome for purchase in client.purchases()] == ["unknown"]
+        (error,) = client.unsettled
+        assert await verdict(client, error) == ("done", ids(sim))
