@@ -138,6 +138,22 @@ async def test_a_machine_that_slept_takes_no_old_row_for_a_young_one(
     assert await verdict(client, error) == (expected, [123])
 
 
+async def test_an_answer_with_an_old_date_makes_no_row_young(client: SmspvaClient, fake_server: FakeServer) -> None:
+    row = {**row_of("orders"), "id": 123}
+
+    def listed(minutes: int, online: int) -> httpx.Response:
+        rows = [{**row, "lastonline": int((START + timedelta(minutes=online)).timestamp())}]
+        date = format_datetime(START + timedelta(minutes=minutes), usegmt=True)
+        return httpx.Response(200, json={"status": 1, "data": rows}, headers={"Date": date})
+
+    fake_server.on("orders", listed(60, 60), listed(0, 0), listed(60, 50))
+    fake_server.call(CALLS["prolong"], httpx.ReadError("lost"))
+    await client.orders()
+    await client.orders()
+    error = await unknown(CALLS["prolong"].make(client))
+    assert await verdict(client, error) == ("open", [123])
+
+
 @on_an_order
 @pytest.mark.parametrize("row", ["number offline", "nothing said"])
 async def test_a_row_of_unknown_age_shows_nothing(
