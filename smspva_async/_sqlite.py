@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from attrs import frozen
 
@@ -33,11 +34,11 @@ class SqliteFile:
     newest: int
     """The version of its schema that this library writes."""
 
-    def inspect(self) -> None:
-        """Check a file before anything is changed or put beside it.
+    def check_place(self) -> None:
+        """Check that a file of ours is there, or can be.
 
         Raises:
-            JournalError: It is not of this kind, or can't be made.
+            JournalError: It can't.
 
         """
         name = f"the {self.kind} {self.path}"
@@ -49,6 +50,15 @@ class SqliteFile:
             raise JournalError(f"{name} can't be used: it is no file")
         if self.path.exists() and self.path.stat().st_size == 1:  # which SQLite takes for an empty one
             raise JournalError(f"{name} can't be used: it is no {self.kind}; nothing was changed")
+
+    def inspect(self) -> None:
+        """Check a file in WAL mode before anything is changed or put beside it.
+
+        Raises:
+            JournalError: It is not of this kind, or can't be made.
+
+        """
+        self.check_place()
         if self.path.exists() and self.path.stat().st_size:
             # Reading a file in WAL mode would make -wal and -shm, and leave them there.
             how = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
@@ -113,7 +123,8 @@ class SqliteFile:
 @contextmanager
 def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Generator[None]:
     """Run a transaction of one writer; a durable one is on the disk when it ends."""
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    # EXTRA is FULL for a file in WAL mode; for others the end of the rollback journal is on the disk too.
+    connection.execute(f"PRAGMA synchronous = {'EXTRA' if durable else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -126,7 +137,15 @@ def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Gene
 
 def make_private(path: Path | str) -> None:
     """Make a file if it isn't there, readable by its owner alone."""
-    # One that is there isn't opened: closing it again would drop every lock that this process has on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        Path(path).chmod(0o600)  # the umask may have taken more away
+    # POSIX: to close a file drops every lock that this process has on it. So a file that is there isn't opened, and a
+    # new one gets its name when it is closed.
+    if Path(path).exists():
+        return
+    new = Path(f"{path}.{uuid4().hex}.new")
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        new.chmod(0o600)  # the umask may have taken more away
+        with suppress(FileExistsError):
+            os.link(new, path)
+    finally:
+        new.unlink()

@@ -68,7 +68,8 @@ async def gather_evidence(client: _Client, call: Record) -> Evidence:
     """Ask the server about a call. Spends nothing."""
     orders = await client.orders()
     subject = int(call.params.get("id", 0))
-    if any(order.id == subject for order in orders):
+    may_be_old = call.method == methods.RESTORE.name and subject in call.known
+    if any(order.id == subject for order in orders) and not may_be_old:
         return Evidence(orders)
     if call.method == methods.DELETE.name:
         return Evidence(orders, is_gone=await _is_gone(client, subject))
@@ -180,8 +181,10 @@ def _deleted(call: Record, order: Order | None, evidence: Evidence) -> Reconcili
 def _restored(call: Record, others: Sequence[Record], order: Order | None, evidence: Evidence) -> Reconciliation:
     # Under its id again (rental page) or under a new one (seen on the live server).
     if order is not None and order.id in call.known:
-        return _extended(call, others, order) if order.until and call.ends_at else Reconciliation("open", (order,))
-    if order is not None:
+        extended = _extended(call, others, order)
+        if extended.verdict == "done":
+            return extended
+    elif order is not None:
         return Reconciliation("done" if call.listed and not _is_contested(call, others) else "open", (order,))
     new = _new(call, others, evidence)
     named = [found for found in new if found.id in _named(call.data)]
@@ -195,7 +198,7 @@ def _restored(call: Record, others: Sequence[Record], order: Order | None, evide
         return Reconciliation("done" if is_done else "open", tuple(new))
     now = evidence.orders.date
     is_late = now is not None and call.seen_at is not None and now >= call.seen_at + LONG_LAG
-    return Reconciliation("not_done" if evidence.is_restorable and is_late else "open")
+    return Reconciliation("not_done" if evidence.is_restorable and is_late else "open", _listed([order]))
 
 
 def _bought(call: Record, others: Sequence[Record], evidence: Evidence) -> Reconciliation:

@@ -125,7 +125,8 @@ class SqliteLedger:
     """A ledger in an SQLite file, which several programs of one account may share.
 
     The file is opened for each use: nothing is left open between two calls, a fork copies no connection, and a file
-    that was moved away is made anew.
+    that was moved away is made anew. It has a rollback journal, not a write-ahead log: SQLite drops a damaged log
+    without an error, and what was committed would be lost with it.
 
     Args:
         path: The file; made at the first call that spends.
@@ -157,7 +158,7 @@ class SqliteLedger:
             with self._opened() as connection:
                 stamp = self._stamp(connection)
                 in_flight = {owner for (owner,) in connection.execute("SELECT owner FROM calls WHERE outcome IS NULL")}
-                if stamp == self._seen and in_flight <= {self._owner.name}:
+                if stamp == self._seen and in_flight <= {self._owner.held()}:
                     return None
                 ((state,),) = connection.execute("PRAGMA quick_check(1)")
                 if state != "ok":
@@ -203,11 +204,14 @@ class SqliteLedger:
 
     @contextmanager
     def _opened(self) -> Generator[sqlite3.Connection]:
-        if self._path.is_file():
-            self._refuse_first_form()
-        self._file.inspect()
+        self._file.check_place()
         with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
-            self._prepare(connection)
+            try:
+                self._prepare(connection)
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+                    self._refuse_first_form()
+                raise
             yield connection
 
     def _refuse_first_form(self) -> None:
@@ -222,7 +226,6 @@ class SqliteLedger:
         """Make the tables if the file is empty, and check that it is whole and this account's."""
         self._fingerprint = self._fingerprint or self._account()
         if self._file.version(connection) == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
             with transaction(connection):
                 if self._file.version(connection) == 0:  # another program may have been quicker
                     connection.execute(_CALLS)
@@ -344,28 +347,34 @@ class _Owner:
 
     def acquire(self) -> None:
         """Hold the lock from now on."""
+        _close_inherited()
         if self._lock is not None and self._process == os.getpid():
             return
-        if self._lock is not None:
-            _inherited.append(self._lock)
-            self._lock = None
+        self._lock = None
         self._process, self.name = os.getpid(), uuid4().hex[:12]
         file = self._file(self.name)
         # Another program may just have found it unlocked, and removed it.
         while self._lock is None or not file.exists():
             make_private(file)
             self._lock = _lock(file)
+        _held.append((os.getpid(), self._lock))
 
     def release(self) -> None:
         """Give the lock back."""
         lock, self._lock = self._lock, None
         if lock is not None and self._process == os.getpid():
+            _held.remove((self._process, lock))
             lock.close()
             with suppress(OSError):
                 self._file(self.name).unlink()
 
+    def held(self) -> str:
+        """Return the name under which this process holds the lock; "" if it doesn't."""
+        return self.name if self._lock is not None and self._process == os.getpid() else ""
+
     def alive(self) -> set[str]:
         """Return the owners that are alive, and remove the files of programs that were killed."""
+        _close_inherited()
         found: set[str] = set()
         for file in self._path.parent.iterdir():
             owner = file.name.removeprefix(f"{self._path.name}-").removesuffix(".lock")
@@ -383,8 +392,15 @@ class _Owner:
         return Path(f"{self._path}-{owner}.lock")
 
 
-_inherited: list[sqlite3.Connection] = []
-"""Locks of the parent process, which a forked child must not close."""
+_held: list[tuple[int, sqlite3.Connection]] = []
+"""The locks that are held, and by which process."""
+
+
+def _close_inherited() -> None:
+    """Close what a forked child has of its parent's locks, so that SQLite knows that they aren't the child's."""
+    for process, lock in [held for held in _held if held[0] != os.getpid()]:
+        _held.remove((process, lock))
+        lock.close()
 
 
 def _lock(path: Path) -> sqlite3.Connection | None:

@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("smspva_async")
 
+_FIRST_YEAR, _LAST_YEAR = 2000, 9998
+
 
 class PurchaseTracker:
     """The purchases of a client.
@@ -101,7 +103,11 @@ class PurchaseTracker:
         """
         self._give_up()
         if self._store is not None:
-            self._take(await self._store.load())
+            try:
+                self._take(await self._store.load())
+            except JournalError:
+                self._reopen_settled()
+                raise
 
     def _take(self, records: Sequence[Record] | None) -> None:
         self.is_read = True
@@ -126,24 +132,25 @@ class PurchaseTracker:
             JournalError: It can't be written. Calls that were settled since appear again.
 
         """
+        self._give_up()
         if self._store is None or not self._unsaved:
             return
         records = list(self._unsaved.values())
         try:
             await self._store.save(records)
         except JournalError:
-            for record in records:
-                if record.outcome == "settled":
-                    del self._unsaved[record.call]
-                    self._reopen(record)
+            self._reopen_settled()
             raise
         for record in records:
             if self._unsaved.get(record.call) is record:
                 del self._unsaved[record.call]
 
-    def _reopen(self, record: Record) -> None:
-        self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
-        self._unsettled[record.call] = self._error(self._records[record.call])
+    def _reopen_settled(self) -> None:
+        """Let calls appear again that were settled since the last writing."""
+        for record in [record for record in self._unsaved.values() if record.outcome == "settled"]:
+            del self._unsaved[record.call]
+            self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
+            self._unsettled[record.call] = self._error(self._records[record.call])
 
     async def aclose(self) -> None:
         """Write what isn't in the store yet, also if the caller is cancelled, and give the store back.
@@ -233,6 +240,7 @@ class PurchaseTracker:
 
     def settle(self, error: OutcomeUnknown) -> None:
         """Take a call out of `unsettled`; it is written later."""
+        self._read_once()
         if self._unsettled.pop(error.call, None) is not None:
             found = self._findings.pop(error.call, Reconciliation("open"))
             order_ids = tuple(order.id for order in found.candidates)
@@ -253,7 +261,8 @@ class PurchaseTracker:
         if method.name == methods.ORDERS.name:
             self._listed = not rows.skipped
             # Never backwards: an answer may be old, or another machine's with a clock of its own.
-            if rows.date is not None and rows.date >= (self._server_time() or rows.date):
+            is_sane = rows.date is not None and _FIRST_YEAR <= rows.date.year <= _LAST_YEAR
+            if rows.date is not None and is_sane and rows.date >= (self._server_time() or rows.date):
                 self._seen_at = rows.date, anyio.current_time(), time()
 
     def _server_time(self) -> datetime | None:

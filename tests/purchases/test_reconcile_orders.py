@@ -351,10 +351,33 @@ async def test_an_order_that_was_known_is_restored_when_it_ends_later(dialect: D
 
 async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": 517017}]})
+    fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
+    fake_server.on("restore_user_precalc", {"status": 0, "msg": "NOTOWNER"}, id="517017")
     fake_server.call(CALLS["restore_user"], httpx.ReadError("lost"))
     await client.orders()
     error = await unknown(CALLS["restore_user"].make(client))
     assert await verdict(client, error) == ("open", [517017])
+
+
+@pytest.mark.parametrize("is_new_listed", [False, True])
+async def test_a_fresh_row_of_an_expired_order_proves_no_restoring_undone(
+    client: SmspvaClient, fake_server: FakeServer, *, is_new_listed: bool
+) -> None:
+    old = {**row_of("orders"), "id": 517017, "lastonline": int(START.timestamp())}
+    young = {**old, "lastonline": int((START + timedelta(minutes=12)).timestamp())}
+    new = {**old, "id": 77}
+
+    def answer(minutes: int, *rows: dict[str, Any]) -> httpx.Response:
+        date = format_datetime(START + timedelta(minutes=minutes), usegmt=True)
+        return httpx.Response(200, json={"status": 1, "data": rows}, headers={"Date": date})
+
+    fake_server.on("orders", answer(0, old), answer(12, young, *([new] if is_new_listed else [])))
+    fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
+    fake_server.on("restore_user_precalc", CALLS["restore_user_precalc"].sample, id="517017")
+    fake_server.call(CALLS["restore_user"], httpx.ReadError("lost"))
+    await client.orders()
+    error = await unknown(CALLS["restore_user"].make(client))
+    assert await verdict(client, error) == ("open", [77] if is_new_listed else [517017])
 
 
 @pytest.mark.parametrize("listed", ["under its id", "under a new id"])
