@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -174,3 +175,23 @@ async def test_of_a_parent_and_its_child_the_calls_of_that_which_dies_are_unsett
     assert unsettled() == ["2", "1"]
     assert [purchase.outcome for purchase in at_next_start(path)[0]] == ["done", "unknown", "unknown"]
     assert beside(path) == ["ledger"]
+
+
+BEGIN = """
+import sqlite3, sys
+try:
+    sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error.sqlite_errorname)
+"""
+
+
+async def test_to_look_at_a_ledger_drops_no_lock_that_the_process_has_on_it(server: Served, path: Path) -> None:
+    """POSIX drops a process's locks on a file when the process closes that file, however it opened it."""
+    async with client_of(server.url, path) as client:
+        await rent(client)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        assert len(at_next_start(path)[0]) == 1
+        other = await anyio.run_process([sys.executable, "-c", BEGIN, path])
+    assert other.stdout.split() == [b"SQLITE_BUSY"]
