@@ -72,9 +72,11 @@ class SqliteFile:
             JournalError: It is another program's database, or of a newer version.
 
         """
-        ((owner,),) = connection.execute("PRAGMA application_id")
-        ((version,),) = connection.execute("PRAGMA user_version")
-        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+        # In one statement: another program may be making the file.
+        ((owner, version, tables),) = connection.execute(
+            "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
+            " (SELECT count(*) FROM sqlite_master)"
+        )
         if owner != self.application_id and (owner or version or tables):
             raise JournalError(f"{self.path} is another program's database, no {self.kind}; nothing was changed")
         if version > self.newest:
@@ -146,6 +148,11 @@ def make_private(path: Path | str) -> None:
     try:
         new.chmod(0o600)  # the umask may have taken more away
         with suppress(FileExistsError):
-            os.link(new, path)
+            try:
+                os.link(new, path)
+            except FileExistsError:
+                raise
+            except OSError:  # no links there, as on FAT
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     finally:
         new.unlink()

@@ -101,15 +101,16 @@ class PurchaseTracker:
             JournalError: It can't be read whole.
 
         """
-        self._give_up()
+        self._abandon_dead_calls()
         if self._store is not None:
             try:
-                self._take(await self._store.load())
+                self._merge(await self._store.load())
             except JournalError:
                 self._reopen_settled()
                 raise
 
-    def _take(self, records: Sequence[Record] | None) -> None:
+    def _merge(self, records: Sequence[Record] | None) -> None:
+        """Add what the store has; what is newer here stays."""
         self.is_read = True
         for record in records or ():
             is_newer_here = record.call in self._unsaved or (record.call in self._own and record.outcome != "settled")
@@ -132,7 +133,7 @@ class PurchaseTracker:
             JournalError: It can't be written. Calls that were settled since appear again.
 
         """
-        self._give_up()
+        self._abandon_dead_calls()
         if self._store is None or not self._unsaved:
             return
         records = list(self._unsaved.values())
@@ -167,26 +168,27 @@ class PurchaseTracker:
             if is_needed:  # a call that couldn't be recorded has raised already
                 raise
         finally:
-            await self._give_back()
+            await self._close_store()
 
-    async def _give_back(self) -> None:
+    async def _close_store(self) -> None:
         """Give the store back; a call in progress that outlives the client keeps it."""
         if self._store is not None and not self._in_progress:
             await finish(self._store.aclose)
 
     def _read_once(self) -> None:
         if self._store is not None and not self.is_read:
-            self._take(self._store.load_now())
+            self._merge(self._store.load_now())
 
-    def _give_up(self) -> None:
-        """Leave the calls open whose event loop has ended, and those of a parent process to it."""
+    def _abandon_dead_calls(self) -> None:
+        """Mark the calls unknown whose event loop has ended, and forget those that a parent process makes."""
         if self._process != os.getpid():
             self._process, self._own, self._in_progress, self._unsaved = os.getpid(), set(), {}, {}
         for call, loop in list(self._in_progress.items()):
             if has_ended(loop):
-                self._leave(self._records[call], "its event loop ended before the answer came")
+                self._mark_unknown(self._records[call], "its event loop ended before the answer came")
 
-    def _leave(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:
+    def _mark_unknown(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:
+        """Record that a call's outcome isn't known, and return the error for it."""
         error = self._unsettled[record.call] = _error_of(self._end(record, "unknown", reason=reason, data=data), reason)
         return error
 
@@ -196,7 +198,7 @@ class PurchaseTracker:
     def unsettled(self) -> Sequence[OutcomeUnknown]:
         """The calls whose outcome isn't known, in the order in which they began."""
         self._read_once()
-        self._give_up()
+        self._abandon_dead_calls()
         return tuple(sorted(self._unsettled.values(), key=lambda error: error.started_at))
 
     @property
@@ -245,7 +247,7 @@ class PurchaseTracker:
             found = self._findings.pop(error.call, Reconciliation("open"))
             order_ids = tuple(order.id for order in found.candidates)
             settled = evolve(self._records[error.call], outcome="settled", ended_at=datetime.now(UTC))
-            self._put(evolve(settled, order_ids=order_ids, complete=found.verdict == "done"))
+            self._keep(evolve(settled, order_ids=order_ids, complete=found.verdict == "done"))
 
     def note_finding(self, error: OutcomeUnknown, found: Reconciliation) -> None:
         """Record which orders a call may have made: what is known of it once it is settled."""
@@ -317,10 +319,10 @@ class PurchaseTracker:
             ends_at=ends_at,
             seen_at=self._server_time(),
         )
-        self._give_up()
+        self._abandon_dead_calls()
         self._own.add(record.call)
         self._in_progress[record.call] = anyio.lowlevel.current_token()
-        self._put(record)
+        self._keep(record)
         try:
             await self.save()
             # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
@@ -348,7 +350,7 @@ class PurchaseTracker:
 
         def leave(reason: str, data: object = None) -> OutcomeUnknown:
             # What can't be read may be half an answer, with a paid order's id.
-            error = self._leave(record, reason, bounded(data) or "".join(received) or None)
+            error = self._mark_unknown(record, reason, bounded(data) or "".join(received) or None)
             with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
                 error.elapsed = anyio.current_time() - began
             return error
@@ -379,7 +381,8 @@ class PurchaseTracker:
             return value
         raise leave(failure.message, getattr(failure, "data", None)) from failure
 
-    def _put(self, record: Record) -> None:
+    def _keep(self, record: Record) -> None:
+        """Keep a record, to be written with the next ones."""
         self._records[record.call] = record
         if self._store is not None:
             self._unsaved[record.call] = record
@@ -388,7 +391,7 @@ class PurchaseTracker:
         """Record an outcome."""
         self._in_progress.pop(record.call, None)
         ended = evolve(record, outcome=outcome, ended_at=datetime.now(UTC), **details)
-        self._put(ended if ended.is_open else evolve(ended, known=frozenset()))
+        self._keep(ended if ended.is_open else evolve(ended, known=frozenset()))
         return ended
 
     async def _save_outcome(self) -> None:
@@ -396,7 +399,7 @@ class PurchaseTracker:
         try:
             await finish(self.save)
             if self._is_closed:
-                await self._give_back()
+                await self._close_store()
         except JournalError as error:
             _log.warning("%s; a call with a known outcome may appear as unsettled at the next start", error)
 

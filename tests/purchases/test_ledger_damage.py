@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import shutil
@@ -314,6 +315,20 @@ async def test_it_needs_no_call_that_only_posix_has(path: Path, monkeypatch: pyt
     monkeypatch.undo()  # the other process hashes the key in full
     assert run_program(sys.executable, "-c", WITHOUT_POSIX, str(path)) == "OutcomeUnknown\n"
     assert outcomes(path) == ["unknown", "settled"]
+
+
+async def test_it_needs_no_links_of_the_file_system(
+    path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    fake_server.call(CREATE, CREATE.sample)
+    async with fake_server.client(ledger=path) as client:
+        await CREATE.make(client)
+    assert outcomes(path) == ["done"]
+    assert beside(path) == [path.name]
 
 
 async def test_a_relative_path_stays_where_it_was(
