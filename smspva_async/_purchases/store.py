@@ -21,7 +21,7 @@ from attrs import field, frozen
 from smspva_async._api.methods import SPENDING
 from smspva_async._concurrency import WorkerThread
 from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
-from smspva_async.errors import JournalError, bounded
+from smspva_async.errors import JournalError, bounded, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -239,9 +239,10 @@ class SqliteLedger:
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
         elif found != [(self._fingerprint,)]:
             statement = "DELETE FROM meta WHERE key = 'account'"
+            owner = one_line(str(found[0][0]))[:8]
             raise JournalError(
-                f"{self.name} is another account's ({found[0][0][:8]}, the key is of {self._fingerprint[:8]}); nothing"
-                " was sent. Give each account its own path. If it is the same account with a new key, run:"
+                f"{self.name} is another account's ({owner}, the key is of {self._fingerprint[:8]}); nothing was sent."
+                " Give each account its own path. If it is the same account with a new key, run:"
                 f' sqlite3 {shlex.quote(str(self._path))} "{statement}"'
             )
 
