@@ -31,6 +31,7 @@ class _Listener:
         self._server.close()
         async with asyncio.timeout(PATIENCE):
             await self._server.wait_closed()
+            await _begin_what_is_accepted()
             await asyncio.gather(*self._conversations)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,6 +50,12 @@ class _Listener:
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
+
+
+async def _begin_what_is_accepted() -> None:
+    """Let the conversation of a connection that was just accepted begin, so that it ends in order."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 class Loopback(_Listener):
@@ -92,6 +99,7 @@ class Served(_Listener):
         return f"http://127.0.0.1:{self.port}/api/rent.php"
 
     async def __aexit__(self, *_: object) -> None:
+        await _begin_what_is_accepted()
         for conversation in self._conversations:
             conversation.cancel()  # a simulated hang lasts until its client has gone
         self._server.close()
