@@ -1,4 +1,4 @@
-"""How quickly polls are kept in a file, so that a power failure takes none."""
+"""The SQLite journal: writing polls so that they survive a power failure, and reading events by a named consumer."""
 
 from __future__ import annotations
 
@@ -15,30 +15,49 @@ import anyio
 from attrs import frozen
 
 from benchmarks.measuring import compare, in_real_time, in_virtual_time
-from benchmarks.results import Row, at_least
+from benchmarks.results import Row, at_least, at_most
 from benchmarks.server import Server
-from smspva_async import Event, MemoryJournal, SmspvaClient, SqliteJournal, Watcher, event_to_dict
-from smspva_async._state import State
+from smspva_async import (
+    Event,
+    MemoryJournal,
+    Pace,
+    SmspvaClient,
+    SqliteJournal,
+    Watcher,
+    WatchState,
+    event_to_dict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from benchmarks.results import Form
+    from smspva_async import Subscription
 
 __all__ = ["rows"]
 
+_GROUP = "SQLite journal"
 _ORDERS = 100
 _INTERVAL = 30.0
+_EVENTS = 5_000
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure polls of which each brings an event, one transaction each."""
+    """Measure polls that bring an event each, then a named consumer."""
+    yield _polls(form)
+    yield _consumer(form)
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+def _polls(form: Form) -> Row:
     polls = form.pick(full=1_000, short=40)
     kept = in_virtual_time(_record(polls))
-    ours, theirs = in_real_time(_measure(kept))
+    ours, theirs = in_real_time(_append(kept))
     compared = compare(ours, theirs)
-    yield Row(
-        group="SQLite journal",
+    return Row(
+        group=_GROUP,
         name=f"polls of {_ORDERS} orders with an event each, durable",
         unit="per s",
         measured=compared.ours,
@@ -54,7 +73,7 @@ class _Kept:
     """What a watcher gives its journal after a poll."""
 
     events: Sequence[Event]
-    state: State
+    state: WatchState
 
 
 class _Recorder(MemoryJournal):
@@ -64,7 +83,7 @@ class _Recorder(MemoryJournal):
         super().__init__()
         self.kept: list[_Kept] = []
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         await super().append(events, state, places)
         self.kept.append(_Kept(list(events), state))
 
@@ -79,7 +98,7 @@ async def _record(polls: int) -> list[_Kept]:
     return journal.kept
 
 
-async def _measure(kept: Sequence[_Kept]) -> tuple[list[float], list[float]]:
+async def _append(kept: Sequence[_Kept]) -> tuple[list[float], list[float]]:
     """Return for each poll with an event how many such polls, and how many bare transactions, a second has."""
     ours, theirs = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder, closing(_bare(Path(folder) / "bare.db")) as bare:
@@ -117,3 +136,46 @@ def _insert(connection: sqlite3.Connection, event: Event) -> None:
 
 def _json(event: Event) -> str:
     return json.dumps(event_to_dict(event))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def _consumer(form: Form) -> Row:
+    ours, theirs = in_real_time(_read_by_turns(form.pick(full=30, short=3)))
+    compared = compare(ours, theirs)
+    return Row(
+        group=_GROUP,
+        name=f"a named consumer reading {_EVENTS:,} events with `auto_ack`",
+        unit="ms",
+        measured=compared.ours * 1e3,
+        against=compared.theirs * 1e3,
+        baseline=f"an unnamed subscription reading the same {_EVENTS:,} events",
+        spread=compared.spread,
+        goal=at_most(1.5),
+    )
+
+
+async def _read_by_turns(repetitions: int) -> tuple[list[float], list[float]]:
+    """Return the seconds that a new consumer, and a new subscription, take to read all events."""
+    ours, theirs = list[float](), list[float]()
+    with tempfile.TemporaryDirectory() as folder:
+        journal = SqliteJournal(Path(folder) / "journal.db")
+        # Each order is an event of the first poll, and the pace is so slow that no other poll follows.
+        async with (
+            SmspvaClient("key", transport=Server(_EVENTS), pace=Pace(gap=3_600)) as client,
+            Watcher(client, journal=journal) as watcher,
+        ):
+            await _read(watcher.events(after=0))  # so that both find the same pages in memory
+            for repetition in range(repetitions):
+                ours.append(await _read(watcher.consumer(f"consumer {repetition}", after=0)))
+                theirs.append(await _read(watcher.events(after=0)))
+    return ours, theirs
+
+
+async def _read(events: Subscription) -> float:
+    """Return the seconds that reading all events takes."""
+    began = time.perf_counter()
+    for _ in range(_EVENTS):
+        await anext(events)
+    return time.perf_counter() - began

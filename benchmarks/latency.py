@@ -1,16 +1,15 @@
-"""How long a message takes from its arrival at the server to its event, in virtual time.
+"""Latency: how long a message takes from its arrival at the server to its event in a subscription, in virtual time.
 
-One message a minute arrives, at random moments and for orders drawn at random, from the moment of entering, when the
-watch has yet to read each list for the first time. Nothing else is asked of the client, and an answer takes no time.
-Where somebody waits, one task waits for the message that comes next, on its order; or, for another order, for one that
-never comes, on the first.
+Messages arrive at random moments for orders drawn at random, one a minute on average; one every 20 seconds where one
+or two orders are waited for. For each of these, one task waits for its next message again and again. An answer of the
+server takes 0.05 to 0.4 seconds and holds what was there when the request arrived. The watch runs for two minutes
+before the first message. Where somebody waits, the first messages are left out of the figures: until then the watch
+measures whether flags work.
 """
 
 from __future__ import annotations
 
 import random
-from enum import Enum
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,150 +18,218 @@ from attrs import frozen
 
 from benchmarks.measuring import SEED, in_virtual_time, percentile, until
 from benchmarks.results import Row, at_most
-from benchmarks.server import Server
+from benchmarks.server import Flags, Server
 from smspva_async import SmspvaClient, SmsReceived, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.results import Form
-    from smspva_async import Sms, Subscription
+    from benchmarks.results import Form, Goal
+    from smspva_async import Subscription
 
-__all__ = ["GAP", "Arrival", "arrivals", "in_turn", "rows"]
+__all__ = ["DELAY", "GAP", "Arrival", "arrivals", "in_turn", "rows", "wait_repeatedly"]
 
 GAP = 1.5
-"""The pace's default: seconds between two requests."""
-_BASELINE = "one `sms` call per order in turn, same gap, same messages"
-_SIZES = (1, 100, 1_000, 10_000)
-_FEW = 12
-_MANY = 100
+"""The default of `Pace`: seconds between two requests."""
+DELAY = (0.05, 0.4)
+"""The least and the most seconds that an answer takes."""
+_MEAN, _MEAN_OF_FEW = 60.0, 20.0
+"""Seconds between two messages, on average; the latter where at most two orders are waited for."""
+_BEFORE = 120.0
+"""Seconds that the watch runs before the first message can arrive."""
+_MEASURED = 20
+"""Messages by which the watch measures whether flags work."""
+_FIRST = 3
+"""Messages for each awaited order after which most have had their first one, which raises a flag that stays up."""
 _LONG = 30 * 86_400.0
+_GROUP = "Latency: from a message's arrival at the server to its event"
+_PLAIN_LOOP = "a plain loop that calls `sms` for the awaited orders in turn, same gap, same messages"
+_IDLE = "the same messages and flags while nobody waits"
 
 
 @frozen
 class Arrival:
-    """A message to come."""
+    """A message that will arrive."""
 
     text: str
     at: float
     """Seconds from the beginning."""
-    place: int
-    """Which of the orders gets it."""
+    index: int
+    """The index of its order among those that get messages."""
 
 
-def arrivals(orders: int, count: int) -> list[Arrival]:
-    """Return messages that arrive at random, one a minute, for orders drawn at random."""
+def arrivals(orders: int, count: int, *, mean: float = _MEAN) -> list[Arrival]:
+    """Return messages that arrive at random, `mean` seconds apart on average, for orders drawn at random."""
     dice = random.Random(f"{SEED} {orders}")
     at, found = 0.0, list[Arrival]()
     for number in range(count):
-        at += dice.expovariate(1 / 60)
+        at += dice.expovariate(1 / mean)
         found.append(Arrival(str(number), at, dice.randrange(orders)))
     return found
 
 
-class _Waiting(Enum):
-    """Who waits for a message meanwhile."""
+def in_turn(orders: int, coming: Sequence[Arrival], *, delay: tuple[float, float] = DELAY) -> list[float]:
+    """Return the latencies of a plain loop that reads the orders in turn, index 0 first."""
+    dice = random.Random(SEED)
+    return [(arrival.index * GAP - arrival.at) % (orders * GAP) + dice.uniform(*delay) for arrival in coming]
 
-    NOBODY = "nobody waits"
-    FOR_IT = "somebody waits"
-    ELSEWHERE = "somebody waits for another order"
+
+# -- the table ---------------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Goals:
+    """The goals of a watch on which somebody waits, in seconds."""
+
+    median: float
+    most: float
+    """The 99th percentile."""
+    short: int
+    """Messages in the short form."""
+
+
+@frozen
+class _Wait:
+    """A number of orders of which some are waited for."""
+
+    orders: int
+    awaited: int
+    mean: float
+    """Seconds between two messages, on average."""
+    full: int
+    """Messages in the full form."""
+    flags_work: _Goals
+    otherwise: _Goals
+
+
+_WAITS = (
+    _Wait(1, 1, _MEAN_OF_FEW, 1_000, _Goals(1.2, 3.4, short=120), _Goals(1.2, 3.4, short=120)),
+    _Wait(100, 1, _MEAN_OF_FEW, 1_000, _Goals(1.8, 5.0, short=201), _Goals(1.8, 5.0, short=201)),
+    _Wait(100, 2, _MEAN_OF_FEW, 1_000, _Goals(3.0, 7.2, short=201), _Goals(3.0, 7.2, short=201)),
+    _Wait(100, 3, _MEAN, 500, _Goals(3.3, 5.8, short=180), _Goals(4.6, 10.5, short=60)),
+    _Wait(1_000, 10, _MEAN, 500, _Goals(3.6, 5.8, short=240), _Goals(15, 29, short=60)),
+)
+_OTHERS: Mapping[int, Goal] = {10: at_most(60, of="measured"), 100: at_most(2.5)}
+_IDLE_COUNTS: Mapping[int, tuple[int, int]] = {
+    1: (1_000, 100),
+    100: (1_000, 80),
+    1_000: (600, 50),
+    10_000: (200, 10),
+}
+"""Messages in the full and in the short form, by the number of orders."""
+_FEW = 12
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure: somebody waits, nobody waits, and a flag that fails."""
-    fewest: Mapping[int, int] = {1: 100, 100: 40, 1_000: 40, 10_000: 10}
-    for orders in _SIZES:
-        count = form.pick(full=1_000, short=fewest[orders])
-        yield from _measure(orders, count, _Waiting.FOR_IT, goals={"median": 4, "99 %": 8})
-    count = form.pick(full=1_000, short=fewest[_MANY])
-    yield from _measure(_MANY, count, _Waiting.ELSEWHERE, goals={"median": 4, "99 %": 8})
-    for orders in _SIZES:
-        count = form.pick(full=1_000, short=fewest[orders])
-        yield from _measure(orders, count, _Waiting.NOBODY, goals={"99 %": 35})
-    for waiting in (_Waiting.NOBODY, _Waiting.FOR_IT):
-        count = form.pick(full=1_000, short=100)
-        yield from _measure(_FEW, count, waiting, flags=False, goals={"99 %": 33})
+    """Measure messages that are waited for, those of other orders meanwhile, and a watch on which nobody waits."""
+    for wait in _WAITS:
+        for flags in Flags:
+            yield from _awaited(form, wait, flags)
+    for orders, goal in _OTHERS.items():
+        for flags in Flags:
+            yield _others(orders, flags, goal, form.pick(full=600, short=120))
+    for orders, (full, short) in _IDLE_COUNTS.items():
+        yield _idle(orders, Flags.WORK, form.pick(full=full, short=short), goal=35)
+    yield _idle(_FEW, Flags.NEVER_UP, form.pick(full=1_000, short=80), goal=33)
 
 
-def _measure(
-    orders: int, count: int, waiting: _Waiting, *, flags: bool = True, goals: Mapping[str, float]
-) -> Iterator[Row]:
+def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
+    goals = wait.flags_work if flags is Flags.WORK else wait.otherwise
+    server = Server(wait.orders, flags=flags, delay=DELAY)
+    awaited = random.Random(SEED).sample(server.ids, wait.awaited)
+    first = _MEASURED + _FIRST * wait.awaited
+    coming = arrivals(wait.awaited, first + form.pick(full=wait.full, short=goals.short), mean=wait.mean)
+    ours = _latencies(server, awaited, awaited, coming)[first:]
+    theirs = in_turn(wait.awaited, coming)[first:]
+    name = f"{wait.awaited:,} of {_orders(wait.orders)} waited for, `hasnewsms` {flags.value}"
+    for share, figure, goal in (("median", median, goals.median), ("99 %", _most, goals.most)):
+        yield _row(f"{name}: {share}", figure(ours), at_most(goal, of="measured"), figure(theirs), _PLAIN_LOOP)
+
+
+def _others(orders: int, flags: Flags, goal: Goal, count: int) -> Row:
+    coming = arrivals(orders - 1, count, mean=_MEAN_OF_FEW)
+
+    def measure(*, is_waited: bool) -> float:
+        server = Server(orders, flags=flags, delay=DELAY)
+        first, *others = server.ids
+        return _most(_latencies(server, [first] if is_waited else [], others, coming))
+
+    name = f"another of {_orders(orders)} waited for, `hasnewsms` {flags.value}: 99 %"
+    return _row(name, measure(is_waited=True), goal, measure(is_waited=False), _IDLE)
+
+
+def _idle(orders: int, flags: Flags, count: int, *, goal: float) -> Row:
+    server = Server(orders, flags=flags, delay=DELAY)
     coming = arrivals(orders, count)
-    took = in_virtual_time(_Watch(Server(orders, flags=flags), coming).run(waiting))
-    theirs = in_turn(orders, coming)
-    flag = "" if flags else ", `hasnewsms` never up"
-    for share, goal in goals.items():
-        pick = median if share == "median" else _most
-        yield Row(
-            group="From a message's arrival at the server to its event",
-            name=f"{waiting.value}, {orders:,} order{'s' if orders > 1 else ''}{flag}: {share}",
-            unit="s",
-            measured=pick(took),
-            against=pick(theirs),
-            baseline=_BASELINE,
-            goal=at_most(goal, of="measured"),
-            deterministic=True,
-        )
+    ours = _most(_latencies(server, [], server.ids, coming))
+    theirs = _most(in_turn(orders, coming))
+    name = f"nobody waits, {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
+    return _row(name, ours, at_most(goal, of="measured"), theirs, _PLAIN_LOOP.replace("the awaited", "all"))
 
 
-def _most(values: Sequence[float]) -> float:
-    return percentile(values, 0.99)
+def _most(latencies: Sequence[float]) -> float:
+    return percentile(latencies, 0.99)
 
 
-class _Watch:
-    """A watch of some messages."""
+def _orders(count: int) -> str:
+    return f"{count:,} order{'' if count == 1 else 's'}"
 
-    def __init__(self, server: Server, coming: Sequence[Arrival]) -> None:
-        self.took: dict[str, float] = {}
-        """How long each message took, by its text."""
-        self._server = server
-        self._coming = coming
 
-    async def run(self, waiting: _Waiting) -> list[float]:
-        """Return how long each message took, in the order of their events."""
-        async with (
-            SmspvaClient("key", transport=self._server) as client,
-            Watcher(client) as watcher,
-            anyio.create_task_group() as tasks,
-        ):
-            began = anyio.current_time()
-            events = watcher.events(after=watcher.cursor)
-            tasks.start_soon(self._listen, events, began)
-            if waiting is _Waiting.FOR_IT:
-                tasks.start_soon(self._wait, watcher, events)
-            elif waiting is _Waiting.ELSEWHERE:
-                tasks.start_soon(self._wait_elsewhere, watcher)
-            await self._deliver(began)
-            await until(lambda: len(self.took) == len(self._coming))
-            tasks.cancel_scope.cancel()
-        return list(self.took.values())
+def _row(name: str, measured: float, goal: Goal, against: float, baseline: str) -> Row:
+    return Row(
+        group=_GROUP,
+        name=name,
+        unit="s",
+        measured=measured,
+        against=against,
+        baseline=baseline,
+        goal=goal,
+        deterministic=True,
+    )
 
-    async def _deliver(self, began: float) -> None:
-        for arrival in self._coming:
+
+# -- a watch -----------------------------------------------------------------------------------------------------
+
+
+def _latencies(
+    server: Server, awaited: Sequence[int], receivers: Sequence[int], coming: Sequence[Arrival]
+) -> list[float]:
+    """Return the latencies of messages, in the order of their arrival."""
+    return in_virtual_time(_watch(server, awaited, receivers, coming))
+
+
+async def _watch(
+    server: Server, awaited: Sequence[int], receivers: Sequence[int], coming: Sequence[Arrival]
+) -> list[float]:
+    took: dict[str, float] = {}
+    async with (
+        SmspvaClient("key", transport=server) as client,
+        Watcher(client) as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+        for order_id in awaited:
+            tasks.start_soon(wait_repeatedly, watcher, order_id)
+        await anyio.sleep(_BEFORE)
+        began = anyio.current_time()
+        tasks.start_soon(_listen, watcher.events(after=watcher.cursor), coming, began, took)
+        for arrival in coming:
             await anyio.sleep_until(began + arrival.at)
-            self._server.deliver(self._server.ids[arrival.place], arrival.text)
-
-    async def _listen(self, events: Subscription, began: float) -> None:
-        arrived = {arrival.text: began + arrival.at for arrival in self._coming}
-        async for event in events:
-            if isinstance(event, SmsReceived):
-                self.took[event.sms.text] = anyio.current_time() - arrived[event.sms.text]
-
-    async def _wait(self, watcher: Watcher, events: Subscription) -> None:
-        for arrival in self._coming:
-            if arrival.text not in self.took:
-                is_it = partial(_says, arrival.text)
-                order_id = self._server.ids[arrival.place]
-                await watcher.wait_for_sms(order_id, after=events.cursor, match=is_it, timeout=_LONG)
-
-    async def _wait_elsewhere(self, watcher: Watcher) -> None:
-        await watcher.wait_for_sms(self._server.ids[0], match=partial(_says, "never sent"), timeout=_LONG)
+            server.deliver(receivers[arrival.index], arrival.text)
+        await until(lambda: len(took) == len(coming))
+        tasks.cancel_scope.cancel()
+    return [took[arrival.text] for arrival in coming]
 
 
-def _says(text: str, sms: Sms) -> bool:
-    return sms.text == text
+async def wait_repeatedly(watcher: Watcher, order_id: int) -> None:
+    """Wait for an order's next message again and again, until cancelled."""
+    after = watcher.cursor
+    while True:
+        after = (await watcher.wait_for_sms(order_id, after=after, timeout=_LONG)).seq
 
 
-def in_turn(orders: int, coming: Sequence[Arrival]) -> list[float]:
-    """Return how long each message takes where the orders are read in turn, order 0 first."""
-    return [(arrival.place * GAP - arrival.at) % (orders * GAP) for arrival in coming]
+async def _listen(events: Subscription, coming: Sequence[Arrival], began: float, took: dict[str, float]) -> None:
+    """Note how long each message took, by its text."""
+    arrived = {arrival.text: began + arrival.at for arrival in coming}
+    async for event in events:
+        if isinstance(event, SmsReceived):
+            took[event.sms.text] = anyio.current_time() - arrived[event.sms.text]

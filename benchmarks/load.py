@@ -1,4 +1,4 @@
-"""How many requests a watch makes, in virtual time."""
+"""Load: how many requests a watch makes, in virtual time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from benchmarks.latency import arrivals
+from benchmarks.latency import DELAY, GAP, arrivals, wait_repeatedly
 from benchmarks.measuring import in_virtual_time
 from benchmarks.results import Row, at_most
 from benchmarks.server import Server
@@ -19,48 +19,54 @@ if TYPE_CHECKING:
 
 __all__ = ["rows"]
 
+_ORDERS = 100
 _WAITERS = 1_000
 _HOUR = 3_600.0
 _INTERVAL = 30.0
+_MESSAGES = 180
+"""More than arrive in an hour."""
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure an hour in which a thousand wait for messages of as many orders."""
+    """Measure an hour in which nobody, one task or a thousand tasks wait for messages."""
     minutes = form.pick(full=60, short=3)
-    requests = in_virtual_time(_watch(minutes * 60.0))
-    yield Row(
-        group="Requests",
-        name=f"{_WAITERS:,} waiters on {_WAITERS:,} orders",
-        unit="per hour",
-        measured=requests * 60 / minutes,
-        against=_WAITERS * _HOUR / _INTERVAL,
-        baseline=f"one poller per waiter, an `sms` call every {_INTERVAL:g} s",
-        goal=at_most(1 / 50),
-        deterministic=True,
-    )
+    at_the_pace = (_HOUR / GAP, f"requests at the pace, one every {GAP:g} s")
+    pollers = (_WAITERS * _HOUR / _INTERVAL, f"one poller per waiter, an `sms` call every {_INTERVAL:g} s")
+    for orders, waiters, goal, (against, baseline) in (
+        (1, 0, 240, at_the_pace),
+        (_ORDERS, 0, 1_800, at_the_pace),
+        (_ORDERS, 1, 2_160, at_the_pace),
+        (_WAITERS, _WAITERS, 2_160, pollers),
+    ):
+        waiting = "nobody waits" if not waiters else f"{waiters:,} waiter{'' if waiters == 1 else 's'}"
+        requests = in_virtual_time(_watch(orders, waiters, minutes * 60.0))
+        yield Row(
+            group="Requests",
+            name=f"{waiting}, {orders:,} order{'' if orders == 1 else 's'}",
+            unit="per hour",
+            measured=requests * 60 / minutes,
+            against=against,
+            baseline=baseline,
+            goal=at_most(goal, of="measured"),
+            deterministic=True,
+        )
 
 
-async def _watch(seconds: float) -> int:
-    """Return how many requests were made."""
-    server = Server(_WAITERS)
-
-    async def wait(order_id: int) -> None:
-        after = watcher.cursor
-        while True:
-            after = (await watcher.wait_for_sms(order_id, after=after, timeout=2 * _HOUR)).seq
-
+async def _watch(orders: int, waiters: int, seconds: float) -> int:
+    """Return the number of requests."""
+    server = Server(orders, delay=DELAY)
     async with (
         SmspvaClient("key", transport=server) as client,
         Watcher(client) as watcher,
         anyio.create_task_group() as tasks,
     ):
-        for order_id in server.ids:
-            tasks.start_soon(wait, order_id)
+        for order_id in server.ids[:waiters]:
+            tasks.start_soon(wait_repeatedly, watcher, order_id)
         began, before = anyio.current_time(), server.requests.total()
-        for arrival in arrivals(_WAITERS, 120):
+        for arrival in arrivals(orders, _MESSAGES):
             if arrival.at < seconds:
                 await anyio.sleep_until(began + arrival.at)
-                server.deliver(server.ids[arrival.place], arrival.text)
+                server.deliver(server.ids[arrival.index], arrival.text)
         await anyio.sleep_until(began + seconds)
         requests = server.requests.total() - before
         tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""How it is measured: side by side, again and again; in virtual time where the figure is one of the clock."""
+"""Measuring: side by side and repeatedly; in virtual time where the figure is a time on the clock."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SEED = 20_260_101
 
 
 def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run something by a clock that jumps, with the same dice every time."""
+    """Run a coroutine in virtual time, with the same random numbers every time."""
     random.seed(SEED)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 
 
 def in_real_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run something by the machine's clock."""
+    """Run a coroutine in real time."""
     with asyncio.Runner() as runner:
         return runner.run(main)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let virtual time pass until something is the case, a day at most."""
+    """Wait in virtual time until a condition holds, a day at most."""
     with anyio.fail_after(86_400):
         while not condition():  # noqa: ASYNC110 - looking costs next to nothing
             await anyio.sleep(1)
@@ -45,7 +45,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @frozen
 class Compared:
-    """Two things, measured by turns."""
+    """Two things, measured alternately."""
 
     ours: float
     theirs: float
@@ -61,5 +61,5 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Compared:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that such a share of all doesn't exceed."""
+    """Return the value that such a share of the values doesn't exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

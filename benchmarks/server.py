@@ -1,23 +1,27 @@
-"""A server that costs next to nothing, so that what is measured is the client.
+"""A server that costs next to nothing, so that benchmarks measure the client.
 
-It answers as the rental page says, like the simulator's dialect of that name, but knows nothing else: its orders are
-always active, and their messages are delivered by whoever runs it. The body of `orders` is kept, and of it only the
-rows that change are encoded again.
+It answers as the rental page says, like the simulator's dialect of that name. Its orders are always active; the
+benchmark delivers their messages. The body of `orders` is cached, and only the rows that change are encoded again.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+import random
+from collections import Counter, defaultdict, deque
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from enum import Enum
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import httpx
 
-__all__ = ["EPOCH", "Server"]
+from benchmarks.measuring import SEED
+
+__all__ = ["EPOCH", "Flags", "Server"]
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The server's time at the clock's 0."""
@@ -26,24 +30,45 @@ _SERVICES = (("opt16", "Instagram"), ("opt20", "WhatsApp"), ("opt29", "Telegram"
 _COUNTRIES = (("+7", "RU"), ("+370", "LT"), ("+48", "PL"), ("+44", "UK"))
 
 
+_MESSAGES_KEPT = 20
+
+
+class Flags(Enum):
+    """How the flag `hasnewsms` of an order behaves."""
+
+    WORK = "works"
+    """Up from a message's arrival until the list is read."""
+    NEVER_UP = "is never up"
+    STAY_UP = "stays up"
+    """Up from the first message's arrival on."""
+
+
 class Server(httpx.AsyncBaseTransport):
-    """An httpx transport that answers `orders` and `sms` at once.
+    """An httpx transport that answers `orders` and `sms`.
+
+    An answer holds what is there when the request arrives. Of each order's messages the newest 20 are kept.
 
     Args:
-        orders: How many orders there are.
-        flags: Whether `hasnewsms` works: up from a message's arrival until the list is read. If not, it is never up.
+        orders: The number of orders.
+        flags: How the orders' flags behave.
+        delay: The least and the most seconds that an answer takes, drawn at random with the same seed every time; None
+            answers at once.
 
     """
 
-    def __init__(self, orders: int, *, flags: bool = True) -> None:
+    def __init__(self, orders: int, *, flags: Flags = Flags.WORK, delay: tuple[float, float] | None = None) -> None:
         self.ids = range(_FIRST_ID, _FIRST_ID + orders)
         self.requests: Counter[str] = Counter()
-        """How often each method was asked for."""
+        """The number of requests for each method."""
         self._flags = flags
+        self._delay = delay
+        self._dice = random.Random(SEED)
         self._orders = [_order(order_id) for order_id in self.ids]
         self._encoded = [json.dumps(order).encode() for order in self._orders]
         self._body: bytes | None = None
-        self._messages: defaultdict[int, list[dict[str, object]]] = defaultdict(list)
+        self._messages: defaultdict[int, deque[dict[str, object]]] = defaultdict(
+            partial(deque[dict[str, object]], maxlen=_MESSAGES_KEPT)
+        )
 
     @property
     def body(self) -> bytes:
@@ -54,16 +79,16 @@ class Server(httpx.AsyncBaseTransport):
 
     def change(self, order_id: int, **fields: object) -> None:
         """Change fields of an order, by the server's names."""
-        place = order_id - _FIRST_ID
-        self._orders[place].update(fields)
-        self._encoded[place] = json.dumps(self._orders[place]).encode()
+        index = order_id - _FIRST_ID
+        self._orders[index].update(fields)
+        self._encoded[index] = json.dumps(self._orders[index]).encode()
         self._body = None
 
     def deliver(self, order_id: int, text: str) -> None:
-        """Have a message arrive."""
+        """Add a message that arrives now."""
         now = EPOCH + timedelta(seconds=anyio.current_time())
         self._messages[order_id].append({"text": text, "sender": "INFO", "date": int(now.timestamp())})
-        if self._flags:
+        if self._flags is not Flags.NEVER_UP:
             self.change(order_id, hasnewsms=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -73,13 +98,15 @@ class Server(httpx.AsyncBaseTransport):
         method = params["method"]
         self.requests[method] += 1
         body = self.body if method == "orders" else self._sms(int(params["id"]))
+        if self._delay is not None:
+            await anyio.sleep(self._dice.uniform(*self._delay))
         date = format_datetime(EPOCH + timedelta(seconds=anyio.current_time()), usegmt=True)
         return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=body)
 
     def _sms(self, order_id: int) -> bytes:
-        if self._orders[order_id - _FIRST_ID]["hasnewsms"]:
+        if self._flags is Flags.WORK and self._orders[order_id - _FIRST_ID]["hasnewsms"]:
             self.change(order_id, hasnewsms=False)
-        return json.dumps({"status": 1, "data": self._messages[order_id]}).encode()
+        return json.dumps({"status": 1, "data": list(self._messages[order_id])}).encode()
 
 
 def _order(order_id: int) -> dict[str, Any]:

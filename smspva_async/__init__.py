@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from smspva_async._codes import extract_code
     from smspva_async._http.rate_limiter import Pace
     from smspva_async._http.retry import Retry
-    from smspva_async._watch.active_number import ActiveNumber
+    from smspva_async._watch.activation import ActiveNumber
+    from smspva_async._watch.consumers import Consumer
     from smspva_async._watch.source import Source
     from smspva_async._watch.subscription import Subscription
     from smspva_async.client import SmspvaClient
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from smspva_async.events import (
         Event,
         OrderAdded,
+        OrderExpiring,
         OrderRemoved,
         OrderUpdated,
         PollFailed,
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
         event_to_dict,
         to_dict,
     )
-    from smspva_async.journal import Journal, MemoryJournal, SqliteJournal
+    from smspva_async.journal import Journal, MemoryJournal, SqliteJournal, WatchState
     from smspva_async.models import (
         WEEK,
         Country,
@@ -85,6 +87,7 @@ __all__ = [
     "ClientInUse",
     "ClientStatistics",
     "ConnectionFailed",
+    "Consumer",
     "Country",
     "CountryOffer",
     "CursorTaken",
@@ -100,6 +103,7 @@ __all__ = [
     "Offer",
     "Order",
     "OrderAdded",
+    "OrderExpiring",
     "OrderGone",
     "OrderNotFound",
     "OrderRemoved",
@@ -135,6 +139,7 @@ __all__ = [
     "Subscription",
     "UnexpectedResponse",
     "WaitTimeout",
+    "WatchState",
     "WatchStatistics",
     "Watcher",
     "WatcherClosed",
@@ -148,7 +153,8 @@ _HOMES = [
     "_codes",
     "_http.rate_limiter",
     "_http.retry",
-    "_watch.active_number",
+    "_watch.activation",
+    "_watch.consumers",
     "_watch.source",
     "_watch.subscription",
     "client",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.lowlevel import EventLoopToken
 
-__all__ = ["BackgroundTask", "WorkerThread", "finish", "has_ended", "start_in"]
+__all__ = ["BackgroundTask", "Signal", "WorkerThread", "finish", "has_ended", "start_in"]
 
 T = TypeVar("T")
 
@@ -100,6 +100,22 @@ async def _outlast(future: asyncio.Future[T]) -> None:
         raise interrupted
     if not future.cancelled():
         future.result()
+
+
+class Signal:
+    """Wakes all tasks that wait for it now."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        """Wake them."""
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self) -> None:
+        """Wait until it is set once more."""
+        await self._event.wait()
 
 
 class WorkerThread:

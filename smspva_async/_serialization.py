@@ -1,13 +1,14 @@
 """Models as JSON and back, for what is kept in files and printed for programs.
 
-Times are ISO 8601 in UTC, states the provider's numbers, prices texts such as ``"0.73"``, which lose nothing; all else
-is as it stands in the model.
+Times are ISO 8601 in UTC, durations seconds, states the provider's numbers, prices texts such as ``"0.73"``, which lose
+nothing; all else is as it stands in the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from reprlib import repr as shortened
@@ -30,6 +31,8 @@ def converter() -> JsonConverter:
     made = make_converter()
     made.register_unstructure_hook(OrderState, int)
     made.register_unstructure_hook(Decimal, str)
+    made.register_unstructure_hook(timedelta, timedelta.total_seconds)
+    made.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
     made.register_structure_hook_func(_is_the_servers, _as_it_is)
     made.register_unstructure_hook_func(_is_the_servers, _plain)
     return made

@@ -11,10 +11,10 @@ from smspva_async._http.rate_limiter import Pace, RateLimiter
 from smspva_async._http.redaction import ApiKey
 from smspva_async._http.retry import Retry
 from smspva_async._http.transport import HttpSession
-from smspva_async._polling_view import PollingView
 from smspva_async._purchases.reconcile import decide, gather_evidence
 from smspva_async._purchases.store import SqliteLedger
 from smspva_async._purchases.tracker import PurchaseTracker
+from smspva_async._watch.source import ClientSource
 from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh, name_call
 from smspva_async.models import WEEK, Rows
 
@@ -628,7 +628,7 @@ class SmspvaClient:
         return self._executor.statistics()
 
 
-def polling_view(client: SmspvaClient, deadline: float) -> PollingView:
-    """Return what a watcher asks instead of the client itself."""
+def polled_client(client: SmspvaClient, deadline: float) -> ClientSource:
+    """Return a client as a watcher polls it, with seconds for each call."""
     executor, account = client._executor, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
-    return PollingView(executor, account, deadline)
+    return ClientSource(executor, account, deadline)

@@ -64,6 +64,7 @@ __all__ = [
     "WaitTimeout",
     "WatcherClosed",
     "bounded",
+    "describe",
     "name_call",
     "one_line",
 ]
@@ -77,6 +78,11 @@ def one_line(text: str) -> str:
     """Return the beginning of a server's text as one printable line, fit for errors, logs and terminals."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _LONGEST_EXCERPT])
     return " ".join(printable.split())[:_LONGEST_EXCERPT]
+
+
+def describe(error: BaseException) -> str:
+    """Return the message of an error on one line, or the name of its class if it has none."""
+    return one_line(str(error)) or type(error).__name__
 
 
 def bounded(data: object) -> object:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Event",
     "OrderAdded",
+    "OrderExpiring",
     "OrderRemoved",
     "OrderUpdated",
     "PollFailed",
@@ -84,6 +85,16 @@ class OrderRemoved(_EventBase):
 
 
 @frozen
+class OrderExpiring(_EventBase):
+    """An order's time is nearly up. Reported once for each `until`, also for orders that the first poll lists."""
+
+    order: Order
+    """The order as listed now."""
+    left: timedelta
+    """The time until then, by the server's clock; zero if it is past."""
+
+
+@frozen
 class StateChanged(_EventBase):
     """A number's state has changed. Steps between two polls are not seen: 0 -> 1 is possible."""
 
@@ -134,7 +145,15 @@ class RowSkipped(_EventBase):
 
 
 Event: TypeAlias = (
-    OrderAdded | OrderUpdated | OrderRemoved | StateChanged | SmsReceived | PollFailed | PollRecovered | RowSkipped
+    OrderAdded
+    | OrderUpdated
+    | OrderRemoved
+    | OrderExpiring
+    | StateChanged
+    | SmsReceived
+    | PollFailed
+    | PollRecovered
+    | RowSkipped
 )
 """Whatever a watch reports; a `match` that has a case for each of these is exhaustive to type checkers."""
 

@@ -39,11 +39,10 @@ class WatchStatistics:
     """Polls and readings that failed."""
     period: float
     """Seconds between two polls of the orders now."""
-    turn: float
-    """Seconds within which each order's messages are read, whatever its flag says, while no flag rises."""
-    worst_case: float
-    """The same while flags rise all the time: the longest that a message without a flag takes to be found.
-
-    Both hold while the server answers, within the gap, and nothing else asks the client; calls of others go first (see
-    `SmspvaClient`) and leave polling a quarter of the pace at least, so that it may take four times as long.
-    """
+    full_scan: float
+    """Seconds that a turn over all lists of messages takes, in which each is read whatever its flag says, as things
+    stand: while the server answers, no flag rises, and nothing else asks the client. Other calls go first (see
+    `SmspvaClient`), and leave polling a quarter of the pace at least."""
+    flags: Mapping[str, int] = field(hash=False)
+    """New messages that `has_new_sms` announced in time, ``"announced"``, and others, ``"unannounced"``; only messages
+    that a poll of the orders could have announced are counted."""

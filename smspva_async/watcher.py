@@ -1,4 +1,4 @@
-"""The watcher: what polling an account brings to light, as events to iterate over and to wait for.
+"""The watcher: polls an account and reports changes as events to iterate over and to wait for.
 
 The poll loop writes to a journal, from which every subscription and every wait reads by itself.
 """
@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
+import anyio
 from attrs import evolve
 
 from smspva_async._api import validation
 from smspva_async._concurrency import BackgroundTask, finish
-from smspva_async._state import State
-from smspva_async._watch.active_number import activated
-from smspva_async._watch.cursors import Cursors
-from smspva_async._watch.demand import Demand
-from smspva_async._watch.feed import EVERYTHING, Feed
-from smspva_async._watch.poller import Poller
-from smspva_async._watch.recorder import Recorder
-from smspva_async._watch.source import polled
+from smspva_async._watch.activation import ActivationManager, activated
+from smspva_async._watch.consumers import ConsumerPlaces
+from smspva_async._watch.poll_loop import PollLoop
+from smspva_async._watch.source import PlainSource
+from smspva_async._watch.store import EVERYTHING, JournalReader, StateStore
 from smspva_async._watch.subscription import Subscription
+from smspva_async._watch.waiters import Waiters
 from smspva_async._watch.waits import Waits
+from smspva_async.client import SmspvaClient, polled_client
 from smspva_async.errors import JournalError, WatcherClosed
 from smspva_async.events import Event, SmsReceived
-from smspva_async.journal import MemoryJournal
+from smspva_async.journal import MemoryJournal, WatchState
 from smspva_async.models import OrderState
 
 if TYPE_CHECKING:
@@ -35,21 +36,23 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smspva_async._watch.active_number import ActiveNumber
-    from smspva_async._watch.source import Source
+    from smspva_async._watch.activation import ActiveNumber
+    from smspva_async._watch.consumers import Consumer
+    from smspva_async._watch.source import PolledSource, Source
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
     from smspva_async.statistics import WatchStatistics
 
 __all__ = ["Watcher"]
 
-_LEAST_DEADLINE = 60.0
-_LEAST_INTERVAL = 0.01
+_SHORTEST_DEADLINE = 60.0
+_SHORTEST_INTERVAL = 0.01
 _LONGEST_INTERVAL = 365 * 86_400.0
+_CALLS = ("orders", "sms", "activate")
 
 
 class Watcher:
-    """Polls the orders of an account and their messages, and tells what changes.
+    """Polls the orders of an account and their messages, and reports what changes.
 
     Use it as an async context manager: entering makes the first poll, leaving ends every iterator and wait. On asyncio
     it may be left in another task than it was entered in. A server that fails doesn't end it; a refused key, a closed
@@ -58,11 +61,14 @@ class Watcher:
     Args:
         source: A `SmspvaClient`, or anything that can be asked for orders and messages as it can.
         interval: Seconds between two polls. The provider's own page refreshes every 30 seconds (rental page).
-        eager_interval: The same while somebody waits for a message; three times that while only for a state. Never
-            quicker than two requests of the client's pace.
+        eager_interval: While messages are waited for, half of it is the least seconds between two readings of one
+            list, and it is the time between two polls of the orders if messages of more than two orders are waited for
+            and flags were seen to work. While a state or an order that isn't listed yet is waited for, orders are
+            polled every three times that.
         journal: Where events and state are kept; None keeps them in memory.
-        start: What messages found on the first poll are: ``"baseline"`` takes them as known, ``"replay"`` reports them.
-            A journal that has a state already goes on from there, and neither applies.
+        start: How messages found on the first poll are taken: ``"baseline"`` as known, ``"replay"`` as new. A journal
+            that has a state already goes on from there, and neither applies.
+        expiry_notice: How long before an order's `until` `OrderExpiring` is reported; None reports none.
 
     Raises:
         ValueError: A setting can't be right.
@@ -80,56 +86,66 @@ class Watcher:
         eager_interval: float = 3.0,
         journal: Journal | None = None,
         start: Literal["baseline", "replay"] = "baseline",
+        expiry_notice: timedelta | None = timedelta(days=1),
     ) -> None:
         for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
-            if not _LEAST_INTERVAL <= validation.seconds(what, seconds) <= _LONGEST_INTERVAL:
-                raise ValueError(f"{what} is in seconds, {_LEAST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
+            if not _SHORTEST_INTERVAL <= validation.seconds(what, seconds) <= _LONGEST_INTERVAL:
+                raise ValueError(f"{what} is in seconds, {_SHORTEST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
         if start not in ("baseline", "replay"):
             raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
         if isinstance(journal, type) or not (journal is None or hasattr(journal, "append")):
             raise ValueError(f"a journal is a MemoryJournal() or a SqliteJournal('x.db'), not {journal!r}")
+        if not (expiry_notice is None or (isinstance(expiry_notice, timedelta) and expiry_notice >= timedelta(0))):
+            raise ValueError(f"the expiry notice is a timedelta, or None for no notice: {expiry_notice!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
-        self._source = polled(source, max(2 * interval, _LEAST_DEADLINE))
-        self._feed = Feed(self._journal)
-        self._cursors = Cursors(self._journal, self._feed)
-        self._recorder = Recorder(self._journal, self._cursors, self._feed)
-        self._demand = Demand(self._feed)
-        self._poller = Poller(
+        self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
+        self._reader = JournalReader(self._journal)
+        self._places = ConsumerPlaces(self._journal, self._reader)
+        self._store = StateStore(self._journal, self._places, self._reader)
+        self._waiters = Waiters(self._reader)
+        self._waits = Waits(self._store, self._reader)
+        self._activations = ActivationManager(self._source, self._store, self._reader)
+        self._poll_loop = PollLoop(
             self._source,
-            self._recorder,
-            self._demand,
-            self._feed,
+            self._store,
+            self._waiters,
             interval=interval,
             eager_interval=eager_interval,
+            expiry_notice=expiry_notice,
         )
-        self._waits = Waits(self._recorder, self._feed)
         self._background = BackgroundTask()
         self._replay = start == "replay"
         self._first_of_run: int | None = None
-        self._entered = False
+        self._is_entered = self._is_left = False
+
+    def __repr__(self) -> str:
+        if not self._is_entered:
+            return "<Watcher, not entered yet>"
+        is_running = "left" if self._is_left else "failed" if self._reader.ended else "running"
+        return f"<Watcher, {is_running}: {len(self.orders)} orders, {self.cursor} events>"
 
     # -- entering and leaving ----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        if self._is_entered:
             raise RuntimeError("a watcher is entered once; make another")
-        self._entered = True
+        self._is_entered = True
         try:
             stored = await self._journal.open(self._source.account)
         except BaseException:
-            self._feed.end()
+            self._leave()
             raise
         try:
-            await self._cursors.load()
+            await self._places.load()
             if stored is None or stored.since is None:
-                state = evolve(stored or State(), replay=self._replay)
+                state = evolve(stored or WatchState(), replay=self._replay)
                 self._first_of_run = state.seq if self._replay else None
             else:
                 state, self._first_of_run = stored, stored.seq
-            await self._poller.begin(state)
-            await self._background.start(self._poller.run)
+            await self._poll_loop.begin(state)
+            await self._background.start(self._run)
         except BaseException:
-            self._feed.end()
+            self._leave()
             await finish(self._close)
             raise
         return self
@@ -137,20 +153,35 @@ class Watcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._poller.leaving = True
+        self._is_left = True
         try:
             await self._background.stop()
         finally:
-            self._feed.end(self._poller.failure)
+            self._leave()
             await finish(self._close)
-        if self._poller.failure is not None and error is None:
-            raise copy.copy(self._poller.failure)
+        if self._poll_loop.failure is not None and error is None:
+            raise copy.copy(self._poll_loop.failure)
+
+    async def _run(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._activations.run)
+                tasks.start_soon(self._places.run)
+                await self._poll_loop.run()
+                tasks.cancel_scope.cancel()
+        finally:
+            if not self._is_left:
+                # It has failed, or somebody else has cancelled it: everybody would wait for ever.
+                self._reader.end(self._poll_loop.failure or WatcherClosed("the watch was cancelled from outside"))
+
+    def _leave(self) -> None:
+        self._is_left = True
+        self._reader.end(self._poll_loop.failure)
 
     async def _close(self) -> None:
         try:
-            # A new name that has read nothing yet: after a restart it would begin with that run.
-            with contextlib.suppress(JournalError):  # told already, by the poll that it broke
-                await self._cursors.keep_new()
+            with contextlib.suppress(JournalError):  # raised already, by the poll that it broke
+                await self._places.write()
         finally:
             await self._journal.aclose()
 
@@ -159,78 +190,82 @@ class Watcher:
     @property
     def orders(self) -> Mapping[int, Order]:
         """The orders by id, as last seen (`orders`). It changes together with `cursor`."""
-        return self._recorder.orders
+        return self._store.orders
 
     @property
     def cursor(self) -> int:
         """The `seq` of the newest event: ``events(after=watcher.cursor)`` is what comes from now on."""
-        return self._recorder.state.seq
+        return self._store.state.seq
 
     @property
     def last_success(self) -> datetime | None:
         """Aware UTC time of the last good poll of the orders, by the server's clock; None before the first."""
-        return self._recorder.last_success
+        return self._store.last_success
 
     def statistics(self) -> WatchStatistics:
-        """Return what was asked so far, what failed, and how long messages may take as things stand: a snapshot.
+        """Return counts, and how quick the watch is as things stand: a snapshot. It works after leaving as well.
 
         Raises:
             WatcherClosed: The watcher was not entered yet.
 
         """
-        self._place(None)
-        return self._poller.statistics()
+        self._check_entered()
+        return self._poll_loop.statistics()
 
-    def events(
-        self,
-        name: str | None = None,
-        *,
-        after: int | None = None,
-        order_id: int | None = None,
-        auto_ack: bool = True,
-    ) -> Subscription:
+    def events(self, *, after: int | None = None, order_id: int | None = None) -> Subscription:
         """Return an async iterator of events. Its place is fixed now, whenever it is read.
 
-        With a name the journal keeps the place, and each event is given at least once: after a restart the name goes
-        on at the first event that wasn't acknowledged. A second iterator of the same name takes it over; the first
-        raises `CursorTaken`.
-
         Args:
-            name: Under which the journal keeps the place; None keeps none.
             after: The `seq` after which to begin: 0 is everything that is kept, `cursor` is from now on, a stored
                 number resumes there. None begins after the baseline; with ``start="replay"``, or a journal that had
-                a state, before the first event of this run. A name that the journal knows begins at its place, or
-                here if that is further on.
-            order_id: Only events about this order; not with a name.
-            auto_ack: Whether asking for the next event acknowledges the one before. If not, `Subscription.ack` does.
+                a state, before the first event of this run.
+            order_id: Only events about this order.
 
         Raises:
-            WatcherClosed: The watcher was not entered yet.
-            ValueError: The arguments don't go together, or `after` is no place among events.
+            WatcherClosed: The watcher was not entered yet, or has been left.
+            ValueError: `after` is no place among events.
 
         """
-        place = self._place(after)
-        if name is None:
-            if order_id is not None:
-                validation.order_id(order_id)
-            if not auto_ack:
-                raise ValueError("without a name there is no place to keep, and nothing to acknowledge: events(name)")
-            return Subscription(self._feed, self._first_of_run if after is None else place, order_id)
-        validation.name(name)
+        self._check_not_left()
         if order_id is not None:
-            raise ValueError("a name keeps one place among all events, so it can't be combined with order_id")
-        named = self._cursors.take(name, self._first_of_run, None if after is None else place)
-        return Subscription(self._feed, named.start, named=named, auto_ack=auto_ack)
+            validation.order_id(order_id)
+        return Subscription(self._reader, self._first_of_run if after is None else _place(after), order_id)
 
-    def _place(self, after: int | None) -> int:
-        """Return a place among the events, None being now."""
-        if not self._entered:
+    def consumer(self, name: str, *, after: int | None = None, auto_ack: bool = True) -> Consumer:
+        """Return an async iterator of events whose place the journal keeps under a name.
+
+        Each event is given at least once: after a restart the name goes on at the first event that isn't done. A second
+        consumer of the same name takes it over; the first one raises `CursorTaken`. After a kill up to 50 events come
+        again that were done.
+
+        Args:
+            name: The name.
+            after: The `seq` after which a new name begins, as for `events`. A name that the journal knows begins at its
+                place, or here if that is further on.
+            auto_ack: Whether asking for the next event marks the one before as done. If not, `Consumer.ack` does.
+
+        Raises:
+            WatcherClosed: The watcher was not entered yet, or has been left.
+            ValueError: The name is no text, or `after` is no place among events.
+
+        """
+        self._check_not_left()
+        validation.name(name)
+        return self._places.take(name, self._first_of_run, None if after is None else _place(after), auto_ack=auto_ack)
+
+    def _check_entered(self) -> None:
+        if not self._is_entered:
             raise WatcherClosed("the watcher is not entered yet: use it in `async with`")
-        if after is None:
-            return self.cursor
-        if type(after) is not int or after < 0:
-            raise ValueError(f"a place among the events is a whole number, 0 or more: {after!r}")
-        return after or EVERYTHING
+
+    def _check_not_left(self) -> None:
+        self._check_entered()
+        if self._is_left:
+            raise WatcherClosed("the watcher was left; events that a journal keeps can be read by the next watcher")
+
+    def _after(self, after: int | None) -> int:
+        """Return the place after which to wait, None being from now on."""
+        self._check_entered()
+        return self.cursor if after is None else _place(after)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
@@ -253,11 +288,11 @@ class Watcher:
         validation.order_id(order_id)
         seconds = validation.timeout(timeout)
         wanted = OrderState(state)
-        after = self._place(None)
+        after = self._after(None)
         known = self.orders.get(order_id)
-        if known is not None and known.state is wanted and not self._feed.ended:
+        if known is not None and known.state is wanted and not self._reader.ended:
             return known
-        with self._demand.waiting_for_state(order_id):
+        with self._waiters.waiting_for_state(order_id):
             wait = self._waits.first(order_id, after, _in_state(wanted))
             return await self._waits.within(seconds, order_id, f"become {wanted.name}", wait)
 
@@ -286,8 +321,8 @@ class Watcher:
         def wanted(event: Event) -> SmsReceived | None:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None
 
-        place = self._place(after)
-        with self._demand.waiting_for_message(order_id):
+        place = self._after(after)
+        with self._waiters.waiting_for_message(order_id):
             wait = self._waits.first(order_id, place, wanted)
             return await self._waits.within(seconds, order_id, "receive the message", wait)
 
@@ -297,9 +332,10 @@ class Watcher:
         """Have a number active: an async context manager that gives an `ActiveNumber` (`activate`).
 
         On entering, the orders are asked for and the order's messages read, so that nothing old passes for new; then
-        the number is activated if need be and waited for. While inside it is activated again whenever it lapses, and
-        every two minutes while it stays down. Leaving doesn't deactivate it. An order that isn't listed yet is waited
-        for. Nothing cancels what is inside: what goes wrong is raised by `ActiveNumber.next_sms`.
+        the number is activated if need be and waited for. While inside it is activated again whenever it lapses, every
+        two minutes while it stays down, and after 5 s, 10 s and so on up to two minutes while activations fail. Leaving
+        doesn't deactivate it. An order that isn't listed yet is waited for. Nothing cancels the block: what goes wrong
+        is raised by `ActiveNumber.next_sms`.
 
         Args:
             order_id: The order's id.
@@ -317,10 +353,27 @@ class Watcher:
 
         """
         validation.order_id(order_id)
-        now = self._place(after)
-        place = None if after is None else now
+        self._check_not_left()
+        place = None if after is None else _place(after)
         seconds = validation.timeout(timeout)
-        return activated(self._poller, self._recorder, self._demand, self._waits, order_id, place, seconds)
+        return activated(self._activations, self._store, self._waiters, self._waits, order_id, place, seconds)
+
+
+def _polled(source: Source, deadline: float) -> PolledSource:
+    """Return a source made ready for polling, with seconds for each call."""
+    # A subclass, or a test, may have replaced our calls.
+    if isinstance(source, SmspvaClient) and all(
+        getattr(getattr(source, name), "__func__", None) is getattr(SmspvaClient, name) for name in _CALLS
+    ):
+        return polled_client(source, deadline)
+    return PlainSource(source, deadline)
+
+
+def _place(after: int) -> int:
+    """Return a place among the events; 0 is before the oldest that is kept."""
+    if type(after) is not int or after < 0:
+        raise ValueError(f"a place among the events is a whole number, 0 or more: {after!r}")
+    return after or EVERYTHING
 
 
 def _in_state(state: OrderState) -> Callable[[Event], Order | None]:

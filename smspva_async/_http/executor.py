@@ -126,6 +126,7 @@ class RequestExecutor:
         params: Mapping[str, str],
         *,
         priority: Priority = Priority.FOREGROUND,
+        retry: Retry | None = None,
         deadline: float = math.inf,
         begun: Callable[[], None] | None = None,
         again: Callable[[], Awaitable[None]] | None = None,
@@ -137,6 +138,7 @@ class RequestExecutor:
             method: Which.
             params: Its parameters.
             priority: How urgent it is; a call that spends has a priority of its own.
+            retry: Overrides the client's setting.
             deadline: Seconds for all attempts together; waiting for the pace is not counted.
             begun: Called when a request is about to leave.
             again: Awaited before each further attempt; like the pace's, its time is not counted.
@@ -168,7 +170,7 @@ class RequestExecutor:
                 if not is_worth_retrying(method.safety, error):
                     raise
                 left -= now - sent
-                delay = retry_delay(self._retry, attempt, error, random.random())  # noqa: S311 - no secret
+                delay = retry_delay(retry or self._retry, attempt, error, random.random())  # noqa: S311 - no secret
                 if delay is None or delay >= left:
                     error.message += f"; tried {attempt} times" if attempt > 1 else ""
                     raise

@@ -1,6 +1,7 @@
-"""What a `Watcher` is made of: when to ask, what is asked, what is kept of it, and who reads that.
+"""The parts of a `Watcher`.
 
-`poller` runs: `schedule` (with `budget`, `plan` and `demand`) says which call comes next, `collector` makes it of a
-`source`, and `recorder` writes what it brought to the journal. From there `feed` gives it to each `subscription` and to
-`waits`, which `active_number` uses; `cursors` keeps the places that have a name, `keeper` the numbers to be kept up.
+`poll_loop` makes one request after another: `scheduler` decides which, a `source` makes it, `diff` finds what is new in
+the answer, and `store` commits that to the journal. On the reading side each `subscription`, named consumer
+(`consumers`) and wait (`waits`) reads the journal by itself; `waiters` counts what is wanted, and `activation` keeps
+numbers active.
 """

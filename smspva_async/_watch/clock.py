@@ -14,29 +14,46 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerClock"]
 
+_YEARS = range(2000, 9999)
+_JUMP = 60.0
+"""Seconds by which a `Date` may be off without a second one that confirms it."""
+
 
 class ServerClock:
-    """Wall time by the ``Date`` of answers, and by anyio's clock in between; the local clock before the first."""
+    """Wall time by the ``Date`` of answers, and by anyio's clock in between; the local clock until there is one."""
 
     def __init__(self) -> None:
         self._offset = time.time() - anyio.current_time()
         self._heard = False
+        self._candidate: float | None = None
 
-    def now(self) -> datetime:
-        """Return the server's time, aware UTC."""
-        return utc(anyio.current_time() + self._offset)
+    def at(self, moment: float) -> datetime:
+        """Return the server's time, aware UTC, at a moment of anyio's clock."""
+        return utc(moment + self._offset)
+
+    def earliest_at(self, moment: float) -> datetime:
+        """Return the same by the earlier of two opinions, as long as the last ``Date`` is not confirmed."""
+        return utc(moment + min(self._offset, self._offset if self._candidate is None else self._candidate))
 
     def hear(self, date: datetime, took: float) -> None:
-        """Take in an answer that has just arrived.
+        """Note the ``Date`` of an answer that has just arrived. One that is far from the clock needs a second one.
 
         Args:
-            date: Its ``Date``, a whole second.
-            took: Seconds from its request to now.
+            date: The ``Date``, a whole second.
+            took: Seconds from the request to now.
 
         """
+        if date.year not in _YEARS:
+            return
         # The header drops the fraction, so each answer only bounds the offset from below and above. The highest lower
         # bound is kept: it comes closer with every answer, and the difference of two times doesn't jitter.
         least = date.timestamp() - anyio.current_time()
-        if not self._heard or not least <= self._offset <= least + 1 + took:
-            self._offset = least
-            self._heard = True
+        if least <= self._offset <= least + 1 + took:
+            self._heard, self._candidate = True, None
+        elif not self._heard or any(
+            least - _JUMP <= offset <= least + took + _JUMP
+            for offset in (self._offset, self._candidate or self._offset)
+        ):
+            self._heard, self._offset, self._candidate = True, least, None
+        else:
+            self._candidate = least

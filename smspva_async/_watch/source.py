@@ -1,33 +1,37 @@
-"""What a watcher asks: a client, or anything that can be asked the same."""
+"""Sources that a watcher polls: a client, or anything else with the same three methods."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
+from attrs import field, frozen
 
-from smspva_async._http.rate_limiter import Pace
-from smspva_async.client import SmspvaClient, polling_view
+from smspva_async._api import methods
+from smspva_async._api.decoding import OrderCache
+from smspva_async._http.executor import RequestExecutor
+from smspva_async._http.rate_limiter import Pace, Priority
+from smspva_async._http.retry import Retry
 from smspva_async.errors import SmspvaError
 from smspva_async.models import Order, Rows, Sms, merge_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
-__all__ = ["PolledSource", "Source", "polled"]
+__all__ = ["ClientSource", "PlainSource", "PolledSource", "Source"]
 
 T = TypeVar("T")
 
-_CALLS = ("orders", "sms", "activate")
-
 
 class Source(Protocol):
-    """What a watcher can watch: a `SmspvaClient`, or anything with these three methods.
+    """The interface that a watcher polls: a `SmspvaClient`, or anything with these three methods.
 
-    Lists will do; `Rows` can also tell of rows that couldn't be read and of the server's clock. `ClientClosed` ends the
-    watch, and so does `InvalidKey` the second time; any other exception of `orders` and `sms` is a failed poll. So is a
-    call that takes longer than two intervals, or than a minute if that is more. It is polled within the default `Pace`.
+    Lists will do; `Rows` can also have rows that couldn't be read and the server's time. `ClientClosed` ends the watch,
+    and so does `InvalidKey` as the answer to every call of `orders` for ten seconds; any other exception of `orders`
+    and `sms` is a failed poll. So is a call that takes longer than two intervals, or than a minute if that is more. It
+    is polled within the default `Pace`.
     """
 
     async def orders(self) -> Sequence[Order]:
@@ -49,8 +53,9 @@ class Source(Protocol):
     async def activate(self, order_id: int, /) -> None:
         """Ask for the activation of an order's number, as `SmspvaClient.activate` does. For `Watcher.activated` alone.
 
-        A failure that may pass, such as `ConnectionFailed`, `TimeoutError` or `OrderNotFound`, has it asked again after
-        the next poll; any other is raised where the number is used.
+        A call that fails is repeated, after 5 s at first and up to two minutes later. Failures other than those that
+        may pass, such as `ConnectionFailed`, `TimeoutError` or `OrderNotFound`, are also raised where the number is
+        used.
 
         Args:
             order_id: The order's id.
@@ -60,7 +65,7 @@ class Source(Protocol):
 
 
 class PolledSource(Protocol):
-    """A source made ready for polling: each call has a deadline, tells when a request begins, and asks for more."""
+    """A source made ready for polling: each call has a deadline, and reports and asks before each attempt."""
 
     @property
     def gap(self) -> float:
@@ -69,7 +74,7 @@ class PolledSource(Protocol):
 
     @property
     def account(self) -> Callable[[], str] | None:
-        """What makes a fingerprint of the account, which takes a while; None if it is unknown."""
+        """Makes a fingerprint of the account, which takes a while; None if it is unknown."""
         ...
 
     async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]], /) -> Sequence[Order]:
@@ -83,12 +88,48 @@ class PolledSource(Protocol):
         ...
 
     async def activate(self, order_id: int) -> None:
-        """Ask for the activation of an order's number."""
+        """Ask once for the activation of an order's number."""
         ...
 
 
-class _PlainSource:
-    """A source that isn't our client: it has no pace of its own, and its calls are made once, at once."""
+@frozen
+class ClientSource:
+    """A client as a source. Its deadline in seconds leaves out the waits for the pace."""
+
+    _executor: RequestExecutor
+    account: Callable[[], str]
+    _deadline: float
+    _orders: OrderCache = field(factory=OrderCache, init=False)
+
+    @property
+    def gap(self) -> float:
+        return self._executor.gap
+
+    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
+        return await self._executor.call(
+            methods.ORDERS,
+            {},
+            priority=Priority.POLLS,
+            deadline=self._deadline,
+            begun=begun,
+            again=again,
+            decode=self._orders.decode,
+        )
+
+    async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
+        params = {"id": str(order_id)}
+        return await self._executor.call(
+            methods.SMS, params, priority=Priority.POLLS, deadline=self._deadline, begun=begun, again=again
+        )
+
+    async def activate(self, order_id: int) -> None:
+        # Not a poll: somebody waits for the number.
+        params = {"id": str(order_id)}
+        await self._executor.call(methods.ACTIVATE, params, retry=Retry(attempts=1), deadline=self._deadline)
+
+
+class PlainSource:
+    """A source that isn't our client: it has no pace of its own, and each call is one attempt."""
 
     gap = Pace().gap
     account = None
@@ -133,19 +174,3 @@ def _checked(rows: Sequence[T], kind: type[T]) -> Sequence[T]:
         if time is not None and time.tzinfo is None:
             raise TypeError(f"the source answers with a time without a zone: {row!r}")
     return rows
-
-
-def polled(source: Source, deadline: float) -> PolledSource:
-    """Return a source made ready for polling.
-
-    Args:
-        source: A source; our client brings a view of its own.
-        deadline: Seconds for each call.
-
-    """
-    # A subclass, or a test, may have put something of its own in the place of our calls.
-    if isinstance(source, SmspvaClient) and all(
-        getattr(getattr(source, name), "__func__", None) is getattr(SmspvaClient, name) for name in _CALLS
-    ):
-        return polling_view(source, deadline)
-    return _PlainSource(source, deadline)

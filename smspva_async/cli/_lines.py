@@ -11,6 +11,7 @@ from smspva_async import (
     Event,
     Order,
     OrderAdded,
+    OrderExpiring,
     OrderRemoved,
     OrderState,
     OrderUpdated,
@@ -167,6 +168,8 @@ def _told(event: Event) -> tuple[Text, Text]:
             tag, told = "changed", _changes(order, previous)
         case OrderRemoved(order, expired):
             tag, told, style = "gone", f"#{order.id}, {'expired' if expired else 'no longer listed'}", _ALARM
+        case OrderExpiring(order, _):
+            tag, told, style = "expiring", f"#{order.id}, ends {minute(order.until)}", _ALARM
         case PollFailed(_, message):
             tag, told, style = "failing", f"polling fails: {short(message)}", _ALARM
         case PollRecovered(downtime):

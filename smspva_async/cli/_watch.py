@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import click
 
-from smspva_async import InvalidKey, PollFailed, SmspvaClient, SmspvaError, SqliteJournal, Watcher
+from smspva_async import SmspvaClient, SqliteJournal, Watcher
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._lines import JsonLines, Lines
 from smspva_async.cli._live import LiveView
@@ -51,7 +51,8 @@ def watch(printer: Printer, account: Account, interval: float, journal: Path | N
     """
     client = account.client()
     watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
-    title = f"Watching {account.base_url} every {interval:g} s. Ctrl-C ends it."
+    # Two requests of the pace are the shortest period.
+    title = f"Watching {account.base_url} every {max(interval, 2 * account.gap):g} s. Ctrl-C ends it."
     view: View
     if printer.as_json:
         view = LineView(JsonLines(printer))
@@ -95,17 +96,5 @@ async def follow(client: SmspvaClient, watcher: Watcher, view: View, name: str |
     """Show the events of a watch until it ends; under a name, each is acknowledged once it was shown."""
     async with client, watcher:
         with view.showing(watcher):
-            async for event in watcher.events(name, after=0):
-                if isinstance(event, PollFailed) and event.kind == InvalidKey.__name__:
-                    await _ask_again(client)
+            async for event in watcher.events(after=0) if name is None else watcher.consumer(name, after=0):
                 view.show(event)
-
-
-async def _ask_again(client: SmspvaClient) -> None:
-    """Raise `InvalidKey` if the server says it again, rather than have a mistyped key wait for the next poll."""
-    try:
-        await client.orders()
-    except InvalidKey:
-        raise
-    except SmspvaError:
-        pass  # the watch goes on, and tells of it

@@ -16,7 +16,7 @@ from hypothesis import given, strategies
 
 from smspva_async import Pace, SmspvaClient, Watcher
 from smspva_async._http.rate_limiter import Priority, next_priority, skipped
-from smspva_async.client import polling_view
+from smspva_async.client import polled_client
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
 from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, waits
@@ -77,7 +77,7 @@ async def test_an_activation_that_a_session_waits_for_is_no_poll(fake_server: Fa
         await asked(client, FOREGROUND)
         tasks.start_soon(asked, client, POLL)
         await anyio.sleep(1)
-        tasks.start_soon(polling_view(client, 60).activate, 123)
+        tasks.start_soon(polled_client(client, 60).activate, 123)
     assert fake_server.methods == ["getcountries", "activate", "orders"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, assert_never, assert_type, get_args
 
 import pytest
@@ -13,6 +14,7 @@ from smspva_async import (
     Event,
     Order,
     OrderAdded,
+    OrderExpiring,
     OrderRemoved,
     OrderState,
     OrderUpdated,
@@ -50,6 +52,9 @@ def subject(event: Event) -> Order | str:  # noqa: PLR0911 - one for each kind
     """Return what an event is about. mypy and pyright find it whole: without one of the cases neither accepts it."""
     match event:
         case OrderAdded(order) | OrderRemoved(order):
+            return order
+        case OrderExpiring(order, left):
+            assert_type(left, timedelta)
             return order
         case OrderUpdated(order, previous):
             assert_type(previous, Order)

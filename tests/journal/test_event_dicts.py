@@ -15,8 +15,8 @@ from tests.support.event_forms import AT, FORMS, ORDER, ORDER_DICT
 from tests.support.journals import any_event
 from tests.support.samples import without
 
-RECOVERED = FORMS[6][1]
-ADDED = FORMS[0][1]
+BY_TYPE = {form["type"]: form for _, form in FORMS}
+RECOVERED, ADDED, EXPIRING = BY_TYPE["PollRecovered"], BY_TYPE["OrderAdded"], BY_TYPE["OrderExpiring"]
 
 
 @pytest.mark.parametrize(("event", "form"), FORMS, ids=lambda value: value.get("type") if type(value) is dict else "")
@@ -119,6 +119,12 @@ def test_what_json_has_no_form_for_is_told_as_text() -> None:
         {**RECOVERED, "at": "yesterday\nevening"},
         {**RECOVERED, "at": 5},
         {**RECOVERED, "downtime": []},
+        without(EXPIRING, "left"),
+        {**EXPIRING, "left": None},
+        {**EXPIRING, "left": "a day"},
+        {**EXPIRING, "left": math.inf},
+        {**EXPIRING, "left": math.nan},
+        {**EXPIRING, "order": None},
         {**ADDED, "order": 40300},
         {**ADDED, "order": None},
         {**ADDED, "order": without(ORDER_DICT, "phone")},

@@ -1,11 +1,10 @@
-"""What is `MemoryJournal`'s own: it goes round, and drops the oldest whoever hasn't read them."""
+"""`MemoryJournal` alone: it keeps the newest events, and drops older ones that a named consumer has not read."""
 
 from __future__ import annotations
 
 import pytest
 
-from smspva_async import Lagged, MemoryJournal
-from smspva_async._state import State
+from smspva_async import Lagged, MemoryJournal, WatchState
 from tests.support.journals import events
 
 pytestmark = pytest.mark.anyio
@@ -17,13 +16,14 @@ async def test_memory_goes_round(keep: int, last: int) -> None:
     journal = MemoryJournal(keep=keep)
     oldest = max(0, last - keep)
     for event in events(1, last):
-        await journal.append([event], State(seq=event.seq), {})
+        await journal.append([event], WatchState(seq=event.seq), {})
     assert await journal.read(oldest, 100) == events(oldest + 1, last)
 
 
 async def test_memory_drops_what_a_name_has_not_read() -> None:
     journal = MemoryJournal(keep=2)
-    await journal.append(events(1, 5), State(seq=5), {"slow": 1})
+    await journal.append(events(1, 3), WatchState(seq=3), {"slow": 1})
+    await journal.append(events(4, 5), WatchState(seq=5), {})
     with pytest.raises(Lagged):
         await journal.read(1, 100)
     assert await journal.places() == {"slow": 1}
@@ -31,8 +31,10 @@ async def test_memory_drops_what_a_name_has_not_read() -> None:
 
 async def test_memory_tells_how_full_it_is() -> None:
     journal = MemoryJournal(keep=3)
-    await journal.append(events(1, 5), State(seq=5), {})
-    assert repr(journal) == "<MemoryJournal: 3 of 5 events>"
+    await journal.append(events(1, 5), WatchState(seq=5), {})
+    assert repr(journal) == "<MemoryJournal: 5 of 5 events>"
+    await journal.append(events(6, 6), WatchState(seq=6), {})
+    assert repr(journal) == "<MemoryJournal: 3 of 6 events>"
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, True, None])

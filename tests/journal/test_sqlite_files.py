@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smspva_async import JournalError, JournalLocked, SmspvaClient, SqliteJournal, Watcher
-from smspva_async._state import State
-from smspva_async.journal import _database
+from smspva_async import JournalError, SmspvaClient, SqliteJournal, Watcher, WatchState
+from smspva_async.journal import database
 from smspva_async.simulator import Simulator
 from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.support.journals import events
@@ -92,7 +91,7 @@ def contents_beside(path: Path) -> dict[Path, bytes]:
 
 async def test_a_file_of_a_newer_version(path: Path) -> None:
     await (await filled(path, 3)).aclose()
-    sql(path, f"PRAGMA user_version = {len(_database._UPGRADES) + 1}")
+    sql(path, f"PRAGMA user_version = {len(database._UPGRADES) + 1}")
     await refused(path, "written by a newer smspva_async .*nothing was changed. Update the library")
 
 
@@ -223,20 +222,6 @@ async def test_damage_that_is_met_while_it_is_read(path: Path) -> None:
     await journal.aclose()
 
 
-async def test_a_program_that_keeps_it_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 0.01)
-    journal = await filled(path, 3)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(JournalError, match="another program keeps it locked") as caught:
-            await journal.append(events(4, 4), State(seq=4), {})
-        assert not isinstance(caught.value, JournalLocked)
-    assert await journal.read(0, 10) == events(1, 3)
-    await journal.append(events(4, 4), State(seq=4), {})
-    await journal.aclose()
-    assert (await stored(path))[:2] == (State(seq=4), events(1, 4))
-
-
 def fill_the_disk(path: Path, pipe: Connection) -> None:
     async def main() -> None:
         journal = await opened(path)
@@ -285,12 +270,12 @@ async def test_a_full_disk(path: Path) -> None:
 async def test_one_that_is_not_open_is_not_written(path: Path) -> None:
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match="isn't open; nothing was written"):
-        await journal.append(events(1, 1), State(seq=1), {})
+        await journal.append(events(1, 1), WatchState(seq=1), {})
     assert beside(path) == set()
     await (await filled(path, 3)).aclose()
     with pytest.raises(JournalError, match="isn't open; nothing was written"):
-        await journal.append(events(4, 4), State(seq=4), {})
-    assert await stored(path) == (State(seq=3), events(1, 3), {})
+        await journal.append(events(4, 4), WatchState(seq=4), {})
+    assert await stored(path) == (WatchState(seq=3), events(1, 3), {})
 
 
 # -- versions --------------------------------------------------------------------------------------------------------
@@ -303,10 +288,10 @@ async def test_an_older_file_is_brought_up_to_date_and_keeps_everything(
     await write_poll(journal, 1)
     await write_poll(journal, 2)
     await journal.aclose()
-    version = len(_database._UPGRADES)
+    version = len(database._UPGRADES)
     assert sql(path, "PRAGMA user_version") == [(version,)]
     steps = ("CREATE TABLE moods (mood TEXT)", "INSERT INTO moods VALUES ('calm')")
-    monkeypatch.setattr(_database, "_UPGRADES", [*_database._UPGRADES, steps])
+    monkeypatch.setattr(database, "_UPGRADES", [*database._UPGRADES, steps])
     for _ in range(2):
         assert await polls_in(path) == 2
         assert sql(path, "SELECT mood FROM moods") == [("calm",)]
@@ -320,7 +305,7 @@ async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monke
     await write_poll(journal, 1)
     await journal.aclose()
     steps = ("CREATE TABLE moods (mood TEXT)", "DELETE FROM events", "INSERT INTO nowhere VALUES (1)")
-    monkeypatch.setattr(_database, "_UPGRADES", [*_database._UPGRADES, steps])
+    monkeypatch.setattr(database, "_UPGRADES", [*database._UPGRADES, steps])
     await refused(path, "nowhere.*Nothing was changed")
     monkeypatch.undo()
     assert sql(path, "SELECT name FROM sqlite_master WHERE name = 'moods'") == []

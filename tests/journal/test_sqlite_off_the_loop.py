@@ -11,8 +11,7 @@ import anyio
 import pytest
 from attrs import evolve
 
-from smspva_async import JournalError, JournalLocked, SqliteJournal
-from smspva_async._state import State
+from smspva_async import JournalError, JournalLocked, SqliteJournal, WatchState
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.journal_files import Gate, filled, opened, state_of, stored, threads, try_to_open, turns
 from tests.support.journals import events
@@ -46,7 +45,7 @@ async def call(journal: SqliteJournal, method: str) -> None:
     if method == "open":
         await journal.open(None)
     elif method == "append":
-        await journal.append(events(1, 3), State(seq=3), {"a": 2})
+        await journal.append(events(1, 3), WatchState(seq=3), {"a": 2})
     elif method == "move":
         await journal.move({"a": 2})
     else:
@@ -60,7 +59,7 @@ async def all_or_nothing(journal: SqliteJournal, path: Path) -> bool:
     assert threads() == []
     state, in_file, places = await stored(path)
     assert found == in_file
-    assert (state, in_file, places) in [(None, [], {}), (State(seq=3), events(1, 3), {"a": 2})]
+    assert (state, in_file, places) in [(None, [], {}), (WatchState(seq=3), events(1, 3), {"a": 2})]
     return state is not None
 
 
@@ -125,7 +124,7 @@ async def test_closing_is_finished_despite_cancellation(path: Path, *, beforehan
             gate.open()
     assert threads() == []
     assert run_worker(try_to_open, path) is None
-    assert await stored(path) == (State(seq=3), events(1, 3), {})
+    assert await stored(path) == (WatchState(seq=3), events(1, 3), {})
 
 
 @on_asyncio
@@ -157,7 +156,7 @@ async def test_a_task_that_is_cancelled_leaves_all_or_nothing_and_nothing_locked
 async def test_a_write_that_fails_after_its_task_was_cancelled_says_nothing_at_the_end(path: Path) -> None:
     journal = await opened(path)
     async with Gate(journal, "append") as gate:
-        task = asyncio.create_task(journal.append([*events(1, 1), *events(1, 1)], State(seq=1), {"a": 1}))
+        task = asyncio.create_task(journal.append([*events(1, 1), *events(1, 1)], WatchState(seq=1), {"a": 1}))
         await gate.reached(task)
         task.cancel()
     with pytest.raises(asyncio.CancelledError):

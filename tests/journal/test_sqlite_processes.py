@@ -19,9 +19,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from smspva_async import Event, JournalLocked, OrderAdded, PollFailed, SmsReceived, SqliteJournal, event_to_dict
-from smspva_async._state import State
-from smspva_async.journal import _database
+from smspva_async import (
+    Event,
+    JournalLocked,
+    OrderAdded,
+    PollFailed,
+    SmsReceived,
+    SqliteJournal,
+    WatchState,
+    event_to_dict,
+)
+from smspva_async.journal import database
 from tests.support import PATIENCE
 from tests.support.backends import on_asyncio
 from tests.support.journal_files import filled, opened, polls_in, stored, threads, try_to_open, write_poll
@@ -67,9 +75,9 @@ async def test_other_programs_may_read_it_while_it_is_written(path: Path) -> Non
         "print(json.dumps([[[seq, json.loads(event)] for seq, event in events], dict(places)]))\n"
     )
     journal = await opened(path)
-    await journal.append(written, State(seq=3), {"a": 2})
+    await journal.append(written, WatchState(seq=3), {"a": 2})
     printed = await anyio.to_thread.run_sync(run_program, sys.executable, "-c", program, str(path))
-    await journal.append(events(4, 4), State(seq=4), {})
+    await journal.append(events(4, 4), WatchState(seq=4), {})
     await journal.aclose()
     assert json.loads(printed) == [[[event.seq, event_to_dict(event)] for event in written], {"a": 2}]
 
@@ -79,16 +87,16 @@ async def test_a_reader_in_the_middle_of_a_reading_holds_up_no_writing(path: Pat
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT max(seq) FROM events").fetchall() == [(3,)]
-        await journal.append(events(4, 5), State(seq=5), {})
+        await journal.append(events(4, 5), WatchState(seq=5), {})
         assert reader.execute("SELECT max(seq) FROM events").fetchall() == [(3,)]
         await journal.aclose()
-    assert (await stored(path))[0] == State(seq=5)
+    assert (await stored(path))[0] == WatchState(seq=5)
 
 
 async def test_a_second_watcher_is_told_at_once_which_file_is_taken(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
     journal = await filled(path, 3)
     for second in (
         journal,
@@ -100,7 +108,7 @@ async def test_a_second_watcher_is_told_at_once_which_file_is_taken(
             await second.open(None)
         assert anyio.current_time() == before
     assert await journal.read(0, 10) == events(1, 3)
-    await journal.append(events(4, 4), State(seq=4), {})
+    await journal.append(events(4, 4), WatchState(seq=4), {})
     await journal.aclose()
     assert threads() == []
 
@@ -172,7 +180,7 @@ async def test_a_kill_at_any_moment_leaves_all_of_a_poll_or_none_of_it(path: Pat
 
 async def write_until_statement(path: Path, statement: int, poll: int) -> None:
     """Open a file and write a poll, but be killed when SQLite comes to its n-th statement."""
-    connect, left = _database.Database._connect, statement
+    connect, left = database.Database._connect, statement
 
     def count(_: str) -> None:
         nonlocal left
@@ -180,12 +188,12 @@ async def write_until_statement(path: Path, statement: int, poll: int) -> None:
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def counting(database: _database.Database) -> sqlite3.Connection:
+    def counting(database: database.Database) -> sqlite3.Connection:
         connection = connect(database)
         connection.set_trace_callback(count)
         return connection
 
-    _database.Database._connect = counting  # type: ignore[assignment, method-assign]
+    database.Database._connect = counting  # type: ignore[assignment, method-assign]
     journal = await opened(path)
     await write_poll(journal, poll)
     await journal.aclose()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from smspva_async import Lagged, OrderRemoved, PollFailed, PollRecovered, SqliteJournal
-from smspva_async._state import State
+from smspva_async import Lagged, OrderRemoved, PollFailed, PollRecovered, SqliteJournal, WatchState
 from tests.support.journal_files import Gate, beside, filled, opened, sql, turns
 from tests.support.journals import events
 from tests.support.watching import START, order
@@ -29,7 +28,7 @@ async def oldest_after(path: Path, keep: Any, last: int = 20, places: dict[str, 
     """Return the place before the oldest event that is kept of some, a second apart, each appended alone."""
     journal = await opened(path, keep=keep)
     for event in events(1, last):
-        await journal.append([event], State(seq=event.seq), places or {})
+        await journal.append([event], WatchState(seq=event.seq), places or {})
     return await oldest_in(journal)
 
 
@@ -97,31 +96,33 @@ async def test_what_a_name_has_not_read_is_kept(path: Path, keep: Any) -> None:
 
 
 async def test_what_a_name_has_read_or_is_forgotten_with_it_is_dropped_by_the_next_poll(path: Path) -> None:
-    journal = await filled(path, 20, keep=5)
+    journal = await filled(path, 15, keep=5)
+    await journal.append(events(16, 20), WatchState(seq=20), {})
     assert await oldest_in(journal) == 15
     journal = await opened(path, keep=5)
     await journal.move({"slow": 17})
-    await journal.append(events(21, 40), State(seq=40), {})
+    await journal.append(events(21, 40), WatchState(seq=40), {})
     assert await oldest_in(journal) == 17
     journal = await opened(path, keep=5)
     await journal.move({"slow": 20})
-    await journal.append(events(41, 41), State(seq=41), {})
+    await journal.append(events(41, 41), WatchState(seq=41), {})
     assert await oldest_in(journal) == 20
     journal = await opened(path, keep=5)
-    await journal.append(events(42, 42), State(seq=42), {"slow": 30})
+    await journal.append(events(42, 42), WatchState(seq=42), {"slow": 30})
     assert await oldest_in(journal) == 30
     journal = await opened(path, keep=5)
     await journal.forget("slow")
-    await journal.append(events(43, 43), State(seq=43), {})
+    await journal.append(events(43, 43), WatchState(seq=43), {})
     assert await oldest_in(journal) == 38
 
 
 async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_passed_over(path: Path) -> None:
-    journal = await filled(path, 2000, keep=1500)
+    journal = await filled(path, 1900, keep=1500)
+    await journal.append(events(1901, 2000), WatchState(seq=2000), {})
     assert await journal.read(500, 1) == events(501, 501)
     journal._pages.clear()
     async with anyio.create_task_group() as group, Gate(journal, "append") as gate:
-        group.start_soon(journal.append, events(2001, 2300), State(seq=2300), {})
+        group.start_soon(journal.append, events(2001, 2300), WatchState(seq=2300), {})
         await gate.reached()
 
         async def read() -> None:
@@ -138,7 +139,7 @@ async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_pas
 async def test_who_is_up_to_date_has_not_lagged_while_a_poll_is_written(path: Path) -> None:
     journal = await filled(path, 5, keep=1)
     async with anyio.create_task_group() as group, Gate(journal, "append", after=True) as gate:
-        group.start_soon(journal.append, events(6, 9), State(seq=9), {})
+        group.start_soon(journal.append, events(6, 9), WatchState(seq=9), {})
         await gate.reached()
         with pytest.raises(Lagged) as caught:
             await journal.read(0, 10)
@@ -151,7 +152,7 @@ async def test_what_another_watcher_dropped_since_it_was_given_back_is_told(path
     journal = await filled(path, 2000, keep=None)
     await journal.aclose()
     other = await opened(path, keep=1500)
-    await other.append(events(2001, 2300), State(seq=2300), {})
+    await other.append(events(2001, 2300), WatchState(seq=2300), {})
     await other.aclose()
     with pytest.raises(Lagged) as caught:
         await journal.read(600, 10)
@@ -163,14 +164,14 @@ async def test_what_another_watcher_dropped_since_it_was_given_back_is_told(path
 async def test_what_may_be_dated_by_the_local_clock_drops_nothing(path: Path, reopened: bool) -> None:  # noqa: FBT001
     year = START + timedelta(days=365)
     journal = await opened(path, keep=timedelta(days=2))
-    await journal.append([PollRecovered(0.0, seq=1, id="1", at=START)], State(seq=1), {})
+    await journal.append([PollRecovered(0.0, seq=1, id="1", at=START)], WatchState(seq=1), {})
     if reopened:
         await journal.aclose()
         journal = await opened(path, keep=timedelta(days=2))
     for seq in (2, 4):
         failed = PollFailed("kind", "message", seq=seq, id=f"{seq}", at=year)
         removed = OrderRemoved(order(1), False, seq=seq + 1, id=f"{seq + 1}", at=year, order_id=1)  # noqa: FBT003
-        await journal.append([failed, removed], State(seq=seq + 1), {})
+        await journal.append([failed, removed], WatchState(seq=seq + 1), {})
     assert len(await journal.read(0, 100)) == 5
     await journal.aclose()
 
@@ -182,7 +183,7 @@ async def test_one_wrong_date_drops_nothing_and_keeps_nothing_for_ever(path: Pat
     async def append(seq: int, at: datetime, *, failed: bool = False) -> None:
         fields: dict[str, Any] = {"seq": seq, "id": str(seq), "at": at}
         event = PollFailed("kind", "message", **fields) if failed else PollRecovered(0.0, **fields)
-        await journal.append([event], State(seq=seq), {})
+        await journal.append([event], WatchState(seq=seq), {})
 
     await append(1, START + year, failed=True)  # by the local clock
     for day in range(2):

@@ -73,7 +73,7 @@ def watch(url: str, journal: Path, report: Path, timeout: float) -> None:
     async def main() -> None:
         with report.open("a") as reported:
             async with client(url, timeout=timeout) as asking, watcher(asking, journal) as watch:
-                async for event in watch.events("the consumer"):
+                async for event in watch.consumer("the consumer"):
                     tell(reported.fileno(), json.dumps(event_to_dict(event)))
 
     run(main)

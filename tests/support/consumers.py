@@ -1,4 +1,4 @@
-"""Helpers for the tests of named cursors: processes that watch an account in turn, and the disk they share."""
+"""Helpers for the tests of named consumers: processes that watch an account in turn, and the disk they share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smspva_async import Journal, Subscription
-    from smspva_async._state import State
+    from smspva_async.journal.state import WatchState
 
 LONG = 2e5
 """Seconds, on a clock that jumps, after which it won't happen any more."""
+WRITTEN = 1.0
+"""Seconds after which the journal has what was done."""
 both_ends = pytest.mark.parametrize("end", ["left", "killed"])
 """The ways in which the watching process can end."""
 
@@ -43,10 +45,10 @@ class Run:
         self.written = 0
         self._inner = inner
 
-    async def open(self, account: Callable[[], str] | None) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> WatchState | None:
         return await self._inner.open(account)
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         await anyio.lowlevel.checkpoint()
         if not self.dead:
             await self._inner.append(events, state, places)
@@ -145,19 +147,24 @@ def seqs(events: Iterable[Event]) -> list[int]:
 
 
 async def waiting(events: Subscription, tasks: anyio.abc.TaskGroup) -> list[Exception]:
-    """Have a task wait for the next event; return where it puts what is raised instead."""
+    """Have a task wait for the next event; return where it puts what ends the wait instead."""
     raised: list[Exception] = []
 
     async def wait() -> None:
         try:
             await anext(events)
-        except CursorTaken as error:
+        except (CursorTaken, StopAsyncIteration) as error:
             raised.append(error)
 
     tasks.start_soon(wait)
+    await others_run()
+    return raised
+
+
+async def others_run() -> None:
+    """Let other tasks run until they wait; no time passes."""
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
-    return raised
 
 
 async def cancelled_after(checkpoints: int, function: Callable[[], Awaitable[Any]]) -> bool:

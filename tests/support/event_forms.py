@@ -11,6 +11,7 @@ from smspva_async import (
     Event,
     Order,
     OrderAdded,
+    OrderExpiring,
     OrderRemoved,
     OrderState,
     OrderUpdated,
@@ -67,6 +68,10 @@ FORMS: list[tuple[Event, dict[str, Any]]] = [
     (
         OrderRemoved(ORDER, expired=True, seq=7, id="5f0c", at=AT, order_id=40300),
         {"type": "OrderRemoved", **BASE, "order": ORDER_DICT, "expired": True},
+    ),
+    (
+        OrderExpiring(ORDER, timedelta(hours=23, microseconds=1), seq=7, id="5f0c", at=AT, order_id=40300),
+        {"type": "OrderExpiring", **BASE, "order": ORDER_DICT, "left": 82800.000001},
     ),
     (
         StateChanged(ORDER, OrderState.ABSENT, OrderState.ACTIVATING, seq=7, id="5f0c", at=AT, order_id=40300),

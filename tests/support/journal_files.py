@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio.lowlevel
 import pytest
+from attrs import evolve
 
-from smspva_async import Event, JournalError, Lagged, SqliteJournal
-from smspva_async._state import State, Track
+from smspva_async import Event, JournalError, Lagged, SqliteJournal, WatchState
+from smspva_async.journal.state import OrderTrack
 from tests.support import PATIENCE
 from tests.support.journals import events
 from tests.support.processes import until
 from tests.support.watching import START, order
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -33,12 +36,15 @@ async def opened(path: Path, **options: Any) -> SqliteJournal:
 
 
 async def filled(path: Path, last: int, **options: Any) -> SqliteJournal:
+    """Return an open journal to which events were added, some hundred at a time."""
     journal = await opened(path, **options)
-    await journal.append(events(1, last), State(seq=last), {})
+    for newest in range(0, last, 500):
+        upto = min(newest + 500, last)
+        await journal.append(events(newest + 1, upto), WatchState(seq=upto), {})
     return journal
 
 
-async def stored(path: Path) -> tuple[State | None, list[Event], dict[str, int]]:
+async def stored(path: Path) -> tuple[WatchState | None, list[Event], dict[str, int]]:
     """Return what a new run finds in a file."""
     journal = SqliteJournal(path)
     state = await journal.open(None)
@@ -61,6 +67,38 @@ def threads() -> list[str]:
 def sql(path: Path, statement: str) -> list[Any]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(statement).fetchall()
+
+
+@contextmanager
+def locked_by_another_program(path: Path, how: str = "IMMEDIATE") -> Generator[None]:
+    """Hold the lock of a writer on a file, as a program that has begun a transaction does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"BEGIN {how}")
+        yield
+        connection.execute("ROLLBACK")
+
+
+class Writes:
+    """Tells whether a file was written, as another program sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._seen = self._version()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _version(self) -> int:
+        ((version,),) = self._connection.execute("PRAGMA data_version")
+        return int(version)
+
+    def any(self) -> bool:
+        """Return whether anything was written since the last call."""
+        before, self._seen = self._seen, self._version()
+        return self._seen != before
 
 
 def try_to_open(path: Path, pipe: Connection) -> None:
@@ -122,17 +160,21 @@ def newest_of(poll: int) -> int:
     return sum(1 + number % 4 for number in range(poll))
 
 
-def state_of(poll: int) -> State:
+def state_of(poll: int) -> WatchState:
     """Return a state that a few polls have made so, in every part of it."""
-    tracks = {
-        order_id: Track(
-            order(order_id, services=(f"opt{poll}",)),
-            START,
-            counts={("text", None, None): poll, (f"{poll}", "x", START): 1},
-        )
+    listed = {
+        order_id: OrderTrack(order(order_id, services=(f"opt{poll}",)), counts={"text": poll, f"message {poll}": 1})
         for order_id in range(poll, poll + 3)
     }
-    return State(seq=newest_of(poll), since=START, tracks=tracks, gone={poll - 1: tracks[poll]}, skipped=(f"{poll}",))
+    removed = evolve(listed[poll], order=order(poll - 1), removed_at=START + timedelta(seconds=poll))
+    return WatchState(
+        seq=newest_of(poll),
+        clock=poll / 8,
+        since=START,
+        tracks=listed,
+        removed={poll - 1: removed},
+        skipped=(f"{poll}",),
+    )
 
 
 def places_of(poll: int) -> dict[str, int]:

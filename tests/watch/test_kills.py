@@ -118,7 +118,7 @@ async def test_no_kill_loses_or_doubles_anything(seed: int, kills: int, tmp_path
             with anyio.fail_after(PATIENCE):
                 while not await caught_up():  # noqa: ASYNC110 - it is the provider that acts
                     await anyio.sleep(chaos.INTERVAL)
-                rest = watcher.events("the consumer")
+                rest = watcher.consumer("the consumer")
                 given = [*reported(report), *[await anext(rest) for _ in range(watcher.cursor - rest.cursor)]]
 
     assert_all_was_reported(kept, world.sim, world.sent)

@@ -1,4 +1,4 @@
-"""Names: where each begins, also if nothing was read under it yet, or if it is told where."""
+"""Named consumers: where each begins, also if nothing was read under it yet, or if it is told where."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import anyio
 import pytest
 
 from smspva_async import Lagged, MemoryJournal, SqliteJournal, Watcher
-from tests.support.backends import on_asyncio
-from tests.support.consumers import Disk, account_with, both_ends, deliver, step, take, until, waiting
+from tests.support.backends import on_asyncio, on_both_backends
+from tests.support.consumers import WRITTEN, Disk, account_with, both_ends, deliver, step, take, until, waiting
 from tests.support.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from smspva_async import Event
+    from smspva_async import Event, Subscription
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
@@ -26,9 +26,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
 async def test_a_new_name_begins_after_the_baseline(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
-        early = watcher.events("early")
+        early = watcher.consumer("early")
         await until(watcher, 3)
-        late = watcher.events("late")
+        late = watcher.consumer("late")
         for events in (early, late):
             assert events.cursor == 1
             assert await take(events, 2) == [2, 3]
@@ -39,8 +39,8 @@ async def test_taken_before_the_first_good_poll_it_waits_for_the_baseline(disk: 
     account = account_with(0)
     account.failures[ORDERS] = OUTAGE
     async with disk.watching(account, end=end) as watcher:
-        watcher.events("never read")
-        events = watcher.events("name")
+        watcher.consumer("never read")
+        events = watcher.consumer("name")
         async with anyio.create_task_group() as tasks:
             await waiting(events, tasks)
             account.failures.clear()
@@ -49,7 +49,7 @@ async def test_taken_before_the_first_good_poll_it_waits_for_the_baseline(disk: 
         await until(watcher, 4)
     async with disk.watching(account) as watcher:
         for name in ("name", "never read"):
-            assert texts([await step(watcher.events(name))]) == ["one"]
+            assert texts([await step(watcher.consumer(name))]) == ["one"]
         assert kinds([event async for event in so_far(watcher)]) == [
             "PollFailed",
             "PollRecovered",
@@ -69,22 +69,22 @@ async def test_a_run_without_a_good_poll_leaves_the_baseline_to_the_next(disk: D
     account = account_with(1)
     account.failures[ORDERS] = OUTAGE
     async with disk.watching(account, end=end) as watcher:
-        watcher.events("name")
+        watcher.consumer("name")
         await polls(2)
         assert watcher.cursor == 1
     account.failures.clear()
     async with disk.watching(account) as watcher:
-        assert texts([await step(watcher.events("name"))]) == ["2"]
+        assert texts([await step(watcher.consumer("name"))]) == ["2"]
 
 
 @both_ends
 async def test_with_replay_it_begins_before_the_first_event(disk: Disk, end: str) -> None:
     account = account_with(2)
     async with disk.watching(account, end=end, start="replay") as watcher:
-        watcher.events("never read")
-        assert await take(watcher.events("name"), 3) == [1, 2, 3]
+        watcher.consumer("never read")
+        assert await take(watcher.consumer("name"), 3) == [1, 2, 3]
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("never read"), 3) == [1, 2, 3]
+        assert await take(watcher.consumer("never read"), 3) == [1, 2, 3]
 
 
 async def test_with_a_journal_that_had_a_state_it_begins_before_the_first_event_of_the_run(disk: Disk) -> None:
@@ -94,14 +94,14 @@ async def test_with_a_journal_that_had_a_state_it_begins_before_the_first_event_
     deliver(account, 2)
     async with disk.watching(account) as watcher:
         await until(watcher, 4)
-        assert await take(watcher.events("name"), 2) == [3, 4]
+        assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
 async def test_the_place_is_fixed_when_the_name_is_taken(disk: Disk) -> None:
     account = account_with(1)
     async with disk.watching(account) as watcher:
         await until(watcher, 2)
-        events = watcher.events("name", after=watcher.cursor)
+        events = watcher.consumer("name", after=watcher.cursor)
         deliver(account, 2)
         await until(watcher, 4)
         assert await take(events, 2) == [3, 4]
@@ -111,14 +111,14 @@ async def test_the_place_is_fixed_when_the_name_is_taken(disk: Disk) -> None:
 async def test_a_new_name_begins_where_it_is_told_to(disk: Disk, after: int, first: int) -> None:
     async with disk.watching(account_with(4)) as watcher:
         await until(watcher, 5)
-        assert await take(watcher.events("name", after=after), 2) == [first, first + 1]
+        assert await take(watcher.consumer("name", after=after), 2) == [first, first + 1]
 
 
 @pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
 async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
     async with Watcher(Account(order())) as watcher:
         with pytest.raises(ValueError, match="a name is a text"):
-            watcher.events(name)
+            watcher.consumer(name)
 
 
 # -- where a name begins, if nothing was read under it yet -------------------------------------------------------------
@@ -128,35 +128,35 @@ async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
 async def test_no_event_written_after_the_name_was_taken_is_lost_to_it(disk: Disk, end: str) -> None:
     account = account_with(0)
     async with disk.watching(account, end=end) as watcher:
-        watcher.events("name")
-        watcher.events("from now on", after=watcher.cursor)
+        watcher.consumer("name")
+        watcher.consumer("from now on", after=watcher.cursor)
         deliver(account, 3)
         await until(watcher, 4)
     deliver(account, 1)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)
         for name in ("name", "from now on"):
-            assert await take(watcher.events(name), 4) == [2, 3, 4, 5]
+            assert await take(watcher.consumer(name), 4) == [2, 3, 4, 5]
 
 
 async def test_a_name_that_was_never_read_is_kept_when_the_watcher_is_left(disk: Disk) -> None:
     account = account_with(2)
     async with disk.watching(account) as watcher:
         await until(watcher, 3)
-        watcher.events("name", after=1)
+        watcher.consumer("name", after=1)
     assert await disk.places() == {"name": 1}
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 2) == [2, 3]
+        assert await take(watcher.consumer("name"), 2) == [2, 3]
 
 
 async def test_a_name_is_kept_before_anything_is_given_under_it(disk: Disk) -> None:
     account = account_with(2)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 3)
-        assert await take(watcher.events("name", after=1, auto_ack=False), 1) == [2]
+        assert await take(watcher.consumer("name", after=1, auto_ack=False), 1) == [2]
     assert await disk.places() == {"name": 1}
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 2) == [2, 3]
+        assert await take(watcher.consumer("name"), 2) == [2, 3]
 
 
 @both_ends
@@ -168,11 +168,11 @@ async def test_a_name_that_began_with_all_that_was_kept_is_not_told_of_what_was_
         await until(watcher, 10)
         deliver(account, 1)
         await until(watcher, 11)
-        assert await take(watcher.events("name", after=0), 1) == [9]
+        assert await take(watcher.consumer("name", after=0), 1) == [9]
         deliver(account, 20)
         await until(watcher, 31)
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 23) == list(range(9, 32))
+        assert await take(watcher.consumer("name"), 23) == list(range(9, 32))
 
 
 @on_asyncio
@@ -182,7 +182,7 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
         for number in range(10):
             account.messages[1].append(sms(f"message {number}", number + 60))
             await polls(1)
-        watcher.events("name", after=0)
+        watcher.consumer("name", after=0)
         oldest = watcher.cursor - 3
         account.messages[1].append(sms("the last", 600))
         await polls(1)  # by which the name is kept, before its first step
@@ -192,10 +192,10 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
 async def test_a_name_that_was_forgotten_meanwhile_is_kept_again_with_its_next_consumer() -> None:
     account, journal = Account(order()), MemoryJournal()
     async with Watcher(account, journal=journal) as watcher:
-        watcher.events("name")
+        watcher.consumer("name")
         await polls(1)
         await journal.forget("name")
-        watcher.events("name")
+        watcher.consumer("name")
         account.messages[1].append(sms("one", None))
         account.change(1, has_new_sms=True)
         await polls(2)
@@ -211,19 +211,20 @@ async def test_after_is_the_larger_of_both(disk: Disk, after: int, first: int, e
     account = account_with(5)
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 6)
-        assert await take(watcher.events("name"), 2) == [2, 3]  # 2 is done
-        assert await take(watcher.events("name", after=after), 1) == [first]
+        assert await take(watcher.consumer("name"), 2) == [2, 3]  # 2 is done
+        assert await take(watcher.consumer("name", after=after), 1) == [first]
+        await anyio.sleep(WRITTEN)
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name", after=after), 1) == [first]
-        assert await take(watcher.events("name"), 1) == [3]  # it hasn't moved
+        assert await take(watcher.consumer("name", after=after), 1) == [first]
+        assert await take(watcher.consumer("name"), 1) == [3]  # it hasn't moved
 
 
 async def test_after_is_the_larger_of_both_if_nothing_was_read_under_the_name(memory: Disk) -> None:
     async with memory.watching(account_with(5)) as watcher:
         await until(watcher, 6)
         for after, first in ((0, 2), (1, 2), (4, 5)):
-            watcher.events(f"name {after}")
-            assert await take(watcher.events(f"name {after}", after=after), 1) == [first]
+            watcher.consumer(f"name {after}")
+            assert await take(watcher.consumer(f"name {after}", after=after), 1) == [first]
 
 
 @both_ends
@@ -233,23 +234,24 @@ async def test_a_place_in_the_future_is_refused_and_does_no_harm(disk: Disk, kno
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 4)
         if known:
-            assert await take(watcher.events("name"), 2) == [2, 3]
+            assert await take(watcher.consumer("name"), 2) == [2, 3]
+            await anyio.sleep(WRITTEN)
         with pytest.raises(Lagged) as caught:
-            await step(watcher.events("name", after=1000))
+            await step(watcher.consumer("name", after=1000))
         assert caught.value.resume == 4
         assert await disk.places() == ({"name": 2} if known else {})
-        events = watcher.events("name", after=caught.value.resume)
+        events = watcher.consumer("name", after=caught.value.resume)
         deliver(account, 1)
         await until(watcher, 5)
         assert await take(events, 1) == [5]
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 1) == [3 if known else 5]
+        assert await take(watcher.consumer("name"), 1) == [3 if known else 5]
 
 
 async def test_a_name_that_has_fallen_behind_goes_on_where_it_is_told() -> None:
     disk, account = Disk(None, keep=3), account_with(2)
     async with disk.watching(account) as watcher:
-        events = watcher.events("name", after=0)
+        events = watcher.consumer("name", after=0)
         await until(watcher, 3)
         assert await take(events, 1) == [1]
         deliver(account, 6)
@@ -257,19 +259,53 @@ async def test_a_name_that_has_fallen_behind_goes_on_where_it_is_told() -> None:
         for _ in range(2):  # it isn't passed over, however often it is asked
             with pytest.raises(Lagged) as caught:
                 await step(events)
-            assert caught.value.resume == 6
+            assert caught.value.resume == 3  # all of the last reading is kept
+        await anyio.sleep(WRITTEN)
         assert await disk.places() == {"name": 1}
-        assert await take(watcher.events("name", after=caught.value.resume), 2) == [7, 8]
+        assert await take(watcher.consumer("name", after=caught.value.resume), 2) == [4, 5]
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 2) == [8, 9]
+        assert await take(watcher.consumer("name"), 2) == [5, 6]
+
+
+@pytest.mark.parametrize("count", [4, 20, 300])
+@on_both_backends
+async def test_a_consumer_that_waits_never_falls_behind_however_large_a_poll_is(count: int) -> None:
+    disk, account = Disk(None, keep=3), account_with(0)
+    async with disk.watching(account) as watcher, anyio.create_task_group() as tasks:
+        given: dict[Subscription, list[int]] = {watcher.consumer("name"): [], watcher.events(): []}
+
+        async def read(events: Subscription) -> None:
+            async for event in events:
+                given[events].append(event.seq)
+
+        for events in given:
+            tasks.start_soon(read, events)
+        for times in (1, 2):
+            deliver(account, count)
+            await until(watcher, times * count + 1)
+        assert [*given.values()] == [[*range(2, 2 * count + 2)]] * 2
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_consumer_that_was_caught_up_before_a_large_poll_can_read_it_until_the_next_events() -> None:
+    disk, account = Disk(None, keep=3), account_with(0)
+    async with disk.watching(account) as watcher:
+        both = (watcher.consumer("name"), watcher.events())
+        await polls(2)
+        deliver(account, 20)
+        await until(watcher, 21)
+        for events in both:
+            for seq in range(2, 22):
+                assert await take(events, 1) == [seq]
+                await anyio.sleep(45)  # its work takes longer than a poll without news
 
 
 async def test_a_file_keeps_what_a_name_has_not_read(tmp_path: Path) -> None:
     disk, account = Disk(tmp_path / "journal", keep=2), account_with(1)
     async with disk.watching(account) as watcher:
-        watcher.events("name")
+        watcher.consumer("name")
         for seq in range(2, 12):
             await until(watcher, seq)
             deliver(account, 1)
     async with disk.watching(account) as watcher:
-        assert await take(watcher.events("name"), 10) == list(range(2, 12))
+        assert await take(watcher.consumer("name"), 10) == list(range(2, 12))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -10,20 +10,23 @@ import pytest
 
 from smspva_async import (
     Event,
+    MemoryJournal,
     Order,
     OrderAdded,
+    OrderExpiring,
     OrderNotFound,
     OrderRemoved,
     OrderState,
     OrderUpdated,
     PollFailed,
+    RateLimited,
     RowSkipped,
     SkippedRow,
     StateChanged,
     Watcher,
 )
 from smspva_async.simulator import DialectName, Simulator
-from tests.support.watching import INTERVAL, ORDERS, OUTAGE, START, Account, kinds, order, polls, so_far, watching
+from tests.support.watching import INTERVAL, ORDERS, OUTAGE, START, Account, kinds, order, polls, sms, so_far, watching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
@@ -38,10 +41,10 @@ async def removed(watcher: Watcher) -> list[OrderRemoved]:
 # -- absences --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_order_missing_for_two_intervals_and_three_polls_is_gone() -> None:
+async def test_an_order_missing_for_two_intervals_and_three_polls_and_unknown_to_sms_is_gone() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
-        account.drop(1)
+        account.remove(1)
         await polls(3)
         assert len(account.times()) == 4
         await polls(1)
@@ -50,7 +53,73 @@ async def test_an_order_missing_for_two_intervals_and_three_polls_is_gone() -> N
         assert event == OrderRemoved(order(1), expired=False, seq=event.seq, id=event.id, at=event.at, order_id=1)
         entered, missed = account.times()[:2]
         seconds = (event.at - START).total_seconds() - (missed - entered)
-        assert 2 * INTERVAL <= seconds < 3 * INTERVAL + 1
+        assert 2 * INTERVAL <= seconds < 2 * INTERVAL + 5
+
+
+async def test_an_order_whose_messages_can_be_read_is_gone_after_ten_minutes() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.drop(1)
+        await anyio.sleep(600)
+        assert watcher.orders.keys() == {1, 2}
+        await polls(2)
+        assert watcher.orders.keys() == {2}
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "OrderRemoved"]
+
+
+@pytest.mark.parametrize(
+    "failure", [OUTAGE, ValueError("what?"), TimeoutError(), RateLimited("slow", msg="slow")], ids=repr
+)
+async def test_no_other_failure_of_sms_confirms_a_removal(failure: Exception) -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.drop(1)
+        account.failures[1] = failure
+        await polls(15)
+        assert watcher.orders.keys() == {1, 2}
+
+
+async def test_long_intervals_need_five_polls() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account, interval=900) as watcher:
+        await anyio.sleep(1)
+        account.drop(1)
+        await polls(4, 900)
+        assert watcher.orders.keys() == {1, 2}
+        await polls(1, 900)
+        assert watcher.orders.keys() == {2}
+
+
+async def test_an_answer_of_sms_that_was_asked_for_before_confirms_nothing() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        await anyio.sleep(5)
+        account.drop(1)
+        account.failures[1] = NOT_FOUND
+        account.seconds[1] = 55  # asked for when the order was missing for the first time
+        await anyio.sleep(40)
+        del account.failures[1]
+        account.messages[1] = [sms("it is there", None)]
+        account.seconds.clear()
+        await polls(5)
+        assert watcher.orders.keys() == {1, 2}
+        account.listed.append(order(1))
+        await polls(2)
+        assert await removed(watcher) == []
+
+
+async def test_an_order_that_was_removed_is_forgotten_after_ninety_days() -> None:
+    account, journal = Account(order(1), order(2)), MemoryJournal()
+    account.messages[1] = [sms("code", 5)]
+    async with Watcher(account, journal=journal, interval=3600) as watcher:
+        await polls(2, 3600)
+        account.remove(1)
+        await polls(5, 3600)
+        assert watcher.orders.keys() == {2}
+        await polls(89 * 24, 3600)
+        assert 1 in watcher._store.state.removed
+        await polls(2 * 24, 3600)
+        assert watcher._store.state.removed == {}
 
 
 @pytest.mark.parametrize("absences", [1, 2])
@@ -67,18 +136,19 @@ async def test_a_shorter_absence_is_nothing(absences: int) -> None:
 
 
 async def test_eager_polls_make_no_absence_longer() -> None:
-    account = Account(order(1), order(2, has_new_sms=True))
+    account = Account(order(1), order(2))
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
 
         async def wait_for_ever() -> None:
-            await watcher.wait_for_sms(2, timeout=10_000)
+            await watcher.wait_for_state(2, OrderState.ACTIVE, timeout=10_000)
 
         tasks.start_soon(wait_for_ever)
-        account.drop(1)
-        await anyio.sleep(58)
-        assert len(account.times(ORDERS)) > 15
+        await anyio.sleep(5)
+        account.remove(1)
+        await anyio.sleep(60)
+        assert len(account.times(ORDERS)) > 6
         assert watcher.orders.keys() == {1, 2}
-        await anyio.sleep(10)
+        await anyio.sleep(20)
         assert watcher.orders.keys() == {2}
         tasks.cancel_scope.cancel()
 
@@ -87,7 +157,7 @@ async def test_a_long_absence_needs_three_polls_all_the_same() -> None:
     account = Account(order())
     async with Watcher(account, interval=100) as watcher:
         await polls(1, 100)
-        account.listed = []
+        account.remove(1)
         await polls(1, 100)
         account.seconds[ORDERS] = 199
         await anyio.sleep(310)  # the second poll without it was answered three intervals after the first
@@ -111,25 +181,25 @@ async def test_a_failed_poll_is_no_absence() -> None:
         assert await removed(watcher) == []
 
 
-async def test_an_order_whose_time_is_up_is_gone_with_its_first_absence() -> None:
+async def test_an_order_whose_time_is_up_is_gone_like_any_other_and_has_expired() -> None:
     account = Account(order(until=START + timedelta(seconds=45)))
     async with Watcher(account) as watcher:
         await polls(3)
         assert watcher.orders.keys() == {1}  # listed still, so it is there
-        account.listed = []
-        await polls(1)
+        account.remove(1)
+        await polls(2)
+        assert await removed(watcher) == []
+        await polls(2)
         (event,) = await removed(watcher)
         assert event.expired
         assert watcher.orders == {}
 
 
-async def test_an_order_that_expires_while_it_is_missing_is_gone_then() -> None:
+async def test_an_order_that_expires_while_it_is_missing_has_expired() -> None:
     account = Account(order(until=START + timedelta(seconds=50)))
     async with Watcher(account) as watcher:
-        account.listed = []
-        await anyio.sleep(45)
-        assert await removed(watcher) == []
-        await anyio.sleep(16)
+        account.remove(1)
+        await polls(4)
         (event,) = await removed(watcher)
         assert event.expired
 
@@ -145,14 +215,14 @@ async def test_an_expired_rental_and_a_deleted_one() -> None:
         assert {event.order_id: event.expired for event in await removed(watcher)} == {expiring: True, deleted: False}
 
 
-async def test_while_it_is_missing_no_such_order_is_a_removal() -> None:
+async def test_while_it_is_missing_no_such_order_is_no_failure() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
-        await anyio.sleep(1)
-        account.drop(1)
-        account.failures[1] = NOT_FOUND
-        await polls(1)
-        assert watcher.orders.keys() == {2}
+        await anyio.sleep(5)
+        account.remove(1)
+        await polls(2)
+        assert watcher.orders.keys() == {1, 2}
+        await polls(2)
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "OrderRemoved"]
 
 
@@ -173,7 +243,7 @@ async def test_byte_identical_answers_are_good_polls() -> None:
     async with watching(sim) as watcher:
         sim.remove_order(order_id)  # every answer is the empty list from now on
         sim.faults.always("sms", "http_500")
-        await polls(5)
+        await anyio.sleep(800)
         assert len(await removed(watcher)) == 1
         before = watcher.last_success
         await polls(1)
@@ -185,9 +255,10 @@ async def test_byte_identical_answers_are_good_polls() -> None:
 async def test_an_order_that_returns_is_added_again() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
-        account.listed = []
+        await anyio.sleep(5)
+        account.remove(1)
         await polls(5)
-        account.listed = [order(state=OrderState.ACTIVE)]
+        account.listed, account.failures = [order(state=OrderState.ACTIVE)], {}
         await polls(1)
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderRemoved", "OrderAdded"]
         assert watcher.orders[1].state is OrderState.ACTIVE
@@ -201,7 +272,7 @@ async def test_a_row_with_an_id_counts_as_present_and_unchanged() -> None:
     async with Watcher(account) as watcher:
         account.drop(1)
         account.skipped = [SkippedRow("no state", {"id": 1}, 1)]
-        await polls(10)
+        await polls(30)
         assert watcher.orders == {1: order(1), 2: order(2)}
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "RowSkipped"]
 
@@ -209,9 +280,9 @@ async def test_a_row_with_an_id_counts_as_present_and_unchanged() -> None:
 async def test_while_a_row_has_no_id_no_absence_counts() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
-        account.drop(1)
+        account.remove(1)
         account.skipped = [NAMELESS]
-        await polls(10)
+        await polls(30)
         assert watcher.orders.keys() == {1, 2}
         account.skipped = []
         await polls(1)
@@ -370,3 +441,88 @@ async def test_orders_change_together_with_the_cursor_and_only_by_the_watcher() 
             assert (watcher.cursor, watcher.orders[1].state) == (event.seq, event.current)
         with pytest.raises(TypeError):
             watcher.orders[2] = order(2)  # type: ignore[index]
+
+
+async def test_how_far_an_order_can_be_prolonged_may_move_with_the_clock() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        for _ in range(100):
+            moving = START + timedelta(days=30, seconds=round(anyio.current_time()))
+            account.change(1, can_prolong_until=moving)
+            await polls(1)
+            assert watcher.orders[1].can_prolong_until == moving
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderUpdated"]  # None before
+        account.change(1, can_prolong_until=START + timedelta(days=37))
+        await polls(1)
+        account.change(1, can_prolong_until=START + timedelta(days=36))
+        await polls(1)
+        assert kinds(await so_far(watcher))[2:] == ["OrderUpdated"] * 2
+
+
+# -- the end of a rental ---------------------------------------------------------------------------------------------
+
+
+async def expiring(watcher: Watcher) -> list[tuple[int | None, float]]:
+    """Return the orders whose end was announced, each with the hours left."""
+    return [
+        (event.order_id, event.left.total_seconds() / 3600)
+        for event in await so_far(watcher)
+        if isinstance(event, OrderExpiring)
+    ]
+
+
+async def test_the_end_of_a_rental_is_announced_once_a_day_before_it() -> None:
+    account = Account(order(until=START + timedelta(hours=25)))
+    async with Watcher(account, interval=300) as watcher:
+        await anyio.sleep(3000)
+        assert await expiring(watcher) == []
+        await anyio.sleep(1200)
+        ((order_id, hours),) = await expiring(watcher)
+        assert order_id == 1
+        assert 23.9 < hours <= 24
+        await anyio.sleep(30 * 3600)
+        assert len(await expiring(watcher)) == 1
+        account.change(1, until=START + timedelta(hours=80))
+        await anyio.sleep(40 * 3600)
+        assert [round(hours) for _, hours in await expiring(watcher)] == [24, 24]
+
+
+async def test_it_is_announced_at_the_start_as_well_after_the_order_itself() -> None:
+    account = Account(order(1, until=START + timedelta(hours=2)), order(2), order(3, until=None))
+    async with Watcher(account) as watcher:
+        assert kinds(await so_far(watcher)) == ["OrderAdded"] * 3 + ["OrderExpiring"]
+    async with Watcher(Account(order(1, until=START - timedelta(hours=2)))) as watcher:
+        assert await expiring(watcher) == [(1, 0)]
+
+
+async def test_a_restart_announces_nothing_again() -> None:
+    account, journal = Account(order(until=START + timedelta(hours=2))), MemoryJournal()
+    for _ in range(3):
+        async with Watcher(account, journal=journal):
+            await polls(2)
+    assert len(await expiring_in(journal)) == 1
+
+
+async def expiring_in(journal: MemoryJournal) -> list[Event]:
+    return [event for event in await journal.read(0, 1000) if isinstance(event, OrderExpiring)]
+
+
+@pytest.mark.parametrize(("notice", "announced"), [(None, 0), (timedelta(0), 0), (timedelta(days=4), 1)])
+async def test_the_notice_is_a_setting(notice: timedelta | None, announced: int) -> None:
+    account = Account(order(until=START + timedelta(days=3)))
+    async with Watcher(account, expiry_notice=notice) as watcher:
+        await polls(3)
+        assert len(await expiring(watcher)) == announced
+
+
+@pytest.mark.parametrize("notice", [timedelta(days=-1), 3600, "1d"])
+async def test_a_notice_that_cannot_be_right_is_refused(notice: Any) -> None:
+    with pytest.raises(ValueError, match="expiry notice is a timedelta"):
+        Watcher(Account(), expiry_notice=notice)
+
+
+@pytest.mark.parametrize("until", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
+async def test_an_end_at_the_end_of_time_breaks_nothing(until: datetime) -> None:
+    async with Watcher(Account(order(until=until))) as watcher:
+        await polls(3)
+        assert watcher.orders.keys() == {1}

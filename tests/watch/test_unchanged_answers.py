@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from smspva_async import Event, Order, PollRecovered, Sms
 from smspva_async._api import decoding
 from smspva_async._api.decoding import Answer, OrderCache, decode
 from smspva_async._api.methods import ORDERS
-from smspva_async._diff import Failed, Observation, OrdersListed, SmsListed, step
-from smspva_async._state import State
+from smspva_async._watch.diff import CallFailed, Observation, OrdersListed, SmsListed, step
 from smspva_async.errors import SmspvaError
+from smspva_async.journal.state import WatchState
 from smspva_async.models import Rows, utc
 from tests.support.order_rows import BEGIN, ROW, answers
 from tests.support.samples import without
@@ -43,28 +42,36 @@ def outcome(latest: OrderCache | None, answer: Answer) -> tuple[Rows[Order] | No
 @given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
 def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer], between: list[str | None]) -> None:
     latest = OrderCache()
-    cheap = anew = State()
+    cheap = anew = WatchState()
     for number, (answer, what) in enumerate(zip(given, between, strict=False)):
         (rows, result), (fresh, expected) = outcome(latest, answer), outcome(None, answer)
         assert result == expected
         at = utc(BEGIN + 30 * number)
         if rows is None or fresh is None:
-            observations: tuple[Observation, Observation] = (Failed(at=at, order_id=None, kind="", message=""),) * 2
+            observations: tuple[Observation, Observation] = (
+                CallFailed(at=at, now=30.0 * number, asked=30.0 * number, order_id=None, kind="", message=""),
+            ) * 2
         else:
             observations = tuple(  # type: ignore[assignment]
-                OrdersListed(at=at, asked_at=at, orders=seen, skipped=seen.skipped, interval=timedelta(seconds=30))
+                OrdersListed(at=at, now=30.0 * number, orders=seen, skipped=seen.skipped, interval=30)
                 for seen in (rows, fresh)
             )
         cheap, events = step(cheap, observations[0])
         anew, expected_events = step(anew, observations[1])
         assert [repr(event) for event in events] == [repr(event) for event in expected_events]
-        later: Observation = SmsListed(at=at, order_id=1, messages=[Sms("code", None, at)] if what == "sms" else [])
+        later: Observation = SmsListed(
+            at=at,
+            now=30.0 * number,
+            asked=30.0 * number,
+            order_id=1,
+            messages=[Sms("code", None, at)] if what == "sms" else [],
+        )
         if what == "down":
-            later = Failed(at=at, order_id=None, kind="", message="")
+            later = CallFailed(at=at, now=30.0 * number, asked=30.0 * number, order_id=None, kind="", message="")
         if what is not None:
             (cheap, events), (anew, expected_events) = step(cheap, later), step(anew, later)
             assert [repr(event) for event in events] == [repr(event) for event in expected_events]
-        assert repr(cheap) == repr(anew)
+        assert repr(evolve(cheap, clock=0)) == repr(evolve(anew, clock=0))  # of no change
 
 
 _FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1]
@@ -136,10 +143,10 @@ def test_the_same_answer_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def listed(seconds: int, rows: Rows[Order]) -> OrdersListed:
     at = utc(BEGIN + seconds)
-    return OrdersListed(at=at, asked_at=at, orders=rows, interval=timedelta(seconds=30))
+    return OrdersListed(at=at, now=float(seconds), orders=rows, interval=30)
 
 
-def play(state: State, *observations: Observation) -> tuple[State, list[Event]]:
+def play(state: WatchState, *observations: Observation) -> tuple[WatchState, list[Event]]:
     events: list[Event] = []
     for observation in observations:
         state, new = step(state, observation)
@@ -150,23 +157,23 @@ def play(state: State, *observations: Observation) -> tuple[State, list[Event]]:
 def test_a_poll_without_news_leaves_every_track_as_it_is() -> None:
     latest = OrderCache()
     polls = [listed(30 * number, latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))) for number in range(3)]
-    state, _ = play(State(), *polls[:2])
+    state, _ = play(WatchState(), *polls[:2])
     after, events = step(state, polls[2])
-    assert after.tracks is state.tracks
-    assert after.gone is state.gone
+    assert after is state
     assert not events
 
 
 def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
     latest = OrderCache()
-    both, one = body({**ROW, "until": BEGIN + 10**6}, {**ROW, "id": 2, "until": BEGIN + 70}), body(ROW)
+    both, one = body(ROW, {**ROW, "id": 2}), body(ROW)
     first = listed(0, latest.decode(ORDERS, {}, both))
-    state, _ = play(State(), first, listed(30, latest.decode(ORDERS, {}, one)))
+    state, _ = play(WatchState(), first, listed(30, latest.decode(ORDERS, {}, one)))
     state, events = play(
         state,
-        Failed(at=utc(BEGIN + 40), order_id=None, kind="", message=""),
+        CallFailed(at=utc(BEGIN + 40), now=40, asked=40, order_id=None, kind="", message=""),
         listed(60, latest.decode(ORDERS, {}, one)),
         listed(90, latest.decode(ORDERS, {}, one)),
+        CallFailed(at=utc(BEGIN + 91), now=91, asked=90, order_id=2, kind="", message="", no_such_order=True),
     )
     assert [type(event).__name__ for event in events] == ["PollFailed", "PollRecovered", "OrderRemoved"]
     assert isinstance(events[1], PollRecovered)
@@ -175,8 +182,12 @@ def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
 def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news() -> None:
     latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
-    brought = SmsListed(at=utc(BEGIN + 31), order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))])
-    state, _ = play(State(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought)
+    brought = SmsListed(
+        at=utc(BEGIN + 31), now=31, asked=31, order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))]
+    )
+    state, _ = play(
+        WatchState(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought
+    )
     assert not state.tracks[ROW["id"]].flag_rose
     state, _ = step(state, listed(60, latest.decode(ORDERS, {}, flagged)))
     assert state.tracks[ROW["id"]].flag_rose

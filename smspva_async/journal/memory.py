@@ -1,19 +1,19 @@
-"""A journal that lasts as long as the process."""
+"""A journal in memory, and the buffer of events that every journal keeps there."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-from smspva_async.errors import JournalLocked
-from smspva_async.journal._ring import Ring, check_place
+from smspva_async.errors import JournalLocked, Lagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from smspva_async._state import State
     from smspva_async.events import Event
+    from smspva_async.journal.state import WatchState
 
-__all__ = ["MemoryJournal"]
+__all__ = ["MemoryJournal", "RingBuffer", "check_place"]
 
 
 class MemoryJournal:
@@ -30,15 +30,15 @@ class MemoryJournal:
     def __init__(self, keep: int = 65_536) -> None:
         if type(keep) is not int or keep < 1:
             raise ValueError(f"a journal keeps one event at least: {keep!r}")
-        self._ring = Ring(keep)
-        self._state: State | None = None
+        self._ring = RingBuffer(keep)
+        self._state: WatchState | None = None
         self._places: dict[str, int] = {}
         self._taken = False
 
     def __repr__(self) -> str:
         return f"<MemoryJournal: {len(self._ring)} of {self._ring.newest} events>"
 
-    async def open(self, account: Callable[[], str] | None) -> State | None:  # noqa: ARG002 - of the protocol
+    async def open(self, account: Callable[[], str] | None) -> WatchState | None:  # noqa: ARG002 - of the protocol
         """Take the journal for one watcher; see `Journal.open`. The account isn't checked.
 
         Raises:
@@ -50,7 +50,7 @@ class MemoryJournal:
         self._taken = True
         return self._state
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move named cursors; see `Journal.append`."""
         self._ring.extend(events)
         self._state = state
@@ -82,3 +82,48 @@ class MemoryJournal:
     async def aclose(self) -> None:
         """Give the journal back; see `Journal.aclose`."""
         self._taken = False
+
+
+class RingBuffer:
+    """The newest events, in memory.
+
+    Args:
+        keep: How many events to keep; if more are added at once, all of them, so that a reader that was caught up
+            before can read them.
+        newest: The number of the newest event that was there before.
+
+    """
+
+    def __init__(self, keep: int, newest: int = 0) -> None:
+        self.newest = newest
+        self._keep = keep
+        self._events: deque[Event] = deque()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def oldest(self) -> int:
+        """The place before the oldest event that is kept."""
+        return self.newest - len(self._events)
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add events."""
+        self._events.extend(events)
+        self.newest += len(events)
+        if events:  # what comes without events drops none
+            for _ in range(len(self._events) - max(self._keep, len(events))):
+                self._events.popleft()
+
+    def after(self, place: int, limit: int) -> Sequence[Event]:
+        """Return the events that follow a place which is neither before the oldest nor beyond the newest."""
+        first = place - self.oldest
+        return [self._events[index] for index in range(first, min(first + limit, len(self._events)))]
+
+
+def check_place(place: int, oldest: int, newest: int) -> None:
+    """Raise `Lagged` for a place that can't be read on from."""
+    if place > newest:
+        raise Lagged(f"event {place} hasn't happened: resume after {newest}, the newest", resume=newest)
+    if place < oldest:
+        raise Lagged(f"the events after {place} are no longer kept: resume after {oldest}", resume=oldest)

@@ -1,4 +1,4 @@
-"""A journal in a file."""
+"""A journal in an SQLite file."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import anyio
+
 from smspva_async._concurrency import WorkerThread, finish
-from smspva_async.journal._database import Database, locked
-from smspva_async.journal._ring import Ring, check_place
+from smspva_async.errors import JournalError
+from smspva_async.journal.database import Database, locked
+from smspva_async.journal.memory import RingBuffer, check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from smspva_async._state import State
     from smspva_async.events import Event
+    from smspva_async.journal.state import WatchState
 
 __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 Keep: TypeAlias = int | timedelta | tuple[int, timedelta] | None
 
+_LOCKED_FOR = 60.0
+"""Seconds for which a file that another program keeps locked is tried again."""
+_TRY_AGAIN = 0.4
 _IN_MEMORY = 1024
 _PAGE = 256
 _PAGES = 16
@@ -62,7 +68,7 @@ class SqliteJournal:
         self._path = Path(os.path.realpath(path))
         self._database = Database(self._path, most, age)
         self._worker = WorkerThread("smspva journal")
-        self._ring = Ring(_IN_MEMORY)
+        self._ring = RingBuffer(_IN_MEMORY)
         # Parts of the past that somebody reads, by their number.
         self._pages: OrderedDict[int, Sequence[Event]] = OrderedDict()
         self._taken = False
@@ -70,7 +76,7 @@ class SqliteJournal:
     def __repr__(self) -> str:
         return f"<SqliteJournal {self._path}>"
 
-    async def open(self, account: Callable[[], str] | None) -> State | None:
+    async def open(self, account: Callable[[], str] | None) -> WatchState | None:
         """Take the journal for one watcher, and make its file if it isn't there; see `Journal.open`.
 
         Raises:
@@ -83,16 +89,17 @@ class SqliteJournal:
             raise locked(self._path)
         self._taken = True
         try:
-            opened = await self._worker.run(partial(self._database.open, account, _IN_MEMORY))
+            fingerprint = None if account is None else await self._do(account)
+            opened = await self._write(partial(self._database.open, fingerprint, _IN_MEMORY))
         except BaseException:
             await self.aclose()
             raise
-        self._ring = Ring(_IN_MEMORY, opened.newest - len(opened.last))
+        self._ring = RingBuffer(_IN_MEMORY, opened.newest - len(opened.last))
         self._ring.extend(opened.last)
         self._pages.clear()
         return opened.state
 
-    async def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move named cursors; see `Journal.append`.
 
         What brings events is on the disk when it returns; the rest may be lost by a power failure, and is found again.
@@ -103,7 +110,7 @@ class SqliteJournal:
         """
         before = self._database.newest
         try:
-            await self._do(partial(self._database.append, events, state, dict(places)))
+            await self._write(partial(self._database.append, events, state, dict(places)))
         finally:
             # Whoever is cancelled meanwhile has written nevertheless.
             if self._database.newest != before:
@@ -147,7 +154,7 @@ class SqliteJournal:
             JournalError: The file can't be written.
 
         """
-        await self._do(partial(self._database.move, dict(places)))
+        await self._write(partial(self._database.move, dict(places)))
 
     async def forget(self, name: str) -> None:
         """Remove a named cursor that nobody uses any more, so that what it has not read may be dropped.
@@ -158,7 +165,7 @@ class SqliteJournal:
             JournalError: The file can't be written, or isn't there.
 
         """
-        await self._do(partial(self._database.forget, name))
+        await self._write(partial(self._database.forget, name))
 
     async def aclose(self) -> None:
         """Give the file back; see `Journal.aclose`."""
@@ -168,6 +175,18 @@ class SqliteJournal:
     def _check(self, place: int) -> None:
         # An append under way may have dropped more than is known here.
         check_place(place, min(self._database.oldest, self._ring.newest), self._ring.newest)
+
+    async def _write(self, function: Callable[[], T]) -> T:
+        """Run a function that writes, again and again for a minute while another program keeps the file locked."""
+        deadline = anyio.current_time() + _LOCKED_FOR
+        while True:
+            try:
+                return await self._do(function)
+            except JournalError as error:
+                is_busy = getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+                if not is_busy or anyio.current_time() >= deadline:
+                    raise
+            await anyio.sleep(_TRY_AGAIN)
 
     async def _do(self, function: Callable[[], T]) -> T:
         try:

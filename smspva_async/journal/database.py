@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
-from smspva_async._state import State
+from smspva_async._sqlite import SqliteFile, make_private, transaction
 from smspva_async.errors import JournalError, JournalLocked
 from smspva_async.events import Event, OrderRemoved, PollFailed
-from smspva_async.journal import _records
+from smspva_async.journal import codec
+from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Generator, Mapping
     from datetime import timedelta
     from pathlib import Path
 
 __all__ = ["Database", "Opened", "locked"]
 
-_OURS = 0x534D5356  # "SMSV"
+_OURS = 0x534D534A  # "SMSJ"
 # How to come from each version of the schema to the next; version 0 is an empty file.
 _UPGRADES = [
     (
         "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, event TEXT NOT NULL)",
         "CREATE INDEX events_by_date ON events (at)",
         "CREATE TABLE cursors (name TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
-        "CREATE TABLE tracks (order_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, track TEXT NOT NULL)",
+        "CREATE TABLE tracks (order_id INTEGER PRIMARY KEY, removed INTEGER NOT NULL, track TEXT NOT NULL)",
         (
             "CREATE TABLE messages (order_id INTEGER NOT NULL, message TEXT NOT NULL, count INTEGER NOT NULL, "
             "PRIMARY KEY (order_id, message)) WITHOUT ROWID"
@@ -38,6 +38,8 @@ _UPGRADES = [
     ),
 ]
 _LARGEST_STEP = 86_400.0
+_BUSY_TIMEOUT = 0.1
+"""Seconds to wait for another program's transaction; `SqliteJournal` tries again."""
 _NOTHING_LOST = "What it has is safe, and what it lacks is found again by the next watch"
 
 
@@ -45,7 +47,7 @@ _NOTHING_LOST = "What it has is safe, and what it lacks is found again by the ne
 class Opened:
     """What stands in a journal when it is taken."""
 
-    state: State | None
+    state: WatchState | None
     newest: int
     last: Sequence[Event]
     """The newest events."""
@@ -71,21 +73,19 @@ class Database:
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
         # What stands in the file.
-        self._state = State()
-        self._saved = ""
+        self._state = WatchState()
         self._now_before: float | None = None
 
-    def open(self, account: Callable[[], str] | None, last: int) -> Opened:
+    def open(self, fingerprint: str | None, last: int) -> Opened:
         """Take the file for one watcher, make it if it isn't there, and return what stands in it.
 
         Args:
-            account: Makes the account's fingerprint.
+            fingerprint: The account's, if it is known.
             last: How many of the newest events to return.
 
         """
         with self._file.explained("can't be used", "Nothing was changed"):
             self._file.inspect()
-            fingerprint = None if account is None else account()
             try:
                 self._take_lock()
                 self._connection = connection = self._connect()
@@ -108,21 +108,24 @@ class Database:
 
     # -- what a journal does -----------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[Event], state: State, places: Mapping[str, int]) -> None:
+    def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move cursors, in one transaction."""
         connection = self._connection
         if connection is None:
             raise JournalError(f"the journal {self._path} isn't open; nothing was written")
         with self._file.explained("can't be written", _NOTHING_LOST):
-            saved, changes = _records.save_state(state), _records.changes(self._state, state)
-            if events or places or saved != self._saved or changes.any:
+            changes = codec.changes(self._state, state)
+            before = self._state
+            # That time passed is not worth a write.
+            others = evolve(state, clock=before.clock, tracks=before.tracks, removed=before.removed)
+            if events or places or changes.any or others != before:
                 # What brought no event is found again if a power failure takes it, so it needn't be waited for.
                 with transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
-                        [(event.seq, _date(event), _records.save_event(event)) for event in events],
+                        [(event.seq, _date(event), codec.save_event(event)) for event in events],
                     )
-                    connection.execute("REPLACE INTO meta VALUES ('state', ?)", [saved])
+                    connection.execute("REPLACE INTO meta VALUES ('state', ?)", [codec.save_state(state)])
                     connection.executemany("REPLACE INTO tracks VALUES (?, ?, ?)", changes.tracks)
                     connection.executemany("REPLACE INTO messages VALUES (?, ?, ?)", changes.messages)
                     connection.executemany("DELETE FROM tracks WHERE order_id = ?", changes.lost_tracks)
@@ -131,16 +134,17 @@ class Database:
                         "DELETE FROM messages WHERE order_id = ? AND message = ?", changes.lost_messages
                     )
                     _move(connection, places)
-                    oldest = self._prune(connection, events[-1]) if events else self.oldest
+                    oldest = self._prune(connection, events) if events else self.oldest
                     newest = events[-1].seq if events else self.newest
+                    connection.execute("REPLACE INTO meta VALUES ('newest', ?)", [str(newest)])
                 self.oldest, self.newest = oldest, newest
-            self._state, self._saved = state, saved
+            self._state = state
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
         """Return the events that follow a place."""
         with self._file.explained("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
-            events = [_records.load_event(event) for (event,) in rows]
+            events = [codec.load_event(event) for (event,) in rows]
             # Once the file was given back, another watcher may have dropped some.
             (oldest,) = connection.execute("SELECT min(seq) FROM events").fetchone()
             self.oldest = max(self.oldest, (oldest or 1) - 1)
@@ -170,8 +174,9 @@ class Database:
         ):
             connection.execute("DELETE FROM cursors WHERE name = ?", [name])
 
-    def _prune(self, connection: sqlite3.Connection, newest: Event) -> int:
+    def _prune(self, connection: sqlite3.Connection, written: Sequence[Event]) -> int:
         """Drop events that are too many or too old and that every named cursor has read; return the oldest place."""
+        newest = written[-1]
         (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
         if unread is not None and unread <= self.oldest:
             return self.oldest
@@ -181,7 +186,8 @@ class Database:
             young = now - self._age.total_seconds()
             (old,) = connection.execute("SELECT max(seq) FROM events WHERE at > 0 AND at < ?", [young]).fetchone()
             bound = max(bound, old or 0)
-        bound = bound if unread is None else min(bound, unread)
+        # A reader that was caught up before can read all that was written now.
+        bound = min(bound, written[0].seq - 1, bound if unread is None else unread)
         if bound <= self.oldest:
             return self.oldest
         connection.execute("DELETE FROM events WHERE seq <= ?", [bound])
@@ -212,7 +218,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         make_private(self._path)
-        return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
     def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
         """Bring the file up to this version, and make sure that it is of this account."""
@@ -236,14 +242,16 @@ class Database:
         oldest, newest = connection.execute("SELECT min(seq), max(seq) FROM events").fetchone()
         self.oldest, self.newest = (0, 0) if oldest is None else (oldest - 1, newest)
         rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq", [self.newest - last])
-        events = [_records.load_event(event) for (event,) in rows]
+        events = [codec.load_event(event) for (event,) in rows]
+        written = connection.execute("SELECT value FROM meta WHERE key = 'newest'").fetchone()
+        if len(events) != min(last, self.newest - self.oldest) or (written and int(written[0]) != self.newest):
+            raise ValueError("an event is missing; start a new file")
         saved = connection.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
         if saved is None:
-            self._state, self._saved = State(), ""
+            self._state = WatchState()
             return Opened(None, self.newest, events)
-        self._saved = saved[0]
-        self._state = _records.load_state(
-            self._saved, connection.execute("SELECT * FROM tracks"), connection.execute("SELECT * FROM messages")
+        self._state = codec.load_state(
+            saved[0], connection.execute("SELECT * FROM tracks"), connection.execute("SELECT * FROM messages")
         )
         return Opened(self._state, self.newest, events)
 
@@ -254,7 +262,7 @@ class Database:
             yield self._connection
             return
         with closing(
-            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+            sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None)
         ) as connection:
             yield connection
 

@@ -1,0 +1,461 @@
+"""Finds what is new: `step(state, observation) -> (state, events)`, a pure function without clock, I/O or logging.
+
+Its limits: an undated message identical to one that left the list, an edited text and a date that jitters can't be told
+from a known or a new message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from operator import attrgetter, is_
+from typing import Any, TypeAlias
+
+from attrs import evolve, fields, frozen
+
+from smspva_async.events import (
+    Event,
+    OrderAdded,
+    OrderExpiring,
+    OrderRemoved,
+    OrderUpdated,
+    PollFailed,
+    PollRecovered,
+    RowSkipped,
+    SmsReceived,
+    StateChanged,
+)
+from smspva_async.journal.state import OrderTrack, WatchState
+from smspva_async.models import Order, SkippedRow, Sms, fingerprint
+
+__all__ = ["CallFailed", "Observation", "OrdersListed", "SmsListed", "step"]
+
+_ROWS_REMEMBERED = 1024
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""The most that the clock of message dates may be behind that of answers."""
+_SURELY_OLD = timedelta(days=1)
+_SUSPECT_AFTER = (3, 2)
+"""Polls and intervals without an order after which its `sms` is asked to confirm that it is gone."""
+_REMOVE_AFTER = (5, 600.0)
+"""Polls and seconds without it after which it is gone."""
+_FORGET_AFTER = timedelta(days=90)
+_MOVES_WITH_CLOCK = timedelta(minutes=1)
+
+_state = attrgetter("state", "raw_state")
+_updated = attrgetter("services", "phone", "country", "until", "can_prolong", "can_prolong_days")
+_PASSING = ("last_online", "extra", "can_prolong_until")
+_lasting = attrgetter(*(attribute.name for attribute in fields(Order) if attribute.name not in _PASSING))
+
+
+@frozen(kw_only=True)
+class OrdersListed:
+    """A good poll of the orders.
+
+    Here and below `at` is the server's time of the answer; `now` is its moment and `asked` that of its request, in
+    seconds on `WatchState.clock`.
+    """
+
+    at: datetime
+    now: float
+    orders: Sequence[Order]
+    skipped: Sequence[SkippedRow] = ()
+    interval: float
+    began: datetime | None = None
+    """The server's time of the watch's first poll as far as it is known now; None: as the state has it."""
+    expiry_notice: timedelta | None = None
+
+
+@frozen(kw_only=True)
+class SmsListed:
+    """A good reading of an order's messages."""
+
+    at: datetime
+    now: float
+    asked: float
+    order_id: int
+    messages: Sequence[Sms]
+    skipped: Sequence[SkippedRow] = ()
+    began: datetime | None = None
+
+
+@frozen(kw_only=True)
+class CallFailed:
+    """A failure of `orders`, or of reading an order's messages."""
+
+    at: datetime
+    now: float
+    asked: float
+    order_id: int | None
+    kind: str
+    message: str
+    no_such_order: bool = False
+    """Whether the failure is the answer that there is no such order."""
+
+
+Observation: TypeAlias = OrdersListed | SmsListed | CallFailed
+
+
+class _Events(list[Event]):
+    """The events of a step, numbered on from the state."""
+
+    def __init__(self, state: WatchState, at: datetime) -> None:
+        super().__init__()
+        self.newest = state.seq
+        self._state = state
+        self._at = at
+
+    def add(
+        self, kind: Callable[..., Event], *values: object, order_id: int | None = None, identity: object = None
+    ) -> None:
+        """Add an event; its id is made from `identity` if that is given, otherwise from its time and number."""
+        self.newest += 1
+        parts = [kind.__name__, order_id, [self._at.timestamp(), self.newest] if identity is None else identity]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+        self.append(kind(*values, seq=self.newest, id=digest, at=self._at, order_id=order_id))
+
+    def into(self, now: float, **changes: Any) -> tuple[WatchState, Sequence[Event]]:  # noqa: ANN401 - the fields
+        """Return the changed state with these events counted in; the same object if nothing has changed."""
+        if not self and all(getattr(self._state, name) is value for name, value in changes.items()):
+            return self._state, self
+        return evolve(self._state, seq=self.newest, clock=now, **changes), self
+
+
+def step(state: WatchState, observation: Observation) -> tuple[WatchState, Sequence[Event]]:
+    """Return the state after an observation, and the events that follow from it, oldest first."""
+    match observation:
+        case OrdersListed():
+            return _orders_listed(state, observation)
+        case SmsListed():
+            return _sms_listed(state, observation)
+        case CallFailed():
+            return _call_failed(state, observation)
+
+
+# -- orders ------------------------------------------------------------------------------------------------------
+
+
+def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, Sequence[Event]]:
+    events = _Events(state, seen.at)
+    if state.failing_since is not None:
+        events.add(PollRecovered, seen.now - state.failing_since)
+    skipped = _report_skipped(state, seen.skipped, events)
+    is_first = state.since is None
+    tracks, removed = dict(state.tracks), _without_forgotten(state.removed, seen.at)
+    orders = _by_id(seen.orders, state.orders)
+    for order_id, order in orders.items() if orders is not state.orders else ():
+        before = state.orders.get(order_id)
+        if before is order:
+            continue
+        if before is not None:
+            tracks[order_id] = _followed(tracks[order_id], before, order, seen.now - state.clock, seen.now, events)
+            continue
+        returned = removed.pop(order_id, None)
+        tracks[order_id] = _new_track(order, in_baseline=is_first) if returned is None else _returned(returned, order)
+        events.add(OrderAdded, order, order_id=order_id)
+    # Nothing changed about the others, but they are there, and a flag that a reading reset may be up.
+    for order_id, track in state.tracks.items():
+        if (track.read_had_new or track.missing_polls) and order_id in orders and tracks[order_id] is track:
+            tracks[order_id] = _seen_again(track, orders[order_id], seen.now)
+    if len(tracks) > len(orders):
+        absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}
+        _count_absence(absent.values(), seen, events, tracks, removed)
+        orders = {order_id: order for order_id, order in {**absent, **orders}.items() if order_id in tracks}
+    next_expiry = state.next_expiry
+    if orders is not state.orders or (next_expiry is not None and next_expiry <= seen.at):
+        next_expiry = _report_expiring(orders, seen, events, tracks)
+    return events.into(
+        seen.now,
+        next_expiry=next_expiry,
+        since=_since(state, seen),
+        baseline=events.newest if is_first else state.baseline,
+        tracks=_unless_same(tracks, state.tracks),
+        removed=_unless_same(removed, state.removed),
+        failing_since=None,
+        skipped=skipped,
+        orders=orders,
+    )
+
+
+def _by_id(orders: Sequence[Order], before: Mapping[int, Order]) -> Mapping[int, Order]:
+    """Return the orders by id, as the same mapping as before if they are the very same ones."""
+    same = len(orders) == len(before) and all(map(is_, orders, before.values()))
+    return before if same else {order.id: order for order in orders}
+
+
+def _unless_same(tracks: dict[int, OrderTrack], before: Mapping[int, OrderTrack]) -> Mapping[int, OrderTrack]:
+    """Return the mapping of before if it holds the same tracks, so that they aren't written again."""
+    same = len(tracks) == len(before) and all(map(is_, tracks.values(), before.values()))
+    return before if same else tracks
+
+
+def _since(state: WatchState, seen: OrdersListed | SmsListed) -> datetime | None:
+    """Return the server's time of the first poll; a small correction is not worth a write."""
+    if state.since is None:
+        return seen.began or seen.at
+    return seen.began if seen.began and abs(seen.began - state.since) >= _MOVES_WITH_CLOCK else state.since
+
+
+def _new_track(order: Order, *, in_baseline: bool) -> OrderTrack:
+    is_up = order.has_new_sms is True
+    return OrderTrack(
+        order,
+        in_baseline=in_baseline,
+        flag_seen=order.has_new_sms is not False,
+        flag_rose=is_up and not in_baseline,  # one that is listed while watching has no earlier flag
+    )
+
+
+def _returned(track: OrderTrack, order: Order) -> OrderTrack:
+    return evolve(_seen_again(track, order, 0.0), removed_at=None)
+
+
+def _followed(
+    track: OrderTrack, before: Order, order: Order, elapsed: float, now: float, events: _Events
+) -> OrderTrack:
+    """Report what changed about an order, and return its track."""
+    prolong_until_changed = not _moved_with_clock(before.can_prolong_until, order.can_prolong_until, elapsed)
+    if _lasting(order) != _lasting(before) or prolong_until_changed:
+        if _state(order) != _state(before):
+            events.add(StateChanged, order, before.state, order.state, order_id=order.id)
+        if _updated(order) != _updated(before) or prolong_until_changed:
+            events.add(OrderUpdated, order, before, order_id=order.id)
+    elif not (track.missing_polls or track.read_had_new):
+        return track
+    return _seen_again(track, order, now)
+
+
+def _moved_with_clock(before: datetime | None, after: datetime | None, elapsed: float) -> bool:
+    """Return whether a time is the same, or has moved on by no more than the seconds that passed and a minute."""
+    if before is None or after is None:
+        return before is after
+    return before == after or timedelta(0) < after - before <= timedelta(seconds=elapsed) + _MOVES_WITH_CLOCK
+
+
+def _seen_again(track: OrderTrack, order: Order, now: float) -> OrderTrack:
+    rose = order.has_new_sms is True and (track.read_had_new or not track.order.has_new_sms)
+    return evolve(
+        track,
+        order=order,
+        flag_seen=track.flag_seen or order.has_new_sms is not False,
+        flag_rose=track.flag_rose or rose,
+        rose_at=now if rose else track.rose_at,
+        read_had_new=False,
+        missing_since=None,
+        missing_polls=0,
+        suspected_at=None,
+    )
+
+
+def _count_absence(
+    absent: Iterable[Order],
+    seen: OrdersListed,
+    events: _Events,
+    tracks: dict[int, OrderTrack],
+    removed: dict[int, OrderTrack],
+) -> None:
+    """Count one more poll without some orders; remove those that have been missing for long."""
+    # A row that can't be read is that of the order its id names, and without an id of any.
+    unread = {row.order_id for row in seen.skipped}
+    for order in absent:
+        track = tracks[order.id]
+        if order.id in unread:
+            cleared = evolve(track, missing_since=None, missing_polls=0, suspected_at=None)
+            tracks[order.id] = cleared if track.missing_polls else track
+        elif None not in unread:
+            since = seen.now if track.missing_since is None else track.missing_since
+            polls, seconds = track.missing_polls + 1, seen.now - since
+            is_suspected = polls >= _SUSPECT_AFTER[0] and seconds >= _SUSPECT_AFTER[1] * seen.interval
+            suspected_at = seen.now if is_suspected and track.suspected_at is None else track.suspected_at
+            tracks[order.id] = evolve(track, missing_since=since, missing_polls=polls, suspected_at=suspected_at)
+            if polls >= _REMOVE_AFTER[0] and seconds >= _REMOVE_AFTER[1]:
+                _remove(order, seen.at, events, tracks, removed)
+
+
+def _remove(
+    order: Order, at: datetime, events: _Events, tracks: dict[int, OrderTrack], removed: dict[int, OrderTrack]
+) -> None:
+    track = tracks.pop(order.id)
+    removed[order.id] = evolve(
+        track, order=order, removed_at=at, missing_since=None, missing_polls=0, suspected_at=None
+    )
+    events.add(OrderRemoved, order, order.until is not None and at >= order.until, order_id=order.id)
+
+
+def _without_forgotten(removed: Mapping[int, OrderTrack], at: datetime) -> dict[int, OrderTrack]:
+    kept = dict(removed)
+    for order_id, track in removed.items():
+        if track.removed_at is not None and at - track.removed_at < _FORGET_AFTER:
+            break  # later ones are younger
+        del kept[order_id]
+    return kept
+
+
+def _report_expiring(
+    orders: Mapping[int, Order], seen: OrdersListed, events: _Events, tracks: dict[int, OrderTrack]
+) -> datetime | None:
+    """Report the orders whose `until` is near, once for each `until`; return when the next one will be."""
+    if seen.expiry_notice is None:
+        return None
+    earliest: datetime | None = None
+    for order_id, order in orders.items():
+        if order.until is None:
+            continue
+        if order.until - seen.at > seen.expiry_notice:
+            earliest = order.until if earliest is None else min(earliest, order.until)
+        elif (track := tracks[order_id]).expiry_noticed != order.until:
+            tracks[order_id] = evolve(track, expiry_noticed=order.until)
+            events.add(OrderExpiring, order, max(order.until - seen.at, timedelta(0)), order_id=order_id)
+    return None if earliest is None else earliest - seen.expiry_notice
+
+
+# -- messages ----------------------------------------------------------------------------------------------------
+
+
+def _sms_listed(state: WatchState, seen: SmsListed) -> tuple[WatchState, Sequence[Event]]:
+    # An order may be removed while its messages are on their way: they are its last.
+    place = "removed" if seen.order_id in state.removed else "tracks"
+    track: OrderTrack | None = getattr(state, place).get(seen.order_id)
+    if track is None:
+        return state, []
+    order = state.orders.get(seen.order_id, track.order)
+    events = _Events(state, seen.at)
+    if track.failing_since is not None:
+        events.add(PollRecovered, seen.now - track.failing_since, order_id=seen.order_id)
+    skipped = _report_skipped(state, seen.skipped, events, seen.order_id)
+    counts, found = _counted(track.counts, seen.messages)
+    is_old = _is_old(state, track, seen)
+    had_new = False
+    for sms, number in found:
+        if not is_old(sms):
+            identity = [sms.text, sms.sender, sms.received and sms.received.timestamp(), number]
+            events.add(SmsReceived, order, sms, order_id=seen.order_id, identity=identity)
+            had_new = True
+    after = evolve(
+        track,
+        counts=counts,
+        is_read=True,
+        read_had_new=had_new,
+        # A list that was asked for before the flag rose may lack what it rose for: it is read again.
+        flag_rose=track.flag_rose and track.rose_at is not None and seen.asked < track.rose_at,
+        failing_since=None,
+    )
+    if after == track:
+        return events.into(seen.now, skipped=skipped)
+    return events.into(seen.now, skipped=skipped, **{place: {**getattr(state, place), seen.order_id: after}})
+
+
+def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[Sms], bool]:
+    """Return what tells whether a message was there before the watch began. In doubt it was not."""
+    since = _since(state, seen)
+    if track.is_read or state.replay or since is None:
+        return lambda _: False
+    if not track.in_baseline:
+        return lambda sms: sms.received is not None and since - sms.received > _SURELY_OLD
+    newest = max((sms.received for sms in seen.messages if sms.received is not None), default=None)
+    # The clock of message dates may be any, so they are compared with each other.
+    window = max(seen.at - since, timedelta(0)) + _CLOCKS_DIFFER
+
+    def is_old(sms: Sms) -> bool:
+        if sms.received is None or newest is None:
+            return not track.flag_seen
+        rose_for_it = track.flag_rose and newest - sms.received <= window
+        return since - sms.received > _CLOCKS_DIFFER and not rose_for_it
+
+    return is_old
+
+
+_NAMELESS, _NAMED_LATER = "-", "+"
+
+
+def _counted(known: Mapping[str, int], messages: Iterable[Sms]) -> tuple[Mapping[str, int], list[tuple[Sms, int]]]:
+    """Return the highest count of each message, and the messages above those known, oldest first, with their numbers.
+
+    A message whose sender was None and is named now is the same one.
+    """
+    listed: dict[tuple[str, str], list[Sms]] = {}
+    for sms in sorted(messages, key=_arrival):
+        listed.setdefault(_key(sms), []).append(sms)
+    counts, found = dict(known), list[tuple[Sms, int]]()
+    for (group, sender), rows in listed.items():
+        count, nameless, named_later = counts.get(group + sender, 0), group + _NAMELESS, group + _NAMED_LATER
+        surplus = len(rows) - count
+        if sender == _NAMELESS:
+            # Those that got a name are no longer counted here, unless they have lost it again.
+            missing = sum(
+                max(0, number - len(listed.get((group, key.removeprefix(group)), ())))
+                for key, number in known.items()
+                if counts.get(named_later) and key.startswith(group) and key not in (nameless, named_later)
+            )
+            surplus += max(0, counts.get(named_later, 0) - missing)
+        elif surplus > 0:
+            spare = counts.get(nameless, 0) - counts.get(named_later, 0) - len(listed.get((group, _NAMELESS), ()))
+            if spare > 0:
+                counts[named_later] = counts.get(named_later, 0) + min(spare, surplus)
+                counts[group + sender] = count = count + min(spare, surplus)
+                surplus -= min(spare, surplus)
+        if surplus > 0:
+            counts[group + sender] = count + surplus
+            found += [(sms, count + place) for place, sms in enumerate(rows[-surplus:], start=1)]
+    found.sort(key=lambda numbered: _arrival(numbered[0]))
+    return known if counts == known else counts, found
+
+
+def _key(sms: Sms) -> tuple[str, str]:
+    """Return compact keys of the message apart from its sender, and of the sender."""
+    dated = "" if sms.received is None else repr(sms.received.timestamp())
+    return _digest(f"{dated} {sms.text}", 12), _NAMELESS if sms.sender is None else _digest(sms.sender, 6)
+
+
+def _digest(text: str, size: int) -> str:
+    return b64encode(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=size).digest()).decode()
+
+
+def _arrival(sms: Sms) -> tuple[bool, float]:
+    """Sort by date, the undated last."""
+    return (sms.received is None, 0.0 if sms.received is None else sms.received.timestamp())
+
+
+# -- failures ----------------------------------------------------------------------------------------------------
+
+
+def _call_failed(state: WatchState, seen: CallFailed) -> tuple[WatchState, Sequence[Event]]:
+    events = _Events(state, seen.at)
+    if seen.order_id is None:
+        if state.failing_since is not None:
+            return state, []
+        events.add(PollFailed, seen.kind, seen.message)
+        return events.into(seen.now, failing_since=seen.now)
+    track = state.tracks.get(seen.order_id)
+    is_missing = track is not None and seen.no_such_order and track.missing_polls > 0
+    if track is not None and is_missing and track.suspected_at is not None and seen.asked >= track.suspected_at:
+        tracks, removed, orders = dict(state.tracks), dict(state.removed), dict(state.orders)
+        _remove(orders.pop(seen.order_id), seen.at, events, tracks, removed)
+        return events.into(seen.now, tracks=tracks, removed=removed, orders=orders)
+    # While `orders` fails as well, it is that outage, which is reported already.
+    if track is None or is_missing or track.failing_since is not None or state.failing_since is not None:
+        return state, []
+    events.add(PollFailed, seen.kind, seen.message, order_id=seen.order_id)
+    failing = evolve(track, failing_since=seen.now)
+    return events.into(seen.now, tracks={**state.tracks, seen.order_id: failing})
+
+
+def _report_skipped(
+    state: WatchState, rows: Sequence[SkippedRow], events: _Events, order_id: int | None = None
+) -> tuple[str, ...]:
+    """Report rows that weren't reported yet, and return the fingerprints to remember."""
+    if not rows:
+        return state.skipped
+    # In the order in which they were last seen, so that those that are no longer sent are forgotten first.
+    known = dict.fromkeys(state.skipped)
+    for row in rows:
+        identity = fingerprint(row, order_id)
+        if identity in known:
+            del known[identity]
+        else:
+            events.add(RowSkipped, row.reason, row.raw, order_id=row.order_id if order_id is None else order_id)
+        known[identity] = None
+    remembered = tuple(known)[-max(_ROWS_REMEMBERED, len(rows)) :]
+    return state.skipped if remembered == state.skipped else remembered

@@ -1,0 +1,98 @@
+"""Events and states as the records of a database.
+
+A state is large and a poll changes little of it. So the track of each order is a record by itself, and so is each
+message that it counts.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from attrs import evolve, field, frozen
+
+from smspva_async.events import event_from_dict, event_to_dict
+from smspva_async.journal.state import OrderTrack, WatchState, read_part, write_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from smspva_async.events import Event
+
+__all__ = ["Changes", "changes", "load_event", "load_state", "save_event", "save_state"]
+
+TrackRecord: TypeAlias = tuple[int, bool, str]
+"""An order's id, whether it was removed, and its track without the messages."""
+MessageRecord: TypeAlias = tuple[int, str, int]
+"""An order's id, a message's key, and the highest number of times it was listed."""
+
+
+def save_event(event: Event) -> str:
+    """Return an event as JSON."""
+    return json.dumps(event_to_dict(event))
+
+
+def load_event(text: str) -> Event:
+    """Return the event that was saved; `ValueError` if it is none."""
+    return event_from_dict(json.loads(text))
+
+
+def save_state(state: WatchState) -> str:
+    """Return a state without its orders as JSON."""
+    return json.dumps(write_part(state))
+
+
+def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[MessageRecord]) -> WatchState:
+    """Return the state that was saved; `ValueError` if it is none."""
+    counts: dict[int, dict[str, int]] = {}
+    for order_id, message, count in messages:
+        counts.setdefault(order_id, {})[message] = count
+    loaded: dict[bool, dict[int, OrderTrack]] = {False: {}, True: {}}
+    for order_id, is_removed, text in tracks:
+        track: OrderTrack = read_part(json.loads(text), OrderTrack)
+        loaded[bool(is_removed)][order_id] = evolve(track, counts=counts.get(order_id, {}))
+    removed = dict(
+        sorted(loaded[True].items(), key=lambda item: item[1].removed_at or datetime.max.replace(tzinfo=UTC))
+    )
+    orders = {order_id: track.order for order_id, track in loaded[False].items()}
+    state = cast("WatchState", read_part(json.loads(saved), WatchState))
+    return evolve(state, tracks=loaded[False], removed=removed, orders=orders)
+
+
+@frozen
+class Changes:
+    """The records to write and delete so that a database which has one state has another instead."""
+
+    tracks: list[TrackRecord] = field(factory=list[TrackRecord])
+    messages: list[MessageRecord] = field(factory=list[MessageRecord])
+    lost_tracks: list[tuple[int]] = field(factory=list[tuple[int]])
+    lost_messages: list[tuple[int, str]] = field(factory=list[tuple[int, str]])
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.tracks or self.lost_tracks)
+
+
+def changes(old: WatchState, new: WatchState) -> Changes:
+    """Return the differences. A track that is the same object has not changed."""
+    found = Changes()
+    for is_removed, before, after in ((False, old.tracks, new.tracks), (True, old.removed, new.removed)):
+        if before is after:
+            continue
+        for order_id, track in after.items():
+            if before.get(order_id) is not track:
+                was = old.tracks.get(order_id) or old.removed.get(order_id)
+                _add(found, order_id, was, track, is_removed=is_removed)
+        lost = (order_id for order_id in before if order_id not in new.tracks and order_id not in new.removed)
+        found.lost_tracks.extend((order_id,) for order_id in lost)
+    return found
+
+
+def _add(found: Changes, order_id: int, was: OrderTrack | None, track: OrderTrack, *, is_removed: bool) -> None:
+    found.tracks.append((order_id, is_removed, json.dumps(write_part(track))))
+    known: Mapping[str, int] = {} if was is None else was.counts
+    if known is not track.counts:
+        found.messages.extend((order_id, key, count) for key, count in track.counts.items() if known.get(key) != count)
+        found.lost_messages.extend((order_id, key) for key in known if key not in track.counts)

@@ -1,0 +1,229 @@
+"""An SQLite journal that another program keeps locked: tried again for a minute, and then an error that says so."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import JournalError, JournalLocked, SmspvaError, SqliteJournal, Watcher, WatchState
+from smspva_async.journal import database
+from tests.support.backends import on_both_backends
+from tests.support.journal_files import filled, locked_by_another_program, opened, stored, threads
+from tests.support.journals import events
+from tests.support.watching import Account, order, polls, sms, so_far, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.anyio, on_both_backends]
+
+SAYS_SO = "another program keeps it locked"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture(autouse=True)
+def _locks_are_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each try take no real time, so that a minute of them is over soon."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.0005)
+    yield
+    assert threads() == []
+
+
+@pytest.mark.parametrize("seconds", [7, 50])
+async def test_a_lock_for_some_seconds_does_not_end_the_watch_and_loses_nothing(path: Path, seconds: float) -> None:
+    account = Account(order())
+    async with Watcher(account, journal=SqliteJournal(path), start="replay") as watcher:
+        await polls(2)
+        given: list[str] = []
+
+        async def wait() -> None:
+            given.append((await watcher.wait_for_sms(1, timeout=1000)).sms.text)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(5)
+            with locked_by_another_program(path):
+                account.messages[1] = [sms("the first"), sms("the second")]
+                reads, cursor = len(account.times(1)), watcher.cursor
+                await anyio.sleep(seconds)
+                assert len(account.times(1)) > reads
+                assert (watcher.cursor, given) == (cursor, []), "nothing is told before it is written"
+                account.messages[1].append(sms("the third", 1))
+            await anyio.sleep(1)
+            assert given == ["the first"]
+        await polls(2)
+        assert texts(await so_far(watcher)) == ["the first", "the second", "the third"]
+    state, found, _ = await stored(path)
+    assert state is not None
+    assert [event.seq for event in found] == list(range(1, state.seq + 1))
+    assert texts(found) == ["the first", "the second", "the third"]
+
+
+async def test_a_lock_for_more_than_a_minute_ends_the_watch_with_an_error_that_says_so(path: Path) -> None:
+    account = Account(order())
+    raised: list[SmspvaError] = []
+    with pytest.raises(JournalError, match=SAYS_SO) as caught:  # noqa: PT012 - it is raised on leaving
+        async with Watcher(account, journal=SqliteJournal(path)) as watcher:
+            await polls(2)
+            cursor = watcher.cursor
+
+            async def wait() -> None:
+                try:
+                    await watcher.wait_for_sms(1, timeout=1000)
+                except SmspvaError as error:
+                    raised.append(error)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.sleep(5)
+                with locked_by_another_program(path):
+                    account.messages[1] = [sms("a message")]
+                    await anyio.sleep(58)
+                    assert raised == []
+                    await anyio.sleep(10)
+                    assert len(raised) == 1
+            with pytest.raises(JournalError, match=SAYS_SO):
+                await anext(watcher.events(after=cursor))
+    assert [type(error) for error in (caught.value, *raised)] == [JournalError] * 2, "it is not another watcher"
+    assert str(path) in str(caught.value)
+    assert SAYS_SO in str(raised[0])
+    async with Watcher(account, journal=SqliteJournal(path)) as watcher:
+        await polls(2)
+        assert texts(await so_far(watcher)) == ["a message"], "the next watch finds it"
+
+
+@pytest.mark.parametrize(("is_new", "how"), [(False, "IMMEDIATE"), (False, "EXCLUSIVE"), (True, "EXCLUSIVE")])
+async def test_entering_waits_for_a_lock_of_some_seconds(path: Path, how: str, *, is_new: bool) -> None:
+    account = Account(order())
+    if is_new:
+        path.touch()
+    else:
+        async with Watcher(account, journal=SqliteJournal(path)):
+            await polls(1)
+    began = anyio.current_time()
+
+    async def hold(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with locked_by_another_program(path, how):
+            task_status.started()
+            await anyio.sleep(7)
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(hold)
+        async with Watcher(account, journal=SqliteJournal(path), start="replay") as watcher:
+            assert 7 <= anyio.current_time() - began < 8
+            account.messages[1] = [sms("a message", 60)]
+            await polls(2)
+            assert texts(await so_far(watcher)) == ["a message"]
+    assert (await stored(path))[0] is not None
+
+
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
+async def test_entering_while_it_is_locked_for_more_than_a_minute_is_an_error_that_says_so(
+    path: Path, how: str
+) -> None:
+    await (await filled(path, 3)).aclose()
+    began = anyio.current_time()
+    with locked_by_another_program(path, how):
+        with pytest.raises(JournalError, match=f"can't be used: {SAYS_SO}") as caught:
+            await Watcher(Account(), journal=SqliteJournal(path)).__aenter__()
+        assert 60 <= anyio.current_time() - began < 62
+    assert not isinstance(caught.value, JournalLocked)
+    assert threads() == []
+    assert await stored(path) == (WatchState(seq=3), events(1, 3), {})
+
+
+async def test_a_lock_is_tried_again_for_each_kind_of_write(path: Path) -> None:
+    journal = await filled(path, 3)
+
+    async def write() -> None:
+        await journal.append(events(4, 4), WatchState(seq=4), {"a": 1, "b": 1})
+        tried.set()
+        await anyio.sleep(5)
+        await journal.move({"a": 2})
+        await anyio.sleep(5)
+        await journal.forget("b")
+
+    tried = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        with locked_by_another_program(path):
+            tasks.start_soon(write)
+            await anyio.sleep(7)
+            assert await journal.read(0, 10) == events(1, 3), "reading needs no lock"
+            assert await journal.places() == {}
+            assert not tried.is_set()
+        for _ in range(2):
+            await anyio.sleep(4)
+            with locked_by_another_program(path):
+                await anyio.sleep(3)
+    assert await journal.places() == {"a": 2}
+    await journal.aclose()
+    assert await stored(path) == (WatchState(seq=4), events(1, 4), {"a": 2})
+
+
+async def test_a_write_that_is_cancelled_while_it_is_locked_was_not_done_and_can_be_done_again(path: Path) -> None:
+    journal = await filled(path, 3)
+    with locked_by_another_program(path):
+        with anyio.move_on_after(3) as scope:
+            await journal.append(events(4, 6), WatchState(seq=6), {"a": 5})
+        assert scope.cancelled_caught
+        assert await journal.read(0, 10) == events(1, 3)
+    await journal.append(events(4, 5), WatchState(seq=5), {})
+    assert await journal.read(0, 10) == events(1, 5)
+    await journal.aclose()
+    assert await stored(path) == (WatchState(seq=5), events(1, 5), {})
+
+
+async def test_a_write_that_failed_has_written_nothing_and_the_next_one_works(path: Path) -> None:
+    journal = await filled(path, 3)
+    began = anyio.current_time()
+    with locked_by_another_program(path):
+        with pytest.raises(JournalError, match=f"can't be written: {SAYS_SO}") as caught:
+            await journal.append(events(4, 4), WatchState(seq=4), {})
+        assert not isinstance(caught.value, JournalLocked)
+        assert 60 <= anyio.current_time() - began < 62
+    assert await journal.read(0, 10) == events(1, 3)
+    await journal.append(events(4, 4), WatchState(seq=4), {})
+    await journal.aclose()
+    assert await stored(path) == (WatchState(seq=4), events(1, 4), {})
+
+
+async def test_leaving_while_it_is_locked_for_some_seconds_loses_no_place(path: Path) -> None:
+    async def hold(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with locked_by_another_program(path):
+            task_status.started()
+            await anyio.sleep(5)
+
+    async with anyio.create_task_group() as tasks:
+        async with Watcher(Account(order(1), order(2), order(3)), journal=SqliteJournal(path)) as watcher:
+            consumer = watcher.consumer("the consumer", after=0)
+            await anext(consumer)
+            await anyio.sleep(10)
+            await tasks.start(hold)
+            await anext(consumer)
+            await anext(consumer)
+            before = anyio.current_time()
+        assert 4 <= anyio.current_time() - before < 6
+    assert (await stored(path))[2] == {"the consumer": 2}
+
+
+async def test_readers_of_the_file_hold_up_nothing(path: Path) -> None:
+    account = Account(order())
+    async with Watcher(account, journal=SqliteJournal(path)) as watcher:
+        await polls(2)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchall()
+            account.messages[1] = [sms("a message", 60)]
+            await polls(2)
+            assert texts(await so_far(watcher)) == ["a message"]
+    journal = await opened(path)
+    await journal.aclose()
