@@ -3,8 +3,8 @@
 Messages arrive at random moments for orders drawn at random, one a minute on average; one every 20 seconds where one
 or two orders are waited for. For each of these, one task waits for its next message again and again. An answer of the
 server takes 0.05 to 0.4 seconds and holds what was there when the request arrived. The watch runs for two minutes
-before the first message. Where somebody waits, the first messages are left out of the figures: until then the watch
-measures whether flags work.
+before the first message. Of the messages that are waited for, the first ones are left out of the figures: until then
+the watch measures whether flags work.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Server(httpx.AsyncBaseTransport):
     def _sms(self, order_id: int) -> bytes:
         if self._flags is Flags.WORK and self._orders[order_id - _FIRST_ID]["hasnewsms"]:
             self.change(order_id, hasnewsms=False)
-        return json.dumps({"status": 1, "data": list(self._messages[order_id])}).encode()
+        return json.dumps({"status": 1, "data": list(self._messages.get(order_id, ()))}).encode()
 
 
 def _order(order_id: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +25,7 @@ from smspva_async._watch.subscription import Subscription
 from smspva_async._watch.waiters import Waiters
 from smspva_async._watch.waits import Waits
 from smspva_async.client import SmspvaClient, polled_client
-from smspva_async.errors import JournalError, WatcherClosed
+from smspva_async.errors import JournalError, SmspvaError, WatcherClosed
 from smspva_async.events import Event, SmsReceived
 from smspva_async.journal import MemoryJournal, WatchState
 from smspva_async.models import OrderState
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher"]
 
+_log = logging.getLogger("smspva_async")
+
 _SHORTEST_DEADLINE = 60.0
+_LAST_WRITE = 5.0
 _SHORTEST_INTERVAL = 0.01
 _LONGEST_INTERVAL = 365 * 86_400.0
 _CALLS = ("orders", "sms", "activate")
@@ -169,6 +173,9 @@ class Watcher:
                 tasks.start_soon(self._places.run)
                 await self._poll_loop.run()
                 tasks.cancel_scope.cancel()
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            _log.exception("the watch has broken")
+            self._poll_loop.failure = SmspvaError(f"the watch has broken: {error!r}")
         finally:
             if not self._is_left:
                 # It has failed, or somebody else has cancelled it: everybody would wait for ever.
@@ -180,7 +187,8 @@ class Watcher:
 
     async def _close(self) -> None:
         try:
-            with contextlib.suppress(JournalError):  # raised already, by the poll that it broke
+            # What fails was raised already, by the poll that it broke. A locked file is not waited for again.
+            with contextlib.suppress(JournalError), anyio.move_on_after(_LAST_WRITE):
                 await self._places.write()
         finally:
             await self._journal.aclose()

@@ -75,8 +75,6 @@ class ActivationManager:
         """Keep a number active for one more session."""
         activation = self._activations.setdefault(order_id, _Activation())
         activation.sessions += 1
-        if activation.refusal is not None and not activation.is_asking:
-            activation.due = anyio.current_time()  # a new session has a refused activation tried anew
         self._changed.set()
         try:
             yield activation

@@ -23,8 +23,10 @@ class ServerClock:
     """Wall time by the ``Date`` of answers, and by anyio's clock in between; the local clock until there is one."""
 
     def __init__(self) -> None:
-        self._offset = time.time() - anyio.current_time()
-        self._heard = False
+        self.is_certain = True
+        """Whether two clocks agree, or there is only one; a first ``Date`` alone may be wrong."""
+        self._offset = self._local = time.time() - anyio.current_time()
+        self._has_date = False
         self._candidate: float | None = None
 
     def at(self, moment: float) -> datetime:
@@ -32,14 +34,15 @@ class ServerClock:
         return utc(moment + self._offset)
 
     def earliest_at(self, moment: float) -> datetime:
-        """Return the same by the earlier of two opinions, as long as the last ``Date`` is not confirmed."""
-        return utc(moment + min(self._offset, self._offset if self._candidate is None else self._candidate))
+        """Return the same, as long as it is not certain by the earliest of the clocks."""
+        doubts = [] if self.is_certain else [self._local, self._candidate or self._offset]
+        return utc(moment + min([self._offset, *doubts]))
 
-    def hear(self, date: datetime, took: float) -> None:
-        """Note the ``Date`` of an answer that has just arrived. One that is far from the clock needs a second one.
+    def correct(self, date: datetime, took: float) -> None:
+        """Correct the clock by the ``Date`` of an answer that has just arrived.
 
         Args:
-            date: The ``Date``, a whole second.
+            date: The ``Date``, a whole second. One that is far from the clock needs a second one that agrees.
             took: Seconds from the request to now.
 
         """
@@ -48,12 +51,17 @@ class ServerClock:
         # The header drops the fraction, so each answer only bounds the offset from below and above. The highest lower
         # bound is kept: it comes closer with every answer, and the difference of two times doesn't jitter.
         least = date.timestamp() - anyio.current_time()
-        if least <= self._offset <= least + 1 + took:
-            self._heard, self._candidate = True, None
-        elif not self._heard or any(
-            least - _JUMP <= offset <= least + took + _JUMP
-            for offset in (self._offset, self._candidate or self._offset)
-        ):
-            self._heard, self._offset, self._candidate = True, least, None
+        most = least + 1 + took
+
+        def agrees(offset: float | None) -> bool:
+            return offset is not None and least - _JUMP <= offset <= most + _JUMP
+
+        self.is_certain = self.is_certain and self._has_date
+        if agrees(self._offset) or agrees(self._candidate):
+            self._offset = self._offset if least <= self._offset <= most else least
+            self.is_certain, self._candidate = True, None
+        elif not self._has_date:
+            self._offset = least
         else:
             self._candidate = least
+        self._has_date = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from smspva_async._concurrency import Signal
+from smspva_async._watch.scheduler import EPSILON
 from smspva_async._watch.store import EVERYTHING
 from smspva_async._watch.subscription import Subscription
 from smspva_async.errors import CursorTaken, JournalError
@@ -24,6 +25,7 @@ __all__ = ["Consumer", "ConsumerPlaces"]
 _MOST_UNWRITTEN = 50
 _LONGEST_UNWRITTEN = 0.2
 _WRITTEN_AFTER = 0.8
+_CHECK_EVERY = 0.05
 
 
 class Consumer(Subscription):
@@ -99,8 +101,7 @@ class Consumer(Subscription):
         self._check()
         if self._auto_ack and self._given:
             self._done = self._given
-            self._places.move(self._name, self._done)
-            if self._places.is_due(self._name):
+            if self._places.move(self._name, self._done):
                 await self._places.write(self._name)
         event = await super()._next()
         if not self._first:
@@ -134,9 +135,11 @@ class ConsumerPlaces:
         """The places that the journal has."""
         self._new: dict[str, int | None] = {}
         """Names that the journal may lack, and where they begin; None: after the baseline."""
-        self._moved: dict[str, tuple[int, float]] = {}
-        """Places that it lacks, each with the moment since when."""
+        self._moved: dict[str, int] = {}
+        """Places that it lacks."""
         self._something_moved = Signal()
+        self._moved_at = 0.0
+        self._is_overdue = False
         self._holders: dict[str, Consumer] = {}
 
     async def load(self) -> None:
@@ -154,7 +157,7 @@ class ConsumerPlaces:
 
         """
         if name in self._kept or name in self._new:
-            place = self._moved[name][0] if name in self._moved else self._kept.get(name, self._new.get(name))
+            place = self._moved.get(name, self._kept.get(name, self._new.get(name)))
         else:
             place = default if after is None else after
         if name not in self._moved and (place is None or place <= self._reader.newest):
@@ -174,23 +177,16 @@ class ConsumerPlaces:
                 f"another consumer reads as {name!r} now; what wasn't acknowledged is given to it", name=name
             )
 
-    def move(self, name: str, place: int) -> None:
-        """Move a name forward; the journal has it after the next write."""
-        if place > self._kept.get(name, 0):
-            _, since = self._moved.get(name, (0, anyio.current_time()))
-            self._moved[name] = (place, since)
-            self._something_moved.set()
-
-    def is_due(self, name: str) -> bool:
-        """Return whether enough was done under a name since its last write."""
-        if name not in self._moved:
+    def move(self, name: str, place: int) -> bool:
+        """Move a name forward; return whether the journal should have it now, rather than with the next write."""
+        unwritten = place - self._kept.get(name, 0)
+        if unwritten <= 0:
             return False
-        place, since = self._moved[name]
-        return (
-            self._reader.ended  # nobody else writes it
-            or place - self._kept.get(name, 0) >= _MOST_UNWRITTEN
-            or anyio.current_time() - since >= _LONGEST_UNWRITTEN
-        )
+        if not self._moved:
+            self._moved_at = anyio.current_time()
+            self._something_moved.set()
+        self._moved[name] = place
+        return unwritten >= _MOST_UNWRITTEN or self._is_overdue or self._reader.ended
 
     async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
         """Return the places that the journal lacks, as far as they are certain."""
@@ -201,15 +197,16 @@ class ConsumerPlaces:
                 place = await self._reader.oldest()
             if place is not None:
                 places[name] = place
-        return places | {name: place for name, (place, _) in self._moved.items()}
+        return places | self._moved
 
     def written(self, places: Mapping[str, int]) -> None:
         """Note the places that the journal has got."""
         for name, place in places.items():
             self._new.pop(name, None)
             self._kept[name] = max(place, self._kept.get(name, 0))
-            if name in self._moved and self._moved[name][0] <= place:
+            if self._moved.get(name, place + 1) <= place:
                 del self._moved[name]
+        self._is_overdue = self._is_overdue and bool(self._moved)
 
     async def write(self, name: str | None = None) -> None:
         """Write all places that the journal lacks, if that of a name is among them."""
@@ -229,7 +226,11 @@ class ConsumerPlaces:
         while True:
             if not self._moved:
                 await self._something_moved.wait()
-            await anyio.sleep(_WRITTEN_AFTER)
-            # A consumer that goes on tries again, and raises it.
-            with contextlib.suppress(JournalError):
-                await self.write()
+            age = anyio.current_time() - self._moved_at + EPSILON
+            self._is_overdue = age >= _LONGEST_UNWRITTEN
+            if age >= _WRITTEN_AFTER:
+                # A consumer that goes on tries again, and raises it.
+                with contextlib.suppress(JournalError):
+                    await self.write()
+                self._moved_at = anyio.current_time()  # for the next try, if it failed
+            await anyio.sleep(_CHECK_EVERY)

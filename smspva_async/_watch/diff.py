@@ -65,6 +65,8 @@ class OrdersListed:
     interval: float
     began: datetime | None = None
     """The server's time of the watch's first poll as far as it is known now; None: as the state has it."""
+    is_time_certain: bool = True
+    """Whether `at` may decide what can't be undone."""
     expiry_notice: timedelta | None = None
 
 
@@ -116,10 +118,16 @@ class _Events(list[Event]):
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
         self.append(kind(*values, seq=self.newest, id=digest, at=self._at, order_id=order_id))
 
-    def into(self, now: float, **changes: Any) -> tuple[WatchState, Sequence[Event]]:  # noqa: ANN401 - the fields
+    def into(
+        self,
+        now: float,
+        listed_at: datetime | None = None,
+        **changes: Any,  # noqa: ANN401 - the fields
+    ) -> tuple[WatchState, Sequence[Event]]:
         """Return the changed state with these events counted in; the same object if nothing has changed."""
         if not self and all(getattr(self._state, name) is value for name, value in changes.items()):
             return self._state, self
+        changes["listed_at"] = listed_at or self._state.listed_at
         return evolve(self._state, seq=self.newest, clock=now, **changes), self
 
 
@@ -143,31 +151,35 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
         events.add(PollRecovered, seen.now - state.failing_since)
     skipped = _report_skipped(state, seen.skipped, events)
     is_first = state.since is None
-    tracks, removed = dict(state.tracks), _without_forgotten(state.removed, seen.at)
+    tracks, removed = dict(state.tracks), _remembered(state.removed, seen)
     orders = _by_id(seen.orders, state.orders)
     for order_id, order in orders.items() if orders is not state.orders else ():
         before = state.orders.get(order_id)
         if before is order:
             continue
         if before is not None:
-            tracks[order_id] = _followed(tracks[order_id], before, order, seen.now - state.clock, seen.now, events)
+            tracks[order_id] = _followed(state, tracks[order_id], before, order, seen, events)
             continue
         returned = removed.pop(order_id, None)
-        tracks[order_id] = _new_track(order, in_baseline=is_first) if returned is None else _returned(returned, order)
+        if returned is None:
+            tracks[order_id] = _new_track(order, seen.at, in_baseline=is_first)
+        else:
+            tracks[order_id] = evolve(_seen_again(returned, order, seen), removed_at=None)
         events.add(OrderAdded, order, order_id=order_id)
     # Nothing changed about the others, but they are there, and a flag that a reading reset may be up.
     for order_id, track in state.tracks.items():
         if (track.read_had_new or track.missing_polls) and order_id in orders and tracks[order_id] is track:
-            tracks[order_id] = _seen_again(track, orders[order_id], seen.now)
+            tracks[order_id] = _seen_again(track, orders[order_id], seen)
     if len(tracks) > len(orders):
         absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}
         _count_absence(absent.values(), seen, events, tracks, removed)
         orders = {order_id: order for order_id, order in {**absent, **orders}.items() if order_id in tracks}
     next_expiry = state.next_expiry
-    if orders is not state.orders or (next_expiry is not None and next_expiry <= seen.at):
+    if orders is not state.orders or next_expiry is None or next_expiry <= seen.at:
         next_expiry = _report_expiring(orders, seen, events, tracks)
     return events.into(
         seen.now,
+        seen.at,
         next_expiry=next_expiry,
         since=_since(state, seen),
         baseline=events.newest if is_first else state.baseline,
@@ -198,50 +210,49 @@ def _since(state: WatchState, seen: OrdersListed | SmsListed) -> datetime | None
     return seen.began if seen.began and abs(seen.began - state.since) >= _MOVES_WITH_CLOCK else state.since
 
 
-def _new_track(order: Order, *, in_baseline: bool) -> OrderTrack:
+def _new_track(order: Order, at: datetime, *, in_baseline: bool) -> OrderTrack:
     is_up = order.has_new_sms is True
     return OrderTrack(
         order,
+        at,
         in_baseline=in_baseline,
         flag_seen=order.has_new_sms is not False,
         flag_rose=is_up and not in_baseline,  # one that is listed while watching has no earlier flag
     )
 
 
-def _returned(track: OrderTrack, order: Order) -> OrderTrack:
-    return evolve(_seen_again(track, order, 0.0), removed_at=None)
-
-
 def _followed(
-    track: OrderTrack, before: Order, order: Order, elapsed: float, now: float, events: _Events
+    state: WatchState, track: OrderTrack, before: Order, order: Order, seen: OrdersListed, events: _Events
 ) -> OrderTrack:
     """Report what changed about an order, and return its track."""
-    prolong_until_changed = not _moved_with_clock(before.can_prolong_until, order.can_prolong_until, elapsed)
-    if _lasting(order) != _lasting(before) or prolong_until_changed:
+    seen_before = track.seen_at if before is track.order or state.listed_at is None else state.listed_at
+    can_prolong_longer = not _moved_with_clock(before.can_prolong_until, order.can_prolong_until, seen.at - seen_before)
+    if _lasting(order) != _lasting(before) or can_prolong_longer:
         if _state(order) != _state(before):
             events.add(StateChanged, order, before.state, order.state, order_id=order.id)
-        if _updated(order) != _updated(before) or prolong_until_changed:
+        if _updated(order) != _updated(before) or can_prolong_longer:
             events.add(OrderUpdated, order, before, order_id=order.id)
     elif not (track.missing_polls or track.read_had_new):
         return track
-    return _seen_again(track, order, now)
+    return _seen_again(track, order, seen)
 
 
-def _moved_with_clock(before: datetime | None, after: datetime | None, elapsed: float) -> bool:
-    """Return whether a time is the same, or has moved on by no more than the seconds that passed and a minute."""
+def _moved_with_clock(before: datetime | None, after: datetime | None, elapsed: timedelta) -> bool:
+    """Return whether a time is the same, or has moved on by no more than the time that passed and a minute."""
     if before is None or after is None:
         return before is after
-    return before == after or timedelta(0) < after - before <= timedelta(seconds=elapsed) + _MOVES_WITH_CLOCK
+    return before == after or timedelta(0) < after - before <= elapsed + _MOVES_WITH_CLOCK
 
 
-def _seen_again(track: OrderTrack, order: Order, now: float) -> OrderTrack:
+def _seen_again(track: OrderTrack, order: Order, seen: OrdersListed) -> OrderTrack:
     rose = order.has_new_sms is True and (track.read_had_new or not track.order.has_new_sms)
     return evolve(
         track,
         order=order,
+        seen_at=seen.at,
         flag_seen=track.flag_seen or order.has_new_sms is not False,
         flag_rose=track.flag_rose or rose,
-        rose_at=now if rose else track.rose_at,
+        rose_at=seen.now if rose else track.rose_at,
         read_had_new=False,
         missing_since=None,
         missing_polls=0,
@@ -284,13 +295,13 @@ def _remove(
     events.add(OrderRemoved, order, order.until is not None and at >= order.until, order_id=order.id)
 
 
-def _without_forgotten(removed: Mapping[int, OrderTrack], at: datetime) -> dict[int, OrderTrack]:
-    kept = dict(removed)
-    for order_id, track in removed.items():
-        if track.removed_at is not None and at - track.removed_at < _FORGET_AFTER:
-            break  # later ones are younger
-        del kept[order_id]
-    return kept
+def _remembered(removed: Mapping[int, OrderTrack], seen: OrdersListed) -> dict[int, OrderTrack]:
+    """Return the removed orders without those that were removed long ago."""
+    return {
+        order_id: track
+        for order_id, track in removed.items()
+        if not seen.is_time_certain or track.removed_at is None or seen.at - track.removed_at < _FORGET_AFTER
+    }
 
 
 def _report_expiring(
@@ -303,9 +314,12 @@ def _report_expiring(
     for order_id, order in orders.items():
         if order.until is None:
             continue
+        track = tracks[order_id]
         if order.until - seen.at > seen.expiry_notice:
             earliest = order.until if earliest is None else min(earliest, order.until)
-        elif (track := tracks[order_id]).expiry_noticed != order.until:
+            if track.expiry_noticed == order.until:  # by a clock that was wrong
+                tracks[order_id] = evolve(track, expiry_noticed=None)
+        elif track.expiry_noticed is None or track.expiry_noticed < order.until:
             tracks[order_id] = evolve(track, expiry_noticed=order.until)
             events.add(OrderExpiring, order, max(order.until - seen.at, timedelta(0)), order_id=order_id)
     return None if earliest is None else earliest - seen.expiry_notice
@@ -337,14 +351,15 @@ def _sms_listed(state: WatchState, seen: SmsListed) -> tuple[WatchState, Sequenc
         track,
         counts=counts,
         is_read=True,
-        read_had_new=had_new,
+        read_had_new=had_new or track.read_had_new,
         # A list that was asked for before the flag rose may lack what it rose for: it is read again.
         flag_rose=track.flag_rose and track.rose_at is not None and seen.asked < track.rose_at,
         failing_since=None,
     )
-    if after == track:
-        return events.into(seen.now, skipped=skipped)
-    return events.into(seen.now, skipped=skipped, **{place: {**getattr(state, place), seen.order_id: after}})
+    changes: dict[str, Any] = {"skipped": skipped}
+    if after != track:
+        changes[place] = {**getattr(state, place), seen.order_id: after}
+    return events.into(seen.now, **changes)
 
 
 def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[Sms], bool]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
-from attrs import define, field
+from attrs import define, evolve, field
 
 from smspva_async._watch.clock import ServerClock
 from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["PollLoop"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger("smspva_async")
 
 _KEY_IS_WRONG_AFTER = 10.0
 """Seconds of nothing but refused keys that end the watch."""
@@ -93,7 +90,7 @@ class PollLoop:
         self._offset = state.clock - now
         self._is_resumed = state.since is not None
         self._scheduler = Scheduler(now, interval=self._interval, eager_interval=self._eager_interval)
-        self._store.resume(state)
+        self._store.resume(evolve(state, next_expiry=None))  # this run may have another notice
         self._scheduler.update(state.tracks)
         self._scheduler.begin(ORDERS, self._waiters.wants, now)
         await self._make(_Request(ORDERS, now, self._waiters.newest_request))
@@ -117,10 +114,7 @@ class PollLoop:
     async def _run_request(self, request: _Request, calls: TaskGroup) -> None:
         try:
             await self._make(request)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            if not isinstance(error, SmspvaError):
-                _log.exception("the watch has broken")
-                error = SmspvaError(f"the watch has broken: {error!r}")
+        except SmspvaError as error:
             self.failure = self.failure or error
             calls.cancel_scope.cancel()
         finally:
@@ -162,6 +156,7 @@ class PollLoop:
                 skipped=rows.skipped,
                 interval=self._interval,
                 began=self._began(),
+                is_time_certain=self._clock.is_certain,
                 expiry_notice=self._expiry_notice,
             )
         )
@@ -233,7 +228,7 @@ class PollLoop:
         """Return the rows of an answer, and note the server's time."""
         rows = answer if isinstance(answer, Rows) else Rows(answer)
         if rows.date is not None:
-            self._clock.hear(rows.date, rows.took)
+            self._clock.correct(rows.date, rows.took)
         return rows
 
     def _began(self) -> datetime | None:

@@ -2,8 +2,8 @@
 
 One rule, in this order, for each free slot:
 
-a. `orders`, if it is due (not twice in a row while a list is ready);
-b. a list of messages whose flag rose, or whose order seems to be gone; after three of these in a row one of (c);
+a. `orders`, if it is due; not twice in a row while a list is ready, nor before an awaited list whose flag rose;
+b. a list of messages whose flag rose, or whose order seems to be gone; after three of these in a row another one;
 c. lists in turn: those that somebody waits for and all others, two slots to one, each the longest unread first.
 
 All moments are seconds on one clock, which the caller brings.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -61,9 +61,11 @@ class Scheduler:
         self._recent: deque[bool] = deque(maxlen=_FLAGS_MEASURED)
         self._tracks: Mapping[int, OrderTrack] = {}
         # The lists by the moment at which they were last asked for, the longest unread first.
-        self._unread: OrderedDict[int, None] = OrderedDict()
-        self._read: OrderedDict[int, float] = OrderedDict()
-        self._urgent: OrderedDict[int, None] = OrderedDict()
+        self._unread: dict[int, None] = {}
+        self._read: dict[int, float] = {}
+        self._urgent: dict[int, None] = {}
+        self._stayed_up: set[int] = set()
+        self._failed: set[int] = set()
         self._in_flight: set[int | None] = set()
         self._polls_at: dict[int, int] = {}
         self._announced: dict[int, bool | None] = {}
@@ -92,10 +94,13 @@ class Scheduler:
         due = self._orders_due(wants, gap)
         in_turn, urgent = self._next_in_turn(wants, slot), self._next_urgent(wants)
         is_turn = in_turn is not None and in_turn[0] <= slot + EPSILON
-        # Never twice in a row while a list is ready, however long the client's other calls delay polling.
-        if due <= slot + EPSILON and not (self._orders_were_last and (is_turn or urgent is not None)):
-            return slot, ORDERS
-        self._is_urgent = urgent is not None and not (is_turn and self._urgent_in_row >= _URGENT_IN_A_ROW)
+        are_many_urgent = self._urgent_in_row >= _URGENT_IN_A_ROW
+        if due <= slot + EPSILON:
+            # However long other calls of the client delay polling.
+            is_list_next = self._orders_were_last and (is_turn or urgent is not None)
+            if not (is_list_next or (urgent in wants.messages and not are_many_urgent)):
+                return slot, ORDERS
+        self._is_urgent = urgent is not None and not (is_turn and are_many_urgent)
         if self._is_urgent:
             return slot, urgent
         if in_turn is not None and (is_turn or in_turn[0] < due):
@@ -172,6 +177,10 @@ class Scheduler:
         """Whether the server seems to fail as a whole, so that only what is waited for is tried."""
         return self._orders_fail and self._reads_fail
 
+    def _is_worth_hurry(self, order_id: int) -> bool:
+        track = self._tracks.get(order_id)
+        return track is not None and (track.flag_rose or track.suspected_at is not None)
+
     @property
     def _flags_work(self) -> bool:
         return len(self._recent) >= _FLAGS_NEEDED and sum(self._recent) >= _FLAGS_WORK * len(self._recent)
@@ -190,12 +199,16 @@ class Scheduler:
             if old is None:
                 self._unread[order_id] = None
             rose = track.flag_rose and (old is None or not old.flag_rose or old.rose_at != track.rose_at)
+            if rose and old is not None and old.order.has_new_sms:
+                self._stayed_up.add(order_id)
             suspected = track.suspected_at is not None and (old is None or old.suspected_at is None)
             if rose or suspected:
                 self._urgent[order_id] = None
-            elif not track.flag_rose and track.suspected_at is None:
+            elif not self._is_worth_hurry(order_id):
                 self._urgent.pop(order_id, None)
         for order_id in before.keys() - tracks.keys() if len(self._unread) + len(self._read) != len(tracks) else ():
+            self._stayed_up.discard(order_id)
+            self._failed.discard(order_id)
             for places in (self._unread, self._read, self._urgent, self._polls_at):
                 places.pop(order_id, None)
 
@@ -225,10 +238,13 @@ class Scheduler:
         polls_before = self._polls_at.get(request)
         if request in self._tracks:
             self._unread.pop(request, None)
+            self._read.pop(request, None)
             self._read[request] = now
-            self._read.move_to_end(request)
             self._polls_at[request] = self.polls
         is_measured = polls_before is not None and polls_before < self.polls and request in self._tracks
+        if request in self._stayed_up:  # a flag that didn't fall announces nothing for certain
+            self._stayed_up.discard(request)
+            is_measured = False
         if request not in self._announced or is_measured:
             self._announced[request] = self._tracks[request].flag_rose if is_measured else None
 
@@ -250,11 +266,16 @@ class Scheduler:
         self._in_flight.discard(request)
         if request is None:  # ORDERS
             self.polls += not failed
+            if not failed:  # urgent lists that couldn't be read are tried once more
+                self._urgent.update(dict.fromkeys(filter(self._is_worth_hurry, self._failed)))
+                self._failed.clear()
             self._ticked = now
             self._orders_fail = failed
             self._orders_by = orders_by
             return
         self._reads_fail = failed
+        if failed and self._is_worth_hurry(request):
+            self._failed.add(request)
         announced = self._announced.pop(request, None)
         if announced is not None:
             self.flags["announced" if announced else "unannounced"] += new

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 from attrs import field, frozen
 
+from smspva_async import _serialization
 from smspva_async._api import methods
 from smspva_async._api.decoding import OrderCache
 from smspva_async._http.executor import RequestExecutor
@@ -18,11 +20,13 @@ from smspva_async.errors import SmspvaError
 from smspva_async.models import Order, Rows, Sms, merge_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
 __all__ = ["ClientSource", "PlainSource", "PolledSource", "Source"]
 
 T = TypeVar("T")
+
+_LARGEST_ID = 2**63 - 1
 
 
 class Source(Protocol):
@@ -165,12 +169,16 @@ class PlainSource:
             raise SmspvaError("the source was cancelled by itself") from None
 
 
-def _checked(rows: Sequence[T], kind: type[T]) -> Sequence[T]:
-    """Return rows that are what they should be; anything else is a failed poll, rather than the end of the watch."""
+def _checked(rows: Iterable[T], kind: type[T]) -> Sequence[T]:
+    """Return rows that a journal can keep; anything else is a failed poll, rather than the end of the watch."""
+    rows = rows if isinstance(rows, Rows) else list(rows)
     for row in rows:
         if not isinstance(row, kind):
             raise TypeError(f"the source answers with {type(row).__name__} where {kind.__name__} is due")
         time = row.until if isinstance(row, Order) else row.received if isinstance(row, Sms) else None
         if time is not None and time.tzinfo is None:
             raise TypeError(f"the source answers with a time without a zone: {row!r}")
+        if isinstance(row, Order) and not -_LARGEST_ID <= row.id <= _LARGEST_ID:
+            raise ValueError(f"the source answers with an id that is too large: {row.id}")
+        _serialization.read(json.loads(json.dumps(_serialization.write(row, kind))), kind)
     return rows

@@ -83,8 +83,8 @@ class JournalReader:
                     return None, after  # written, but not known to the watcher yet
                 if event.seq != after + 1:
                     raise JournalError(
-                        f"the journal is damaged: event {after + 1} is missing. Go on after {event.seq - 1}, with "
-                        f"events(after={event.seq - 1})"
+                        f"the journal is damaged: event {after + 1} is missing. Read on after it: "
+                        f"events(after={event.seq - 1}), or consumer(name, after={event.seq - 1})"
                     )
                 after = event.seq
                 if order_id is None or event.order_id == order_id:

@@ -28,6 +28,8 @@ class OrderTrack:
 
     order: Order
     """The order as it was when more than its passing fields last changed, so that nothing is written for those."""
+    seen_at: datetime
+    """The server's time at which it was seen so."""
     in_baseline: bool = False
     """Whether the first poll listed it."""
     counts: Mapping[str, int] = field(factory=dict[str, int])
@@ -91,7 +93,9 @@ class WatchState:
     )
     """The listed orders as last seen."""
     next_expiry: datetime | None = field(default=None, eq=False, repr=False)
-    """The server's time from which on an order will be near its `until`."""
+    """The server's time from which on an order will be near its `until`; None where that is not known."""
+    listed_at: datetime | None = field(default=None, eq=False, repr=False)
+    """The server's time of the last good poll that changed anything."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dict that `json.dumps` writes."""
@@ -121,7 +125,7 @@ class WatchState:
             raise ValueError(f"no state of a watch: {error}") from error
 
 
-_APART = ("tracks", "removed", "orders", "next_expiry")
+_APART = ("tracks", "removed", "orders", "next_expiry", "listed_at")
 
 
 def _orders(tracks: Mapping[int, OrderTrack]) -> Mapping[int, Order]:

@@ -273,7 +273,7 @@ async def test_an_event_comes_back_with_what_takes_no_part_in_equality(restart: 
 
 def track(order_id: int, *texts: str, removed_at: datetime | None = None) -> OrderTrack:
     counts = {text: number for number, text in enumerate(texts, 1)}
-    return OrderTrack(order(order_id), counts=counts, removed_at=removed_at)
+    return OrderTrack(order(order_id), START, counts=counts, removed_at=removed_at)
 
 
 STATES = [
@@ -328,7 +328,7 @@ async def test_an_order_comes_back_as_it_was_in_the_state_and_in_events(restart:
         OrderAdded(kept, seq=1, id="1", at=START, order_id=kept.id),
         OrderUpdated(kept, order(kept.id), seq=2, id="2", at=START, order_id=kept.id),
     ]
-    state = WatchState(seq=2, tracks={kept.id: OrderTrack(kept)})
+    state = WatchState(seq=2, tracks={kept.id: OrderTrack(kept, START)})
     await journal.append(written, state, {})
     journal, stored = await reopened(journal, restart)
     read = await journal.read(0, 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -200,7 +200,7 @@ async def test_leaving_while_it_is_locked_for_some_seconds_loses_no_place(path: 
     async def hold(*, task_status: anyio.abc.TaskStatus[None]) -> None:
         with locked_by_another_program(path):
             task_status.started()
-            await anyio.sleep(5)
+            await anyio.sleep(4)
 
     async with anyio.create_task_group() as tasks:
         async with Watcher(Account(order(1), order(2), order(3)), journal=SqliteJournal(path)) as watcher:
@@ -211,7 +211,7 @@ async def test_leaving_while_it_is_locked_for_some_seconds_loses_no_place(path: 
             await anext(consumer)
             await anext(consumer)
             before = anyio.current_time()
-        assert 4 <= anyio.current_time() - before < 6
+        assert 3 <= anyio.current_time() - before < 5
     assert (await stored(path))[2] == {"the consumer": 2}
 
 
@@ -227,3 +227,27 @@ async def test_readers_of_the_file_hold_up_nothing(path: Path) -> None:
             assert texts(await so_far(watcher)) == ["a message"]
     journal = await opened(path)
     await journal.aclose()
+
+
+async def test_leaving_while_it_stays_locked_takes_no_more_than_the_time_of_one_try(path: Path) -> None:
+    account = Account(order())
+    watcher = Watcher(account, journal=SqliteJournal(path))
+    async with anyio.create_task_group() as tasks:
+        await watcher.__aenter__()
+        consumer = watcher.consumer("the consumer", after=0)
+        await anyio.sleep(10)
+        await anext(consumer)
+        account.messages[1] = [sms("being written", None)]
+        await tasks.start(keep_locked, path)
+        await anyio.sleep(40)  # the message is being written
+        before = anyio.current_time()
+        with suppress(JournalError):
+            await watcher.__aexit__(None, None, None)
+        assert anyio.current_time() - before < 66
+        tasks.cancel_scope.cancel()
+
+
+async def keep_locked(path: Path, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    with locked_by_another_program(path):
+        task_status.started()
+        await anyio.sleep_forever()

@@ -42,8 +42,8 @@ STATE = WatchState(
     seq=3,
     since=START,
     skipped=("x",),
-    tracks={1: OrderTrack(order(1), counts={"key": 2})},
-    removed={2: OrderTrack(order(2), removed_at=START)},
+    tracks={1: OrderTrack(order(1), START, counts={"key": 2})},
+    removed={2: OrderTrack(order(2), START, removed_at=START)},
 ).to_dict()
 (TRACK,) = STATE["tracks"]
 

@@ -163,7 +163,9 @@ def newest_of(poll: int) -> int:
 def state_of(poll: int) -> WatchState:
     """Return a state that a few polls have made so, in every part of it."""
     listed = {
-        order_id: OrderTrack(order(order_id, services=(f"opt{poll}",)), counts={"text": poll, f"message {poll}": 1})
+        order_id: OrderTrack(
+            order(order_id, services=(f"opt{poll}",)), START, counts={"text": poll, f"message {poll}": 1}
+        )
         for order_id in range(poll, poll + 3)
     }
     removed = evolve(listed[poll], order=order(poll - 1), removed_at=START + timedelta(seconds=poll))

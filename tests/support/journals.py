@@ -218,6 +218,7 @@ moments = st.floats(0, 1e9)
 tracks = st.builds(
     OrderTrack,
     order=orders,
+    seen_at=dates,
     in_baseline=st.booleans(),
     counts=counts,
     is_read=st.booleans(),

@@ -273,7 +273,7 @@ async def test_a_place_that_is_no_longer_kept_is_told_and_then_it_goes_on() -> N
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher, watcher.activated(1) as number:
         for count in range(4):
             account.messages[1].append(sms(f"message {count}", count))
-        await polls(2)
+            await polls(1)
         with pytest.raises(Lagged):
             await number.next_sms()
         assert await rest(number) == ["message 2", "message 3"]

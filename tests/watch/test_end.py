@@ -339,3 +339,18 @@ async def _set_later(event: anyio.Event) -> None:
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
     event.set()
+
+
+async def test_a_watcher_says_where_it_is() -> None:
+    account = Account(order(1), order(2))
+    watcher = Watcher(account)
+    assert repr(watcher) == "<Watcher, not entered yet>"
+    async with watcher:
+        assert repr(watcher) == "<Watcher, running: 2 orders, 2 events>"
+    assert repr(watcher) == "<Watcher, left: 2 orders, 2 events>"
+    failing = Watcher(account)
+    with pytest.raises(ClientClosed):
+        async with failing:
+            account.failures[ORDERS] = ClientClosed("closed")
+            await polls(2)
+            assert repr(failing) == "<Watcher, failed: 2 orders, 2 events>"
