@@ -9,7 +9,7 @@ import anyio
 
 from smspva_async._concurrency import Signal
 from smspva_async._watch.scheduler import EPSILON
-from smspva_async._watch.store import EVERYTHING
+from smspva_async._watch.store import EVERYTHING, as_journal_errors
 from smspva_async._watch.subscription import Subscription
 from smspva_async.errors import CursorTaken, JournalError
 
@@ -144,7 +144,8 @@ class ConsumerPlaces:
 
     async def load(self) -> None:
         """Read what the journal has."""
-        self._kept = dict(await self._journal.places())
+        with as_journal_errors():
+            self._kept = dict(await self._journal.places())
 
     def take(self, name: str, default: int | None, after: int | None, *, auto_ack: bool) -> Consumer:
         """Return a new consumer; the one that held the name has lost it.
@@ -213,7 +214,8 @@ class ConsumerPlaces:
         if name is None or name in self._moved or name in self._new:
             places = await self.unwritten(self._reader.baseline)
             if places:
-                await self._journal.move(places)
+                with as_journal_errors():
+                    await self._journal.move(places)
                 self.written(places)
 
     async def write_new(self) -> None:

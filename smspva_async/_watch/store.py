@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from functools import partial
@@ -17,7 +18,7 @@ from smspva_async.events import PollFailed, PollRecovered
 from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
 
     from smspva_async._watch.consumers import ConsumerPlaces
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from smspva_async.journal import Journal
     from smspva_async.models import Order
 
-__all__ = ["EVERYTHING", "JournalReader", "StateStore"]
+__all__ = ["EVERYTHING", "JournalReader", "StateStore", "as_journal_errors"]
 
 EVERYTHING = -1
 """The place before the oldest event that is kept, wherever that is."""
@@ -35,6 +36,17 @@ EVERYTHING = -1
 _log = logging.getLogger("smspva_async")
 
 _BATCH = 256
+
+
+@contextlib.contextmanager
+def as_journal_errors() -> Generator[None]:
+    """Raise what a journal that isn't ours raises as `JournalError`."""
+    try:
+        yield
+    except (JournalError, Lagged):
+        raise
+    except Exception as error:
+        raise JournalError(f"the journal has failed: {error!r}") from error
 
 
 class JournalReader:
@@ -71,7 +83,7 @@ class JournalReader:
         """Return the next event after a place, None if there is none yet, and the place after it."""
         while True:
             try:
-                events = await self._journal.read(max(0, after), 1 if order_id is None else _BATCH)
+                events = await self._read(max(0, after), 1 if order_id is None else _BATCH)
             except Lagged as lagged:
                 if after != EVERYTHING:
                     raise
@@ -97,10 +109,14 @@ class JournalReader:
     async def oldest(self) -> int:
         """Return the place before the oldest event that is kept."""
         try:
-            await self._journal.read(0, 1)
+            await self._read(0, 1)
         except Lagged as lagged:
             return lagged.resume
         return 0
+
+    async def _read(self, after: int, limit: int) -> Sequence[Event]:
+        with as_journal_errors():
+            return await self._journal.read(after, limit)
 
     async def change(self) -> bool:
         """Wait until there may be more; return False if there will be nothing, as the watcher is left.
@@ -172,12 +188,8 @@ class StateStore:
 
     async def _write(self, events: Sequence[Event], state: WatchState) -> None:
         places = await self._places.unwritten(_baseline(state))
-        try:
+        with as_journal_errors():
             await self._journal.append(events, state, places)
-        except JournalError:
-            raise
-        except Exception as error:  # of a journal that isn't ours
-            raise JournalError(f"the journal has failed: {error!r}") from error
         self._places.written(places)
         self.resume(state)
 

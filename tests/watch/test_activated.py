@@ -197,6 +197,19 @@ def assert_backoff(times: Sequence[float], late: float = 2) -> None:
         assert expected - 0.01 <= gap <= expected + late
 
 
+async def test_sessions_that_come_again_and_again_get_no_refused_activation_tried_sooner(sim: Simulator) -> None:
+    order_id = sim.add_order().id
+    sim.faults.always("activate", "refusal", msg="Rent is blocked")
+    async with watching(sim) as watcher:
+        with anyio.move_on_after(3500):
+            while True:
+                with pytest.raises(ApiError, match="Rent is blocked"):
+                    await entered(watcher.activated(order_id))
+        times = asked(sim, "activate")
+    assert gaps(times)[:3] == pytest.approx([5, 10, 20], abs=2)
+    assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
+
+
 async def test_a_try_is_one_request_whatever_the_client_retries(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("activate", "http_500", done=False)

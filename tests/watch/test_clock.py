@@ -10,7 +10,7 @@ import anyio
 import pytest
 from hypothesis import given, strategies as st
 
-from smspva_async import OrderAdded, Rows, SmsReceived, Watcher
+from smspva_async import MemoryJournal, OrderAdded, OrderExpiring, Rows, SmsReceived, Watcher
 from tests.support.backends import virtual_time
 from tests.support.selection import mostly_slow
 from tests.support.watching import INTERVAL, START, Account, kinds, order, polls, sms, so_far, texts
@@ -117,9 +117,7 @@ async def test_one_date_far_off_changes_nothing(off: timedelta, at: int) -> None
         account.deliver(1, "last")
         await polls(1)  # the wait has ended well: nothing is raised in its task
         events = await so_far(watcher)
-        # Where the earlier of two opinions of the watch's begin may be right, an old message may pass for a new one.
-        found = [text for text in texts(events) if text != "old" or off > timedelta(0)]
-        assert sorted(found) == sorted([*(f"message {number}" for number in range(15)), "last"])
+        assert sorted(texts(events)) == sorted([*(f"message {number}" for number in range(15)), "last"])
         assert set(kinds(events)) == {"OrderAdded", "SmsReceived"}
         assert all(START - timedelta(seconds=2) <= event.at <= account.now() for event in events)
         for event in events:
@@ -142,6 +140,49 @@ async def test_one_date_far_off_does_not_make_a_watch_forget_what_a_removed_orde
         account.listed.append(order(2))
         await polls(2)
         assert texts(await so_far(watcher)) == ["message"]
+
+
+async def test_one_wrong_first_date_of_another_run_makes_it_forget_nothing() -> None:
+    account, journal = DatedAccount(lambda _: None), MemoryJournal()
+    async with Watcher(account, journal=journal) as watcher:
+        account.deliver(2, "message")
+        await polls(2)
+        account.drop(2)
+        await polls(30)
+    first = account.answers
+    account.off = lambda number: YEAR if number == first else None
+    async with Watcher(account, journal=journal) as watcher:
+        await polls(2)
+        account.listed.append(order(2))
+        await polls(2)
+        events = await so_far(watcher)
+        assert texts(events) == ["message"]
+        assert len({event.id for event in events}) == len(events)
+
+
+@pytest.mark.parametrize("off", [YEAR, -YEAR])
+async def test_one_wrong_first_date_hides_no_end_of_a_rental(off: timedelta) -> None:
+    account = DatedAccount(lambda number: off if number == 0 else None)
+    account.listed = [order(1, until=START + timedelta(days=20))]
+    async with Watcher(account, interval=3600) as watcher:
+        await anyio.sleep(18 * 86_400)
+        before = [event for event in await so_far(watcher) if isinstance(event, OrderExpiring)]
+        await anyio.sleep(2 * 86_400)
+        expiring = [event for event in await so_far(watcher) if isinstance(event, OrderExpiring)]
+        assert len(expiring) == len(before) + 1
+        assert timedelta(hours=22) < expiring[-1].left <= timedelta(days=1)
+
+
+@pytest.mark.parametrize("off", [YEAR, -YEAR])
+async def test_no_message_is_lost_though_the_only_dates_are_those_of_messages_and_the_first_is_wrong(
+    off: timedelta,
+) -> None:
+    account = DatedAccount(lambda number: off if number == 0 else None)
+    account.clock = None
+    async with Watcher(account) as watcher:
+        account.deliver(1, "new")
+        await polls(10)
+        assert texts(await so_far(watcher)) == ["new"]
 
 
 @pytest.mark.parametrize("off", [YEAR, -YEAR, timedelta(hours=1), timedelta(minutes=-2)])

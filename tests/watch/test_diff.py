@@ -336,6 +336,7 @@ def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_rise
     brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
     again = listed(60, order(1, flag=True))
     assert play([down, up, brought, again], WatchState())[0].tracks[1].flag_rose
+    assert play([down, up, brought, evolve(nothing, now=32, asked=32), again], WatchState())[0].tracks[1].flag_rose
     assert not play([down, up, nothing, again], WatchState())[0].tracks[1].flag_rose
 
 

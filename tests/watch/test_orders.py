@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -22,11 +22,16 @@ from smspva_async import (
     RateLimited,
     RowSkipped,
     SkippedRow,
+    SqliteJournal,
     StateChanged,
     Watcher,
 )
 from smspva_async.simulator import DialectName, Simulator
 from tests.support.watching import INTERVAL, ORDERS, OUTAGE, START, Account, kinds, order, polls, sms, so_far, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
@@ -459,6 +464,29 @@ async def test_how_far_an_order_can_be_prolonged_may_move_with_the_clock() -> No
         assert kinds(await so_far(watcher))[2:] == ["OrderUpdated"] * 2
 
 
+@pytest.mark.parametrize("between", ["a restart", "an outage", "a long interval"])
+async def test_so_it_may_over_a_restart_an_outage_or_a_long_interval(between: str, tmp_path: Path) -> None:
+    class Moving(Account):
+        async def orders(self) -> Sequence[Order]:
+            self.change(1, can_prolong_until=START + timedelta(days=30, seconds=round(anyio.current_time())))
+            return await super().orders()
+
+    account, interval = Moving(order()), 1800 if between == "a long interval" else INTERVAL
+    account.clock = lambda: START + timedelta(seconds=anyio.current_time())
+    for run in range(2):
+        async with Watcher(account, journal=SqliteJournal(tmp_path / "journal"), interval=interval) as watcher:
+            await anyio.sleep(3600)
+            if between == "an outage":
+                account.failures[ORDERS] = OUTAGE
+                await anyio.sleep(600)
+                account.messages[1].append(sms(f"message {run}", 3600))
+                await anyio.sleep(60)
+                account.failures.clear()
+                await anyio.sleep(60)
+            assert "OrderUpdated" not in kinds(await so_far(watcher))
+        account.messages[1].append(sms(f"between {run}", 5000))
+
+
 # -- the end of a rental ---------------------------------------------------------------------------------------------
 
 
@@ -505,6 +533,23 @@ async def test_a_restart_announces_nothing_again() -> None:
 
 async def expiring_in(journal: MemoryJournal) -> list[Event]:
     return [event for event in await journal.read(0, 1000) if isinstance(event, OrderExpiring)]
+
+
+async def test_an_end_that_changes_to_and_fro_is_announced_once_for_each() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        for number in range(10):
+            account.change(1, until=START + timedelta(hours=3 + number % 2))
+            await polls(1)
+        assert len(await expiring(watcher)) <= 2
+
+
+async def test_another_notice_holds_from_the_start_of_its_run() -> None:
+    account, journal = Account(order(until=START + timedelta(hours=2))), MemoryJournal()
+    async with Watcher(account, journal=journal, expiry_notice=None):
+        await polls(2)
+    async with Watcher(account, journal=journal) as watcher:
+        assert len(await expiring(watcher)) == 1
 
 
 @pytest.mark.parametrize(("notice", "announced"), [(None, 0), (timedelta(0), 0), (timedelta(days=4), 1)])

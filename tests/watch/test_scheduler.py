@@ -321,7 +321,7 @@ class CheckedSimulation(Simulation):
         if ORDERS not in self.in_flight and self.now > since + period + EPSILON:
             self.overtaken += 1
         # By one list after `orders`, and by three awaited ones whose flags rose.
-        assert self.overtaken <= (4 if self.wants.messages or self.world.restless else 1)
+        assert self.world.restless or self.overtaken <= (4 if self.wants.messages else 1)
 
     def is_urgent(self, what: int) -> None:
         if self.urgent_in_row >= 3:

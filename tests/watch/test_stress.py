@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import pytest
+from attrs import evolve
 
 from smspva_async import (
+    JournalError,
     JournalLocked,
     MemoryJournal,
     Order,
@@ -21,6 +23,7 @@ from smspva_async import (
     Rows,
     Sms,
     SmspvaClient,
+    SqliteJournal,
     Watcher,
     WatcherClosed,
 )
@@ -31,6 +34,7 @@ from tests.support.watching import (
     HANGS,
     INTERVAL,
     ORDERS,
+    OUTAGE,
     START,
     Account,
     kinds,
@@ -45,6 +49,7 @@ from tests.support.watching import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from smspva_async import Event
     from smspva_async.journal.state import WatchState
@@ -209,6 +214,91 @@ async def test_flagged_orders_that_cannot_be_read_take_no_others_turn() -> None:
     async with Watcher(account):
         await polls(60)
     assert all(len(account.times(number)) > 10 for number in range(1, 6))
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_a_flag_is_acted_upon_again_after_a_reading_that_failed(failures: int) -> None:
+    account = Account(*map(order, range(1, 101)))
+    async with Watcher(account) as watcher:
+        await anyio.sleep(600)
+        account.calls.clear()
+        account.messages[50] = [sms("found", None)]
+        account.change(50, has_new_sms=True)
+        account.failures[50] = OUTAGE
+        await anyio.sleep(failures * INTERVAL + 10)
+        assert failures <= len(account.times(50)) <= failures + 1
+        account.failures.clear()
+        assert texts(await within(INTERVAL + 5, watcher.events(after=watcher.cursor))) == ["found"]
+
+
+async def test_two_messages_between_two_polls_are_both_found_soon() -> None:
+    sim = Simulator()
+    sim.switches.read_clears_flag = False
+    ids = [sim.add_order(always_active=True).id for _ in range(100)]
+    async with watching(sim) as watcher:
+        await anyio.sleep(600)
+        sim.deliver(ids[50], "one")
+        assert (await watcher.wait_for_sms(ids[50], timeout=60)).sms.text == "one"
+        with pytest.raises(TimeoutError):
+            await watcher.wait_for_sms(ids[50], timeout=5)
+        sim.deliver(ids[50], "two")
+        assert (await watcher.wait_for_sms(ids[50], timeout=INTERVAL + 5)).sms.text == "two"
+
+
+GARBAGE = [
+    {"id": 2**63},
+    {"id": 10**5000},
+    {"phone": object()},
+    {"country": b"RU"},
+    {"state": 7},
+    {"can_prolong_days": float("nan")},
+    {"can_prolong_days": 10**5000},
+    {"raw_state": 10**5000},
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda fields: next(iter(fields)))
+async def test_a_source_that_answers_garbage_ends_no_watch_and_spoils_no_file(
+    garbage: dict[str, Any], tmp_path: Path
+) -> None:
+    account = Account(order(1))
+    for _ in range(2):
+        async with Watcher(account, journal=SqliteJournal(tmp_path / "journal")) as watcher:
+            await polls(1)
+            account.listed.append(evolve(order(2), **garbage))
+            await polls(2)
+            assert kinds(await so_far(watcher))[-1] == "PollFailed"
+            account.listed.pop()
+            await polls(2)
+            assert kinds(await so_far(watcher))[-1] == "PollRecovered"
+
+
+async def test_messages_may_come_from_a_generator() -> None:
+    class Generating(Account):
+        async def sms(self, order_id: int) -> Any:
+            return (message for message in await super().sms(order_id))
+
+    account = Generating(order())
+    account.messages[1] = [sms("found", None)]
+    async with Watcher(account, start="replay") as watcher:
+        await polls(1)
+        assert texts(await so_far(watcher)) == ["found"]
+
+
+@pytest.mark.parametrize("method", ["places", "append", "read", "move"])
+async def test_a_journal_that_breaks_its_promise_raises_an_error_that_says_so(method: str) -> None:
+    async def fail(*_: Any) -> None:
+        raise OSError("no route to the journal")
+
+    async def watch() -> None:
+        async with Watcher(account, journal=journal, start="replay") as watcher:
+            async for _ in watcher.consumer("name", after=0):
+                await anyio.sleep(10)
+
+    account, journal = Account(order(1), order(2)), MemoryJournal()
+    setattr(journal, method, fail)
+    with pytest.raises(JournalError, match="no route to the journal"):
+        await watch()
 
 
 async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None:
