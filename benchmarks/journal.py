@@ -152,7 +152,7 @@ def _consumer(form: Form) -> Row:
         against=compared.theirs * 1e3,
         baseline=f"an unnamed subscription reading the same {_EVENTS:,} events",
         spread=compared.spread,
-        goal=at_most(1.5),
+        goal=at_most(2.5),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a watch reports, each event a frozen attrs class; `Event` is their union.
+"""Events: the reports of a watch, each a frozen attrs class; `Event` is their union.
 
 `match` reads them well::
 
@@ -81,7 +81,7 @@ class OrderRemoved(_EventBase):
     order: Order
     """The order as last seen."""
     expired: bool
-    """Whether its time was up, by the server's clock."""
+    """True if its time was up, by the server's clock."""
 
 
 @frozen
@@ -123,7 +123,7 @@ class PollFailed(_EventBase):
     kind: str
     """The name of the exception's class, such as ``"RequestTimeout"``."""
     message: str
-    """What the exception says."""
+    """The exception's message."""
 
 
 @frozen
@@ -139,7 +139,7 @@ class RowSkipped(_EventBase):
     """A row of an answer can't be read. Reported once for each distinct row."""
 
     reason: str
-    """What is missing or wrong in it, by the server's names."""
+    """The field that is missing or wrong, by the server's name."""
     raw: object = field(hash=False)
     """The row as the server sent it, read as JSON."""
 
@@ -155,7 +155,7 @@ Event: TypeAlias = (
     | PollRecovered
     | RowSkipped
 )
-"""Whatever a watch reports; a `match` that has a case for each of these is exhaustive to type checkers."""
+"""Any event of a watch; a `match` that has a case for each of these is exhaustive to type checkers."""
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What there is to measure, as snapshots."""
+"""Statistics of a client and of a watch, as snapshots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ClientStatistics", "WatchStatistics"]
 
 @frozen
 class ClientStatistics:
-    """What a client has done since it was made, and how things stand (`SmspvaClient.statistics`)."""
+    """Counts since the client was made, and its present pace (`SmspvaClient.statistics`)."""
 
     requests: Mapping[str, int] = field(hash=False)
     """Requests that were begun, by the provider's method, such as ``"orders"``; each attempt counts."""
@@ -25,7 +25,7 @@ class ClientStatistics:
 
 @frozen
 class WatchStatistics:
-    """What a watch has done since it was entered, and how quick it is as things stand (`Watcher.statistics`)."""
+    """Counts since the watcher was entered, and its present periods (`Watcher.statistics`)."""
 
     orders: int
     """Orders that are watched."""
@@ -40,9 +40,9 @@ class WatchStatistics:
     period: float
     """Seconds between two polls of the orders now."""
     full_scan: float
-    """Seconds that a turn over all lists of messages takes, in which each is read whatever its flag says, as things
-    stand: while the server answers, no flag rises, and nothing else asks the client. Other calls go first (see
-    `SmspvaClient`), and leave polling a quarter of the pace at least."""
+    """Seconds for one turn over all lists of messages at the present settings, while the server answers, no flag rises
+    and nothing else asks the client. Other calls go first (see `SmspvaClient`), and leave polling a quarter of the
+    pace."""
     flags: Mapping[str, int] = field(hash=False)
     """New messages that `has_new_sms` announced in time, ``"announced"``, and others, ``"unannounced"``; only messages
     that a poll of the orders could have announced are counted."""

@@ -59,8 +59,9 @@ class Watcher:
     """Polls the orders of an account and their messages, and reports what changes.
 
     Use it as an async context manager: entering makes the first poll, leaving ends every iterator and wait. On asyncio
-    it may be left in another task than it was entered in. A server that fails doesn't end it; a refused key, a closed
-    client or a lost journal does, and then iterators, waits and the context itself raise that error.
+    it may be left in another task than it was entered in. A server that fails doesn't end it. A key that every poll of
+    ten seconds refuses, a client that is closed or used in another event loop, and a lost journal do; then iterators,
+    waits and the context itself raise that error.
 
     Args:
         source: A `SmspvaClient`, or anything that can be asked for orders and messages as it can.
@@ -211,7 +212,7 @@ class Watcher:
         return self._store.last_success
 
     def statistics(self) -> WatchStatistics:
-        """Return counts, and how quick the watch is as things stand: a snapshot. It works after leaving as well.
+        """Return counts and the present periods: a snapshot. It works after leaving as well.
 
         Raises:
             WatcherClosed: The watcher was not entered yet.
@@ -337,7 +338,7 @@ class Watcher:
     def activated(
         self, order_id: int, *, after: int | None = None, timeout: float = 3600.0
     ) -> AbstractAsyncContextManager[ActiveNumber]:
-        """Have a number active: an async context manager that gives an `ActiveNumber` (`activate`).
+        """Keep a number active: an async context manager that gives an `ActiveNumber` (`activate`).
 
         On entering, the orders are asked for and the order's messages read, so that nothing old passes for new; then
         the number is activated if need be and waited for. While inside it is activated again whenever it lapses, every

@@ -9,7 +9,6 @@ import anyio
 from attrs import define
 
 from smspva_async._api import validation
-from smspva_async._concurrency import Signal
 from smspva_async.errors import (
     ConnectionFailed,
     Lagged,
@@ -68,40 +67,30 @@ class ActivationManager:
         self._store = store
         self._reader = reader
         self._activations: dict[int, _Activation] = {}
-        self._changed = Signal()
 
     @contextlib.contextmanager
     def keeping_active(self, order_id: int) -> Generator[_Activation]:
         """Keep a number active for one more session."""
         activation = self._activations.setdefault(order_id, _Activation())
         activation.sessions += 1
-        self._changed.set()
+        self._reader.notify()  # wakes `run`, among others
         try:
             yield activation
         finally:
             activation.sessions -= 1
 
     async def run(self) -> None:
-        """Activate numbers until cancelled."""
+        """Activate numbers until the watch ends."""
         async with anyio.create_task_group() as tries:
-            tries.start_soon(self._follow_orders)
-            while True:
-                due = self._due()
-                for order_id, activation in due:
+            while not self._reader.ended:
+                for order_id, activation in self._due():
                     activation.is_asking = True
                     tries.start_soon(self._activate, order_id, activation)
-                with anyio.move_on_after(self._next_due() - anyio.current_time()):
-                    await self._changed.wait()
-
-    async def _follow_orders(self) -> None:
-        while await self._changed_orders():
-            self._changed.set()
-
-    async def _changed_orders(self) -> bool:
-        try:
-            return await self._reader.change()
-        except SmspvaError:  # the watch has ended, and its readers learn why
-            return False
+                with (
+                    anyio.move_on_after(self._next_due() - anyio.current_time()),
+                    contextlib.suppress(SmspvaError),  # the readers raise what ended the watch
+                ):
+                    await self._reader.change()
 
     def _due(self) -> list[tuple[int, _Activation]]:
         now = anyio.current_time()
@@ -142,7 +131,7 @@ class ActivationManager:
             activation.failures, activation.refusal = 0, None
         activation.due = anyio.current_time() + backoff
         activation.is_asking = False
-        self._changed.set()
+        self._reader.notify()
 
 
 class ActiveNumber:

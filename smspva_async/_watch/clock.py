@@ -24,7 +24,7 @@ class ServerClock:
 
     def __init__(self) -> None:
         self.is_certain = True
-        """Whether two clocks agree, or there is only one; a first ``Date`` alone may be wrong."""
+        """True where two clocks agree, or there is only one; a first ``Date`` alone may be wrong."""
         self._offset = self._local = time.time() - anyio.current_time()
         self._has_date = False
         self._candidate: float | None = None

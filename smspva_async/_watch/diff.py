@@ -1,7 +1,8 @@
 """Finds what is new: `step(state, observation) -> (state, events)`, a pure function without clock, I/O or logging.
 
-Its limits: an undated message identical to one that left the list, an edited text and a date that jitters can't be told
-from a known or a new message.
+Its limits: an undated message identical to one that left the list, or before the first reading of a list whose flag
+never rises; an edited text; a date that jitters; a message date more than five minutes behind the answers' clock, where
+the list is read for the first time before a poll could show its flag.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class OrdersListed:
     began: datetime | None = None
     """The server's time of the watch's first poll as far as it is known now; None: as the state has it."""
     is_time_certain: bool = True
-    """Whether `at` may decide what can't be undone."""
+    """False while a first `Date` alone says so: then `at` decides nothing that can't be undone."""
     expiry_notice: timedelta | None = None
 
 
@@ -94,7 +95,7 @@ class CallFailed:
     kind: str
     message: str
     no_such_order: bool = False
-    """Whether the failure is the answer that there is no such order."""
+    """True for the answer that there is no such order."""
 
 
 Observation: TypeAlias = OrdersListed | SmsListed | CallFailed
@@ -363,7 +364,7 @@ def _sms_listed(state: WatchState, seen: SmsListed) -> tuple[WatchState, Sequenc
 
 
 def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[Sms], bool]:
-    """Return what tells whether a message was there before the watch began. In doubt it was not."""
+    """Return a test for messages that were there before the watch began. In doubt a message was not."""
     since = _since(state, seen)
     if track.is_read or state.replay or since is None:
         return lambda _: False

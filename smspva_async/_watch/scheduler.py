@@ -4,7 +4,9 @@ One rule, in this order, for each free slot:
 
 a. `orders`, if it is due; not twice in a row while a list is ready, nor before an awaited list whose flag rose;
 b. a list of messages whose flag rose, or whose order seems to be gone; after three of these in a row another one;
-c. lists in turn: those that somebody waits for and all others, two slots to one, each the longest unread first.
+c. lists in turn: awaited ones and all others, two slots to one, each the longest unread first.
+
+While orders and lists both fail, only orders and awaited lists are asked for.
 
 All moments are seconds on one clock, which the caller brings.
 """
@@ -174,7 +176,7 @@ class Scheduler:
 
     @property
     def _is_down(self) -> bool:
-        """Whether the server seems to fail as a whole, so that only what is waited for is tried."""
+        """True while orders and lists both fail: then only orders and awaited lists are asked for."""
         return self._orders_fail and self._reads_fail
 
     def _is_worth_hurry(self, order_id: int) -> bool:

@@ -54,7 +54,7 @@ class JournalReader:
 
     def __init__(self, journal: Journal) -> None:
         self.ended: bool = False
-        """Whether no more events will come."""
+        """True once no more events will come."""
         self.newest: int = 0
         """The newest event's `seq`."""
         self.baseline: int | None = None

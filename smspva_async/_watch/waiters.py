@@ -1,4 +1,4 @@
-"""Waiters: who waits for a message or a state, and who needs a fresh look at an order."""
+"""Waits for messages and states, and requests for a fresh look at an order, as one value for the poll loop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Wants:
     """Everything that is wanted of the poll loop, as one value."""
 
     messages: frozenset[int] = frozenset()
-    """The orders whose messages are waited for."""
+    """Orders whose messages are waited for."""
     states: frozenset[int] = frozenset()
-    """Those whose state is."""
+    """Orders whose state is waited for."""
     refresh: int = 0
     """The number of the newest request for a fresh look that no `orders` answer has served; 0: none."""
 
@@ -38,7 +38,7 @@ class RefreshRequest:
     """Higher than that of any request before."""
     order_id: int
     orders_listed: bool = False
-    """Whether `orders` was asked for since, and answered."""
+    """True once `orders` was asked for since, and answered."""
     read_at: int | None = None
     """The newest event's `seq` once the order's messages were read since."""
 
@@ -63,7 +63,7 @@ class Waiters:
 
     @property
     def wants(self) -> Wants:
-        """What is wanted now."""
+        """Everything that is wanted now."""
         if self._wants is None:
             unserved = (request.number for request in self._requests if not request.orders_listed)
             self._wants = Wants(frozenset(self._messages), frozenset(self._states), max(unserved, default=0))
@@ -71,7 +71,7 @@ class Waiters:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many wait, by kind."""
+        """The number of waits by kind."""
         return {"message": self._messages.total(), "state": self._states.total()}
 
     def waiting_for_message(self, order_id: int) -> contextlib.AbstractContextManager[None]:

@@ -25,7 +25,7 @@ class Journal(Protocol):
     """
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:
-        """Take the journal for one watcher, and return the state that stands in it, None if it is new.
+        """Take the journal for one watcher, and return its state, None if it is new.
 
         Args:
             account: Makes a fingerprint of the account that is watched, which takes a while; None if it is unknown.

@@ -71,7 +71,7 @@ class Changes:
 
     @property
     def any(self) -> bool:
-        """Whether there are any."""
+        """True if there are any."""
         return bool(self.tracks or self.lost_tracks)
 
 

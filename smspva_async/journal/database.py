@@ -45,7 +45,7 @@ _NOTHING_LOST = "What it has is safe, and what it lacks is found again by the ne
 
 @frozen
 class Opened:
-    """What stands in a journal when it is taken."""
+    """The content of a journal when a watcher opens it."""
 
     state: WatchState | None
     newest: int
@@ -72,12 +72,12 @@ class Database:
         self._age = age
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
-        # What stands in the file.
+        # As the file has it.
         self._state = WatchState()
         self._now_before: float | None = None
 
     def open(self, fingerprint: str | None, last: int) -> Opened:
-        """Take the file for one watcher, make it if it isn't there, and return what stands in it.
+        """Take the file for one watcher, make it if it isn't there, and return its content.
 
         Args:
             fingerprint: The account's, if it is known.
@@ -268,7 +268,7 @@ class Database:
 
 
 def locked(path: Path) -> JournalLocked:
-    """Return the error of who comes second."""
+    """Return the error for a second watcher."""
     return JournalLocked(f"another watcher writes to the journal {path}; give each watcher its own")
 
 

@@ -24,24 +24,24 @@ __all__ = ["OrderTrack", "WatchState", "read_part", "write_part"]
 
 @frozen
 class OrderTrack:
-    """What a watch remembers of an order. Moments are seconds on `WatchState.clock`."""
+    """The memory of one order. Moments are seconds on `WatchState.clock`."""
 
     order: Order
     """The order as it was when more than its passing fields last changed, so that nothing is written for those."""
     seen_at: datetime
     """The server's time at which it was seen so."""
     in_baseline: bool = False
-    """Whether the first poll listed it."""
+    """True if the first poll listed it."""
     counts: Mapping[str, int] = field(factory=dict[str, int])
     """The key of each message ever listed -> the highest number of times."""
     is_read: bool = False
-    """Whether its messages were read at least once."""
+    """True once its messages were read."""
     read_had_new: bool = False
-    """Whether the last reading had a new message, so that a flag that is up in the next poll announces another."""
+    """True if messages were new since the last poll, so that a flag that is up in the next one announces another."""
     flag_seen: bool = False
-    """Whether the flag was up, or unknown, at any poll so far."""
+    """True if the flag was up, or unknown, at any poll so far."""
     flag_rose: bool = False
-    """Whether the flag rose since the messages were last asked for and read."""
+    """True if the flag rose since the messages were last asked for and read."""
     rose_at: float | None = None
     """The moment of the poll that showed it."""
     missing_since: float | None = None
@@ -71,7 +71,7 @@ class WatchState:
     clock: float = 0.0
     """Seconds watched so far, over all runs, when the state last changed."""
     replay: bool = False
-    """Whether messages found on the first poll are new."""
+    """True if messages found on the first poll are new."""
     since: datetime | None = None
     """The server's time of the first good poll; None before it."""
     baseline: int = 0
