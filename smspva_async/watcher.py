@@ -19,8 +19,9 @@ from smspva_async._concurrency import BackgroundTask, finish
 from smspva_async._watch.activation import ActivationManager, activated
 from smspva_async._watch.consumers import ConsumerPlaces
 from smspva_async._watch.poll_loop import PollLoop
+from smspva_async._watch.reader import EVERYTHING, JournalReader
 from smspva_async._watch.source import PlainSource
-from smspva_async._watch.store import EVERYTHING, JournalReader, StateStore
+from smspva_async._watch.store import StateStore
 from smspva_async._watch.subscription import Subscription
 from smspva_async._watch.waiters import Waiters
 from smspva_async._watch.waits import Waits

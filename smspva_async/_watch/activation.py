@@ -25,8 +25,9 @@ from smspva_async.models import OrderState
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
+    from smspva_async._watch.reader import JournalReader
     from smspva_async._watch.source import PolledSource
-    from smspva_async._watch.store import JournalReader, StateStore
+    from smspva_async._watch.store import StateStore
     from smspva_async._watch.waiters import Waiters
     from smspva_async._watch.waits import Waits
     from smspva_async.models import Order, Sms

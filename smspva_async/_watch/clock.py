@@ -12,8 +12,10 @@ from smspva_async.models import utc
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["ServerClock"]
+__all__ = ["EPSILON", "ServerClock"]
 
+EPSILON = 1e-6
+"""Seconds that rounding may take from a moment."""
 _YEARS = range(2000, 9999)
 _JUMP = 60.0
 """Seconds by which a `Date` may be off without a second one that confirms it."""

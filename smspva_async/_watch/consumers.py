@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import anyio
 
 from smspva_async._concurrency import Signal
-from smspva_async._watch.scheduler import EPSILON
-from smspva_async._watch.store import EVERYTHING, as_journal_errors
+from smspva_async._watch.clock import EPSILON
+from smspva_async._watch.reader import EVERYTHING, as_journal_errors
 from smspva_async._watch.subscription import Subscription
 from smspva_async.errors import CursorTaken, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smspva_async._watch.store import JournalReader
+    from smspva_async._watch.reader import JournalReader
     from smspva_async.events import Event
     from smspva_async.journal import Journal
 

@@ -9,9 +9,9 @@ import anyio
 import anyio.lowlevel
 from attrs import define, evolve, field
 
-from smspva_async._watch.clock import ServerClock
+from smspva_async._watch.clock import EPSILON, ServerClock
 from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed
-from smspva_async._watch.scheduler import EPSILON, ORDERS, Scheduler
+from smspva_async._watch.scheduler import ORDERS, Scheduler
 from smspva_async.errors import (
     ApiError,
     ClientClosed,

@@ -19,13 +19,15 @@ from collections import Counter, deque
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from smspva_async._watch.clock import EPSILON
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from smspva_async._watch.waiters import Wants
     from smspva_async.journal.state import OrderTrack
 
-__all__ = ["EPSILON", "ORDERS", "Scheduler"]
+__all__ = ["ORDERS", "Scheduler"]
 
 ORDERS: Final = None
 """The request for the orders; that for a list of messages is the id of its order."""
@@ -39,8 +41,6 @@ _FEW = 2
 _FLAGS_MEASURED = 20
 _FLAGS_NEEDED = 2
 _FLAGS_WORK = 1 / 4
-EPSILON = 1e-6
-"""Seconds that rounding may take from a moment."""
 
 
 class Scheduler:

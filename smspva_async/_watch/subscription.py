@@ -9,7 +9,7 @@ import anyio.lowlevel
 if TYPE_CHECKING:
     from typing import Self
 
-    from smspva_async._watch.store import JournalReader
+    from smspva_async._watch.reader import JournalReader
     from smspva_async.events import Event
 
 __all__ = ["Subscription"]

@@ -13,7 +13,7 @@ from smspva_async._concurrency import Signal
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from smspva_async._watch.store import JournalReader
+    from smspva_async._watch.reader import JournalReader
 
 __all__ = ["RefreshRequest", "Waiters", "Wants"]
 

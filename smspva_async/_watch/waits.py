@@ -12,7 +12,8 @@ from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from smspva_async._watch.store import JournalReader, StateStore
+    from smspva_async._watch.reader import JournalReader
+    from smspva_async._watch.store import StateStore
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 
