@@ -102,7 +102,7 @@ class PollLoop:
                 await anyio.lowlevel.checkpoint()
                 now, wants = anyio.current_time(), self._waiters.wants
                 at, what = self._scheduler.next(wants, self._source.gap, now)
-                if at > now:
+                if at > now + EPSILON:
                     with anyio.move_on_after(at - now):
                         await self._waiters.changed.wait()
                     continue
@@ -219,7 +219,7 @@ class PollLoop:
         """Wait until a request that failed may be sent again within polling's share of the pace."""
         while True:
             free = self._scheduler.free_at(self._waiters.wants, self._source.gap)
-            if free <= anyio.current_time():
+            if free <= anyio.current_time() + EPSILON:
                 break
             await anyio.sleep_until(free)
         self._scheduler.retry(anyio.current_time())
@@ -255,6 +255,7 @@ class _Request:
     """A request on its way."""
 
     what: int | None
+    """`ORDERS`, or the order whose messages are asked for."""
     asked: float
     """The moment at which it was sent last."""
     newest_refresh: int

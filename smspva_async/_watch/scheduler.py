@@ -62,14 +62,18 @@ class Scheduler:
         self._eager_interval = eager_interval
         self._recent: deque[bool] = deque(maxlen=_FLAGS_MEASURED)
         self._tracks: Mapping[int, OrderTrack] = {}
-        # The lists by the moment at which they were last asked for, the longest unread first.
         self._unread: dict[int, None] = {}
+        """Lists that this run has not asked for yet."""
         self._read: dict[int, float] = {}
+        """The others, each with the moment at which it was last asked for, the longest unread first."""
         self._urgent: dict[int, None] = {}
         self._stayed_up: set[int] = set()
+        """Lists whose flag did not fall before it rose."""
         self._failed: set[int] = set()
+        """Urgent lists that could not be read."""
         self._in_flight: set[int | None] = set()
         self._polls_at: dict[int, int] = {}
+        """The number of polls before each list was last asked for."""
         self._announced: dict[int, bool | None] = {}
         """For a list that is being read, whether its flag announced what it brings; None: that can't be told."""
         self._urgent_in_row = self._awaited_in_row = 0
