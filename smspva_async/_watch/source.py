@@ -20,7 +20,7 @@ from smspva_async.errors import SmspvaError
 from smspva_async.models import Order, Rows, Sms, merge_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Container, Iterable, Sequence
 
 __all__ = ["ClientSource", "PlainSource", "PolledSource", "Source"]
 
@@ -141,10 +141,12 @@ class PlainSource:
     def __init__(self, source: Source, deadline: float) -> None:
         self._source = source
         self._deadline = deadline
+        self._checked_orders: frozenset[Order] = frozenset()
 
     async def orders(self, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Order]:
         begun()
-        orders = _checked(await self._within_deadline(self._source.orders()), Order)
+        orders = _checked(await self._within_deadline(self._source.orders()), Order, self._checked_orders)
+        self._checked_orders = frozenset(orders)
         merged = merge_orders(orders)
         if merged is orders or not isinstance(orders, Rows):
             return merged
@@ -169,10 +171,12 @@ class PlainSource:
             raise SmspvaError("the source was cancelled by itself") from None
 
 
-def _checked(rows: Iterable[T], kind: type[T]) -> Sequence[T]:
+def _checked(rows: Iterable[T], kind: type[T], known: Container[T] = ()) -> Sequence[T]:
     """Return rows that a journal can keep; anything else is a failed poll, rather than the end of the watch."""
     rows = rows if isinstance(rows, Rows) else list(rows)
     for row in rows:
+        if row in known:
+            continue
         if not isinstance(row, kind):
             raise TypeError(f"the source answers with {type(row).__name__} where {kind.__name__} is due")
         time = row.until if isinstance(row, Order) else row.received if isinstance(row, Sms) else None

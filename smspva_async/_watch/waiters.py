@@ -52,9 +52,9 @@ class Waiters:
     """
 
     def __init__(self, reader: JournalReader) -> None:
-        self.changed = Signal()
+        self.changed: Signal = Signal()
         """Set when more is wanted."""
-        self.newest_request = 0
+        self.newest_request: int = 0
         self._reader = reader
         self._messages: Counter[int] = Counter()
         self._states: Counter[int] = Counter()

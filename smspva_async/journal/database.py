@@ -64,8 +64,10 @@ class Database:
     """
 
     def __init__(self, path: Path, most: int | None, age: timedelta | None) -> None:
-        self.oldest = self.newest = 0
-        """The place before the oldest event that is kept, and the newest event's `seq`."""
+        self.oldest: int = 0
+        """The place before the oldest event that is kept."""
+        self.newest: int = 0
+        """The newest event's `seq`."""
         self._path = path
         self._file = SqliteFile(path, "journal", _OURS, len(_UPGRADES))
         self._most = most

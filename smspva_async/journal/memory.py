@@ -95,7 +95,7 @@ class RingBuffer:
     """
 
     def __init__(self, keep: int, newest: int = 0) -> None:
-        self.newest = newest
+        self.newest: int = newest
         self._keep = keep
         self._events: deque[Event] = deque()
 
