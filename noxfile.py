@@ -43,10 +43,11 @@ for pips, uvs in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_
 
 @nox.session(python="3.12")
 def lint(session: nox.Session) -> None:
-    """Run ruff, mypy and pyright, and check that every public name has a type."""
+    """Run ruff, import-linter, mypy and pyright, and check that every public name has a type."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
     session.run("mypy")
     session.run("pyright")
     # Without --ignoreexternal, untyped parts of httpx and others would count as ours.
