@@ -1,19 +1,20 @@
 """The one-time code in a message: a rule made from how such messages are built.
 
-There is a word for the code ("code", "PIN", "OTP"), the code, and around them who sends it, what it is for (a login, a
+A message has a word for the code ("code", "PIN", "OTP"), the code, and around them the sender, the purpose (a login, a
 payment), how long it holds, a warning, a link, a number to call. So, in this order:
 
-1. The text is written in one spelling (`_text`): ASCII digits, plain spaces and dashes, no accents, no invisible marks.
-2. A line `@example.com #123456` says what the code is, and is believed.
-3. Numbers of another kind are blanked out (`_cues`): links, times, dates, amounts, phones, masked cards by their form;
-   those of orders, accounts, phones or promotions by the word right before them, unless a code is spoken of that is
-   for what this word names ("code to verify your phone: 1234"). The words themselves are in `_words`.
-4. What is left and looks like a code (`_forms`) is a candidate: 3 to 10 digits, in one piece or in groups, and letters
-   and digits mixed; where none of these will do, capitals that stand in a code's place.
-5. Each candidate is weighed (`_message`), mostly by its nearest word for a code: next to it, behind a colon or "is",
-   some words off, in another sentence. A word speaks of one candidate: of that which it leads to, or which is said to
-   be it. Without such a word it is by what the code is for and what to do with it ("use 1234 to log in"). Form and
-   place count a little: six digits are usual, three or a year aren't; codes stand first in a sentence, or alone.
+1. The text is written in one spelling (`normalize`): ASCII digits, plain spaces and dashes, no accents, no invisible
+   marks.
+2. A line `@example.com #123456` names the code, and is believed.
+3. Numbers of another kind are blanked out (`patterns`): links, times, dates, amounts, phones and masked cards by their
+   form; those of orders, accounts, phones or promotions by the word right before them, unless the message speaks of a
+   code for this word ("code to verify your phone: 1234"). The words themselves are in `words`.
+4. The rest that looks like a code (`candidates`) is a candidate: 3 to 10 digits, in one piece or in groups, and letters
+   and digits mixed; where none of these will do, capitals in a code's place.
+5. Each candidate is weighed (`message`), mostly by its nearest word for a code: next to it, behind a colon or "is",
+   some words off, in another sentence. A word speaks of one candidate: the one that it leads to, or that is said to be
+   it. Without such a word the purpose and the instruction count ("use 1234 to log in"). Form and place count a little:
+   six digits are usual, three or a year aren't; codes stand first in a sentence, or alone.
 6. The heaviest is the code if it is heavy enough. In a short message without a word for a code its only number may be,
    where nothing else explains it and it looks or stands like one.
 """
@@ -22,10 +23,10 @@ from __future__ import annotations
 
 import re
 
-from smspva_async._codes._cues import parted
-from smspva_async._codes._forms import possible
-from smspva_async._codes._message import Message
-from smspva_async._codes._text import fold
+from smspva_async._codes.candidates import possible
+from smspva_async._codes.message import Message
+from smspva_async._codes.normalize import fold
+from smspva_async._codes.patterns import parted
 
 __all__ = ["extract_code"]
 

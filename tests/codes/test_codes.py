@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from smspva_async import Sms, _codes, extract_code
-from smspva_async._codes import _words
-from smspva_async._codes._text import fold
+from smspva_async._codes import words
+from smspva_async._codes.normalize import fold
 from tests.codes.messages import BY_LANGUAGE, KNOWN_LIMITS, MESSAGES
 from tests.support.selection import slow
 
@@ -218,7 +218,7 @@ def listed(table: str | dict[str, str]) -> list[str]:
     return [word for part in parts for word in part.split()]
 
 
-TABLES = {name: [fold(word).lower() for word in listed(getattr(_words, name))] for name in _words.__all__}
+TABLES = {name: [fold(word).lower() for word in listed(getattr(words, name))] for name in words.__all__}
 # What is in one of these is the beginning of a word; in the others, the whole.
 OF_STEMS = {"ASKS", "CODES", "LABELS", "NUMBERED", "OFFERS", "PHONES", "PROOFS"}
 OF_STEMS |= {"OTHER_AFTER", "OTHER_BEFORE", "OTHER_WHOLE"}
@@ -233,11 +233,11 @@ def covers(word: str, other: str) -> bool:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_no_word_of_a_table_is_there_twice_or_found_by_another(name: str) -> None:
-    words = TABLES[name]
-    assert [word for word in set(words) if words.count(word) > 1] == []
-    assert all(word.strip("*|_") for word in words)
+    table = TABLES[name]
+    assert [word for word in set(table) if table.count(word) > 1] == []
+    assert all(word.strip("*|_") for word in table)
     if name in OF_STEMS:
-        assert [(a, b) for a in words for b in words if a != b and covers(a, b)] == []
+        assert [(a, b) for a in table for b in table if a != b and covers(a, b)] == []
 
 
 ALPHABETS = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN", "HEBREW", "ARABIC"}

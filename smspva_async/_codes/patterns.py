@@ -1,4 +1,4 @@
-"""Patterns of what a message says around its code, and of the numbers in it that are something else.
+"""Patterns of the words around a code, and of numbers that are something else.
 
 Each is made when it is first used. Each looks at a character a bounded number of times: what repeats has an end or
 doesn't give back what it took, and begins only where nothing of its kind stands before.
@@ -11,8 +11,8 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from smspva_async._codes import _words as words
-from smspva_async._codes._text import fold
+from smspva_async._codes import words
+from smspva_async._codes.normalize import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

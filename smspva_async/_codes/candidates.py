@@ -1,4 +1,4 @@
-"""What has the form of a one-time code: numbers in one piece or in groups, letters and digits mixed, capitals."""
+"""Candidates for a code by their form: numbers in one piece or in groups, letters and digits mixed, capitals."""
 
 from __future__ import annotations
 

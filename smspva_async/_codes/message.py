@@ -1,4 +1,4 @@
-"""The weighing of what may be a message's code: by its form, its place, and the words around it."""
+"""Weighs the candidates for a message's code by their form, their place and the words around them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from smspva_async._codes import _cues as cues, _forms as forms
+from smspva_async._codes import candidates, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from smspva_async._codes._forms import Candidate
+    from smspva_async._codes.candidates import Candidate
 
 __all__ = ["Message"]
 
@@ -78,14 +78,14 @@ class Message:
     def __init__(self, text: str) -> None:
         self.text = text
         self.low = low = text.lower()
-        self.blanked = cues.blank_others(low)
-        self.sentence_ends = self._places(cues.sentence_end())
+        self.blanked = patterns.blank_others(low)
+        self.sentence_ends = self._places(patterns.sentence_end())
         self.codes = self._words_for_codes()
-        self.proofs = self._places(cues.proofs())
-        self.asks = self._places(cues.asks())
+        self.proofs = self._places(patterns.proofs())
+        self.asks = self._places(patterns.asks())
         # Other than by the word for the code itself, as in "password".
         self.is_proof = any(not self.codes.overlap(span) for span in self.proofs.spans)
-        self.is_offer = cues.offers().search(low) is not None
+        self.is_offer = patterns.offers().search(low) is not None
         # Of the words for the code those that speak of what follows, and of what is before.
         self.taken: set[int] = set()
         self.told: set[int] = set()
@@ -95,35 +95,35 @@ class Message:
 
     def _words_for_codes(self) -> _Places:
         abbreviations = {match.span() for match in _ABBREVIATIONS.finditer(self.text)}
-        return _Places(sorted({*(match.span() for match in cues.codes().finditer(self.blanked)), *abbreviations}))
+        return _Places(sorted({*(match.span() for match in patterns.codes().finditer(self.blanked)), *abbreviations}))
 
     def code(self) -> str | None:
         """Return its code."""
         if self.is_offer and not self.proofs:
             return None
-        numbers = list(forms.numbers(self.blanked))
+        numbers = list(candidates.numbers(self.blanked))
         mixed = [] if self.is_offer else self._mixed()
         self._share_words([*numbers, *mixed])
         found = self._heaviest([*numbers, *mixed])
         if found is None and not self.codes:
             return self._only(numbers)
         if found is None and not self.is_offer:
-            words = forms.capitals(self.text, self.blanked)
+            words = candidates.capitals(self.text, self.blanked)
             return self._heaviest(word for word in words if self._is_in_place(word))
         return found
 
     def _mixed(self) -> list[Candidate]:
         """Return what is of letters and digits: where it looks like a word with a number, only what is introduced."""
-        mixed = forms.mixed(self.text, self.blanked)
-        return [word for word in mixed if not forms.is_name(word.code) or self._is_introduced(word)]
+        mixed = candidates.mixed(self.text, self.blanked)
+        return [word for word in mixed if not candidates.is_name(word.code) or self._is_introduced(word)]
 
-    def _share_words(self, candidates: list[Candidate]) -> None:
+    def _share_words(self, found: list[Candidate]) -> None:
         """Note which words speak of the candidate after them, and which of the one before: none does of both."""
-        for candidate in candidates:
+        for candidate in found:
             self.taken.update(self._speaking(candidate, _ADJOINING))
-        for candidate in candidates:
+        for candidate in found:
             self.told.update(word for word in self._stating(candidate) if word not in self.taken)
-        for candidate in candidates:
+        for candidate in found:
             self.taken.update(word for word in self._speaking(candidate, _INTRODUCED) if word not in self.told)
 
     def _speaking(self, candidate: Candidate, least: int) -> list[int]:
@@ -139,10 +139,10 @@ class Message:
     def _is_stated(self, candidate: Candidate, word: int) -> bool:
         """Return whether it is said to be what a word says: "1234 is your code", or by itself "1234 - your code"."""
         gap = self.low[candidate.end : word]
-        return cues.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_subject(candidate))
+        return patterns.statement().fullmatch(gap) is not None and ("-" not in gap[:3] or self._is_subject(candidate))
 
-    def _heaviest(self, candidates: Iterable[Candidate]) -> str | None:
-        weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in candidates)
+    def _heaviest(self, found: Iterable[Candidate]) -> str | None:
+        weighed = ((self._weight(candidate), -candidate.start, candidate.code) for candidate in found)
         weight, _, code = max(weighed, default=(0, 0, ""))
         return code if weight >= _ENOUGH else None
 
@@ -221,7 +221,7 @@ class Message:
     def _adjoins(self, word: int, candidate: Candidate) -> bool:
         """Return whether nothing, or only "is", lies between the end of a word and a candidate."""
         gap = self.low[word : candidate.start]
-        said = cues.copula().match(self.low, word) is not None
+        said = patterns.copula().match(self.low, word) is not None
         return _steps(gap) <= said and not self._divided(word, candidate.start)
 
     def _told_by(self, candidate: Candidate, word: int) -> int:
@@ -254,12 +254,12 @@ class Message:
 
     def _is_introduced(self, candidate: Candidate) -> bool:
         before = self.low[max(0, candidate.start - _INTRODUCTION) : candidate.start]
-        return cues.introduction().search(before) is not None
+        return patterns.introduction().search(before) is not None
 
     def _is_in_place(self, word: Candidate) -> bool:
         """Return whether capitals are where a code is."""
         spoken = self.low[word.start : word.end]
-        if cues.codes().match(spoken) or cues.proofs().match(spoken) or cues.no_code().fullmatch(spoken):
+        if patterns.codes().match(spoken) or patterns.proofs().match(spoken) or patterns.no_code().fullmatch(spoken):
             return False
         return self._is_led_to(word) or (self._is_subject(word) and self._stating(word) != [])
 
@@ -294,11 +294,11 @@ class Message:
 
     def _only(self, numbers: list[Candidate]) -> str | None:
         """Return the only number of a short message in which nothing says what it is."""
-        longer = [number for number in numbers if len(number.code) > forms.SHORTEST]
+        longer = [number for number in numbers if len(number.code) > candidates.SHORTEST]
         if len({number.code for number in longer}) != 1 or len(self.low) > _BRIEF:
             return None
         only = longer[0]
-        if len(only.code) > forms.LONGEST_LONE:
+        if len(only.code) > candidates.LONGEST_LONE:
             return None
         if not _LETTERS.search(self.low):
             return only.code
@@ -306,8 +306,8 @@ class Message:
 
     def _is_explained(self, number: Candidate) -> bool:
         """Return whether a number is an order's, a year, or part of a report."""
-        explanations = (cues.labels(), cues.numbered(), cues.done())
-        counted = self._is_counted(number) or forms.is_year(number.code)
+        explanations = (patterns.labels(), patterns.numbered(), patterns.done())
+        counted = self._is_counted(number) or candidates.is_year(number.code)
         return counted or any(pattern.search(self.low) for pattern in explanations)
 
     def _stands_out(self, number: Candidate) -> bool:
@@ -323,8 +323,8 @@ class Message:
 
     def _is_foreign(self) -> bool:
         """Return whether it seems to be in a language that the tables don't know, and has no number of another kind."""
-        small = {match[0] for match in cues.common().finditer(self.low)}
-        return len(small) <= 1 and not self.proofs and not self.asks and cues.BLANK not in self.blanked
+        small = {match[0] for match in patterns.common().finditer(self.low)}
+        return len(small) <= 1 and not self.proofs and not self.asks and patterns.BLANK not in self.blanked
 
 
 def _steps(gap: str) -> int:
