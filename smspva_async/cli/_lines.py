@@ -169,7 +169,7 @@ def _told(event: Event) -> tuple[Text, Text]:
         case OrderRemoved(order, expired):
             tag, told, style = "gone", f"#{order.id}, {'expired' if expired else 'no longer listed'}", _ALARM
         case OrderExpiring(order, _):
-            tag, told, style = "expiring", f"#{order.id}, ends {minute(order.until)}", _ALARM
+            tag, told, style = "ending", f"#{order.id}, ends {minute(order.until)}", _ALARM
         case PollFailed(_, message):
             tag, told, style = "failing", f"polling fails: {short(message)}", _ALARM
         case PollRecovered(downtime):
