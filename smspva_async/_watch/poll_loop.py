@@ -80,6 +80,7 @@ class PollLoop:
         self._eager_interval = eager_interval
         self._expiry_notice = expiry_notice
         self._reads = self._failures = 0
+        self._is_orders_retried = False
         self._refused_since: float | None = None
         self._first_poll: float | None = None
 
@@ -144,7 +145,14 @@ class PollLoop:
             self._scheduler.end(request.what, anyio.current_time(), failed=failed, new=new, orders_by=orders_by)
 
     async def _poll_orders(self, request: _Request, is_sent: Callable[[], None]) -> None:
-        rows = self._heard(await self._source.orders(is_sent, self._wait_for_slot))
+        async def again() -> None:
+            self._is_orders_retried = True
+            await self._wait_for_slot()
+
+        try:
+            rows = self._heard(await self._source.orders(is_sent, again))
+        finally:
+            self._is_orders_retried = False
         now = anyio.current_time()
         if self._first_poll is None:
             self._first_poll = request.asked
@@ -195,7 +203,9 @@ class PollLoop:
             message=describe(error),
             no_such_order=isinstance(error, OrderNotFound),
         )
-        await self._apply(failed)
+        # While `orders` is tried again, it is not known yet whether this is an outage of one list or of everything.
+        if order_id is None or not self._is_orders_retried:
+            await self._apply(failed)
         if order_id is not None:
             if isinstance(error, ApiError) and not isinstance(error, RateLimited | OrderNotFound):
                 # A refusal is an answer, and may last until the number is active.
