@@ -83,6 +83,7 @@ class PollLoop:
         self._is_orders_retried = False
         self._refused_since: float | None = None
         self._first_poll: float | None = None
+        self._certain_began: datetime | None = None
 
     async def begin(self, state: WatchState) -> None:
         """Go on from a state, and make the first poll; raise what makes a second one pointless."""
@@ -242,8 +243,13 @@ class PollLoop:
         return rows
 
     def _began(self) -> datetime | None:
-        """Return the server's time of the watch's first poll, if it was in this run."""
-        return None if self._first_poll is None or self._is_resumed else self._clock.earliest_at(self._first_poll)
+        """Return the server's time of the watch's first poll, if it was in this run: the earliest that was certain."""
+        if self._first_poll is None or self._is_resumed:
+            return None
+        began = self._clock.earliest_at(self._first_poll)
+        if self._clock.is_certain:
+            self._certain_began = min(self._certain_began or began, began)
+        return self._certain_began or began
 
     def statistics(self) -> WatchStatistics:
         """Return the present statistics."""

@@ -201,6 +201,17 @@ async def test_a_jump_that_the_next_answer_confirms_is_followed(off: timedelta) 
         assert kinds(await so_far(watcher)).count("OrderRemoved") == 0
 
 
+@pytest.mark.parametrize("off", [YEAR, timedelta(hours=2)])
+async def test_no_message_is_lost_though_two_wrong_dates_agree(off: timedelta) -> None:
+    account = DatedAccount(lambda number: off if number in (3, 4, 5, 6) else None)
+    account.listed = [order(number) for number in range(1, 9)]
+    async with Watcher(account) as watcher:
+        for number in range(1, 9):
+            account.deliver(number, f"message {number}")
+        await polls(5)
+        assert sorted(texts(await so_far(watcher))) == [f"message {number}" for number in range(1, 9)]
+
+
 async def test_two_dates_far_off_that_differ_do_not_confirm_each_other() -> None:
     account = DatedAccount({10: YEAR, 11: -YEAR, 12: 2 * YEAR, 13: 3 * YEAR}.get)
     async with Watcher(account) as watcher:
