@@ -127,6 +127,14 @@ def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: 
         assert child.ended() == Done(143, "", "\n")
 
 
+def test_it_says_the_period_that_rules(sim: Simulator, commands: Commands) -> None:
+    sim.add_order()
+    with commands.start("watch", "--interval", "2", "--gap", "1.5") as child:
+        assert " every 3 s. " in child.line()
+        child.send_signal(signal.SIGINT)
+        child.ended()
+
+
 def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     done = commands.run("watch")

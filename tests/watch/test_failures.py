@@ -8,10 +8,33 @@ from typing import get_args
 import anyio
 import pytest
 
-from smspva_async import Event, InvalidKey, Order, PollFailed, PollRecovered, SmsReceived, Watcher
+from smspva_async import (
+    Event,
+    InvalidKey,
+    Order,
+    PollFailed,
+    PollRecovered,
+    Retry,
+    SmspvaClient,
+    SmsReceived,
+    Watcher,
+)
 from smspva_async.simulator import FaultName, Simulator
 from tests.support.selection import slow
-from tests.support.watching import HANGS, ORDERS, OUTAGE, Account, kinds, order, polls, sms, so_far, texts, watching
+from tests.support.watching import (
+    HANGS,
+    INTERVAL,
+    ORDERS,
+    OUTAGE,
+    Account,
+    kinds,
+    order,
+    polls,
+    sms,
+    so_far,
+    texts,
+    watching,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
@@ -54,6 +77,24 @@ async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
         assert seconds - late < recovered.downtime < seconds + 100
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "PollFailed", "PollRecovered"]
     assert logged(caplog) == ["WARNING", "INFO"]
+
+
+async def test_a_list_that_fails_while_orders_are_tried_again_is_no_outage_of_its_own() -> None:
+    sim = Simulator()
+    for _ in range(20):  # so that a list is due while `orders` are tried again
+        sim.add_order()
+    pause = Retry(first=2)
+    async with SmspvaClient("key", transport=sim.transport(), retry=pause) as client, Watcher(client) as watcher:
+        await anyio.sleep(100)
+        sim.faults.always("orders", "http_503")
+        with anyio.fail_after(2 * INTERVAL):
+            while sum(request.fault is not None for request in sim.requests) < 2:  # noqa: ASYNC110 - virtual time
+                await anyio.sleep(0.1)
+        sim.faults.always("sms", "refusal", msg="Come back later")  # which is not tried again
+        await anyio.sleep(120)
+        sim.faults.clear()
+        await polls(3)
+        assert [event.order_id for event in await outages(watcher)] == [None, None]
 
 
 async def test_two_outages_are_two() -> None:

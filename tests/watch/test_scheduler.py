@@ -497,6 +497,42 @@ def test_of_two_flags_the_one_that_somebody_waits_for_comes_first() -> None:
     assert asked(simulation, 3) == [8, 7, 9]
 
 
+def when_orders_are_due() -> Scheduler:
+    """Return a scheduler of two orders at the moment 30, when it has read both lists and `orders` are due."""
+    scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
+    scheduler.update(tracks_of([1, 2]))
+    poll(scheduler, wants, 0.0)
+    for order_id in (1, 2):
+        answer(scheduler, order_id, 10.0 * order_id)
+    return scheduler
+
+
+def answer(scheduler: Scheduler, order_id: int, now: float, new: int = 0) -> None:
+    """Let a list be read."""
+    scheduler.begin(order_id, Wants(), now)
+    scheduler.sent(order_id, now)
+    scheduler.end(order_id, now, failed=False, new=new)
+
+
+@pytest.mark.parametrize(("awaited", "first"), [(1, 1), (2, ORDERS)])
+def test_only_an_awaited_list_whose_flag_rose_comes_before_orders_that_are_due(awaited: int, first: int | None) -> None:
+    scheduler, wants = when_orders_are_due(), Wants(messages=frozenset({awaited}))
+    assert scheduler.next(wants, GAP, 30.0)[1] is ORDERS
+    scheduler.update({1: track(1, rose_at=29.0), 2: track(2)})
+    assert scheduler.next(wants, GAP, 30.0)[1] == first
+
+
+@pytest.mark.parametrize(("was_up", "counted"), [(False, 1), (True, 0)])
+def test_a_flag_that_did_not_fall_before_it_rose_is_not_measured(*, was_up: bool, counted: int) -> None:
+    scheduler = when_orders_are_due()
+    before = evolve(track(1), order=order(1, has_new_sms=was_up))
+    scheduler.update({1: before, 2: track(2)})
+    poll(scheduler, Wants(), 30.0)
+    scheduler.update({1: evolve(before, flag_rose=True, rose_at=30.0), 2: track(2)})
+    answer(scheduler, 1, 32.0, new=1)
+    assert scheduler.flags == {"announced": counted, "unannounced": 0}
+
+
 def test_every_fourth_reading_is_one_in_turn_however_many_flags_rise() -> None:
     simulation = settled(World(orders=14))
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in range(6, 15)}
