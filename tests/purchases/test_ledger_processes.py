@@ -81,6 +81,7 @@ async def test_what_a_killed_program_had_bought_in_a_gather_is_found_by_the_next
         assert sorted(bought) == sorted(listed)
         assert len(bought) == 6
         assert client.unsettled == ()
+        await rent(client)  # a writer that was killed may leave an empty rollback journal, until the next one writes
     assert beside(path) == ["ledger"]
 
 
