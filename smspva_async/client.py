@@ -10,7 +10,6 @@ from smspva_async._http.executor import RequestExecutor
 from smspva_async._http.rate_limiter import Pace, RateLimiter
 from smspva_async._http.redaction import ApiKey
 from smspva_async._http.retry import Retry
-from smspva_async._http.transport import HttpSession
 from smspva_async._purchases.reconcile import decide, gather_evidence
 from smspva_async._purchases.store import SqliteLedger
 from smspva_async._purchases.tracker import PurchaseTracker
@@ -105,6 +104,9 @@ class SmspvaClient:
         transport: Transport | None = None,
         account_url: str | None = None,
     ) -> None:
+        # Not at the top: httpx imports click and rich where they are installed, and takes as long as all the rest.
+        from smspva_async._http.transport import HttpSession  # noqa: PLC0415
+
         given = os.environ.get("SMSPVA_API_KEY", "") if api_key is None else api_key
         api_key = None  # so that a traceback of what raises below can't show it
         problem = validation.api_key_problem(given)

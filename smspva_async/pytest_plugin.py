@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Nothing else at the top: pytest imports this module in every run of every project that has the package installed.
+# The simulator is imported by the fixtures: pytest imports this module in every run of every project that has it.
 if TYPE_CHECKING:
     from collections.abc import Generator
 

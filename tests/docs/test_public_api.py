@@ -106,11 +106,13 @@ def in_a_new_interpreter(code: str) -> list[str]:
     return result.stdout.split()
 
 
-def test_the_first_public_name_brings_them_all() -> None:
-    code = "import smspva_async as it; {} print(*(name for name in it.__all__ if name in vars(it)))"
-    assert in_a_new_interpreter(code.format("")) == []
-    assert in_a_new_interpreter(code.format("it.extract_code;")) == smspva_async.__all__
-    assert {*in_a_new_interpreter("import smspva_async as it; print(*dir(it))")} > {*smspva_async.__all__}
+def test_the_import_loads_neither_the_simulator_nor_the_packages_of_extras() -> None:
+    code = "import sys; had = {*sys.modules}; import smspva_async; print(*{*sys.modules} - had)"
+    loaded = in_a_new_interpreter(code)
+    assert {"smspva_async.client", "smspva_async.watcher"} <= {*loaded}
+    ours = {f"smspva_async.{name}" for name in ("cli", "simulator", "pytest_plugin")}
+    of_extras = {"click", "coredis", "platformdirs", "rich", "trio", "uvicorn"}
+    assert (ours | of_extras) & {*loaded} == set()
 
 
 def test_public_modules_are_attributes_of_the_package() -> None:
