@@ -7,7 +7,6 @@ import random
 import re
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +20,7 @@ from smspva_async.cli._output import Printer
 from smspva_async.cli._watch import LineView, follow
 from smspva_async.simulator import Simulator
 from tests.support.commands import KEY
+from tests.support.documents import block
 from tests.support.terminal import ESCAPE, columns, console, in_virtual_time, plain, printed
 
 
@@ -115,15 +115,12 @@ def test_the_demo_is_the_same_each_time(seeds: range) -> None:
         assert without_times_and_counts() == first
 
 
-def test_the_readme_shows_what_the_demo_prints() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    block = readme.partition("## The demo\n")[2].partition("```text\n")[2].partition("```")[0]
-
+def test_the_guide_shows_what_the_demo_prints() -> None:
     def without_times_and_counts(lines: list[str]) -> list[str]:
         changing = r"^\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|(?<=^  requests  )\d+"
         return [re.sub(changing, "", line) for line in lines if line]
 
-    assert without_times_and_counts(block.splitlines()) == without_times_and_counts(shown_demo())
+    assert without_times_and_counts(block("demo").code.splitlines()) == without_times_and_counts(shown_demo())
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -14,7 +14,7 @@ import pytest
 
 from smspva_async import pytest_plugin
 from tests.support import PATIENCE
-from tests.support.readme import BLOCKS
+from tests.support.documents import block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +69,12 @@ async def test_an_hour_of_watching(smspva_simulator, smspva_client):
 @pytest.mark.parametrize("others", [[], ["-p", "no:anyio"]], ids=["anyio's plugin as well", "alone"])
 @pytest.mark.parametrize(("mode", "mark"), [("strict", "@pytest.mark.asyncio"), ("auto", "")], ids=["strict", "auto"])
 def test_they_work_with_pytest_asyncio(run: Run, mode: str, mark: str, others: list[str]) -> None:
-    conftest = BLOCKS["own conftest"]
+    conftest = block("own conftest").code
     run(AN_HOUR.format(mark=mark), f"--asyncio-mode={mode}", *others, conftest=conftest).assert_outcomes(passed=1)
 
 
 def test_they_work_with_anyios_plugin(run: Run) -> None:
-    ran = run(AN_HOUR.format(mark="@pytest.mark.anyio"), "-v", conftest=BLOCKS["own anyio conftest"])
+    ran = run(AN_HOUR.format(mark="@pytest.mark.anyio"), "-v", conftest=block("own anyio conftest").code)
     ran.assert_outcomes(passed=2)
     assert [sum(f"[{backend}]" in line for line in ran.outlines) for backend in ("asyncio", "trio")] == [1, 1]
 
@@ -96,7 +96,7 @@ def test_a_client(smspva_simulator, smspva_client):
 
 
 def test_they_work_with_both_plugins_in_one_suite(run: Run) -> None:
-    modules = {"conftest": BLOCKS["own conftest"] + BLOCKS["own anyio conftest"]}
+    modules = {"conftest": block("own conftest").code + block("own anyio conftest").code}
     other = AN_HOUR.format(mark="@pytest.mark.anyio")
     ran = run(AN_HOUR.format(mark="@pytest.mark.asyncio"), "test_suite.py", "other.py", other=other, **modules)
     ran.assert_outcomes(passed=3)
@@ -204,7 +204,7 @@ def test_an_interrupted_test_says_so_too(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize(
     ("conftest", "seconds"),
-    [(f"{PATIENT}{REAL_TIME}", "0.02"), (IMPATIENT + BLOCKS["own conftest"], "3600); time.sleep(0.02")],
+    [(f"{PATIENT}{REAL_TIME}", "0.02"), (IMPATIENT + block("own conftest").code, "3600); time.sleep(0.02")],
     ids=["short", "virtual"],
 )
 def test_a_short_test_and_one_in_virtual_time_say_nothing(run: Run, conftest: str, seconds: str) -> None:
@@ -216,14 +216,14 @@ def test_a_test_that_asks_once_says_nothing(run: Run) -> None:
     run(code, conftest=IMPATIENT + REAL_TIME).assert_outcomes(passed=1, warnings=0)
 
 
-def test_the_readmes_example_works(run: Run) -> None:
-    modules = {"pipeline": BLOCKS["own code"], "conftest": BLOCKS["own conftest"]}
-    run(BLOCKS["own test"], **modules).assert_outcomes(passed=1)
+def test_the_guides_example_works(run: Run) -> None:
+    modules = {"pipeline": block("own code").code, "conftest": block("own conftest").code}
+    run(block("own test").code, **modules).assert_outcomes(passed=1)
 
 
-def test_the_readmes_example_works_with_anyios_plugin(run: Run) -> None:
-    modules = {"pipeline": BLOCKS["own code"], "conftest": BLOCKS["own anyio conftest"]}
-    run(BLOCKS["own test"].replace("pytest.mark.asyncio", "pytest.mark.anyio"), **modules).assert_outcomes(passed=2)
+def test_the_guides_example_works_with_anyios_plugin(run: Run) -> None:
+    modules = {"pipeline": block("own code").code, "conftest": block("own anyio conftest").code}
+    run(block("own test").code.replace("pytest.mark.asyncio", "pytest.mark.anyio"), **modules).assert_outcomes(passed=2)
 
 
 def test_importing_the_plugin_does_not_import_the_simulator() -> None:
