@@ -1,4 +1,4 @@
-"""What an editor shows of a public name: what it is, and a word on each parameter and each field."""
+"""Every public name has a docstring, and so has each of its parameters, methods and fields."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ CALLS = [name for name, value in vars(SmspvaClient).items() if not name.startswi
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_says_what_it_does(function: Any) -> None:
+def test_a_function_has_a_docstring(function: Any) -> None:
     assert function.__doc__
 
 
 @pytest.mark.parametrize("name", ALIASES)
-def test_an_alias_is_followed_by_what_it_stands_for(name: str) -> None:
+def test_an_alias_has_a_docstring(name: str) -> None:
     package, _, alias = name.rpartition(".")
     bodies = [tree(module).body for module in {*sys.modules} if module.startswith(package)]
-    assert [told[alias] for told in map(assigned, bodies) if alias in told] == [True]
+    assert [names[alias] for names in map(assigned, bodies) if alias in names] == [True]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_class_says_what_it_is_and_so_does_each_method_and_property(cls: type) -> None:
+def test_a_class_and_its_methods_and_properties_have_docstrings(cls: type) -> None:
     assert cls.__doc__
     assert [name for name, function in members(cls) if not function.__doc__] == []
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_method_explains_its_parameters(cls: type) -> None:
+def test_a_method_s_docstring_has_its_parameters(cls: type) -> None:
     of_class = section("Args", cls)
     for name, function in members(cls):
         given = parameters(function)
         assert section("Args", function) - given == set(), f"{name} has no such parameter"
         if not is_foreign(cls, name):
-            assert given - of_class - explained(function) == set(), name
+            assert given - of_class - documented_parameters(function) == set(), name
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_class_that_explains_its_constructor_s_parameters_explains_them_all(cls: type) -> None:
-    told = section("Args", cls)
-    assert not told or told == parameters(cls)
+def test_a_class_docstring_has_all_parameters_of_the_constructor_or_none(cls: type) -> None:
+    documented = section("Args", cls)
+    assert not documented or documented == parameters(cls)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_each_field_has_a_word(cls: type) -> None:
-    told = {name for base in ours(cls) for name in section("Attributes", base)}
-    told |= {name for base in ours(cls) for name, has_docstring in fields(base).items() if has_docstring}
-    assert {name for base in ours(cls) for name in fields(base)} - told == set()
+def test_each_field_is_documented(cls: type) -> None:
+    documented = {name for base in ours(cls) for name in section("Attributes", base)}
+    documented |= {name for base in ours(cls) for name, has_docstring in fields(base).items() if has_docstring}
+    assert {name for base in ours(cls) for name in fields(base)} - documented == set()
 
 
 ARGUMENTS: dict[str, Any] = {
@@ -86,7 +86,7 @@ ARGUMENTS: dict[str, Any] = {
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_call_names_the_provider_s_methods_that_it_asks(name: str) -> None:
+async def test_a_call_s_docstring_names_the_provider_s_methods_that_it_uses(name: str) -> None:
     sim = Simulator()
     sim.add_order(order_id=1, phone=ARGUMENTS["phone"])
     async with SmspvaClient("any key", transport=sim.transport()) as client:
@@ -105,33 +105,33 @@ async def test_a_call_names_the_provider_s_methods_that_it_asks(name: str) -> No
 
 
 def section(title: str, of: Any) -> set[str]:
-    """Return the names that a docstring explains under a title."""
+    """Return the names that a docstring lists under a title."""
     found = re.search(rf"^{title}:\n((?: +.*\n?|\n)*)", inspect.cleandoc(of.__doc__ or ""), re.MULTILINE)
     return set(re.findall(r"^    \*{0,2}(\w+): ", found[1], re.MULTILINE)) if found else set()
 
 
-def explained(function: Any) -> set[str]:
-    """Return the parameters that a docstring explains, or the one of another public method that it says to see."""
+def documented_parameters(function: Any) -> set[str]:
+    """Return the parameters in a docstring, and in the docstring of a public method that it refers to with `see`."""
     others = re.findall(r"see `(\w+)\.(\w+)`", function.__doc__ or "")
-    told = [section("Args", getattr(PUBLIC[f"smspva_async.{cls}"], method)) for cls, method in others]
-    return section("Args", function).union(*told)
+    documented = [section("Args", getattr(PUBLIC[f"smspva_async.{cls}"], method)) for cls, method in others]
+    return section("Args", function).union(*documented)
 
 
 # -- classes ---------------------------------------------------------------------------------------------------------
 
 
 def ours(cls: type) -> list[type]:
-    """Return a class and those of its bases that are of this package."""
+    """Return a class and its bases, without those of other packages."""
     return [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "smspva_async"]
 
 
 def is_foreign(cls: type, name: str) -> bool:
-    """Tell whether a method overrides one of somebody else's, whose documentation has the parameters."""
+    """Return True if a method overrides one of another package, which documents the parameters."""
     return any(hasattr(base, name) for base in cls.__mro__ if base not in ours(cls))
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield the functions of a class's public methods and properties; public bases stand for themselves."""
+    """Yield the functions of a class's public methods and properties, without those of public bases."""
     bases = [base for base in ours(cls) if base is cls or base.__name__.startswith("_")]
     for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
         function = getattr(member, "fget", None) or getattr(member, "__func__", member)
@@ -143,33 +143,33 @@ def parameters(function: Any) -> set[str]:
     return {*inspect.signature(function).parameters} - {"self", "cls"}
 
 
-# -- fields and aliases: Python keeps no docstring of theirs, so they are looked up in the source ----------------------
+# -- fields and aliases: Python keeps no docstrings for them, so they are read from the source -------------------------
 
 
 @cache
 def tree(module: str) -> ast.Module:
-    # Not by `inspect.getsource`, which fails for an empty file.
+    # `inspect.getsource` fails for an empty file.
     return ast.parse(Path(sys.modules[module].__file__ or "").read_text(encoding="utf-8"))
 
 
 def fields(cls: type) -> dict[str, bool]:
     """Return the public attributes that a class or its constructor assigns, and whether a docstring follows each."""
     (found,) = (it for it in ast.walk(tree(cls.__module__)) if isinstance(it, ast.ClassDef) and it.name == cls.__name__)
-    told = assigned(found.body)
+    names = assigned(found.body)
     for constructor in (it for it in found.body if isinstance(it, ast.FunctionDef) and it.name == "__init__"):
-        told = assigned(constructor.body, "self.") | told
-    return told
+        names = assigned(constructor.body, "self.") | names
+    return names
 
 
 def assigned(body: list[ast.stmt], prefix: str = "") -> dict[str, bool]:
-    """Return the public names that are assigned or annotated there, and whether a docstring follows each."""
-    told: dict[str, bool] = {}
+    """Return the public names that statements assign or annotate, and whether a docstring follows each."""
+    names: dict[str, bool] = {}
     for statement, after in zip_longest(body, body[1:]):
         for target in targets(statement):
             name = re.fullmatch(rf"{re.escape(prefix)}([^\W_]\w*)", ast.unparse(target))
             if name:
-                told[name[1]] = is_docstring(after)
-    return told
+                names[name[1]] = is_docstring(after)
+    return names
 
 
 def is_docstring(statement: ast.stmt | None) -> bool:

@@ -1,4 +1,4 @@
-"""What users write against: the public names with their signatures, and that type checkers know them."""
+"""The public names, their signatures and their types."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-def test_the_public_names_and_their_signatures_are_as_they_were() -> None:
+def test_the_public_names_and_signatures_are_unchanged() -> None:
     # After an intended change run `python -m tests.support.public_api`, and name what breaks in CHANGELOG.md.
     assert describe().splitlines() == PINNED.read_text(encoding="utf-8").splitlines()
 
 
-def test_a_program_that_has_read_answers_finds_the_same_signatures() -> None:
-    # cattrs puts the types themselves where the fields had text, in whichever test comes first.
+def test_signatures_are_the_same_after_cattrs_has_resolved_types() -> None:
+    # cattrs replaces the text of a field's annotation by the type, once it has read such a model.
     code = "import attrs, smspva_async; {} from tests.support.public_api import describe; print(describe())"
     models = "(it for it in vars(smspva_async.models).values() if isinstance(it, type) and attrs.has(it))"
     resolved = f"[attrs.resolve_types(it) for it in {models}];"
     assert in_a_new_interpreter(code.format(resolved)) == in_a_new_interpreter(code.format(""))
 
 
-def subject(event: Event) -> Order | str:  # noqa: PLR0911 - one for each kind
-    """Return what an event is about. mypy and pyright find it whole: without one of the cases neither accepts it."""
+def subject(event: Event) -> Order | str:  # noqa: PLR0911 - one per event
+    """Return the subject of an event. mypy and pyright reject this function if a case is missing."""
     match event:
         case OrderAdded(order) | OrderRemoved(order):
             return order
@@ -77,8 +77,8 @@ def subject(event: Event) -> Order | str:  # noqa: PLR0911 - one for each kind
             assert_never(event)
 
 
-async def told(client: SmspvaClient, watcher: Watcher) -> AsyncIterator[Event]:
-    """Show type checkers what a program gets from the two classes that everything starts with."""
+async def typed(client: SmspvaClient, watcher: Watcher) -> AsyncIterator[Event]:
+    """Check the types that a program gets from a client and a watcher."""
     assert_type(await client.orders(), Rows[Order])
     assert_type([sms.text for sms in await client.sms(1)], list[str])
     async with watcher.activated(1) as number:
@@ -88,17 +88,17 @@ async def told(client: SmspvaClient, watcher: Watcher) -> AsyncIterator[Event]:
 
 
 @pytest.mark.parametrize("event", [event for event, _ in FORMS], ids=lambda event: type(event).__name__)
-def test_a_match_over_every_event_is_exhaustive(event: Any) -> None:
+def test_a_match_with_every_event_is_exhaustive(event: Any) -> None:
     assert subject(event)
 
 
-def test_the_events_matched_are_of_every_kind() -> None:
+def test_the_events_above_are_all_events() -> None:
     assert {type(event) for event, _ in FORMS} == {*get_args(Event)}
 
 
-def test_a_name_that_is_not_there_is_an_error_for_type_checkers_too() -> None:
+def test_an_unknown_name_is_an_error_at_run_time_and_for_type_checkers() -> None:
     with pytest.raises(AttributeError, match="module 'smspva_async' has no attribute 'Watchers'"):
-        smspva_async.Watchers  # type: ignore[attr-defined]  # noqa: B018 - mypy tells if that was needless
+        smspva_async.Watchers  # type: ignore[attr-defined]  # noqa: B018 - mypy reports an unused ignore
 
 
 def in_a_new_interpreter(code: str) -> list[str]:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 PINNED = Path(__file__).with_name("public_api.txt")
 MODULES = [smspva_async, smspva_async.simulator]
 MADE_BY_THE_WATCHER = {"ActiveNumber", "Consumer", "Subscription", "WatchState"}
-"""Classes whose constructors, and fields, are not for users."""
+"""Classes that users don't create. Their constructors and fields are left out."""
 PROTOCOLS = {"__init__", "__call__", "__aenter__", "__aexit__", "__aiter__", "__anext__"}
-"""What a class may have beside its public names and is used by."""
+"""Special methods that are part of the public API."""
 
 
 def describe() -> str:
-    """Return all public names, one per line, with what belongs to them below."""
+    """Return all public names, one per line, each followed by its members."""
     return "\n".join(line for module in MODULES for line in _module(module))
 
 
@@ -56,7 +56,7 @@ def _members(cls: type) -> Iterator[str]:
     fields = attrs.fields(cls) if attrs.has(cls) and cls.__name__ not in MADE_BY_THE_WATCHER else ()
     yield from (_field(cls, field) for field in fields if not field.name.startswith("_"))
     found: dict[str, str] = {}
-    # What a private base has belongs to the class; a public one stands for itself.
+    # The members of a private base belong to the class. A public base is listed by itself.
     for base in cls.__mro__:
         if base is not cls and not (_is_ours(base) and base.__name__.startswith("_")):
             continue
@@ -66,7 +66,7 @@ def _members(cls: type) -> Iterator[str]:
             if name in PROTOCOLS or not name.startswith("_"):
                 found.setdefault(name, _member(name, member))
     if fields or getattr(cls, "_is_protocol", False) or cls.__name__ in MADE_BY_THE_WATCHER:
-        found.pop("__init__", None)  # made from the fields, not for users, or none at all
+        found.pop("__init__", None)
     for field in fields:
         found.pop(field.name, None)
     yield from (line for _, line in sorted(found.items()) if line)
@@ -77,7 +77,7 @@ def _is_ours(cls: type) -> bool:
 
 
 def _field(cls: type, field: attrs.Attribute[Any]) -> str:
-    # Not `field.type`: that is the text only until cattrs has read such an object, and the type itself from then on.
+    # Not `field.type`: cattrs replaces its text by the type.
     annotations = [inspect.get_annotations(base) for base in cls.__mro__]
     annotation = next(found[field.name] for found in annotations if field.name in found)
     default = "" if field.default is attrs.NOTHING else f" = {_default(field.default)}"
@@ -105,7 +105,7 @@ def _attributes(cls: type) -> dict[str, str]:
 
 
 def _member(name: str, member: Any) -> str:
-    """Return one of a class's own names, or nothing for what is no part of its interface."""
+    """Return a line for a member of a class, or "" if it isn't part of the public API."""
     match member:
         case property():
             returned = _text(inspect.signature(member.fget).return_annotation) if member.fget else "?"
@@ -137,7 +137,7 @@ def _function(name: str, function: Any) -> str:
 
 
 def _default(value: object) -> str:
-    """Return a default's text; one that is made for each object is an ellipsis."""
+    """Return the text of a default; `...` for a factory."""
     return "..." if type(value).__name__ == "Factory" or value is attrs.NOTHING else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""Parameters that only the slow run uses."""
+"""Test parameters that only the slow run uses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def slow(*values: object, id: str | None = None) -> Any:  # noqa: A002 - the name that `pytest.param` has
-    """Return a parameter set that the quick run leaves out, such as a long time or a large account."""
+def slow(*values: object, id: str | None = None) -> Any:  # noqa: A002 - as in `pytest.param`
+    """Return a parameter set that the quick run skips."""
     return pytest.param(*values, marks=pytest.mark.slow, id=id)
 
 
 def mostly_slow(cases: Sequence[Any], *, every: int) -> list[Any]:
-    """Keep every n-th case in the quick run, beginning with the first, and leave the others to the slow run.
+    """Keep every n-th case in the quick run, starting with the first, and leave the others to the slow run.
 
-    For cases that exercise the same code. A case is a value, or a tuple with one value for each argument.
+    Use it for cases that test the same code. A case is a value, or a tuple with one value per argument.
     """
     return [
         case if number % every == 0 else slow(*(case if isinstance(case, tuple) else (case,)))
