@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import re
+import signal
 import sqlite3
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -20,15 +22,17 @@ from attrs import frozen
 from trio.testing import MockClock
 
 from smspva_async import SmspvaClient
-from smspva_async.simulator import VirtualTimeLoop
-from tests.support.documents import block
+from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.backends import on_a_real_loop
+from tests.support.documents import ROOT, block
+from tests.support.loopback import Served
+from tests.support.processes import Program, until
 from tests.support.programs import run_program
 from tests.support.selection import slow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from smspva_async.simulator import Simulator
     from tests.support.documents import Block
 
 Printed = pytest.CaptureFixture[str]
@@ -252,6 +256,30 @@ def test_fastapi_returns_orders_and_codes(simulator: Simulator) -> None:
 
     serve(app_of(block("fastapi")), use)
     assert simulator.violations == []
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+async def test_the_service_starts_and_stops_with_an_open_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs" / "guides" / "web-services.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"`uvicorn (app:app .+?)`", guide)
+    Path("app.py").write_text(block("fastapi").code, encoding="utf-8")
+    simulator = Simulator()
+    simulator.add_order()
+    async with Served(simulator) as provider:
+        monkeypatch.setenv("SMSPVA_API_KEY", "any key")
+        monkeypatch.setenv("SMSPVA_BASE_URL", provider.url)
+        with Program(sys.executable, "-m", "uvicorn", *command.split(), "--port", "0") as service:
+            await until(lambda: "running on http" in service.stderr, service)
+            port = re.findall(r"running on http://127\.0\.0\.1:(\d+)", service.stderr)[0]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b'"type": "OrderAdded"')
+            service.send_signal(signal.SIGTERM)
+            await until(lambda: service.exit_code is not None)
+            assert service.exit_code in (0, -signal.SIGTERM)  # by uvicorn's version
+            assert "Finished server process" in service.stderr
+            writer.close()
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------
