@@ -38,7 +38,7 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the texts in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 
