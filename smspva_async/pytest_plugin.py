@@ -1,12 +1,13 @@
-"""Fixtures for pytest, available wherever this package is installed.
+"""Pytest fixtures, available wherever this package is installed.
 
 - `smspva_simulator`: the provider in memory, a `smspva_async.simulator.Simulator`.
-- `smspva_client`: a `SmspvaClient` of it, which the test enters: ``async with smspva_client as client``.
+- `smspva_client`: a `SmspvaClient` for it, which the test enters: ``async with smspva_client as client``.
 
-Both are plain fixtures, for pytest-asyncio (either mode), anyio's plugin, and tests that start an event loop of their
-own. A fixture of the same name overrides one of them, for instance to return `Simulator(dialect="live")`.
+Both are synchronous fixtures. They work with pytest-asyncio (both modes), with anyio's plugin, and in tests that start
+their own event loop. Define a fixture with the same name to override one, for example to return
+`Simulator(dialect="live")`.
 
-Time is virtual where the test's event loop is. In `conftest.py`, for pytest-asyncio 1.4 or later::
+For virtual time, run the tests on a virtual-time event loop. In `conftest.py`, for pytest-asyncio 1.4 or later::
 
     def pytest_asyncio_loop_factories():
         return {"virtual": VirtualTimeLoop}  # from smspva_async.simulator
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# The simulator is imported by the fixtures: pytest imports this module in every run of every project that has it.
+# Only the fixtures import the simulator: pytest imports this module in every run, even in projects that don't use it.
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -36,17 +37,17 @@ if TYPE_CHECKING:
 
 __all__ = ["smspva_client", "smspva_simulator"]
 
-_LONG = 5.0
-"""Seconds of real time after which a test is worth a hint."""
-_REQUESTS = 2
-"""Requests that tell whether the simulator's clock kept to real time."""
+_SLOW = 5.0
+"""Seconds of real time from which a test gets a hint about virtual time."""
+_MIN_REQUESTS = 2
+"""The number of requests needed to compare the simulator's clock with real time."""
 
 
 @pytest.fixture
 def smspva_simulator() -> Simulator:
-    """Return the provider in memory. The test adds orders to it, delivers messages and makes calls fail.
+    """Return the provider in memory. The test adds orders to it, delivers messages and scripts faults.
 
-    It speaks the rental page's dialect and has the seed 1, so that every run draws the same.
+    It has the dialect `page` and a fixed seed, so all runs are the same.
     """
     from smspva_async.simulator import Simulator
 
@@ -55,9 +56,9 @@ def smspva_simulator() -> Simulator:
 
 @pytest.fixture
 def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
-    """Return a client of `smspva_simulator`, which the test enters: ``async with smspva_client as client``.
+    """Return a client for `smspva_simulator`, which the test enters: ``async with smspva_client as client``.
 
-    It keeps the pace of 1.5 seconds, as in production. In virtual time that costs nothing.
+    It has the default pace of 1.5 seconds between requests, which takes no real time in virtual time.
     """
     from smspva_async import SmspvaClient
 
@@ -65,7 +66,7 @@ def smspva_client(smspva_simulator: Simulator) -> SmspvaClient:
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """Say what an async test needs that no plugin has run so far."""
+    """Fail an async test that no plugin runs, and explain what it needs."""
     if "smspva_simulator" in pyfuncitem.fixturenames and inspect.iscoroutinefunction(pyfuncitem.obj):
         pytest.fail(
             f"{pyfuncitem.name} needs an event loop: mark it with `pytest.mark.asyncio` (pytest-asyncio)"
@@ -76,27 +77,27 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
 
 @pytest.hookimpl(specname="pytest_pyfunc_call", wrapper=True)
 def pytest_hint_at_virtual_time(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Warn of a test that took long in real time."""
+    """Warn about a test that is slow because it runs in real time."""
     simulator: Simulator | None = pyfuncitem.funcargs.get("smspva_simulator")  # type: ignore[assignment]
-    began = monotonic()
+    started = monotonic()
     try:
         return (yield)
     finally:
-        took = monotonic() - began
-        if simulator is not None and took > _LONG and _is_in_real_time(simulator, took):
+        duration = monotonic() - started
+        if simulator is not None and duration > _SLOW and _is_in_real_time(simulator, duration):
             with warnings.catch_warnings():
-                warnings.simplefilter("always")  # a hint, also where warnings are errors
+                warnings.simplefilter("always")  # only a hint, even if warnings are errors
                 pyfuncitem.warn(
                     pytest.PytestWarning(
-                        f"{pyfuncitem.nodeid} took {took:.0f} s of real time. To make its time virtual, let its event"
-                        " loop be a smspva_async.simulator.VirtualTimeLoop: return {'virtual': VirtualTimeLoop} from"
-                        " pytest_asyncio_loop_factories in conftest.py (pytest-asyncio), or ('asyncio',"
+                        f"{pyfuncitem.nodeid} took {duration:.0f} s of real time. To run it in virtual time, use"
+                        " smspva_async.simulator.VirtualTimeLoop as its event loop: return {'virtual': VirtualTimeLoop}"
+                        " from pytest_asyncio_loop_factories in conftest.py (pytest-asyncio), or ('asyncio',"
                         " {'loop_factory': VirtualTimeLoop}) from a fixture anyio_backend (anyio)"
                     )
                 )
 
 
 def _is_in_real_time(simulator: Simulator, seconds: float) -> bool:
-    """Return whether no more time has passed for the simulator than on the real clock."""
+    """Return True if the simulator's clock is not ahead of the real clock."""
     times = [request.time for request in simulator.requests]
-    return len(times) >= _REQUESTS and times[-1] - times[0] <= seconds
+    return len(times) >= _MIN_REQUESTS and times[-1] - times[0] <= seconds

@@ -1,7 +1,7 @@
-"""SMSPVA's rental API and the account's balance in memory, for tests and demonstrations.
+"""SMSPVA's rental API and account balance in memory, for tests and demos.
 
-It is written from the provider's rental page, from what was seen of the live server, and from the contract that the
-provider's own SDK states. It shares no code with the client: a fake that shares tables shares mistakes.
+The simulator follows the provider's rental page, observations of the live server, and the contract in the provider's
+own SDK. It shares no code with the client: a fake that shares tables with the client would share its mistakes.
 
     sim = Simulator(seed=1, dialect="live")
     client = SmspvaClient("any", transport=sim.transport())
@@ -9,9 +9,10 @@ provider's own SDK states. It shares no code with the client: a fake that shares
     sim.deliver(order.id, "Code Instagram: 671 094.", sender="Instagram")
     sim.faults.next("orders", "html")
 
-A `Simulator` is also an ASGI app, which any ASGI server can serve.
+A `Simulator` is also an ASGI app, so any ASGI server can serve it.
 """
 
+from smspva_async.simulator._behavior import Behavior, MultiOrders, RateLimitAnswer, RefusalForm, SmsOrder, UntilText
 from smspva_async.simulator._catalogue import Activation, Country, Offer
 from smspva_async.simulator._dialects import DialectName
 from smspva_async.simulator._faults import AnyMethod, ClientMethodName, Fault, FaultName, Faults
@@ -20,13 +21,13 @@ from smspva_async.simulator._orders import Message, SimulatedOrder
 from smspva_async.simulator._refusals import RestoreRefusal
 from smspva_async.simulator._server import RecordedRequest
 from smspva_async.simulator._simulator import Simulator
-from smspva_async.simulator._switches import MultiOrders, RateLimitAnswer, RefusalForm, SmsOrder, Switches, UntilText
 from smspva_async.simulator._transport import SimulatorTransport
 from smspva_async.simulator.virtual_time import VirtualTimeLoop
 
 __all__ = [
     "Activation",
     "AnyMethod",
+    "Behavior",
     "ClientMethodName",
     "Country",
     "DialectName",
@@ -45,7 +46,6 @@ __all__ = [
     "Simulator",
     "SimulatorTransport",
     "SmsOrder",
-    "Switches",
     "UntilText",
     "VirtualTimeLoop",
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["REBATE_DAYS", "Activation", "Country", "Offer", "build_catalogue"]
 
 Activation = Literal["always", "on_demand", "both"]
-"""The rental page's three kinds of country: numbers always active, activated on demand, or of both types."""
+"""The rental page's three kinds of country: numbers are always active, activated on demand, or of both types."""
 
 
 @define(kw_only=True)
@@ -28,13 +28,13 @@ class Offer:
     price_day: Decimal
     """USD per day of a short rental."""
     stock: dict[str, int]
-    """Free numbers by provider, the companies that the numbers come from."""
+    """Free numbers by provider. These providers are the companies that supply the numbers."""
     rebate: int = 0
-    """Percent off the price of each day of a rental of `REBATE_DAYS` days or more."""
+    """The discount in percent for rentals of `REBATE_DAYS` days or more."""
 
     @property
     def count(self) -> int:
-        """Free numbers of all providers together."""
+        """The number of free numbers at all providers."""
         return sum(self.stock.values())
 
     def rate(self, days: int) -> Decimal:
@@ -52,27 +52,27 @@ class Country:
     """A country, its numbers and its offers."""
 
     name: str
-    """As the provider writes it, some in Russian."""
+    """The name as the provider writes it; some names are Russian."""
     url_name: str
-    """Its name in addresses of the website (assumed: English, in lower case)."""
+    """The name in the website's URLs (assumed: English, lower case)."""
     code: str
-    """Country code as the provider has it: the United Kingdom is `UK`."""
+    """The provider's country code: the United Kingdom is `UK`."""
     dial: str
-    """Dial code with its plus, such as `+7`."""
+    """The dial code with its plus, such as `+7`."""
     activation: Activation
-    """The type of its numbers: always active, activated on demand, or both."""
+    """The type of the country's numbers."""
     prefix: str
-    """The first digits of its mobile numbers after the dial code."""
+    """The first digits of the mobile numbers after the dial code."""
     digits: int
     """The number of digits without the dial code."""
     offers: dict[str, Offer] = field(factory=dict[str, Offer], repr=False)
-    """Its offers by service code; more can be added."""
+    """The offers by service code; more can be added."""
 
 
 REBATE_DAYS = 30
-"""Days from which an offer's rebate applies (assumed: a month)."""
+"""The rental length in days from which the discount applies (assumed: a month)."""
 
-# The codes and names that the provider's contract lists; prices, stock and rebates are made up.
+# Codes and names are from the provider's contract; prices, stock and rebates are made up.
 _SERVICES = {
     "opt1": "Google",
     "opt2": "Facebook",
@@ -91,10 +91,10 @@ _SERVICES = {
     "opt147": "Discord",
     "opt154": "Apple",
 }
-# Their prices and stock come from a copy of the generator, so that a seed gives the same numbers as without them.
-_ADDED = {"CA", "opt8", "opt9", "opt83", "opt142", "opt147", "opt154"}
+# These use a copy of the random generator, so that they do not change the prices and stock of the others.
+_SEPARATELY_DRAWN = {"CA", "opt8", "opt9", "opt83", "opt142", "opt147", "opt154"}
 
-# The name, its form in addresses, the code, the dial code, the activation, the prefix, the digits and the rebate.
+# Name, URL name, code, dial code, activation, prefix, digits, rebate.
 _COUNTRIES: tuple[tuple[str, str, str, str, Activation, str, int, int], ...] = (
     ("Россия", "russia", "RU", "+7", "on_demand", "90", 10, 0),
     ("Казахстан", "kazakhstan", "KZ", "+7", "both", "70", 10, 10),
@@ -108,9 +108,9 @@ _COUNTRIES: tuple[tuple[str, str, str, str, Activation, str, int, int], ...] = (
 
 
 def build_catalogue(rng: Random) -> dict[str, Country]:
-    """Return the countries by code. Prices and stock are random, except for the offer that the rental page shows."""
+    """Return the countries by code. Prices and stock are random, except for the rental page's sample offer."""
     countries: dict[str, Country] = {}
-    added = copy(rng)
+    separate = copy(rng)
     for name, url_name, code, dial, activation, prefix, digits, rebate in _COUNTRIES:
         countries[code] = country = Country(
             name=name,
@@ -122,7 +122,7 @@ def build_catalogue(rng: Random) -> dict[str, Country]:
             digits=digits,
         )
         for service, service_name in _SERVICES.items():
-            source = added if {code, service} & _ADDED else rng
+            source = separate if {code, service} & _SEPARATELY_DRAWN else rng
             country.offers[service] = Offer(
                 service=service,
                 name=service_name,

@@ -1,4 +1,4 @@
-"""The server's clock: an epoch, plus the time that has passed on anyio's clock."""
+"""The server's clock: a start time plus the time that has passed on anyio's clock."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["DAY", "Clock"]
 
 DAY = 86_400.0
 
-_numbers = count()
+_clock_numbers = count()
 
 
 class Clock:
-    """Seconds since the start, which is the first use inside an event loop.
+    """The seconds since the clock started, which is at its first use inside an event loop.
 
-    Outside of a loop the clock stands still. In a second loop it goes on from where the first one left it.
+    The clock stops outside an event loop and continues in the next one.
     """
 
     def __init__(self, start: datetime) -> None:
         if start.tzinfo is None:
             raise ValueError("start must be an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
-        # The API speaks in whole seconds; a whole epoch keeps what it shows equal to what happens.
+        # The API has whole seconds only. A whole start time keeps its times equal to the real ones.
         self._start = start.astimezone(UTC).replace(microsecond=0)
         self._elapsed = 0.0
-        self._held = False
-        # Every event loop counts from a zero of its own. The name is unique since old anyio goes by it.
-        self._offset: RunVar[float] = RunVar(f"smspva simulator {next(_numbers)}")
+        self._paused = False
+        # Each event loop has its own time origin. The name must be unique: old versions of anyio use it as the key.
+        self._offset: RunVar[float] = RunVar(f"smspva simulator {next(_clock_numbers)}")
 
     def elapsed(self) -> float:
-        """Return the seconds since the start, to the microsecond."""
-        if self._held:
+        """Return the seconds since the start, rounded to microseconds."""
+        if self._paused:
             return self._elapsed
         try:
             now = anyio.current_time()
@@ -48,30 +48,30 @@ class Clock:
         if offset is None:
             offset = self._elapsed - now
             self._offset.set(offset)
-        # Rounded, so that a sleep of 600 s doesn't end a hair before what is due in 600 s.
+        # Rounding prevents a sleep of 600 s from ending slightly before an event that is due in 600 s.
         self._elapsed = round(now + offset, 6)
         return self._elapsed
 
     @contextmanager
-    def held(self) -> Generator[None]:
-        """Stop the clock for a while, so that an answer is of one instant."""
+    def paused(self) -> Generator[None]:
+        """Stop the clock during a `with` block, so that all times in an answer are of one instant."""
         self.elapsed()
-        self._held = True
+        self._paused = True
         try:
             yield
         finally:
-            self._held = False
+            self._paused = False
 
     def at(self, seconds: float) -> datetime:
-        """Return the aware UTC time of a second on this clock."""
+        """Convert seconds on this clock to an aware UTC time."""
         return self._start + timedelta(seconds=seconds)
 
     def unix(self, seconds: float) -> int:
-        """Return the unix time of a second on this clock, rounded down."""
+        """Convert seconds on this clock to unix time, rounded down."""
         return int(self._start.timestamp() + seconds)
 
     def seconds(self, moment: datetime) -> float:
-        """Return the second on this clock of an aware time."""
+        """Convert an aware time to seconds on this clock."""
         if moment.tzinfo is None:
             raise ValueError(f"{moment!r} has no time zone")
         return (moment - self._start).total_seconds()

@@ -1,6 +1,6 @@
-"""Encodings of answers: as on the rental page, as seen on the live server, or as in the provider's contract.
+"""Encodings of responses: as on the rental page, on the live server, or in the provider's contract.
 
-A dialect gets a method's answer under the contract's names and returns the response. Nothing here knows how a client
+A dialect encodes a method's data, which have the contract's names, as a response. Nothing here depends on how a client
 decodes it.
 """
 
@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from zlib import crc32
 
 from smspva_async.simulator import _refusals as refusals
@@ -21,44 +21,51 @@ from smspva_async.simulator._refusals import BANNED, KEY_MISSING, KEY_UNKNOWN, N
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smspva_async.simulator._methods import Json, Row
-    from smspva_async.simulator._switches import RefusalForm, Switches
+    from smspva_async.simulator._behavior import Behavior, RefusalForm
+    from smspva_async.simulator._methods import Data, Json, Row
 
-__all__ = ["BalanceDialect", "ContractDialect", "Dialect", "DialectName", "LiveDialect", "PageDialect", "refusal_in"]
+__all__ = [
+    "BalanceDialect",
+    "ContractDialect",
+    "Dialect",
+    "DialectName",
+    "LiveDialect",
+    "PageDialect",
+    "encode_refusal",
+]
 
 DialectName = Literal["page", "live", "contract"]
-"""Shapes of the rental page's samples, of the live server (random), or of the contract in the provider's SDK."""
+"""Response formats: the rental page's samples, the live server (random), or the contract in the provider's SDK."""
 
 _JSON = "application/json"
 
 
 class Dialect(Protocol):
-    """An encoding of answers."""
+    """An encoding of responses."""
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
-        """Encode a success; `zero` puts `status` 0 beside the data."""
+    def success(self, method: str, data: Data, *, zero: bool = False) -> Response:
+        """Encode a success; `zero` sets `status` 0 although there are data."""
         ...
 
-    def refusal(self, wordings: tuple[str, ...]) -> Response:
+    def refusal(self, texts: tuple[str, ...]) -> Response:
         """Encode a refusal."""
         ...
 
 
 def _dump(value: Json, *, escaped: bool) -> bytes:
-    """Return JSON; `escaped` is PHP's default: ASCII only, and a backslash before each slash."""
-    text = json.dumps(value, ensure_ascii=escaped, default=_plain_number)
-    # A slash can only stand inside a string there.
+    """Return JSON. With `escaped` it has PHP's default format: ASCII only, and a backslash before each slash."""
+    text = json.dumps(value, ensure_ascii=escaped, default=_to_number)
+    # In JSON, a slash occurs only inside strings.
     return (text.replace("/", r"\/") if escaped else text).encode()
 
 
-def _plain_number(value: object) -> int | float:
-    number = Decimal(str(value))
-    return int(number) if number == number.to_integral_value() else float(number)
+def _to_number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 _RENTAL = ("id", "pnumber", "ccode", "service", "until")
 
-# The page's samples, key by key.
+# The keys in the page's samples.
 _PAGE_KEYS: dict[str, tuple[str, ...]] = {
     "getcountries": ("name", "code"),
     "getdata": ("name", "service", "price_day", "count"),
@@ -99,8 +106,8 @@ _PAGE_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Texts of newer answers; the others are the page's (assumed).
-_CONTRACT_WORDINGS: dict[tuple[str, ...], str] = {
+# Newer texts of the provider; other refusals have the page's texts (assumed).
+_CONTRACT_TEXTS: dict[tuple[str, ...], str] = {
     refusals.KEY_MISSING: "APIKEY_NOT_SET",
     refusals.KEY_UNKNOWN: "Wrong apikey",
     refusals.TOO_MANY: "Too many requests, slow down",
@@ -112,23 +119,23 @@ _CONTRACT_WORDINGS: dict[tuple[str, ...], str] = {
 
 
 class ContractDialect:
-    """Shapes and types of the provider's contract, the same in every answer."""
+    """The formats of the provider's contract, which do not vary between responses."""
 
-    def __init__(self, switches: Switches) -> None:
-        self._switches = switches
+    def __init__(self, behavior: Behavior) -> None:
+        self._behavior = behavior
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
-        """Encode an answer with the contract's types; prolonging has no `data`."""
+    def success(self, method: str, data: Data, *, zero: bool = False) -> Response:
+        """Encode a success with the contract's types. Prolonging has no `data`."""
         answer: Row = {"status": 0 if zero else 1}
         if method not in {"prolong", "prolong_max"}:
             answer["data"] = self._shape(method, data)
         return Response(_dump(answer, escaped=True), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Response:
+    def refusal(self, texts: tuple[str, ...]) -> Response:
         """Encode a refusal with its text in `msg`."""
-        return Response(_dump({"status": 0, "msg": _CONTRACT_WORDINGS.get(wordings, wordings[0])}, escaped=True), _JSON)
+        return Response(_dump({"status": 0, "msg": _CONTRACT_TEXTS.get(texts, texts[0])}, escaped=True), _JSON)
 
-    def _shape(self, method: str, data: Json) -> Json:
+    def _shape(self, method: str, data: Data) -> Json:
         if method in MAPPING_METHODS:
             return _by_key(data)
         match method:
@@ -137,26 +144,24 @@ class ContractDialect:
             case "create":
                 data = self._rental(data)
             case "create_multi":
-                data = self._rental(_rows(data)[0])
+                data = self._rental(data[0])
             case "activate":
                 data = [data]
             case "add_service_to_order":
                 data = _select(data, ("id", "pnumber", "service", "until"))
             case "sms":
-                service, other = _messages(data)
-                data = {"SmsList": [*service], "OtherSms": [*other]}
+                service, other = _split_messages(data)
+                data = {"SmsList": service, "OtherSms": other}
             case _:
                 pass
-        return _public(data)
+        return _without_internal_keys(data)
 
-    def _rental(self, data: Json) -> Json:
-        if isinstance(data, dict) and isinstance(until := data["until"], int):
-            return data | {"until": self._until(until)}
-        return data
+    def _rental(self, row: Row) -> Row:
+        return row | {"until": self._until(row["until"])}
 
     def _until(self, seconds: int) -> str:
         moment = datetime.fromtimestamp(seconds, UTC)
-        match self._switches.until_text:
+        match self._behavior.until_text:
             case "unix":
                 return str(seconds)
             case "datetime":
@@ -165,128 +170,122 @@ class ContractDialect:
                 return moment.isoformat()
 
 
-def _public(data: Json) -> Json:
-    """Return the data without notes."""
-    if isinstance(data, list):
-        return [_public(item) for item in data]
-    if isinstance(data, dict):
-        return {key: _public(item) for key, item in data.items() if not key.startswith("_")}
+def _without_internal_keys(data: Json) -> Json:
+    match data:
+        case list():
+            return [_without_internal_keys(item) for item in data]
+        case dict():
+            return {key: _without_internal_keys(item) for key, item in data.items() if not key.startswith("_")}
+        case _:
+            return data
+
+
+def _by_key(rows: list[Row]) -> Row:
+    return {row["_key"]: _without_internal_keys(row) for row in rows}
+
+
+def _offers(rows: list[Row], *, by_provider: bool) -> Row:
+    data: Row = {"services": rows, "totalAmount": sum(row["_count"] for row in rows)}
+    if by_provider:
+        data["allOperators"] = [*dict.fromkeys(provider for row in rows for provider in row["_stock"])]
     return data
 
 
-def _by_key(data: Json) -> Row:
-    return {str(row["_key"]): _public(row) for row in _rows(data)}
-
-
-def _offers(data: Json, *, by_provider: bool) -> Row:
-    rows = _rows(data)
-    answer: Row = {
-        "services": data,
-        "totalAmount": sum(count for row in rows if isinstance(count := row["_count"], int)),
-    }
-    if by_provider:
-        stocks = [stock for row in rows if isinstance(stock := row["_stock"], dict)]
-        answer["allOperators"] = [*dict.fromkeys(name for stock in stocks for name in stock)]
-    return answer
-
-
-def _messages(data: Json) -> tuple[list[Row], list[Row]]:
-    """Return the messages of the order's services, and the others."""
-    rows = _rows(data)
+def _split_messages(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the messages of the order's services, and the other messages."""
     return [row for row in rows if not row["_other"]], [row for row in rows if row["_other"]]
 
 
 class PageDialect:
-    """Shapes and types of the rental page's samples.
+    """The formats of the rental page's samples.
 
-    Of the calls that the page lacks, `create_multi` is a list of rows as of `create`; the others are the contract's.
+    The page doesn't list all calls: `create_multi` returns a list of rows as in `create`, the other missing calls have
+    the contract's formats.
     """
 
     def __init__(self, contract: ContractDialect) -> None:
         self._contract = contract
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
-        """Encode what the page's sample of the method shows, and nothing else."""
+    def success(self, method: str, data: Data, *, zero: bool = False) -> Response:
+        """Encode only the keys of the page's sample of the method."""
         answer: Row = {"status": 0 if zero else 1}
         if method == "restore_user":
             answer["data"] = data is not False
         elif method in _PAGE_KEYS:
             answer["data"] = _select(data, _PAGE_KEYS[method])
-        elif method != "add_service_to_order":  # whose success is the status alone
+        elif method != "add_service_to_order":  # its success has no data
             return self._contract.success(method, data)
         return Response(_dump(answer, escaped=False), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Response:
-        """Encode the first wording as `msg`."""
-        return Response(_dump({"status": 0, "msg": wordings[0]}, escaped=False), _JSON)
+    def refusal(self, texts: tuple[str, ...]) -> Response:
+        """Encode the first text as `msg`."""
+        return Response(_dump({"status": 0, "msg": texts[0]}, escaped=False), _JSON)
 
 
-def _select(data: Json, keys: tuple[str, ...]) -> Json:
+def _select(data: list[Row] | Row, keys: tuple[str, ...]) -> list[Row] | Row:
     if isinstance(data, list):
-        return [_select(row, keys) for row in data]
-    if isinstance(data, dict):
-        return {key: data[key] for key in keys if key in data}
-    return data
+        return [{key: row[key] for key in keys if key in row} for row in data]
+    return {key: data[key] for key in keys if key in data}
 
 
 _OPTIONAL = ("sname", "canprolong", "canprolongmax", "canprolonguntil", "lastonline")
-_SHARE_MISSING = 0.2
-_SHARE_WITH_PROVIDER = 0.5
+_MISSING_PROBABILITY = 0.2
+_PROVIDER_PROBABILITY = 0.5
 
 
 class LiveDialect:
-    """Shapes that programs which talk to the live server were seen to handle, drawn from the seed.
+    """The formats that existing programs for the live server handle, chosen at random.
 
-    What a client would take for a change of the world stays the same from answer to answer: which optional fields an
-    order lacks, and in which form a message of `OtherSms` comes.
+    A variation that a client would see as a change is the same in every response: the optional fields that an order
+    lacks, and the format of a message in `OtherSms`.
     """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rng = Random(f"{seed} dialect")  # noqa: S311 - not cryptography
-        self._shapers: dict[str, Callable[[Json], Json]] = {
+        self._encoders: dict[str, Callable[[Any], Json]] = {
             "getcountries": self._countries,
-            "get_default_services": self._list,
+            "get_default_services": self._loose_rows,
             "get_country_by_service": self._mapping_or_list,
             "getdata": self._offers,
             "getdataWithProviders": lambda data: self._loose(_offers(data, by_provider=True)),
             "getcount": self._loose,
             "getCountWithProviders": lambda data: self._loose(_by_key(data)),
             "get_count_multi": self._loose,
-            "get_days_canada_paypal": self._list,
+            "get_days_canada_paypal": self._loose_rows,
             "get_min_paypal_days": self._loose,
             "create": self._one_rental,
             "create_multi": self._rentals,
             "orders": self._orders,
-            "add_service_to_order": self._added,
+            "add_service_to_order": self._added_service,
             "sms": self._sms,
-            "prolong": self._acknowledgement,
-            "prolong_max": self._acknowledgement,
-            "activate": self._activated,
-            "delete": self._acknowledgement,
-            "get_rent_history": self._list,
-            "restore_user_precalc": self._extended,
-            "restore_user": self._restored,
+            "prolong": self._id_or_empty,
+            "prolong_max": self._id_or_empty,
+            "activate": self._activation,
+            "delete": self._id_or_empty,
+            "get_rent_history": self._loose_rows,
+            "restore_user_precalc": self._loose_row,
+            "restore_user": self._restore,
         }
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:
-        """Encode an answer in one of its shapes; some calls come with `status` 0 although they went well."""
-        documented = method in {"getcountries", "sms", "getdata", "restore_user_precalc"}
-        zero = zero or (documented and bool(data) and self._chance(0.25))
-        status: Json = 0 if zero else 1
+    def success(self, method: str, data: Data, *, zero: bool = False) -> Response:
+        """Encode a success in one of its formats. Some calls can have `status` 0 although they succeeded."""
+        may_be_zero = method in {"getcountries", "sms", "getdata", "restore_user_precalc"}
+        zero = zero or (may_be_zero and bool(data) and self._chance(0.25))
+        status = 0 if zero else 1
         answer: Row = {"status": self._rng.choice((status, str(status)))}
-        shaped = self._shapers[method](data)
-        if method != "add_service_to_order" or shaped is not None:
-            answer["data"] = shaped
+        encoded = self._encoders[method](data)
+        if method != "add_service_to_order" or encoded is not None:
+            answer["data"] = encoded
         return self._dump(answer)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Response:
-        """Encode one of the wordings as `msg`, `error_msg` or, for some messages, as bare text."""
-        wording = self._rng.choice(wordings)
-        if wordings in {KEY_MISSING, KEY_UNKNOWN, BANNED, NO_NUMBERS} and self._chance(0.2):
-            return Response(wording.encode(), self._content_type())
+    def refusal(self, texts: tuple[str, ...]) -> Response:
+        """Encode a random one of the texts as `msg`, as `error_msg` or, for some refusals, as plain text."""
+        text = self._rng.choice(texts)
+        if texts in {KEY_MISSING, KEY_UNKNOWN, BANNED, NO_NUMBERS} and self._chance(0.2):
+            return Response(text.encode(), self._content_type())
         key = self._rng.choice(("msg", "error_msg"))
-        return self._dump({"status": self._rng.choice((0, "0")), key: wording})
+        return self._dump({"status": self._rng.choice((0, "0")), key: text})
 
     def _dump(self, answer: Row) -> Response:
         if self._chance(0.5):
@@ -294,20 +293,20 @@ class LiveDialect:
         return Response(_dump(answer, escaped=True), self._content_type())
 
     def _content_type(self) -> str:
-        """PHP labels its JSON as HTML unless the program says otherwise (assumed)."""
+        """Return JSON or HTML: PHP sends HTML unless the program sets the type (assumed)."""
         return self._rng.choice((_JSON, "text/html; charset=UTF-8"))
 
-    def _chance(self, share: float) -> bool:
-        return self._rng.random() < share
+    def _chance(self, probability: float) -> bool:
+        return self._rng.random() < probability
 
-    def _steady(self, *what: Json) -> float:
-        """Return a share that is the same for the same thing in every answer."""
-        return crc32(repr((self._seed, what)).encode()) / 2**32
+    def _stable_share(self, *key: Json) -> float:
+        """Return a number from 0 to 1 that depends on the seed and the key only."""
+        return crc32(repr((self._seed, key)).encode()) / 2**32
 
     # Building blocks
 
     def _loose(self, value: Json) -> Json:
-        """Write numbers and booleans as PHP programs may: any of them as a string."""
+        """Write some numbers and booleans as strings, as PHP programs do."""
         if isinstance(value, bool):
             return self._rng.choice((value, int(value), str(int(value))))
         if isinstance(value, int | Decimal):
@@ -315,56 +314,62 @@ class LiveDialect:
         if isinstance(value, list):
             return [self._loose(item) for item in value]
         if isinstance(value, dict):
-            return {key: self._loose(item) for key, item in value.items() if not key.startswith("_")}
+            return self._loose_values(value)
         return value
 
-    def _extended(self, data: Json) -> Json:
-        loose = self._loose(data)
-        if isinstance(loose, dict) and self._chance(0.5):
+    def _loose_values(self, row: Row) -> Row:
+        return {key: self._loose(value) for key, value in row.items() if not key.startswith("_")}
+
+    def _loose_row(self, row: Row) -> Row:
+        """Write a row, sometimes with extra keys."""
+        loose = self._loose_values(row)
+        if self._chance(0.5):
             loose["comment"] = "Номер проверен"
             loose["icon"] = "/img/rent/icon.png"
         return loose
 
-    def _listed(self, rows: list[Json]) -> Json:
-        """Write a list: an empty one in three ways, another perhaps as a mapping with gaps in its indexes."""
+    def _loose_list(self, rows: list[Any]) -> Json:
+        """Write an empty list in three ways, and some other lists as a mapping with gaps between the indexes."""
         if not rows:
             return self._rng.choice(([], None, {}))
         if self._chance(0.3):
             return {str(index * 2): row for index, row in enumerate(rows)}
         return rows
 
-    # Shapes of the methods
+    # Formats of the methods
 
-    def _countries(self, data: Json) -> Json:
-        rows: list[Json] = []
-        for row in _rows(data):
-            padding = self._rng.choice(("", " ", "\t"))
-            name = f"{padding}{row['name']}{padding}" if isinstance(row["name"], str) else row["name"]
-            rows.append({"name": name, "code": row["code"], "rent_switch_type": row["rent_switch_type"]})
-        return self._listed(rows)
+    def _countries(self, rows: list[Row]) -> Json:
+        countries: list[Row] = []
+        for row in rows:
+            padding, name = self._rng.choice(("", " ", "\t")), row["name"]
+            if isinstance(name, str):  # not in a corrupt row
+                name = f"{padding}{name}{padding}"
+            countries.append({"name": name, "code": row["code"], "rent_switch_type": row["rent_switch_type"]})
+        return self._loose_list(countries)
 
-    def _list(self, data: Json) -> Json:
-        return self._listed([self._extended(row) for row in _rows(data)])
+    def _loose_rows(self, rows: list[Row]) -> Json:
+        return self._loose_list([self._loose_row(row) for row in rows])
 
-    def _mapping_or_list(self, data: Json) -> Json:
-        return self._rng.choice((self._loose(_by_key(data)), self._list(data)))
+    def _mapping_or_list(self, rows: list[Row]) -> Json:
+        return self._rng.choice((self._loose(_by_key(rows)), self._loose_rows(rows)))
 
-    def _offers(self, data: Json) -> Json:
-        by_provider, shape = self._chance(0.4), self._rng.choice(("rows", "services", "by code"))
-        rows: list[Json] = []
+    def _offers(self, rows: list[Row]) -> Json:
+        by_provider, form = self._chance(0.4), self._rng.choice(("rows", "services", "by code"))
+        offers: list[Row] = []
         by_code: Row = {}
-        for index, row in enumerate(_rows(data)):
+        for index, row in enumerate(rows):
+            # The checks of types are for corrupt rows.
             count = row["_stock"] if by_provider and isinstance(row["count"], int) else row["count"]
-            rows.append(self._extended({key: row[key] for key in _PAGE_KEYS["getdata"]} | {"count": count}))
+            offers.append(self._loose_row({key: row[key] for key in _PAGE_KEYS["getdata"]} | {"count": count}))
             code = row["service"]
-            by_code[code if isinstance(code, str) else str(index)] = rows[-1]
-        if shape == "rows":
-            return self._listed(rows)
-        return {"services": by_code if shape == "by code" else self._listed(rows)}
+            by_code[code if isinstance(code, str) else str(index)] = offers[-1]
+        if form == "rows":
+            return self._loose_list(offers)
+        return {"services": by_code if form == "by code" else self._loose_list(offers)}
 
-    def _rental(self, data: Json) -> Json:
-        """Write a purchase, with its number in two parts or whole."""
-        row = dict(data) if isinstance(data, dict) else {}
+    def _rental(self, rental: Row) -> Row:
+        """Write a purchase, with its number in two parts or as a whole."""
+        row = dict(rental)
         whole = f"{row['ccode']}{row['pnumber']}"
         match self._rng.choice(("parts", "whole", "whole, no plus", "no ccode", "whole with ccode")):
             case "whole":
@@ -378,68 +383,65 @@ class LiveDialect:
                 row["pnumber"] = whole
             case _:
                 pass
-        return self._extended(row)
+        return self._loose_row(row)
 
-    def _one_rental(self, data: Json) -> Json:
-        row = self._rental(data)
+    def _one_rental(self, rental: Row) -> Json:
+        row = self._rental(rental)
         return self._rng.choice((row, [row]))
 
-    def _rentals(self, data: Json) -> Json:
-        rows: list[Json] = [self._rental(row) for row in _rows(data)]
-        return rows[0] if len(rows) == 1 and self._chance(0.5) else self._listed(rows)
+    def _rentals(self, rentals: list[Row]) -> Json:
+        rows = [self._rental(row) for row in rentals]
+        return rows[0] if len(rows) == 1 and self._chance(0.5) else self._loose_list(rows)
 
-    def _orders(self, data: Json) -> Json:
-        rows: list[Json] = []
-        for row in _rows(data):
-            missing = {key for key in _OPTIONAL if self._steady("order", row["id"], key) < _SHARE_MISSING}
-            kept: Row = {key: value for key, value in row.items() if key not in missing}
-            if self._steady("order", row["id"]) < _SHARE_WITH_PROVIDER:
-                kept["provider"] = row["_provider"]
-            rows.append(self._extended(kept))
-        return self._listed(rows)
+    def _orders(self, orders: list[Row]) -> Json:
+        rows: list[Row] = []
+        for order in orders:
+            missing = {key for key in _OPTIONAL if self._stable_share("order", order["id"], key) < _MISSING_PROBABILITY}
+            row = {key: value for key, value in order.items() if key not in missing}
+            if self._stable_share("order", order["id"]) < _PROVIDER_PROBABILITY:
+                row["provider"] = order["_provider"]
+            rows.append(self._loose_row(row))
+        return self._loose_list(rows)
 
-    def _added(self, data: Json) -> Json:
-        if not isinstance(data, dict) or self._chance(0.4):
+    def _added_service(self, rental: Row) -> Json:
+        if self._chance(0.4):
             return None
-        # The live server writes this number whole.
-        row = {key: value for key, value in data.items() if key != "ccode"}
-        row["pnumber"] = f"{self._rng.choice(('', '+'))}{row['_whole']}"
-        return self._extended(row)
+        # The live server writes the whole number here.
+        row = {key: value for key, value in rental.items() if key != "ccode"}
+        row["pnumber"] = f"{self._rng.choice(('', '+'))}{row['_phone']}"
+        return self._loose_row(row)
 
-    def _sms(self, data: Json) -> Json:
-        of_service, others = _messages(data)
-        service: list[Json] = [self._extended(row) for row in of_service]
-        other: list[Json] = [self._other_message(row) for row in others]
+    def _sms(self, rows: list[Row]) -> Json:
+        of_service, others = _split_messages(rows)
+        service = [self._loose_row(row) for row in of_service]
+        other = [self._other_message(row) for row in others]
         if not other and self._chance(0.5):
-            return self._listed(service)
-        return {"SmsList": self._listed(service), "OtherSms": self._listed(other)}
+            return self._loose_list(service)
+        return {"SmsList": self._loose_list(service), "OtherSms": self._loose_list(other)}
 
     def _other_message(self, row: Row) -> Json:
         forms = ("bare", "text", "message", "fullText")
-        form = forms[int(self._steady("message", row["_number"], row["text"]) * len(forms))]
+        text: Json = row["text"]
+        form = forms[int(self._stable_share("message", row["_number"], text) * len(forms))]
         if form == "bare":
-            return row["text"]
-        return self._extended({form if key == "text" else key: value for key, value in row.items()})
+            return text
+        return self._loose_row({form if key == "text" else key: value for key, value in row.items()})
 
-    def _acknowledgement(self, data: Json) -> Json:
-        return self._rng.choice((self._extended(data), {}))
+    def _id_or_empty(self, row: Row) -> Json:
+        return self._rng.choice((self._loose_row(row), {}))
 
-    def _activated(self, data: Json) -> Json:
-        row = self._extended(data)
-        return self._rng.choice((row, [row], [], {}))
+    def _activation(self, row: Row) -> Json:
+        loose = self._loose_row(row)
+        return self._rng.choice((loose, [loose], [], {}))
 
-    def _restored(self, data: Json) -> Json:
+    def _restore(self, data: Literal[False] | Row) -> Json:
         if data is False or self._chance(0.3):
             return self._loose(data is not False)
-        return self._extended(data)
+        return self._loose_row(data)
 
 
-def _rows(data: Json) -> list[Row]:
-    return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
-
-
-# `statusCode` and description by type. The first three types are the contract's, and 407 without a key was seen on the
-# live server; the other types and codes, and every description, are assumed.
+# `statusCode` and description by type. The first three types are from the contract, and code 407 for a missing key was
+# seen on the live server; the other types and codes, and all descriptions, are assumed.
 _BALANCE_ERRORS = {
     "APIKEY_NOT_SET": (407, "The apikey is not set"),
     "LOW_BALANCE": (407, "The balance is too low"),
@@ -456,28 +458,26 @@ _BALANCE_ERROR_TYPES: dict[tuple[str, ...], str] = {
 
 
 class BalanceDialect:
-    """The answers of `/activation/balance`, the same in every dialect of the rental API."""
+    """The responses of `/activation/balance`, which are the same in all dialects of the rental API."""
 
-    def __init__(self, switches: Switches) -> None:
-        self._switches = switches
+    def __init__(self, behavior: Behavior) -> None:
+        self._behavior = behavior
 
-    def success(self, method: str, data: Json, *, zero: bool = False) -> Response:  # noqa: ARG002 - one shape for all
-        """Encode the data beside `statusCode` 200."""
+    def success(self, method: str, data: Data, *, zero: bool = False) -> Response:  # noqa: ARG002 - one format for all
+        """Encode the data and `statusCode` 200."""
         return Response(_dump({"statusCode": 200, "data": data}, escaped=False), _JSON)
 
-    def refusal(self, wordings: tuple[str, ...]) -> Response:
-        """Encode an error with its type: the one that is named, or `ERROR` with the text."""
-        named = _BALANCE_ERROR_TYPES.get(wordings, wordings[0])
-        status, text = _BALANCE_ERRORS.get(named, (400, named))
-        error: Row = {"type": named if named in _BALANCE_ERRORS else "ERROR", "description": text}
-        body: Row = {"statusCode": status, "error": error}
-        return Response(
-            _dump(body, escaped=False), _JSON, status=200 if self._switches.account_errors_as_200 else status
-        )
+    def refusal(self, texts: tuple[str, ...]) -> Response:
+        """Encode an error with its type; an unknown one has the type `ERROR` and its text as the description."""
+        name = _BALANCE_ERROR_TYPES.get(texts, texts[0])
+        status, description = _BALANCE_ERRORS.get(name, (400, name))
+        error = {"type": name if name in _BALANCE_ERRORS else "ERROR", "description": description}
+        body = _dump({"statusCode": status, "error": error}, escaped=False)
+        return Response(body, _JSON, status=200 if self._behavior.account_errors_as_200 else status)
 
 
-def refusal_in(form: RefusalForm, text: str) -> Response:
-    """Return a refusal of the rental API in one of the forms that no dialect has."""
+def encode_refusal(form: RefusalForm, text: str) -> Response:
+    """Encode a refusal of the rental API in the given form."""
     answer: Row = {"status": 0}
     if form == "error_object":
         answer["error"] = {"type": text.partition(":")[0].upper().replace(" ", "_"), "description": text}

@@ -1,4 +1,4 @@
-"""Faults by script and by seed: what goes wrong between the client and the provider, and when."""
+"""Scripted and random faults: which request gets which fault."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from smspva_async.simulator._methods import LIST_METHODS, MAPPING_METHODS, METHOD_NAMES, MethodName
 
@@ -32,7 +32,7 @@ ClientMethodName = Literal[
     "history",
     "restore_quote",
 ]
-"""Names that a Python client has for methods of the API; where both are the same, it is a `MethodName`."""
+"""Names of the Python client's methods that differ from the API's; a name that both share is a `MethodName`."""
 _CLIENT_NAMES: dict[str, MethodName] = {
     "countries": "getcountries",
     "services": "get_default_services",
@@ -50,8 +50,7 @@ _CLIENT_NAMES: dict[str, MethodName] = {
     "history": "get_rent_history",
     "restore_quote": "restore_user_precalc",
 }
-_WIRE_NAMES: dict[str, MethodName] = dict(zip(METHOD_NAMES, METHOD_NAMES, strict=True))
-_WIRE_NAMES.update(_CLIENT_NAMES)
+_WIRE_NAMES: dict[str, MethodName] = {**{name: name for name in METHOD_NAMES}, **_CLIENT_NAMES}
 
 FaultName = Literal[
     "refused",
@@ -84,23 +83,23 @@ FaultName = Literal[
 _FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
 AnyMethod: TypeAlias = 'MethodName | ClientMethodName | Literal["*"]'
-"""A method by its name in the API or in a Python client, or `"*"` for any that a fault can affect."""
-_Scope: TypeAlias = 'MethodName | Literal["*"]'
+"""A method by its name in the API or in the Python client; `"*"` means every method that the fault can affect."""
 
 
 @frozen
 class _Kind:
-    """Properties of a kind of fault."""
+    """The properties of a fault."""
 
     done: bool
-    """Default for `done`: the provider does what the request asks for."""
+    """The default of `done`: whether the provider executes the request."""
     choosable: bool = False
     """True if a test may choose `done`."""
     seconds: float | None = None
-    """Default for `seconds`; None: it has none."""
+    """The default of `seconds`; None: the fault has no seconds."""
     methods: tuple[MethodName, ...] = METHOD_NAMES
-    random: tuple[MethodName, ...] | None = None
-    """The methods that it affects at random; None: all of `methods`."""
+    """The methods that the fault can affect."""
+    random: tuple[MethodName, ...] = Factory(lambda kind: kind.methods, takes_self=True)
+    """The methods that a random fault can affect."""
 
 
 _KINDS: dict[FaultName, _Kind] = {
@@ -125,10 +124,10 @@ _KINDS: dict[FaultName, _Kind] = {
     "refusal": _Kind(done=False, random=()),
     "empty": _Kind(done=True, methods=LIST_METHODS),
     "flapping": _Kind(done=True, methods=LIST_METHODS),
-    # A message that comes twice looks like two messages, so `sms` is not chosen at random.
+    # A client can't tell a duplicated message from two messages, so `sms` is not chosen at random.
     "duplicate": _Kind(
         done=True,
-        methods=tuple(name for name in LIST_METHODS if name not in MAPPING_METHODS),  # a mapping has no key twice
+        methods=tuple(name for name in LIST_METHODS if name not in MAPPING_METHODS),  # a mapping can't repeat a key
         random=("getcountries", "get_default_services", "getdata", "getdataWithProviders", "orders"),
     ),
     "bad_row": _Kind(done=True, methods=LIST_METHODS),
@@ -137,22 +136,17 @@ _KINDS: dict[FaultName, _Kind] = {
 }
 
 
-def _random_methods(name: FaultName) -> tuple[MethodName, ...]:
-    kind = _KINDS[name]
-    return kind.methods if kind.random is None else kind.random
-
-
-_RANDOM_NAMES: tuple[FaultName, ...] = tuple(name for name in _FAULT_NAMES if _random_methods(name))
+_RANDOM_NAMES: tuple[FaultName, ...] = tuple(name for name in _FAULT_NAMES if _KINDS[name].random)
 
 
 @frozen
 class Fault:
-    """One fault, as it is met."""
+    """The fault of one request."""
 
     name: FaultName
-    """Its name in the table of `Faults`."""
+    """The name in the table of `Faults`."""
     done: bool
-    """True: the provider does what the request asks for, although the client doesn't learn of it."""
+    """True: the provider executes the request, although the client may not learn of it."""
     seconds: float = 0.0
     """Seconds of delay, or the value of `Retry-After`."""
     msg: str = ""
@@ -160,55 +154,55 @@ class Fault:
 
 
 class Faults:
-    """Faults of requests, by script (`next`, `always`) or by chance (`rate`).
+    """Faults of requests: scripted (`next`, `always`) or random (`rate`).
 
-    A request meets one fault at most: the first in the queue that fits its method, else what was set for always, else
-    one drawn by chance. `"*"` means any method that the fault applies to.
+    A request gets at most one fault: the first one in the queue that applies to its method, else the one set with
+    `always`, else a random one. `"*"` means every method that the fault applies to.
 
     ==================  ==============================================================================  =========
-    fault               what the client sees                                                            effect
+    fault               what the client sees                                                            executed
     ==================  ==============================================================================  =========
     `refused`           the connection is refused                                                       never
-    `connect_timeout`   the connection isn't made in time                                               never
-    `lost`              the server closes the connection instead of an answer                           done *
-    `reset`             the connection is reset while the answer is waited for                          done *
-    `hang`              no answer, ever                                                                 done *
-    `latency`           the whole answer comes `seconds` late (10)                                      done
-    `slow_body`         the body takes `seconds` to come (10)                                           done
-    `cut`               the connection drops in the middle of the body                                  done *
-    `half`              a whole HTTP answer whose JSON stops in the middle                              done *
-    `http_500`          HTTP 500 without a body                                                         not done *
-    `http_503`          HTTP 503 with a plain text                                                      not done *
-    `html_502`          HTTP 502 with an HTML page                                                      not done *
+    `connect_timeout`   connecting takes too long                                                       never
+    `lost`              the server closes the connection without an answer                              yes *
+    `reset`             the connection is reset while the client waits for the answer                   yes *
+    `hang`              the answer never comes                                                          yes *
+    `latency`           the whole answer is `seconds` late (10)                                         yes
+    `slow_body`         the body takes `seconds` to arrive (10)                                         yes
+    `cut`               the connection drops in the middle of the body                                  yes *
+    `half`              a complete HTTP response whose JSON stops in the middle                         yes *
+    `http_500`          HTTP 500 without a body                                                         no *
+    `http_503`          HTTP 503 with plain text                                                        no *
+    `html_502`          HTTP 502 with an HTML page                                                      no *
     `http_429`          HTTP 429 with `Retry-After: seconds` (5)                                        never
-    `too_many`          the refusal of too many requests                                                never
-    `html`              an HTML page under HTTP 200                                                     done *
-    `text`              a plain text in Russian under HTTP 200                                          done *
-    `redirect`          HTTP 302 whose `Location` repeats the query, key included                       not done *
-    `echo`              a refusal whose message repeats the key                                         never
-    `refusal`           a refusal with the message `msg`                                                never
-    `empty`             an empty list where rows are due                                                done
-    `flapping`          one row of a list is missing                                                    done
-    `duplicate`         one row comes twice                                                             done
-    `bad_row`           one row can't be read but for its id                                            done
-    `nameless_row`      one row can't be read at all                                                    done
-    `unknown_state`     one order is in a state never seen                                              done
+    `too_many`          the provider's refusal of too many requests                                     never
+    `html`              HTTP 200 with an HTML page                                                      yes *
+    `text`              HTTP 200 with plain text in Russian                                             yes *
+    `redirect`          HTTP 302 whose `Location` repeats the query, including the key                  no *
+    `echo`              a refusal whose text repeats the key                                            never
+    `refusal`           a refusal with the text `msg`                                                   never
+    `empty`             a list without its rows                                                         yes
+    `flapping`          one row of a list is missing                                                    yes
+    `duplicate`         one row of a list is repeated                                                   yes
+    `bad_row`           one row is unreadable except for its id                                         yes
+    `nameless_row`      one row is unreadable, including its id                                         yes
+    `unknown_state`     one order has an unknown state                                                  yes
     ==================  ==============================================================================  =========
 
-    "effect": whether the provider does what the request asks for. `*`: the default; `done=` changes it.
+    "executed": whether the provider executes the request. `*`: the default; `done=` changes it.
     """
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"{seed} faults")  # noqa: S311 - not cryptography
-        self._queue: deque[tuple[_Scope, Fault]] = deque()
-        self._always: dict[_Scope, Fault] = {}
+        self._queue: deque[tuple[str, Fault]] = deque()
+        self._always: dict[str, Fault] = {}
         self._probability = 0.0
         self._kinds: tuple[FaultName, ...] = _RANDOM_NAMES
         self._methods: tuple[MethodName, ...] = METHOD_NAMES
 
     @property
     def pending(self) -> int:
-        """The number of scripted faults that no request has met yet."""
+        """The number of queued faults that no request has got yet."""
         return len(self._queue)
 
     def next(
@@ -221,27 +215,25 @@ class Faults:
         seconds: float | None = None,
         msg: str | None = None,
     ) -> None:
-        """Let the next request of a method meet a fault. Calls queue up.
+        """Add a fault for the next request of a method to the queue.
 
         Args:
-            method: The method, such as `orders`, by its name in the API (`create`) or in the client (`rent`); `"*"` for
-                any that the fault applies to.
-            fault: Its name in the table above.
-            count: The number of requests that meet it.
-            done: True: the provider does what the request asks for; for the faults with a `*`. None: as in the table.
-            seconds: The delay of `latency` and `slow_body`, or the wait that `http_429` asks for; None: as in
-                the table.
-            msg: The text of a `refusal`, such as `No numbers available`; needed there, and for no other fault.
+            method: The method by its name in the API (`create`) or in the client (`rent`); `"*"`: every method that the
+                fault applies to.
+            fault: The name in the table above.
+            count: The number of requests that get the fault.
+            done: True: the provider executes the request; only for faults with a `*`. None: as in the table.
+            seconds: The delay of `latency` and `slow_body`, or the `Retry-After` of `http_429`; None: as in the table.
+            msg: The text of a `refusal`, such as `No numbers available`; required for it, not allowed for other faults.
 
         Raises:
-            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
+            ValueError: The fault doesn't apply to the method, or an argument doesn't apply to the fault.
 
         """
         if count < 1:
-            raise ValueError(f"count must be at least 1, not {count}")
+            raise ValueError(f"count must be at least 1, got {count}")
         scope = _scope(method)
-        entry: tuple[_Scope, Fault] = (scope, _fault(scope, fault, done, seconds, msg))
-        self._queue.extend([entry] * count)
+        self._queue.extend([(scope, _fault(scope, fault, done, seconds, msg))] * count)
 
     def always(
         self,
@@ -252,17 +244,18 @@ class Faults:
         seconds: float | None = None,
         msg: str | None = None,
     ) -> None:
-        """Let every request of a method meet a fault until `clear`: an outage.
+        """Set a fault for all requests of a method until `clear`, like an outage.
 
         Args:
-            method: The method of the API, whose fault replaces the one before, or `"*"` for those that have none.
-            fault: Its name in the table above.
+            method: The method; the fault replaces the method's earlier one. `"*"`: all methods without a fault of their
+                own.
+            fault: The name in the table above.
             done: As for `next`.
             seconds: As for `next`.
             msg: As for `next`.
 
         Raises:
-            ValueError: The fault doesn't apply to the method, or doesn't take the argument.
+            ValueError: The fault doesn't apply to the method, or an argument doesn't apply to the fault.
 
         """
         scope = _scope(method)
@@ -275,22 +268,22 @@ class Faults:
         kinds: Iterable[FaultName] | None = None,
         methods: Iterable[MethodName | ClientMethodName] | None = None,
     ) -> None:
-        """Let requests meet random faults of the table above. Each call replaces the one before.
+        """Set the probability of random faults. Each call replaces the previous one.
 
-        Chance has no `refusal`, and no `duplicate` of a message or of an archived order, since no client could see
-        through that.
+        A random fault is never a `refusal`, nor the `duplicate` of a message or of an archived order: no client could
+        recognize these as faults.
 
         Args:
-            probability: From 0, which ends it, to 1.
+            probability: From 0 (no random faults) to 1.
             kinds: The faults to choose from; None: all.
             methods: The methods that they affect; None: all.
 
         Raises:
-            ValueError: There is no such probability, fault or method.
+            ValueError: The probability is out of range, or a fault or method doesn't exist.
 
         """
         if not 0 <= probability <= 1:
-            raise ValueError(f"probability must be between 0 and 1, not {probability}")
+            raise ValueError(f"probability must be between 0 and 1, got {probability}")
         chosen_kinds = _RANDOM_NAMES if kinds is None else tuple(kinds)
         for kind in chosen_kinds:
             _check("random fault", kind, _RANDOM_NAMES)
@@ -300,13 +293,13 @@ class Faults:
         self._probability, self._kinds, self._methods = probability, chosen_kinds, chosen
 
     def clear(self, method: AnyMethod = "*") -> None:
-        """Forget what was scripted for a method; without one, everything, chance included.
+        """Remove the faults of a method, or all faults.
 
         Args:
-            method: The method of the API; what was scripted for any method stays. `"*"`: everything.
+            method: The method; faults for `"*"` stay. `"*"`: remove all faults, random ones included.
 
         Raises:
-            ValueError: There is no such method.
+            ValueError: The method doesn't exist.
 
         """
         scope = _scope(method)
@@ -318,48 +311,48 @@ class Faults:
             self._queue = deque(entry for entry in self._queue if entry[0] != scope)
             self._always.pop(scope, None)
 
-    def meet(self, method: str) -> Fault | None:
-        """Remove and return the fault that a request meets. The simulator calls it for each request.
+    def take(self, method: str) -> Fault | None:
+        """Return the fault of a request, removed from the queue. The simulator calls this once per request.
 
         Args:
-            method: The method of the request, known or not.
+            method: The method of the request, which may be unknown.
 
         """
         for entry in self._queue:
-            if _fits(*entry, method):
+            if _applies(*entry, method):
                 self._queue.remove(entry)
                 return entry[1]
         for scope in (method, "*"):
-            for key, fault in self._always.items():
-                if key == scope and _fits(key, fault, method):
-                    return fault
+            fault = self._always.get(scope)
+            if fault is not None and _applies(scope, fault, method):
+                return fault
         return self._draw(method)
 
     def _draw(self, method: str) -> Fault | None:
         if method not in self._methods or self._rng.random() >= self._probability:
             return None
-        fitting: list[FaultName] = [name for name in self._kinds if method in _random_methods(name)]
-        if not fitting:
+        applicable: list[FaultName] = [name for name in self._kinds if method in _KINDS[name].random]
+        if not applicable:
             return None
-        name = self._rng.choice(fitting)
+        name = self._rng.choice(applicable)
         kind = _KINDS[name]
         return Fault(name, kind.done, kind.seconds or 0.0)
 
 
-def _fits(scope: _Scope, fault: Fault, method: str) -> bool:
-    allowed = _KINDS[fault.name].methods
+def _applies(scope: str, fault: Fault, method: str) -> bool:
     if scope == "*":
-        # An unknown method is as good as any for a fault of the connection.
+        allowed = _KINDS[fault.name].methods
+        # A fault that applies to all methods also applies to a method that the API doesn't have.
         return method in allowed or allowed == METHOD_NAMES
     return scope == method
 
 
 def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{value!r} is no {what}; use one of {', '.join(allowed)}")
+        raise ValueError(f"unknown {what} {value!r}; use one of {', '.join(allowed)}")
 
 
-def _scope(method: AnyMethod) -> _Scope:
+def _scope(method: AnyMethod) -> str:
     return "*" if method == "*" else _wire_name(method)
 
 
@@ -367,25 +360,21 @@ def _wire_name(method: MethodName | ClientMethodName) -> MethodName:
     try:
         return _WIRE_NAMES[method]
     except KeyError:
-        raise ValueError(f"{method!r} is no method; use one of {', '.join(_WIRE_NAMES)}, *") from None
+        raise ValueError(f"unknown method {method!r}; use one of {', '.join(_WIRE_NAMES)}, *") from None
 
 
-def _fault(method: _Scope, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
+def _fault(scope: str, name: FaultName, done: bool | None, seconds: float | None, msg: str | None) -> Fault:  # noqa: FBT001 - keywords of the public methods
     _check("fault", name, _FAULT_NAMES)
     kind = _KINDS[name]
-    if method != "*" and method not in kind.methods:
-        raise ValueError(f"{name!r} doesn't apply to {method}; it applies to {', '.join(kind.methods)}")
+    if scope not in {"*", *kind.methods}:
+        raise ValueError(f"{name!r} doesn't apply to {scope}; it applies to {', '.join(kind.methods)}")
     if done is not None and done is not kind.done and not kind.choosable:
-        choosable = ", ".join(known for known, what in _KINDS.items() if what.choosable)
-        raise ValueError(f"{name!r} can't take done={done}; these can: {choosable}")
+        choosable = ", ".join(other for other, properties in _KINDS.items() if properties.choosable)
+        raise ValueError(f"{name!r} doesn't allow done={done}; these faults do: {choosable}")
     if seconds is not None and (kind.seconds is None or seconds < 0):
-        timed = ", ".join(known for known, what in _KINDS.items() if what.seconds is not None)
-        raise ValueError(f"{name!r} can't take seconds={seconds}; these take seconds from 0: {timed}")
+        timed = ", ".join(other for other, properties in _KINDS.items() if properties.seconds is not None)
+        raise ValueError(f"{name!r} doesn't allow seconds={seconds}; these faults allow seconds >= 0: {timed}")
     if (msg is not None) is not (name == "refusal"):
-        raise ValueError("msg= goes with 'refusal', and with nothing else")
-    return Fault(
-        name,
-        kind.done if done is None else done,
-        (kind.seconds or 0.0) if seconds is None else seconds,
-        msg or "",
-    )
+        raise ValueError("msg= is required for 'refusal' and not allowed for other faults")
+    default_seconds = kind.seconds or 0.0
+    return Fault(name, kind.done if done is None else done, default_seconds if seconds is None else seconds, msg or "")

@@ -1,21 +1,21 @@
-"""The API's methods: which parameters they take and what they answer.
+"""The API's methods: their parameters and their data.
 
-A method answers with all that is known, under the names and in the types of the provider's contract. The dialects
-choose from it and encode it. Keys that begin with `_` are notes for the dialects and never sent.
+A method returns all data, with the names and types of the provider's contract. A dialect selects from the data and
+encodes it. Keys that begin with `_` are internal: the dialects use them but never send them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
 from smspva_async.simulator import _refusals as refusals
 from smspva_async.simulator._catalogue import REBATE_DAYS
 from smspva_async.simulator._clock import DAY
-from smspva_async.simulator._provider import LONGEST, RESTORED_DAYS, SHORTEST, Provider, common_stock
+from smspva_async.simulator._provider import MAX_DAYS, MIN_DAYS, RESTORE_DAYS, Provider, common_stock
 from smspva_async.simulator._refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -30,16 +30,21 @@ __all__ = [
     "MAPPING_METHODS",
     "METHODS",
     "METHOD_NAMES",
+    "Data",
     "Json",
     "Method",
     "MethodName",
     "Params",
     "Row",
-    "complaints",
+    "parameter_violations",
 ]
 
-Json: TypeAlias = "bool | int | float | Decimal | str | list[Json] | dict[str, Json] | None"
-Row: TypeAlias = "dict[str, Json]"
+Json: TypeAlias = "bool | int | float | Decimal | str | list[Any] | dict[str, Any] | None"
+"""A JSON value, with a `Decimal` for an amount of money."""
+Data: TypeAlias = Any
+"""The data of a method: a JSON value whose type depends on the method."""
+Row: TypeAlias = dict[str, Any]
+"""A JSON object."""
 Params: TypeAlias = Mapping[str, str]
 
 MethodName = Literal[
@@ -67,7 +72,7 @@ MethodName = Literal[
     "restore_user",
     "balance",
 ]
-"""The provider's methods: the 22 of the rental API by the value of `method`, and `balance`, which has its own path."""
+"""The provider's methods: the 22 values of `method` in the rental API, and `balance`, which has its own path."""
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 LIST_METHODS: tuple[MethodName, ...] = (
@@ -82,13 +87,13 @@ LIST_METHODS: tuple[MethodName, ...] = (
     "sms",
     "get_rent_history",
 )
-"""Methods that answer with rows, as a list or a mapping."""
+"""Methods whose data are rows, in a list or a mapping."""
 MAPPING_METHODS: tuple[MethodName, ...] = ("get_country_by_service", "getCountWithProviders")
-"""The methods of `LIST_METHODS` that answer with a mapping."""
+"""The methods of `LIST_METHODS` whose data are a mapping."""
 
 _DAYS = {"week": 7, "month": 30}
 _DEFAULT_PERIOD = {"dtype": "week", "dcount": "1"}
-"""The period of a catalogue call that names none (assumed)."""
+"""The period of a catalogue call without a period (assumed)."""
 _PAYPAL = "opt83"
 
 
@@ -96,16 +101,17 @@ _PAYPAL = "opt83"
 class Method:
     """A method of the API."""
 
-    answer: Callable[[Provider, Params], Json]
+    call: Callable[[Provider, Params], Data]
+    """Executes the method and returns its data."""
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     key: Literal["required", "optional", "ignored"] = "required"
-    """An optional key is checked if there is one (assumed)."""
+    """`optional`: the key is checked only if the request has one (assumed)."""
     on_page: bool = True
-    """False for a call that `Switches.page_calls_only` refuses."""
+    """False for a call that `Behavior.page_calls_only` refuses."""
 
 
-# Reading parameters
+# Parameters
 
 
 def _days(params: Params) -> int:
@@ -113,6 +119,10 @@ def _days(params: Params) -> int:
     if kind not in _DAYS or not _is_number(count):
         raise RefusedError(refusals.DURATION)
     return _DAYS[kind] * int(count)
+
+
+def _catalogue_days(params: Params) -> int:
+    return _days({**_DEFAULT_PERIOD, **params})
 
 
 def _order_id(params: Params) -> int:
@@ -123,15 +133,15 @@ def _order_id(params: Params) -> int:
 
 
 def _is_number(text: str) -> bool:
-    # The length is bounded since `int` refuses to read numbers of thousands of digits.
+    # The length is limited because `int` refuses numbers of thousands of digits.
     return re.fullmatch(r"[0-9]{1,18}", text) is not None
 
 
-# Answers
+# Data of the methods
 
 
-def _getcountries(provider: Provider, _params: Params) -> Json:
-    # "FAST" was seen on the live server; the other two texts are made up.
+def _getcountries(provider: Provider, _params: Params) -> list[Row]:
+    # "FAST" was seen on the live server; the other two values are made up.
     switch_types = {"always": "FAST", "on_demand": "SLOW", "both": "BOTH"}
     return [
         {
@@ -145,7 +155,7 @@ def _getcountries(provider: Provider, _params: Params) -> Json:
     ]
 
 
-def _get_default_services(provider: Provider, _params: Params) -> Json:
+def _get_default_services(provider: Provider, _params: Params) -> list[Row]:
     cheapest: dict[str, Offer] = {}
     for country in provider.catalogue.values():
         for code, offer in country.offers.items():
@@ -155,7 +165,7 @@ def _get_default_services(provider: Provider, _params: Params) -> Json:
         {
             "name": offer.name,
             "service": offer.service,
-            "priceForDay": _text(offer.price_day),  # the lowest of all countries (assumed)
+            "priceForDay": _format(offer.price_day),  # the lowest price of all countries (assumed)
             "img": _image(offer),
             "DAYP": str(REBATE_DAYS),
             "PROC": str(offer.rebate),
@@ -164,7 +174,7 @@ def _get_default_services(provider: Provider, _params: Params) -> Json:
     ]
 
 
-def _get_country_by_service(provider: Provider, params: Params) -> Json:
+def _get_country_by_service(provider: Provider, params: Params) -> list[Row]:
     days, service = _days({"dcount": "1", **params}), params.get("service", "")
     offers = {
         code: country.offers[service] for code, country in provider.catalogue.items() if service in country.offers
@@ -174,7 +184,7 @@ def _get_country_by_service(provider: Provider, params: Params) -> Json:
     return [
         {
             "service_name": offer.name,
-            "price": _text(offer.rate(days)),  # of one day (assumed)
+            "price": _format(offer.rate(days)),  # per day (assumed)
             "procent_days": str(REBATE_DAYS),
             "procent": str(offer.rebate),
             "day_step": "1",
@@ -186,16 +196,16 @@ def _get_country_by_service(provider: Provider, params: Params) -> Json:
     ]
 
 
-def _getdata(provider: Provider, params: Params) -> Json:
+def _getdata(provider: Provider, params: Params) -> list[Row]:
     # `extend=1` is accepted and changes nothing (assumed).
-    days, country = _days({**_DEFAULT_PERIOD, **params}), _country(provider, params)
+    days, country = _catalogue_days(params), _country(provider, params)
     return [_offer_row(offer, days) | {"count": offer.count} for offer in country.offers.values()]
 
 
-def _getdata_with_providers(provider: Provider, params: Params) -> Json:
-    days, country = _days({**_DEFAULT_PERIOD, **params}), _country(provider, params)
+def _getdata_with_providers(provider: Provider, params: Params) -> list[Row]:
+    days, country = _catalogue_days(params), _country(provider, params)
     return [
-        _offer_row(offer, days) | {"count": _by_provider(offer), "totalCount": offer.count}
+        _offer_row(offer, days) | {"count": dict(offer.stock), "totalCount": offer.count}
         for offer in country.offers.values()
     ]
 
@@ -209,45 +219,45 @@ def _offer_row(offer: Offer, days: int) -> Row:
         "procent_days": REBATE_DAYS,
         "procent": offer.rebate,
         "day_step": 1,
-        "_stock": _by_provider(offer),
+        "_stock": dict(offer.stock),
         "_count": offer.count,
     }
 
 
-def _getcount(provider: Provider, params: Params) -> Json:
-    _days({**_DEFAULT_PERIOD, **params})
+def _getcount(provider: Provider, params: Params) -> int | Row:
+    _catalogue_days(params)
     counts = {code: offer.count for code, offer in _country(provider, params).offers.items()}
-    return sum(counts.values()) if provider.switches.getcount_is_total else dict[str, "Json"](counts)
+    return sum(counts.values()) if provider.behavior.getcount_is_total else counts
 
 
-def _get_count_with_providers(provider: Provider, params: Params) -> Json:
-    _days({**_DEFAULT_PERIOD, **params})
+def _get_count_with_providers(provider: Provider, params: Params) -> list[Row]:
+    _catalogue_days(params)
     return [
-        {"Amount": _by_provider(offer), "Total": offer.count, "_key": code}
+        {"Amount": dict(offer.stock), "Total": offer.count, "_key": code}
         for code, offer in _country(provider, params).offers.items()
     ]
 
 
-def _get_count_multi(provider: Provider, params: Params) -> Json:
+def _get_count_multi(provider: Provider, params: Params) -> Row:
     _days(params)
     offers = provider.offers(_country(provider, params).code, params.get("services", "").split(","))
     return {"count": sum(common_stock(offers).values())}
 
 
-def _get_days_canada_paypal(provider: Provider, _params: Params) -> Json:
+def _get_days_canada_paypal(provider: Provider, _params: Params) -> list[Row]:
     canada = provider.catalogue.get("CA")
     if canada is None or _PAYPAL not in canada.offers:
         return []
-    # Fewer numbers can be had for a longer time (assumed).
+    # Fewer numbers are available for longer rentals (assumed).
     count = canada.offers[_PAYPAL].count
-    return [{"Days": days, "Amount": count // share} for days, share in ((7, 1), (14, 2), (30, 4))]
+    return [{"Days": days, "Amount": count // divisor} for days, divisor in ((7, 1), (14, 2), (30, 4))]
 
 
-def _get_min_paypal_days(provider: Provider, params: Params) -> Json:
+def _get_min_paypal_days(provider: Provider, params: Params) -> Row:
     country, service = provider.catalogue.get(params.get("country", "")), params.get("service", "")
     if country is None or service != _PAYPAL or service not in country.offers:
         return {"Days": 0, "Status": 0, "Message": "UNKNOWN SERVICE OR COUNTRY"}
-    return {"Days": SHORTEST, "Status": 1, "Message": "OK"}
+    return {"Days": MIN_DAYS, "Status": 1, "Message": "OK"}
 
 
 def _country(provider: Provider, params: Params) -> Country:
@@ -257,15 +267,11 @@ def _country(provider: Provider, params: Params) -> Country:
         raise RefusedError(refusals.UNKNOWN_OFFER) from None
 
 
-def _by_provider(offer: Offer) -> Json:
-    return dict[str, "Json"](offer.stock)
-
-
 def _image(offer: Offer) -> str:
     return f"/img/rent/{offer.service}.png"
 
 
-def _text(amount: Decimal) -> str:
+def _format(amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
@@ -279,19 +285,19 @@ def _rental(provider: Provider, order: SimulatedOrder) -> Row:
     }
 
 
-def _create(provider: Provider, params: Params) -> Json:
+def _create(provider: Provider, params: Params) -> Row:
     services = [params.get("service", "")]
     (order,) = provider.rent(params.get("country", ""), services, _days(params), params.get("provider"))
     return _rental(provider, order)
 
 
-def _create_multi(provider: Provider, params: Params) -> Json:
+def _create_multi(provider: Provider, params: Params) -> list[Row]:
     services = params.get("services", "").split(",")
     orders = provider.rent(params.get("country", ""), services, _days(params), params.get("provider"))
     return [_rental(provider, order) for order in orders]
 
 
-def _orders(provider: Provider, _params: Params) -> Json:
+def _orders(provider: Provider, _params: Params) -> list[Row]:
     unix = provider.clock.unix
     return [
         {
@@ -299,15 +305,15 @@ def _orders(provider: Provider, _params: Params) -> Json:
             "scode": code,
             "sname": name,
             "state": order.state,
-            # Where the dial code is empty, `pnumber` is the whole number with its plus.
+            # Without a dial code, `pnumber` is the whole number with its plus.
             "pnumber": order.number if order.ccode else order.phone,
             "ccode": order.ccode,
             "cname": order.country,
             "hasnewsms": provider.has_new_sms(order),
             "until": unix(order.ends),
             "canprolong": order.can_prolong,
-            "canprolongmax": LONGEST,
-            "canprolonguntil": unix(order.ends + LONGEST * DAY),
+            "canprolongmax": MAX_DAYS,
+            "canprolonguntil": unix(order.ends + MAX_DAYS * DAY),
             "lastonline": unix(order.last_online),
             "_provider": order.provider,
         }
@@ -316,9 +322,9 @@ def _orders(provider: Provider, _params: Params) -> Json:
     ]
 
 
-def _add_service(provider: Provider, params: Params) -> Json:
+def _add_service(provider: Provider, params: Params) -> Row:
     days = params.get("rent_days")
-    if days is not None and not (_is_number(days) and 1 <= int(days) <= LONGEST):
+    if days is not None and not (_is_number(days) and 1 <= int(days) <= MAX_DAYS):
         raise RefusedError(refusals.DURATION)
     order = provider.add_service(
         _order_id(params),
@@ -326,12 +332,12 @@ def _add_service(provider: Provider, params: Params) -> Json:
         params.get("pnumber", ""),
         None if days is None else int(days),
     )
-    return {**_rental(provider, order), "_whole": order.phone.removeprefix("+")}
+    return {**_rental(provider, order), "_phone": order.phone.removeprefix("+")}
 
 
-def _sms(provider: Provider, params: Params) -> Json:
-    rows: list[Json] = []
-    for message in provider.read(_order_id(params)):
+def _sms(provider: Provider, params: Params) -> list[Row]:
+    rows: list[Row] = []
+    for message in provider.read_messages(_order_id(params)):
         row: Row = {"text": message.text, "_other": message.other, "_number": message.number}
         if message.sender is not None:
             row["sender"] = message.sender
@@ -341,28 +347,28 @@ def _sms(provider: Provider, params: Params) -> Json:
     return rows
 
 
-def _prolong(provider: Provider, params: Params) -> Json:
+def _prolong(provider: Provider, params: Params) -> Row:
     return {"id": provider.prolong(_order_id(params), _days(params)).id}
 
 
-def _prolong_max(provider: Provider, params: Params) -> Json:
+def _prolong_max(provider: Provider, params: Params) -> Row:
     count = params.get("dcount", "")
     if params.get("dtype") != "day" or not _is_number(count):
         raise RefusedError(refusals.DURATION_IN_DAYS)
     return {"id": provider.prolong_days(_order_id(params), int(count)).id}
 
 
-def _activate(provider: Provider, params: Params) -> Json:
+def _activate(provider: Provider, params: Params) -> Row:
     order = provider.open_order(_order_id(params))
     provider.activate(order)
     return {"id": order.id}
 
 
-def _delete(provider: Provider, params: Params) -> Json:
+def _delete(provider: Provider, params: Params) -> Row:
     return {"id": provider.delete(_order_id(params)).id}
 
 
-def _get_rent_history(provider: Provider, params: Params) -> Json:
+def _get_rent_history(provider: Provider, params: Params) -> list[Row]:
     skip, take = (
         int(text) if _is_number(text) else default
         for text, default in ((params.get("skip", ""), 0), (params.get("take", ""), 50))
@@ -386,28 +392,29 @@ def _get_rent_history(provider: Provider, params: Params) -> Json:
     ]
 
 
-def _restore_user_precalc(provider: Provider, params: Params) -> Json:
+def _restore_user_precalc(provider: Provider, params: Params) -> Row:
     order, overdue, price = provider.quote(_order_id(params))
+    service, service_name = provider.listed_services(order)[0]
     return {
         "ccode": order.country,
-        "scode": provider.listed_services(order)[0][0],
+        "scode": service,
         "price": price,
-        "sname": provider.listed_services(order)[0][1],
+        "sname": service_name,
         "pnumber": order.phone.removeprefix("+"),
         "outdays": overdue,
         "orderid": order.id,
-        "prolongTo": RESTORED_DAYS,
+        "prolongTo": RESTORE_DAYS,
     }
 
 
-def _restore_user(provider: Provider, params: Params) -> Json:
+def _restore_user(provider: Provider, params: Params) -> Literal[False] | Row:
     order = provider.restore(_order_id(params))
     return False if order is None else {"id": order.id}
 
 
-def _balance(provider: Provider, _params: Params) -> Json:
+def _balance(provider: Provider, _params: Params) -> Row:
     balance = provider.balance
-    return {"balance": balance if provider.switches.balance_is_number else f"{balance:.2f}"}
+    return {"balance": balance if provider.behavior.balance_is_number else f"{balance:.2f}"}
 
 
 _PERIOD = ("dtype", "dcount")
@@ -429,7 +436,7 @@ METHODS: dict[str, Method] = {
     "get_days_canada_paypal": Method(_get_days_canada_paypal, key="ignored", on_page=False),
     "get_min_paypal_days": Method(_get_min_paypal_days, ("country", "service"), key="ignored", on_page=False),
     "create": Method(_create, ("country", "service", *_PERIOD), _PURCHASE),
-    # Not on the page but on the provider's reference site, which has been known as long.
+    # Documented on the provider's reference site instead of the page.
     "create_multi": Method(_create_multi, ("country", "services", *_PERIOD), _PURCHASE),
     "add_service_to_order": Method(_add_service, ("id", "service", "pnumber"), ("rent_days",)),
     "orders": Method(_orders),
@@ -442,12 +449,12 @@ METHODS: dict[str, Method] = {
     "restore_user_precalc": Method(_restore_user_precalc, ("id",)),
     "restore_user": Method(_restore_user, ("id",)),
 }
-"""The rental API by the value of `method`."""
+"""The methods of the rental API."""
 
 BALANCE = Method(_balance)
-"""The call with a path of its own."""
+"""The method with its own path."""
 
-_FORMS = {
+_PATTERNS = {
     "id": r"[0-9]+",
     "dtype": r"week|month",
     "dcount": r"[1-9][0-9]*",
@@ -464,18 +471,18 @@ _FORMS = {
 }
 
 
-def complaints(name: str, method: Method | None, params: Params) -> list[str]:
-    """Return which rules of the provider a request breaks, without the values of its parameters."""
+def parameter_violations(name: str, method: Method | None, params: Params) -> list[str]:
+    """Return the provider's rules that the parameters break. The texts never contain parameter values."""
     if method is None:
         return ["unknown method"]
     known = {*method.required, *method.optional}
-    forms = _FORMS | {"dtype": "day", "dcount": "[1-6]"} if name == "prolong_max" else _FORMS
+    patterns = _PATTERNS | {"dtype": "day", "dcount": "[1-6]"} if name == "prolong_max" else _PATTERNS
     return [
         *(f"missing parameter {key}" for key in method.required if key not in params),
         *(f"unknown parameter {key}" for key in params if key not in known),
         *(
             f"malformed parameter {key}"
             for key, value in params.items()
-            if key in known and re.fullmatch(forms[key], value) is None
+            if key in known and re.fullmatch(patterns[key], value) is None
         ),
     ]

@@ -1,4 +1,4 @@
-"""A rented number as the provider keeps it."""
+"""Orders: the provider's records of rented numbers."""
 
 from __future__ import annotations
 
@@ -22,66 +22,67 @@ class Message:
     """A text message on a number."""
 
     text: str
-    """The text."""
+    """The text of the message."""
     sender: str | None
     """The sender, or None if the server leaves it out."""
     date: int | None
-    """Unix time of its arrival, or None if the server leaves it out."""
+    """The unix time of arrival, or None if the server leaves it out."""
     other: bool
-    """True if it belongs to no service of the order (`OtherSms`)."""
+    """True if the message belongs to no service of the order (`OtherSms`)."""
     number: int
-    """Its place among the messages of its order, from 0."""
+    """The index among the messages of the order, from 0."""
 
 
 @define(eq=False, kw_only=True)
 class SimulatedOrder:
-    """A rented number. Values that depend on time are computed on access."""
+    """A rented number. Values that depend on the time are computed on access."""
 
     id: int
-    """The id in the API; ids count up from 40300, as in the page's sample."""
+    """The id in the API; by default ids count up from 40300, as in the page's sample."""
     country: str
-    """Country code, such as `RU`."""
+    """The country code, such as `RU`."""
     services: dict[str, str]
-    """Names by service code; the name is empty if the catalogue has no such service."""
+    """The services' names by code; the name is empty if the service is not in the catalogue."""
     ccode: str
-    """Dial code with its plus, such as `+7`; empty if `pnumber` is the whole number."""
+    """The dial code with its plus, such as `+7`; empty if `pnumber` is the whole number."""
     number: str
-    """Digits after the dial code, or all of them where `ccode` is empty."""
+    """The digits after the dial code, or all digits if `ccode` is empty."""
     provider: str
-    """The company that the number comes from."""
+    """The company that supplies the number."""
     always_active: bool
-    """True if it needs no activation and never lapses."""
+    """True if the number needs no activation and never becomes inactive."""
     owned: bool
-    """False for a number of another user."""
+    """False if the order belongs to another user."""
     days: int
-    """Days that were paid for."""
+    """The number of paid days."""
     begins: float
-    """Second on the simulator's clock, as all the times below."""
+    """The start of the rental, in seconds on the simulator's clock like all times below."""
     ends: float
-    """The end of the time that was paid for."""
+    """The end of the rental."""
     listed_from: float
-    """The time from which `orders` lists it."""
+    """The time from which `orders` lists the order."""
     restore_refusal: RestoreRefusal | None = field(default=None, validator=check_restore_refusal)
-    """The reason why `restore_user` refuses it: one of the page's codes, or `false` for `data: false`; None: none."""
+    """The reason why `restore_user` refuses the order: one of the page's codes, or `false` for `data: false`; None: it
+    does not refuse."""
     closed: float | None = None
-    """The time of its deletion."""
+    """The time of deletion."""
     restored_as: int | None = None
-    """Id of the order that has taken its place."""
+    """The id of the order that replaced this one."""
     messages: list[Message] = field(factory=list[Message])
-    """All messages that arrived, oldest first, also those that `sms` no longer lists."""
-    flagged: float | None = None
-    """The arrival of the newest unread message."""
+    """All messages that arrived, oldest first, including those that `sms` no longer lists."""
+    unread_since: float | None = None
+    """The arrival of the newest message if it is unread; None: nothing is unread."""
     fixed_state: int | None = None
-    """A state that neither time nor `activate` changes."""
+    """A state that changes neither with time nor by `activate`."""
     active_from: float | None = None
-    """The time when the last activation takes effect; None: there was none, or it was ended by `switch_off`."""
+    """The time when the last activation takes effect; None: no activation, or `deactivate` has ended it."""
     active_until: float = 0.0
-    """The time when it lapses."""
-    _seen_online: float = field(default=0.0, init=False)
+    """The time when the number becomes inactive again."""
+    _previous_online: float = field(default=0.0, init=False)
     _clock: Clock = field(alias="clock", repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._seen_online = self.begins
+        self._previous_online = self.begins
 
     @property
     def service(self) -> str:
@@ -104,7 +105,7 @@ class SimulatedOrder:
 
     @property
     def until(self) -> datetime:
-        """The end of the rental, aware UTC; it can be set, as by somebody who prolongs on the website."""
+        """The end of the rental, aware UTC. Setting it simulates a change on the website."""
         return self._clock.at(self.ends)
 
     @until.setter
@@ -113,12 +114,12 @@ class SimulatedOrder:
 
     @property
     def is_open(self) -> bool:
-        """True while the rental runs: neither deleted nor expired."""
+        """True while the order is neither deleted nor expired."""
         return self.closed is None and self._clock.elapsed() < self.ends
 
     @property
     def state(self) -> int:
-        """0 not active, 2 activating, 1 active, -1 not in the system (rental page)."""
+        """The state: 0 inactive, 2 activating, 1 active, -1 not in the system (rental page)."""
         if self.fixed_state is not None:
             return self.fixed_state
         if self.always_active:
@@ -130,32 +131,32 @@ class SimulatedOrder:
 
     @property
     def last_online(self) -> float:
-        """The time when the number was last active, on the simulator's clock; it moves on as long as it is."""
+        """The time when the number was last active, on the simulator's clock; now if the number is active."""
         now = self._clock.elapsed()
         if self.state == ACTIVE:
             return now
         if self.active_from is not None and now >= self.active_until:
             return self.active_until
-        return self._seen_online
+        return self._previous_online
 
-    def queue(self, wait: float, stay: float) -> None:
-        """Become active, and lapse then, as after an activation.
+    def schedule_activation(self, delay: float, duration: float) -> None:
+        """Make the number active for a time, as after an activation.
 
         Args:
-            wait: Seconds in the queue.
-            stay: Seconds that it is active then.
+            delay: Seconds until the number is active.
+            duration: Seconds that it stays active.
 
         """
-        self._seen_online = self.last_online
-        self.active_from = self._clock.elapsed() + wait
-        self.active_until = self.active_from + stay
+        self._previous_online = self.last_online
+        self.active_from = self._clock.elapsed() + delay
+        self.active_until = self.active_from + duration
 
-    def switch_off(self) -> None:
-        """Become inactive now, and an ordinary number if it was always active."""
-        self._seen_online = self.last_online
+    def deactivate(self) -> None:
+        """Make the number inactive now. An always-active number becomes an ordinary one."""
+        self._previous_online = self.last_online
         self.active_from, self.fixed_state, self.always_active = None, None, False
 
     @property
     def can_prolong(self) -> bool:
-        """True if at most 7 days are left (rental page: only then)."""
+        """True if at most 7 days are left (rental page)."""
         return self.ends - self._clock.elapsed() <= 7 * DAY

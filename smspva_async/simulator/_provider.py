@@ -1,4 +1,4 @@
-"""The provider itself: orders, the activation queue, money, the archive. No HTTP and no encoding."""
+"""The provider's state and rules: orders, activations, prices, the archive. No HTTP and no encoding."""
 
 from __future__ import annotations
 
@@ -13,49 +13,56 @@ from smspva_async.simulator import _refusals as refusals
 from smspva_async.simulator._catalogue import Country, Offer, build_catalogue
 from smspva_async.simulator._clock import DAY, Clock
 from smspva_async.simulator._orders import ACTIVATING, ACTIVE, INACTIVE, Message, SimulatedOrder
-from smspva_async.simulator._refusals import RefusedError, RestoreRefusal, restore_wordings
+from smspva_async.simulator._refusals import RefusedError, RestoreRefusal, restore_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
 
-    from smspva_async.simulator._switches import Switches
+    from smspva_async.simulator._behavior import Behavior
 
-__all__ = ["LONGEST", "RESTORED_DAYS", "SHORTEST", "Provider", "common_stock"]
+__all__ = ["MAX_DAYS", "MIN_DAYS", "RESTORE_DAYS", "Provider", "common_stock"]
 
-SHORTEST, LONGEST = 7, 90
-"""Days of a rental (rental page, and the message about a wrong duration)."""
+MIN_DAYS, MAX_DAYS = 7, 90
+"""The shortest and longest rental in days (rental page, and the refusal of a wrong duration)."""
 
-LONGEST_BY_DAYS = 6
-"""Days that `prolong_max` adds at most."""
+_MAX_EXTRA_DAYS = 6
+"""The most days that `prolong_max` adds."""
 
-RESTORED_DAYS = 30
-"""Days that restoring pays in advance (`prolongTo` of the page's sample)."""
+RESTORE_DAYS = 30
+"""The days that restoring pays in advance (`prolongTo` in the page's sample)."""
 
-_SHARE_ALWAYS_ACTIVE = 0.75
-"""Of new numbers where a country has both types: those come first (rental page); how often is assumed."""
+_ALWAYS_ACTIVE_PROBABILITY = {"always": 1.0, "on_demand": 0.0, "both": 0.75}
+"""The probability that a new number is always active. With both types these have priority (rental page); the value is
+assumed."""
 
-_FIRST_ID = 40_300  # the page's sample of `orders`
+_FIRST_ID = 40_300  # from the page's sample of `orders`
 
 
 def common_stock(offers: Iterable[Offer]) -> dict[str, int]:
-    """Return how many numbers of each provider serve all of the offers (assumed: as many as the scarcest has)."""
+    """Return by provider how many numbers serve all offers (assumed: the smallest stock among them)."""
     stocks = [offer.stock for offer in offers]
     return {name: min(stock.get(name, 0) for stock in stocks) for name in dict.fromkeys(chain(*stocks))}
 
 
-class Provider:
-    """The state of the provider for one account, and its rules."""
+def _price(offers: Iterable[Offer], days: int) -> Decimal:
+    return sum((offer.rate(days) * days for offer in offers), Decimal(0))
 
-    def __init__(self, clock: Clock, rng: Random, switches: Switches, balance: Decimal, *, renumbers: bool) -> None:
+
+class Provider:
+    """The provider's state for one account, and its rules."""
+
+    def __init__(
+        self, clock: Clock, rng: Random, behavior: Behavior, balance: Decimal, *, restore_changes_id: bool
+    ) -> None:
         self.clock = clock
-        self.switches = switches
+        self.behavior = behavior
         self.balance = balance
         self.catalogue = build_catalogue(rng)
         self.orders: dict[int, SimulatedOrder] = {}
         self._rng = rng
-        self._renumbers = renumbers
-        self._flapped: set[int] = set()
+        self._restore_changes_id = restore_changes_id
+        self._unlisted: set[int] = set()
         self._next_id = _FIRST_ID
         self._numbers: set[str] = set()
 
@@ -69,7 +76,7 @@ class Provider:
             raise LookupError(f"the simulator has no order {order_id}") from None
 
     def open_order(self, order_id: int) -> SimulatedOrder:
-        """Return an open order of the account, or refuse as the server does."""
+        """Return an open order of the account, or raise `RefusedError`."""
         order = self.orders.get(order_id)
         if order is None or not order.is_open:
             raise RefusedError(refusals.ORDER_UNKNOWN)
@@ -82,18 +89,18 @@ class Provider:
         return [order for order in self.orders.values() if order.owned and order.is_open]
 
     def listed_orders(self) -> list[SimulatedOrder]:
-        """Return what one answer of `orders` lists: late purchases and flapping orders are missing."""
-        now, share = self.clock.elapsed(), self.switches.flapping
-        listed = [order for order in self.open_orders() if order.listed_from <= now]
-        # Nothing is drawn in vain: how often a client polls must not decide when its numbers become active.
-        steady = self._flapped if share else {order.id for order in listed}
-        self._flapped = {order.id for order in listed if order.id not in steady and self._rng.random() < share}
-        return [order for order in listed if order.id not in self._flapped]
+        """Return the orders in one answer of `orders`, without new purchases and flapping orders that are missing."""
+        now, probability = self.clock.elapsed(), self.behavior.flapping
+        orders = [order for order in self.open_orders() if order.listed_from <= now]
+        # Without flapping, draw nothing: the number of polls must not change when numbers become active.
+        certain = self._unlisted if probability else {order.id for order in orders}
+        self._unlisted = {order.id for order in orders if order.id not in certain and self._rng.random() < probability}
+        return [order for order in orders if order.id not in self._unlisted]
 
     def listed_services(self, order: SimulatedOrder) -> list[tuple[str, str]]:
-        """Return code and name of the service in each row that lists an order."""
+        """Return the service's code and name in each row that lists the order."""
         services = list(order.services.items())
-        match self.switches.multi_orders:
+        match self.behavior.multi_orders:
             case "joined":
                 codes, names = zip(*services, strict=True)
                 return [(",".join(codes), ", ".join(names))]
@@ -103,85 +110,78 @@ class Provider:
                 return services
 
     def add(self, order: SimulatedOrder) -> SimulatedOrder:
-        """Take an order into the books."""
+        """Add an order."""
         self.orders[order.id] = order
         self._numbers.add(order.phone)
         return order
 
     def next_id(self) -> int:
-        """Return an id that no order has."""
+        """Return an unused id."""
         while self._next_id in self.orders:
             self._next_id += 1
         return self._next_id
 
     def draw_number(self, country: Country) -> str:
-        """Return a free number of the country, without its dial code."""
+        """Return a random unused number of the country, without the dial code."""
         rest = country.digits - len(country.prefix)
         while True:
             number = f"{country.prefix}{self._rng.randrange(10**rest):0{rest}d}"
             if f"{country.dial}{number}" not in self._numbers:
                 return number
 
-    def draw_always_active(self, country: Country) -> bool:
-        """Return whether a new number is always active."""
-        share = {"always": 1.0, "on_demand": 0.0, "both": _SHARE_ALWAYS_ACTIVE}[country.activation]
-        return self._rng.random() < share
-
     def days_from_now(self, days: int) -> float:
-        """Return the end of a rental that begins now, on a whole second since the API has no fractions."""
+        """Return the end of a rental that begins now, in whole seconds as in the API."""
         return floor(self.clock.elapsed()) + days * DAY
 
     # Money
 
-    def offer(self, country: str, service: str) -> Offer:
-        """Return an offer, or refuse."""
-        try:
-            return self.catalogue[country].offers[service]
-        except KeyError:
-            raise RefusedError(refusals.UNKNOWN_OFFER) from None
-
-    def _charge(self, amount: Decimal) -> None:
+    def _charge(self, offers: Iterable[Offer], days: int) -> None:
+        amount = _price(offers, days)
         if amount > self.balance:
             raise RefusedError(refusals.NO_MONEY)
         self.balance -= amount
 
     def offers(self, country: str, services: Iterable[str]) -> list[Offer]:
-        """Return an offer for each service, or refuse."""
-        return [self.offer(country, service) for service in services]
+        """Return the offer of each service, or raise `RefusedError`."""
+        try:
+            return [self.catalogue[country].offers[service] for service in services]
+        except KeyError:
+            raise RefusedError(refusals.UNKNOWN_OFFER) from None
 
     def rent(self, country: str, services: list[str], days: int, provider: str | None) -> list[SimulatedOrder]:
-        """Rent one number for all of the services; a service that is named twice is rented once (assumed).
+        """Rent one number for all services; a repeated service is rented once (assumed).
 
         Returns:
-            One order, or an order per service if the switch `multi_orders` is `own_ids`.
+            One order, or an order per service if `Behavior.multi_orders` is `own_ids`.
 
         """
-        if not SHORTEST <= days <= LONGEST:
+        if not MIN_DAYS <= days <= MAX_DAYS:
             raise RefusedError(refusals.DURATION)
         offers = self.offers(country, dict.fromkeys(services))
         free = common_stock(offers)
         source = provider or max(free, key=lambda name: free[name], default="")
         if free.get(source, 0) < 1:
             raise RefusedError(refusals.NO_NUMBERS)
-        self._charge(sum((offer.rate(days) * days for offer in offers), Decimal(0)))
+        self._charge(offers, days)
         for offer in offers:
             offer.stock[source] -= 1
         home = self.catalogue[country]
-        number, always_active = self.draw_number(home), self.draw_always_active(home)
-        own_ids = self.switches.multi_orders == "own_ids"
+        number = self.draw_number(home)
+        always_active = self._rng.random() < _ALWAYS_ACTIVE_PROBABILITY[home.activation]
+        own_ids = self.behavior.multi_orders == "own_ids"
         return [
-            self._buy(
+            self._add_purchase(
                 home,
-                part,
+                order_offers,
                 number=number,
                 ends=self.days_from_now(days),
                 provider=source,
                 always_active=always_active,
             )
-            for part in ([[offer] for offer in offers] if own_ids else [offers])
+            for order_offers in ([[offer] for offer in offers] if own_ids else [offers])
         ]
 
-    def _buy(
+    def _add_purchase(
         self,
         country: Country,
         offers: list[Offer],
@@ -205,12 +205,12 @@ class Provider:
             days=ceil((ends - now) / DAY),
             begins=now,
             ends=ends,
-            listed_from=now + self.switches.listing_delay,
+            listed_from=now + self.behavior.listing_delay,
         )
         return self.add(order)
 
     def add_service(self, order_id: int, service: str, phone: str, days: int | None) -> SimulatedOrder:
-        """Rent another service on a number, for `days` or as long as the order lasts (assumed)."""
+        """Rent another service on a number, for `days` or until the order's end (assumed)."""
         order = self.open_order(order_id)
         if phone != order.phone.removeprefix("+"):
             raise RefusedError(refusals.ORDER_UNKNOWN)
@@ -218,11 +218,11 @@ class Provider:
         if home is None or service not in home.offers:
             raise RefusedError(refusals.SERVICE_UNKNOWN)
         ends = order.ends if days is None else self.days_from_now(days)
-        offer, charged = home.offers[service], ceil((ends - self.clock.elapsed()) / DAY)
-        self._charge(offer.rate(charged) * charged)
-        return self._buy(
+        offers = [home.offers[service]]
+        self._charge(offers, ceil((ends - self.clock.elapsed()) / DAY))
+        return self._add_purchase(
             home,
-            [offer],
+            offers,
             number=order.number,
             ends=ends,
             provider=order.provider,
@@ -231,13 +231,13 @@ class Provider:
 
     def prolong(self, order_id: int, days: int) -> SimulatedOrder:
         """Prolong a rental by weeks or months, at the price of its services."""
-        if not SHORTEST <= days <= LONGEST:
+        if not MIN_DAYS <= days <= MAX_DAYS:
             raise RefusedError(refusals.DURATION)
         return self._prolong(order_id, days)
 
     def prolong_days(self, order_id: int, days: int) -> SimulatedOrder:
         """Prolong a rental by a few days, under the same conditions (assumed)."""
-        if not 1 <= days <= LONGEST_BY_DAYS:
+        if not 1 <= days <= _MAX_EXTRA_DAYS:
             raise RefusedError(refusals.DURATION_IN_DAYS)
         return self._prolong(order_id, days)
 
@@ -245,100 +245,96 @@ class Provider:
         order = self.open_order(order_id)
         if not order.can_prolong:
             raise RefusedError(refusals.PROLONG_EARLY)
-        self._charge(self._price(order, days))
+        self._charge(self.offers(order.country, order.services), days)
         order.ends += days * DAY
         order.days += days
         return order
 
-    def _price(self, order: SimulatedOrder, days: int) -> Decimal:
-        return sum((offer.rate(days) * days for offer in self.offers(order.country, order.services)), Decimal(0))
-
     def delete(self, order_id: int) -> SimulatedOrder:
-        """End a rental without a refund; it goes to the archive (assumed)."""
+        """End a rental without a refund and move it to the archive (assumed)."""
         order = self.open_order(order_id)
         order.closed = self.clock.elapsed()
         return order
 
     # Numbers and messages
 
-    def draw_stay(self) -> float:
-        """Return how long a number stays active, in seconds."""
-        return self._rng.uniform(*self.switches.active)
-
     def activate(self, order: SimulatedOrder) -> None:
-        """Put a number in the queue; nothing changes unless it is inactive (assumed)."""
+        """Start the activation of a number, unless it is active or activating (assumed)."""
         if order.state != INACTIVE:
             return
-        wait = self._rng.uniform(*self.switches.activation)
-        if self._rng.random() < self.switches.slow_activation:
-            wait *= self._rng.uniform(2, 6)
-        order.queue(wait, self.draw_stay())
+        delay = self._rng.uniform(*self.behavior.activation)
+        if self._rng.random() < self.behavior.slow_activation:
+            delay *= self._rng.uniform(2, 6)
+        order.schedule_activation(delay, self._rng.uniform(*self.behavior.active))
 
     def set_state(self, order: SimulatedOrder, state: int) -> None:
-        """Put a number in a state as if the provider had done so."""
+        """Set the state of a number."""
         if state == ACTIVE and order.always_active:
             return
-        order.switch_off()
+        order.deactivate()
         if state == ACTIVATING:
             self.activate(order)
         elif state == ACTIVE:
-            order.queue(0.0, self.draw_stay())
+            order.schedule_activation(0.0, self._rng.uniform(*self.behavior.active))
         elif state != INACTIVE:
             order.fixed_state = state
 
-    def receive(self, order: SimulatedOrder, text: str, sender: str | None, date: int | None, *, other: bool) -> None:
-        """Take in a message."""
+    def add_message(
+        self, order: SimulatedOrder, text: str, sender: str | None, date: int | None, *, other: bool
+    ) -> None:
+        """Add a message to an order and raise the order's flag."""
         order.messages.append(Message(text, sender, date, other, len(order.messages)))
-        order.flagged = self.clock.elapsed()
+        order.unread_since = self.clock.elapsed()
 
     def has_new_sms(self, order: SimulatedOrder) -> bool:
-        """Return the order's flag as `orders` shows it."""
-        if order.flagged is None or not self.switches.flag_rises:
+        """Return `hasnewsms` of an order."""
+        if order.unread_since is None or not self.behavior.flag_rises:
             return False
-        lifetime = self.switches.flag_lifetime
-        return lifetime is None or self.clock.elapsed() - order.flagged < lifetime
+        lifetime = self.behavior.flag_lifetime
+        return lifetime is None or self.clock.elapsed() - order.unread_since < lifetime
 
-    def read(self, order_id: int) -> list[Message]:
-        """Return what `sms` lists."""
+    def read_messages(self, order_id: int) -> list[Message]:
+        """Return the messages that `sms` lists, and clear the flag."""
         order = self.open_order(order_id)
-        if self.switches.read_clears_flag:
-            order.flagged = None
-        keep = self.switches.sms_keep
-        listed = order.messages[max(len(order.messages) - keep, 0) :] if keep is not None else list(order.messages)
-        if self.switches.sms_order == "newest":
+        if self.behavior.read_clears_flag:
+            order.unread_since = None
+        keep = self.behavior.sms_keep
+        listed = order.messages[:] if keep is None else order.messages[max(len(order.messages) - keep, 0) :]
+        if self.behavior.sms_order == "newest":
             listed.reverse()
-        elif self.switches.sms_order == "shuffled":
+        elif self.behavior.sms_order == "shuffled":
             self._rng.shuffle(listed)
         return listed
 
     # Archive
 
     def archive(self) -> list[SimulatedOrder]:
-        """Return the account's closed orders, the one that was closed last first."""
+        """Return the account's closed orders, most recently closed first."""
         closed = [order for order in self.orders.values() if order.owned and not order.is_open]
         return sorted(closed, key=self.closed_at, reverse=True)
 
     @staticmethod
     def closed_at(order: SimulatedOrder) -> float:
-        """Return when an archived order was closed."""
+        """Return the time when an archived order was closed."""
         return order.ends if order.closed is None else order.closed
 
     def quote(self, order_id: int) -> tuple[SimulatedOrder, int, Decimal]:
-        """Return an archived order, its overdue days and the price of restoring it, or refuse.
+        """Return an archived order, its overdue days and the price of restoring it, or raise `RefusedError`.
 
-        The price is that of the overdue days without a rebate, and of the days paid in advance (rental page).
+        The price covers the overdue days without a discount and the days paid in advance (rental page).
         """
         order = self.orders.get(order_id)
         if order is None or order.restored_as is not None:
-            raise RefusedError(restore_wordings("NOREMOTEDATA"))
+            raise RefusedError(restore_texts("NOREMOTEDATA"))
         overdue = ceil((self.clock.elapsed() - order.ends) / DAY)
-        code = self._why_not_restored(order, overdue)
+        code = self._restore_refusal(order, overdue)
         if code is not None:
-            raise RefusedError(restore_wordings(code))
-        overdue_day = sum(offer.price_day for offer in self.offers(order.country, order.services))
-        return order, overdue, overdue_day * overdue + self._price(order, RESTORED_DAYS)
+            raise RefusedError(restore_texts(code))
+        offers = self.offers(order.country, order.services)
+        overdue_day = sum(offer.price_day for offer in offers)
+        return order, overdue, overdue_day * overdue + _price(offers, RESTORE_DAYS)
 
-    def _why_not_restored(self, order: SimulatedOrder, overdue: int) -> RestoreRefusal | None:
+    def _restore_refusal(self, order: SimulatedOrder, overdue: int) -> RestoreRefusal | None:
         if order.restore_refusal not in {None, "false"}:
             return order.restore_refusal
         home = self.catalogue.get(order.country)
@@ -347,12 +343,12 @@ class Provider:
             (self.clock.elapsed() < order.ends, "DATEDIFFINVERT"),
             (home is None, "NOORDERCOUNTRY"),
             (home is not None and not home.offers.keys() >= order.services.keys(), "NOSERVICEDATA"),
-            (overdue > LONGEST, "NOAVAILDAYS"),  # the limit is assumed
+            (overdue > MAX_DAYS, "NOAVAILDAYS"),  # the limit is assumed
         ]
         return next((code for applies, code in reasons if applies), None)
 
     def is_restorable(self, order: SimulatedOrder) -> bool:
-        """Return `isAvailForRestore` of the history."""
+        """Return `isAvailForRestore` in the history."""
         try:
             self.quote(order.id)
         except RefusedError:
@@ -360,20 +356,20 @@ class Provider:
         return order.restore_refusal is None
 
     def restore(self, order_id: int) -> SimulatedOrder | None:
-        """Restore an order and charge it; None is the server's `data: false`.
+        """Restore an order and charge for it; None represents the server's `data: false`.
 
-        The page's server gives the same order back, the live one a new order with a new id. Messages come along.
+        In the dialect `page` the order keeps its id, in the others it gets a new one. It keeps its messages.
         """
         order, _overdue, price = self.quote(order_id)
         if order.restore_refusal == "false":
             return None
         if price > self.balance:
-            raise RefusedError(restore_wordings("NOBALANCE", f"{price:.2f}"))
+            raise RefusedError(restore_texts("NOBALANCE", f"{price:.2f}"))
         self.balance -= price
-        now, ends = self.clock.elapsed(), self.days_from_now(RESTORED_DAYS)
-        if not self._renumbers:
-            order.closed, order.ends, order.days = None, ends, RESTORED_DAYS
-            order.listed_from = now + self.switches.listing_delay
+        now, ends = self.clock.elapsed(), self.days_from_now(RESTORE_DAYS)
+        if not self._restore_changes_id:
+            order.closed, order.ends, order.days = None, ends, RESTORE_DAYS
+            order.listed_from = now + self.behavior.listing_delay
             return order
         successor = evolve(
             order,
@@ -381,8 +377,8 @@ class Provider:
             services=dict(order.services),
             begins=now,
             ends=ends,
-            days=RESTORED_DAYS,
-            listed_from=now + self.switches.listing_delay,
+            days=RESTORE_DAYS,
+            listed_from=now + self.behavior.listing_delay,
             closed=None,
             messages=list(order.messages),
         )

@@ -1,6 +1,6 @@
-"""Refusals, in the provider's own words.
+"""The provider's refusals.
 
-Each is a tuple of wordings: the first is used by the page's dialect, the live one draws among them.
+Each is a tuple of texts: the dialect `page` uses the first, the dialect `live` chooses at random.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
     "RefusedError",
     "RestoreRefusal",
     "check_restore_refusal",
-    "restore_wordings",
+    "restore_texts",
 ]
 
 KEY_MISSING = ("API KEY not received!",)
@@ -37,14 +37,14 @@ METHOD_UNKNOWN = ("Incorrect method",)
 NO_NUMBERS = ("No numbers available", "No number available")
 NO_MONEY = ("Insufficient balance", "Balance is not enough", "NOBALANCE")
 DURATION = ("Incorrect duration count. Min 7 days. Max 90 days.",)
-# `prolong_max` counts days; the wording is made up after the one above.
+# `prolong_max` counts days; this text is made up, modelled on the one above.
 DURATION_IN_DAYS = ("Incorrect duration count. Min 1 days. Max 6 days.",)
 ORDER_UNKNOWN = ("Order not found",)
 ORDER_ID = ("Incorrect order id",)
 NOT_YOURS = ("Order not found", "NOTOWNER", "the user had not this order")
 UNKNOWN_OFFER = ("UNKNOWN SERVICE OR COUNTRY",)
 SERVICE_UNKNOWN = ("Service not found",)
-# The rule is the page's, and so are the words, which stand among its questions; the real message isn't known.
+# The rule and the message are from the rental page's FAQ; the real text is unknown.
 PROLONG_EARLY = ("You can prolong number only if before expiring date left less 7 days",)
 
 RestoreRefusal = Literal[
@@ -60,10 +60,10 @@ RestoreRefusal = Literal[
     "Balance is not enough",
     "false",
 ]
-"""A reason why `restore_user` refuses: one of the rental page's texts, or just `data: false`."""
+"""A reason for a refusal by `restore_user`: one of the rental page's codes, or `data: false`."""
 
-# As the page prints them, its punctuation included.
-_PROSE = {
+# The page's texts, including their punctuation.
+_DESCRIPTIONS = {
     "NOAVAILDAYS": "Phone number is unavalible for automatically restoring. "
     "There are not enough working days for the phone number;",
     "NOTOWNER": "Looks like the order is not your. Check it and try again;",
@@ -83,19 +83,19 @@ _PROSE = {
 
 
 class RefusedError(Exception):
-    """The provider refuses: `status` 0 and a message."""
+    """A refusal by the provider: `status` 0 and a text."""
 
-    def __init__(self, wordings: tuple[str, ...]) -> None:
-        super().__init__(wordings[0])
-        self.wordings = wordings
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        super().__init__(texts[0])
+        self.texts = texts
 
 
-def restore_wordings(code: RestoreRefusal, amount: str = "") -> tuple[str, str]:
-    """Return a refusal of `restore_user`: with the page's prose (and the amount it asks for), and alone."""
-    return f"{code}: {_PROSE[code]} {amount}".rstrip(), code
+def restore_texts(code: RestoreRefusal, amount: str = "") -> tuple[str, str]:
+    """Return the texts of a refusal by `restore_user`: the code with the page's description, and the code alone."""
+    return f"{code}: {_DESCRIPTIONS[code]} {amount}".rstrip(), code
 
 
 def check_restore_refusal(_instance: object, _attribute: object, value: RestoreRefusal | None) -> None:
-    """Validate an attribute that holds one of the codes or None."""
+    """Validate an attribute: one of the codes or None."""
     if value is not None and value not in get_args(RestoreRefusal):
-        raise ValueError(f"{value!r} is no refusal of restore_user; use one of {get_args(RestoreRefusal)} or None")
+        raise ValueError(f"expected None or one of {get_args(RestoreRefusal)}, got {value!r}")

@@ -1,4 +1,4 @@
-"""The simulator: the provider behind its address, and what tests and demos may do to it."""
+"""The `Simulator` class: access to the simulated provider, and control over it for tests and demos."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
+from smspva_async.simulator._behavior import Behavior
 from smspva_async.simulator._clock import DAY, Clock
 from smspva_async.simulator._dialects import ContractDialect, Dialect, DialectName, LiveDialect, PageDialect
 from smspva_async.simulator._faults import Faults
 from smspva_async.simulator._orders import SimulatedOrder
 from smspva_async.simulator._provider import Provider
 from smspva_async.simulator._server import RecordedRequest, Server
-from smspva_async.simulator._switches import Switches
 from smspva_async.simulator._transport import Receive, Scope, Send, SimulatorTransport, serve_asgi
 
 if TYPE_CHECKING:
@@ -31,27 +31,27 @@ _DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 class Simulator:
     """SMSPVA's rental API and balance in memory: an ASGI app, and a transport for httpx clients in the same process.
 
-    The state of the world is a function of time on anyio's clock, so that it works in real and in virtual time, under
-    asyncio and trio, without tasks of its own. The clock starts with the first use inside an event loop; what is done
-    before happens at the start. Whatever is left to chance is drawn from the seed.
+    All state is a function of the time on anyio's clock. So the simulator works in real and in virtual time, under
+    asyncio and trio, without tasks of its own. The clock starts at the first use inside an event loop; earlier changes
+    happen at the start time. All random choices depend on the seed.
 
     It answers at `/api/rent.php`, with the key in the query, and at `/activation/balance`, with the key in the header
-    `apikey` (contract). Any other path is HTTP 404, whatever the host.
+    `apikey` (contract). Any other path is HTTP 404. The host is ignored.
 
-    Rules come from the rental page and the provider's contract where they have any; docstrings say which are assumed.
+    The rules are those of the rental page and the provider's contract; docstrings say which ones are assumed.
 
     Args:
-        seed: The seed of everything random; the same seed and the same requests give the same answers.
-        dialect: Shapes of the answers: `page` (the rental page's samples), `live` (those seen on the live server, at
-            random) or `contract` (the JSON types that the provider's own SDK states).
-        start: The server's time at the start, aware; fractions of a second are dropped.
-        api_key: The only key that is accepted; None: any is.
+        seed: The random seed; the same seed and the same requests give the same answers.
+        dialect: The response formats: `page` (the rental page's samples), `live` (those seen on the live server, chosen
+            at random) or `contract` (the JSON types of the provider's own SDK).
+        start: The server's start time, aware; fractions of a second are dropped.
+        api_key: The only accepted key; None: every key is accepted.
         balance: The account's balance in USD.
-        activation: Shortest and longest seconds that a number waits to be active (rental page: 10 to 15 minutes).
-        active: Shortest and longest seconds that it is active then (rental page: 10 to 30 minutes).
+        activation: Shortest and longest wait for an activation, in seconds (rental page: 10 to 15 minutes).
+        active: Shortest and longest time that a number stays active, in seconds (rental page: 10 to 30 minutes).
 
     Raises:
-        ValueError: There is no such dialect, `start` has no time zone, or a pair isn't (lowest, highest).
+        ValueError: The dialect doesn't exist, `start` has no time zone, or a pair isn't (lowest, highest).
 
     """
 
@@ -67,19 +67,19 @@ class Simulator:
         active: tuple[float, float] = (600.0, 1800.0),
     ) -> None:
         if dialect not in get_args(DialectName):
-            raise ValueError(f"dialect must be one of {', '.join(get_args(DialectName))}, not {dialect!r}")
-        self._switches = Switches(activation=activation, active=active, page_calls_only=dialect == "page")
+            raise ValueError(f"dialect must be one of {', '.join(get_args(DialectName))}, got {dialect!r}")
+        self._behavior = Behavior(activation=activation, active=active, page_calls_only=dialect == "page")
         self._faults = Faults(seed)
         self._dialect: DialectName = dialect
         self._clock = Clock(start)
         self._provider = Provider(
             self._clock,
             Random(f"{seed} world"),  # noqa: S311 - not cryptography
-            self._switches,
+            self._behavior,
             Decimal(balance),
-            renumbers=dialect != "page",
+            restore_changes_id=dialect != "page",
         )
-        contract = ContractDialect(self._switches)
+        contract = ContractDialect(self._behavior)
         dialects: dict[DialectName, Dialect] = {
             "page": PageDialect(contract),
             "live": LiveDialect(seed),
@@ -89,73 +89,73 @@ class Simulator:
             self._provider,
             self._clock,
             dialects[dialect],
-            self._switches,
+            self._behavior,
             self._faults,
             Random(f"{seed} damage"),  # noqa: S311 - not cryptography
             api_key,
         )
 
-    # Ways in
+    # Access
 
     def transport(self) -> SimulatorTransport:
-        """Return a new httpx transport that leads here, to be given to a client as `transport`."""
+        """Return a new httpx transport to this simulator, for a client's argument `transport`."""
         return SimulatorTransport(self._server.respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve ASGI: HTTP and the lifespan.
+        """Serve ASGI: HTTP and the lifespan protocol.
 
-        ASGI can't refuse a connection, nor drop it before an answer: `refused`, `connect_timeout`, `lost` and `reset`
-        raise `ConnectionResetError`, which a server turns into HTTP 500 or a closed connection; `cut` raises it after
-        half of the body; `hang` lasts until the client has gone.
+        An ASGI app can't refuse or drop a connection. So the faults `refused`, `connect_timeout`, `lost` and `reset`
+        raise `ConnectionResetError`, which a server turns into HTTP 500 or a closed connection. `cut` raises it after
+        half of the body, and `hang` lasts until the client disconnects.
         """
         await serve_asgi(self._server.respond, scope, receive, send)
 
     # Settings and records
 
     @property
-    def switches(self) -> Switches:
-        """Settings for the unknowns of the real server, and its times. They may be changed at any time."""
-        return self._switches
+    def behavior(self) -> Behavior:
+        """Settings for the unknown behavior of the real server, and its times. They can change at any time."""
+        return self._behavior
 
     @property
     def faults(self) -> Faults:
-        """The faults that requests meet, by script or by chance."""
+        """The faults of requests, scripted or random."""
         return self._faults
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request, in order. It may be cleared."""
+        """All requests, in order. The list can be cleared."""
         return self._server.requests
 
     @property
     def violations(self) -> list[str]:
-        """Rules of the provider that requests broke. Tests assert that it is empty."""
+        """The provider's rules that requests broke. Tests assert that this list is empty."""
         return self._server.violations
 
     @property
     def dialect(self) -> DialectName:
-        """The shapes of the answers."""
+        """The response formats."""
         return self._dialect
 
     @property
     def api_key(self) -> str | None:
-        """The only key that is accepted; None: any is."""
+        """The only accepted key; None: every key is accepted. It can be set."""
         return self._server.api_key
 
     @api_key.setter
     def api_key(self, key: str | None) -> None:
         self._server.api_key = key
 
-    # The world
+    # The provider's state
 
     @property
     def now(self) -> datetime:
-        """The server's clock, aware UTC."""
+        """The server's time, aware UTC."""
         return self._clock.at(self._clock.elapsed())
 
     @property
     def balance(self) -> Decimal:
-        """The account's balance in USD; every purchase is charged to it, and `balance` answers it. It can be set."""
+        """The account's balance in USD, which pays for all purchases. It can be set."""
         return self._provider.balance
 
     @balance.setter
@@ -164,7 +164,7 @@ class Simulator:
 
     @property
     def catalogue(self) -> Mapping[str, Country]:
-        """The countries on offer by code, with their services, prices and stock; offers can be changed in place."""
+        """The countries by code, with their services, prices and stock. Offers can be changed in place."""
         return self._provider.catalogue
 
     @property
@@ -173,7 +173,7 @@ class Simulator:
         return self._provider.open_orders()
 
     def order(self, order_id: int) -> SimulatedOrder:
-        """Return an order, also a closed one or one of another user.
+        """Return an order, which may be closed or belong to another user.
 
         Args:
             order_id: The order's id.
@@ -200,38 +200,37 @@ class Simulator:
         provider: str = "A",
         restore_refusal: RestoreRefusal | None = None,
     ) -> SimulatedOrder:
-        """Add an order as if it had been rented before. It costs nothing and is listed at once.
+        """Add an earlier purchase. It costs nothing, and `orders` lists it at once.
 
         Args:
-            country: The country's code. One outside the catalogue needs `phone` and `ccode`, and the order can't be
-                restored then.
-            service: The service's code, or several. An order with a service outside of the catalogue can't be restored.
-            order_id: The order's id; by default the next one.
-            phone: The whole number with its plus, or the part after the dial code; by default it is drawn.
-            ccode: The dial code, by default the country's; with an empty one `pnumber` is the whole number.
-            days: The length in days, from now or up to `until`.
-            until: The end, aware, by default `days` from now; one in the past makes an archived order.
-            state: 0, 1, 2 or -1 (any other number is a state that the page doesn't know), as by `set_state`; by default
-                it is 1 for always-active numbers and 0 for others.
-            always_active: True for a number that is active all the time; by default where a country has no others.
-            owned: False makes it another user's.
-            provider: The company that the number comes from; the live dialect lists it for some orders.
-            restore_refusal: Why it can't be restored, once it has expired; None: it can.
+            country: The country's code. A country that is not in the catalogue requires `phone` and `ccode`, and its
+                order can't be restored.
+            service: One or more service codes. An order with a service that is not in the catalogue can't be restored.
+            order_id: The order's id; default: the next one.
+            phone: The whole number with its plus, or the part after the dial code; default: a random number.
+            ccode: The dial code; default: the country's. If it is empty, `pnumber` is the whole number.
+            days: The length in days, starting now or ending at `until`.
+            until: The end, aware; default: `days` from now. An end in the past makes an archived order.
+            state: The state as in `set_state`; default: 1 for an always-active number, else 0.
+            always_active: True for a number that is always active; default: True if the country has no other numbers.
+            owned: False for an order of another user.
+            provider: The company that supplies the number; the dialect `live` lists it for some orders.
+            restore_refusal: The reason why the order can't be restored after it has expired; None: it can.
 
         Raises:
-            ValueError: The country needs a number, the number isn't one of that dial code, the id is taken, `until` has
-                no time zone, or there is no such refusal.
+            ValueError: The country requires a number, the number doesn't match the dial code, the id is taken, `until`
+                has no time zone, or the refusal doesn't exist.
 
         """
         home = self._provider.catalogue.get(country)
         if home is None and (phone is None or ccode is None):
-            raise ValueError(f"{country!r} is not in the catalogue: give phone and ccode")
+            raise ValueError(f"{country!r} is not in the catalogue: pass phone and ccode")
         if order_id is not None and order_id in self._provider.orders:
-            raise ValueError(f"order {order_id} exists")
+            raise ValueError(f"order {order_id} already exists")
         if home is not None:
             ccode = home.dial if ccode is None else ccode
             phone = self._provider.draw_number(home) if phone is None else phone
-        ccode, number = _split(phone or "", ccode or "")
+        ccode, number = _split_phone(phone or "", ccode or "")
         names = {} if home is None else {code: offer.name for code, offer in home.offers.items()}
         now = self._clock.elapsed()
         ends = self._provider.days_from_now(days) if until is None else self._clock.seconds(until)
@@ -260,14 +259,14 @@ class Simulator:
         return order
 
     def set_state(self, order_id: int, state: int) -> None:
-        """Put a number in a state: 0 inactive, 1 active, 2 in the queue; any other stays until it is set again.
+        """Set the state of a number.
 
-        States 1 and 2 go on from there as after an activation. An always-active number given another state becomes an
-        ordinary one.
+        The states 1 (active) and 2 (activating) continue as after an activation. 0 is inactive. Any other state stays
+        until the next call. An always-active number that gets another state becomes an ordinary one.
 
         Args:
             order_id: The order's id.
-            state: The state's number, as the rental page has it or any other.
+            state: The state, from the rental page (0, 1, 2 or -1) or any other number.
 
         Raises:
             LookupError: There is no such order.
@@ -284,14 +283,14 @@ class Simulator:
         rebate: int | None = None,
         count: int | None = None,
     ) -> None:
-        """Set the price of an offer of the catalogue, or how many numbers are free.
+        """Change the price or the stock of an offer in the catalogue.
 
         Args:
             country: The country's code.
             service: The service's code.
-            price_day: USD per day, without a rebate unless one is given; None leaves it.
-            rebate: Percent off the price of each day of a rental of 30 days or more; None leaves it.
-            count: The free numbers, all of the provider `A`; None leaves them.
+            price_day: USD per day; this resets the rebate unless `rebate` is given. None: unchanged.
+            rebate: The discount in percent for rentals of 30 days or more. None: unchanged.
+            count: The number of free numbers, all at the provider `A`. None: unchanged.
 
         Raises:
             LookupError: The catalogue has no such offer.
@@ -318,37 +317,37 @@ class Simulator:
         other: bool = False,
         network: bool = False,
     ) -> bool:
-        """Let a message arrive at a number, and raise `hasnewsms`.
+        """Deliver a message to a number, and raise `hasnewsms`.
 
         Args:
             order_id: The order's id.
-            text: The message.
+            text: The text of the message.
             sender: The sender; None: the server leaves it out.
-            date: The unix time of its arrival, in whole seconds; None: the server leaves it out.
-            other: True to list it in `OtherSms`; the page's dialect has no such list.
-            network: True to deliver it as a real network does: it is lost unless the number is active and still
-                rented. By default it arrives whatever the state.
+            date: The unix time of arrival, in whole seconds; None: the server leaves it out.
+            other: True to list the message in `OtherSms`, which the dialect `page` doesn't have.
+            network: True to lose the message, as a real network does, unless the number is active and still rented.
+                False: the message always arrives.
 
         Returns:
-            Whether it arrived.
+            True if the message arrived.
 
         Raises:
             LookupError: There is no such order.
-            ValueError: The page's dialect has no `other` messages.
+            ValueError: `other` is True in the dialect `page`.
 
         """
         order = self.order(order_id)
         if other and self.dialect == "page":
-            raise ValueError("the page's dialect has no OtherSms: use dialect='live' or 'contract'")
+            raise ValueError("the dialect 'page' has no OtherSms; use dialect='live' or 'contract'")
         if network and not (order.is_open and order.state == 1):
             return False
         if date == "now":
             date = self._clock.unix(self._clock.elapsed())
-        self._provider.receive(order, text, sender, date, other=other)
+        self._provider.add_message(order, text, sender, date, other=other)
         return True
 
     def read_elsewhere(self, order_id: int) -> None:
-        """Clear `hasnewsms`, as somebody does who reads the messages on the website.
+        """Clear `hasnewsms`, like a user who reads the messages on the website.
 
         Args:
             order_id: The order's id.
@@ -357,10 +356,10 @@ class Simulator:
             LookupError: There is no such order.
 
         """
-        self.order(order_id).flagged = None
+        self.order(order_id).unread_since = None
 
     def remove_order(self, order_id: int) -> None:
-        """End an order now, as somebody does who deletes it on the website.
+        """End an order now, like a user who deletes it on the website.
 
         Args:
             order_id: The order's id.
@@ -372,12 +371,12 @@ class Simulator:
         self.order(order_id).closed = self._clock.elapsed()
 
 
-def _split(phone: str, ccode: str) -> tuple[str, str]:
-    """Return the dial code with its plus, or nothing, and the digits after it."""
+def _split_phone(phone: str, ccode: str) -> tuple[str, str]:
+    """Return the dial code with its plus, or an empty string, and the digits after it."""
     code = f"+{ccode.removeprefix('+')}" if ccode else ""
     if phone.startswith("+") and not phone.startswith(code):
         raise ValueError(f"{phone} doesn't begin with the dial code {code}")
     number = phone.removeprefix(code or "+") if phone.startswith("+") else phone
     if not (number.isascii() and number.isdigit()):
-        raise ValueError(f"{phone!r} is no phone number")
+        raise ValueError(f"{phone!r} is not a phone number")
     return code, number

@@ -1,4 +1,4 @@
-"""The two ways in: an httpx transport of its own, and ASGI."""
+"""Access to the simulator: an httpx transport and an ASGI app."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class SimulatorTransport(httpx.MockTransport):
-    """A mock transport of httpx that leads to a simulator in the same process: no socket, no DNS, no TLS.
+    """An httpx transport that passes requests to a simulator in the same process, without sockets, DNS or TLS.
 
-    It knows nothing of httpx timeouts: an answer that hangs does so until the request is cancelled.
+    It ignores httpx timeouts: a hanging request ends only when it is cancelled.
     """
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, or fail as a network does: with the exceptions of httpx that its own transports raise."""
+        """Answer a request, or raise the exception that httpx's own transports raise for the same failure."""
         received = Request(
             verb=request.method,
             path=request.url.path,
@@ -40,7 +40,7 @@ class SimulatorTransport(httpx.MockTransport):
             body=await request.aread(),
         )
         response = self._respond(received)
-        # At least a checkpoint: a real request never finishes without one, and its side effects have happened by then.
+        # This is a checkpoint even without a delay, as in a real request. The side effects have happened already.
         await anyio.sleep(response.delay)
         match response.connection_fault:
             case "refused":
@@ -75,18 +75,18 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def serve_asgi(respond: Respond, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one ASGI connection. Where the connection fails it raises, so that the server drops the client."""
+    """Answer one ASGI connection. A connection fault raises, so that the ASGI server drops the client."""
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await _serve_lifespan(receive, send)
         return
     if scope["type"] != "http":
-        raise ValueError(f"the simulator speaks HTTP, not {scope['type']}")
+        raise ValueError(f"the simulator supports HTTP only, got {scope['type']}")
     request = Request(
         verb=scope["method"],
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
-        body=await _read(receive),
+        body=await _read_body(receive),
     )
     response = respond(request)
     await anyio.sleep(response.delay)
@@ -107,7 +107,7 @@ async def serve_asgi(respond: Respond, scope: Scope, receive: Receive, send: Sen
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _serve_lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -115,7 +115,7 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body = bytearray()
     while True:
         message = await receive()

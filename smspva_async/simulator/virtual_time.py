@@ -1,7 +1,7 @@
 """Virtual time for asyncio: an event loop whose clock jumps to the next timer instead of waiting for it.
 
-Trio brings `trio.testing.MockClock`; this is its counterpart. Everything that goes by `anyio.current_time` and
-`anyio.sleep` runs in it at full speed: an hour of polling takes as long as its computation.
+It is the asyncio counterpart of `trio.testing.MockClock`. Code that uses `anyio.current_time` and `anyio.sleep` runs at
+full speed: an hour of polling takes only as long as its computation.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Ts = TypeVarTuple("Ts")
 __all__ = ["VirtualTimeLoop"]
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that never waits: what the loop would have slept is added to the clock."""
+class _VirtualSelector(selectors.DefaultSelector):
+    """A selector that adds the loop's waiting time to the clock instead of waiting."""
 
     elapsed = 0.0
-    at_work = 0
-    """The number of jobs in progress that take real time."""
+    running_jobs = 0
+    """The number of running jobs that take real time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        # What a thread does is waited for, no longer than the next timer so that it may depend on what that brings.
-        ready = super().select(timeout if self.at_work else 0)
+        # Wait for a running thread, but only until the next timer: the thread may depend on what that timer does.
+        ready = super().select(timeout if self.running_jobs else 0)
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            # No timer is left, so only another thread or a socket can go on from here: wait for it.
+            # No timer is left, so only another thread or a socket can wake the loop.
             return super().select(None)
         self.elapsed += timeout
         return ready
@@ -46,47 +46,47 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop in virtual time.
 
-    Sleeping costs nothing: when every task waits, the clock jumps to the next timer. It suits what happens in
-    memory, such as the simulator's own transport. The work of executors (`asyncio.to_thread`) takes no time on this
-    clock. Other threads and sockets aren't waited for while a timer is due, since their time means nothing here.
+    Sleeping takes no real time: when all tasks wait, the clock jumps to the next timer. The loop is for work in memory,
+    such as the simulator's own transport. Work in executors (`asyncio.to_thread`) takes no time on this clock. While a
+    timer is pending, the loop does not wait for other threads or for sockets, whose real time has no meaning here.
 
     Use it with `asyncio.Runner(loop_factory=VirtualTimeLoop)`, or
     `anyio.run(main, backend_options={"loop_factory": VirtualTimeLoop})`.
     """
 
     def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        self._virtual_selector = _VirtualSelector()
+        super().__init__(self._virtual_selector)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run a function in an executor, as asyncio does, while the virtual clock stands still."""
+        """Run a function in an executor, as asyncio does. The virtual clock stops until it returns."""
         future = super().run_in_executor(executor, func, *args)
-        self._jumping.at_work += 1
-        future.add_done_callback(self._finish_work)
+        self._virtual_selector.running_jobs += 1
+        future.add_done_callback(self._job_done)
         return future
 
-    def _finish_work(self, _: object) -> None:
-        self._jumping.at_work -= 1
+    def _job_done(self, _: object) -> None:
+        self._virtual_selector.running_jobs -= 1
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """End the default executor's threads, as asyncio does, while the virtual clock stands still."""
-        with self.held():
+        """Stop the default executor's threads, as asyncio does. The virtual clock stops meanwhile."""
+        with self.paused():
             if sys.version_info < (3, 12):
                 await super().shutdown_default_executor()
             else:
                 await super().shutdown_default_executor(timeout)
 
     @contextmanager
-    def held(self) -> Generator[None]:
-        """Return a context in which the clock stands still, for what takes real time, such as the work of a thread."""
-        self._jumping.at_work += 1
+    def paused(self) -> Generator[None]:
+        """Stop the virtual clock during a `with` block, for work that takes real time, such as that of a thread."""
+        self._virtual_selector.running_jobs += 1
         try:
             yield
         finally:
-            self._jumping.at_work -= 1
+            self._virtual_selector.running_jobs -= 1
 
     def time(self) -> float:
-        """Return the virtual clock's seconds; it starts at 0."""
-        return self._jumping.elapsed
+        """Return the seconds on the virtual clock, which starts at 0."""
+        return self._virtual_selector.elapsed
