@@ -92,8 +92,8 @@ class _Kind:
 
     done: bool
     """The default of `done`: whether the provider executes the request."""
-    choosable: bool = False
-    """True if a test may choose `done`."""
+    can_choose_done: bool = False
+    """True if a test can choose `done`."""
     seconds: float | None = None
     """The default of `seconds`; None: the fault has no seconds."""
     methods: tuple[MethodName, ...] = METHOD_NAMES
@@ -105,21 +105,21 @@ class _Kind:
 _KINDS: dict[FaultName, _Kind] = {
     "refused": _Kind(done=False),
     "connect_timeout": _Kind(done=False),
-    "lost": _Kind(done=True, choosable=True),
-    "reset": _Kind(done=True, choosable=True),
-    "hang": _Kind(done=True, choosable=True),
+    "lost": _Kind(done=True, can_choose_done=True),
+    "reset": _Kind(done=True, can_choose_done=True),
+    "hang": _Kind(done=True, can_choose_done=True),
     "latency": _Kind(done=True, seconds=10.0),
     "slow_body": _Kind(done=True, seconds=10.0),
-    "cut": _Kind(done=True, choosable=True),
-    "half": _Kind(done=True, choosable=True),
-    "http_500": _Kind(done=False, choosable=True),
-    "http_503": _Kind(done=False, choosable=True),
-    "html_502": _Kind(done=False, choosable=True),
+    "cut": _Kind(done=True, can_choose_done=True),
+    "half": _Kind(done=True, can_choose_done=True),
+    "http_500": _Kind(done=False, can_choose_done=True),
+    "http_503": _Kind(done=False, can_choose_done=True),
+    "html_502": _Kind(done=False, can_choose_done=True),
     "http_429": _Kind(done=False, seconds=5.0),
     "too_many": _Kind(done=False),
-    "html": _Kind(done=True, choosable=True),
-    "text": _Kind(done=True, choosable=True),
-    "redirect": _Kind(done=False, choosable=True),
+    "html": _Kind(done=True, can_choose_done=True),
+    "text": _Kind(done=True, can_choose_done=True),
+    "redirect": _Kind(done=False, can_choose_done=True),
     "echo": _Kind(done=False),
     "refusal": _Kind(done=False, random=()),
     "empty": _Kind(done=True, methods=LIST_METHODS),
@@ -368,9 +368,9 @@ def _fault(scope: str, name: FaultName, done: bool | None, seconds: float | None
     kind = _KINDS[name]
     if scope not in {"*", *kind.methods}:
         raise ValueError(f"{name!r} doesn't apply to {scope}; it applies to {', '.join(kind.methods)}")
-    if done is not None and done is not kind.done and not kind.choosable:
-        choosable = ", ".join(other for other, properties in _KINDS.items() if properties.choosable)
-        raise ValueError(f"{name!r} doesn't allow done={done}; these faults do: {choosable}")
+    if done is not None and done is not kind.done and not kind.can_choose_done:
+        can_choose_done = ", ".join(other for other, properties in _KINDS.items() if properties.can_choose_done)
+        raise ValueError(f"{name!r} doesn't allow done={done}; these faults do: {can_choose_done}")
     if seconds is not None and (kind.seconds is None or seconds < 0):
         timed = ", ".join(other for other, properties in _KINDS.items() if properties.seconds is not None)
         raise ValueError(f"{name!r} doesn't allow seconds={seconds}; these faults allow seconds >= 0: {timed}")

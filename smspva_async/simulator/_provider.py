@@ -40,7 +40,7 @@ _FIRST_ID = 40_300  # from the page's sample of `orders`
 
 
 def common_stock(offers: Iterable[Offer]) -> dict[str, int]:
-    """Return by provider how many numbers serve all offers (assumed: the smallest stock among them)."""
+    """Return how many numbers of each provider serve all offers (assumed: the smallest stock among the offers)."""
     stocks = [offer.stock for offer in offers]
     return {name: min(stock.get(name, 0) for stock in stocks) for name in dict.fromkeys(chain(*stocks))}
 
@@ -89,7 +89,7 @@ class Provider:
         return [order for order in self.orders.values() if order.owned and order.is_open]
 
     def listed_orders(self) -> list[SimulatedOrder]:
-        """Return the orders in one answer of `orders`, without new purchases and flapping orders that are missing."""
+        """Return the orders in one answer of `orders`, without those that are not listed yet or flap."""
         now, probability = self.clock.elapsed(), self.behavior.flapping
         orders = [order for order in self.open_orders() if order.listed_from <= now]
         # Without flapping, draw nothing: the number of polls must not change when numbers become active.

@@ -1,4 +1,4 @@
-"""The simulator's archive: what moves there, and how it is restored or why not."""
+"""The simulator's archive: closed orders, restoring them, and refusals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from smspva_async.simulator import Simulator
-from tests.support.raw_http import ask
+from tests.support.raw_http import call
 
 pytestmark = pytest.mark.anyio
 
@@ -23,54 +23,54 @@ async def test_expired_and_deleted_orders_move_to_the_archive() -> None:
     sim.deliver(deleted.id, "x")
     await anyio.sleep(DAY)
     balance = sim.balance
-    await ask(sim, "delete", id=deleted.id)
+    await call(sim, "delete", id=deleted.id)
     assert sim.balance == balance
-    assert [row["id"] for row in (await ask(sim, "orders"))["data"]] == [expired.id]
-    assert (await ask(sim, "delete", id=deleted.id))["msg"] == "Order not found"
+    assert [row["id"] for row in (await call(sim, "orders"))["data"]] == [expired.id]
+    assert (await call(sim, "delete", id=deleted.id))["msg"] == "Order not found"
     await anyio.sleep(6 * DAY - 1)
     assert sim.orders == [expired]
     await anyio.sleep(1)
     assert sim.orders == []
-    assert (await ask(sim, "sms", id=expired.id))["msg"] == "Order not found"
+    assert (await call(sim, "sms", id=expired.id))["msg"] == "Order not found"
 
-    rows = (await ask(sim, "get_rent_history", skip=0, take=10))["data"]
+    rows = (await call(sim, "get_rent_history", skip=0, take=10))["data"]
     assert [row["orderId"] for row in rows] == [expired.id, deleted.id]
     assert [row["haveSms"] for row in rows] == [False, True]
     assert [row["days"] for row in rows] == [7, 30]
     assert rows[0]["end"] == rows[0]["closed"] == rows[0]["begin"] + 7 * DAY
     assert rows[1]["closed"] == rows[1]["begin"] + DAY
-    assert (await ask(sim, "get_rent_history", skip=1, take=10))["data"] == rows[1:]
-    assert (await ask(sim, "get_rent_history", skip=0, take=1))["data"] == rows[:1]
+    assert (await call(sim, "get_rent_history", skip=1, take=10))["data"] == rows[1:]
+    assert (await call(sim, "get_rent_history", skip=0, take=1))["data"] == rows[:1]
     sim.add_order(until=sim.now - timedelta(days=60))
-    assert (await ask(sim, "get_rent_history", skip=1, take=1))["data"] == rows[1:]
+    assert (await call(sim, "get_rent_history", skip=1, take=1))["data"] == rows[1:]
 
 
-async def test_restoring_costs_the_overdue_days_and_a_period_in_advance() -> None:
+async def test_restoring_costs_the_overdue_days_and_thirty_days_in_advance() -> None:
     sim = Simulator(balance=100)
     sim.set_offer("RU", "opt16", price_day="0.10")
     order = sim.add_order(until=sim.now - timedelta(days=2))
     sim.deliver(order.id, "old")
-    await ask(sim, "getcountries")  # the clock runs
+    await call(sim, "getcountries")  # starts the clock
     await anyio.sleep(3600)
-    quote = (await ask(sim, "restore_user_precalc", id=order.id))["data"]
+    quote = (await call(sim, "restore_user_precalc", id=order.id))["data"]
     assert (quote["outdays"], quote["prolongTo"], quote["price"]) == (3, 30, 3.3)
     assert (quote["ccode"], quote["pnumber"]) == ("RU", order.phone.removeprefix("+"))
-    assert await ask(sim, "restore_user", id=order.id) == {"status": 1, "data": True}
+    assert await call(sim, "restore_user", id=order.id) == {"status": 1, "data": True}
     assert sim.balance == Decimal("96.70")
     assert sim.orders == [order]
     assert order.until == sim.now + timedelta(days=30)
-    assert [row["text"] for row in (await ask(sim, "sms", id=order.id))["data"]] == ["old"]
+    assert [row["text"] for row in (await call(sim, "sms", id=order.id))["data"]] == ["old"]
 
 
-async def test_restoring_on_the_live_server_makes_a_new_order() -> None:
+async def test_restoring_in_the_live_dialect_makes_a_new_order() -> None:
     sim = Simulator(dialect="live")
     order = sim.add_order(until=sim.now - timedelta(days=1))
     sim.deliver(order.id, "old")
-    await ask(sim, "restore_user", id=order.id)
+    await call(sim, "restore_user", id=order.id)
     (successor,) = sim.orders
     assert successor.id == order.restored_as != order.id
     assert (successor.phone, [message.text for message in successor.messages]) == (order.phone, ["old"])
-    answer = await ask(sim, "restore_user_precalc", id=order.id)
+    answer = await call(sim, "restore_user_precalc", id=order.id)
     assert (answer.get("msg") or answer["error_msg"]).startswith("NOREMOTEDATA")
 
 
@@ -94,39 +94,39 @@ PROSE = {
 
 
 @pytest.mark.parametrize("code", PROSE)
-async def test_every_refusal_of_restoring_can_be_had_in_the_pages_words(code: Any) -> None:
+async def test_every_restore_refusal_can_be_set_and_has_the_text_of_the_page(code: Any) -> None:
     sim = Simulator()
     order = sim.add_order(until=sim.now - timedelta(days=1), restore_refusal=code)
-    assert await ask(sim, "restore_user", id=order.id) == {"status": 0, "msg": f"{code}: {PROSE[code]}"}
+    assert await call(sim, "restore_user", id=order.id) == {"status": 0, "msg": f"{code}: {PROSE[code]}"}
     order.restore_refusal = None
-    assert (await ask(sim, "restore_user", id=order.id))["status"] == 1
+    assert (await call(sim, "restore_user", id=order.id))["status"] == 1
 
 
-async def test_refusals_of_restoring_that_come_by_themselves() -> None:
+async def test_restore_refusals_that_follow_from_the_order() -> None:
     sim = Simulator(balance=1)
-    gone = sim.now - timedelta(days=1)
+    expired = sim.now - timedelta(days=1)
     cases = {
         40_000: "NOREMOTEDATA",
         sim.add_order().id: "DATEDIFFINVERT",
-        sim.add_order(until=gone, owned=False).id: "NOTOWNER",
-        sim.add_order("XX", "opt16", phone="901", ccode="+999", until=gone).id: "NOORDERCOUNTRY",
-        sim.add_order("RU", "opt999", until=gone).id: "NOSERVICEDATA",
-        sim.add_order(until=gone - timedelta(days=90)).id: "NOAVAILDAYS",
+        sim.add_order(until=expired, owned=False).id: "NOTOWNER",
+        sim.add_order("XX", "opt16", phone="901", ccode="+999", until=expired).id: "NOORDERCOUNTRY",
+        sim.add_order("RU", "opt999", until=expired).id: "NOSERVICEDATA",
+        sim.add_order(until=expired - timedelta(days=90)).id: "NOAVAILDAYS",
     }
     for order_id, code in cases.items():
         for method in ("restore_user_precalc", "restore_user"):
-            assert (await ask(sim, method, id=order_id))["msg"] == f"{code}: {PROSE[code]}"
+            assert (await call(sim, method, id=order_id))["msg"] == f"{code}: {PROSE[code]}"
     sim.set_offer("RU", "opt16", price_day=1)
-    poor = sim.add_order(until=gone)
-    assert (await ask(sim, "restore_user_precalc", id=poor.id))["data"]["price"] == 31
-    assert (await ask(sim, "restore_user", id=poor.id))["msg"] == f"NOBALANCE: {PROSE['NOBALANCE']} 31.00"
+    unaffordable = sim.add_order(until=expired)
+    assert (await call(sim, "restore_user_precalc", id=unaffordable.id))["data"]["price"] == 31
+    assert (await call(sim, "restore_user", id=unaffordable.id))["msg"] == f"NOBALANCE: {PROSE['NOBALANCE']} 31.00"
     assert sim.balance == 1
 
 
-async def test_a_restore_that_says_false() -> None:
+async def test_a_restore_that_answers_false() -> None:
     sim = Simulator()
     order = sim.add_order(until=sim.now - timedelta(days=1), restore_refusal="false")
     before = sim.balance
-    assert (await ask(sim, "restore_user_precalc", id=order.id))["status"] == 1
-    assert await ask(sim, "restore_user", id=order.id) == {"status": 1, "data": False}
+    assert (await call(sim, "restore_user_precalc", id=order.id))["status"] == 1
+    assert await call(sim, "restore_user", id=order.id) == {"status": 1, "data": False}
     assert (sim.balance, sim.orders) == (before, [])

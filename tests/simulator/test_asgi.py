@@ -1,4 +1,4 @@
-"""The simulator as an ASGI app, with its faults as far as ASGI can show them."""
+"""The simulator as an ASGI app, with the faults that ASGI supports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import httpx
 import pytest
 
 from smspva_async.simulator import FaultName, Simulator
+from tests.support.fake_server import URL
 
 pytestmark = pytest.mark.anyio
 
-URL = "https://smspva.com/api/rent.php"
 
-
-async def test_as_an_asgi_app() -> None:
+async def test_the_asgi_app_answers_the_rental_api() -> None:
     sim = Simulator()
     sim.add_order()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(sim)) as client:
@@ -36,7 +35,7 @@ async def test_the_asgi_app_answers_the_balance() -> None:
     assert sim.violations == ["balance: key in the query"]
 
 
-async def test_asgi_reads_bodies_in_parts_and_notes_them() -> None:
+async def test_asgi_reads_a_body_in_parts_and_records_it_as_a_violation() -> None:
     sim = Simulator()
     parts = [
         {"type": "http.request", "body": b"a", "more_body": True},
@@ -63,13 +62,13 @@ async def test_asgi_reads_bodies_in_parts_and_notes_them() -> None:
     assert sent[0]["status"] == 200
 
 
-async def test_asgi_lifespan_and_other_protocols() -> None:
+async def test_asgi_supports_the_lifespan_protocol_and_refuses_others() -> None:
     sim = Simulator()
-    coming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    received = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return coming.pop(0)
+        return received.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
@@ -80,14 +79,14 @@ async def test_asgi_lifespan_and_other_protocols() -> None:
         await sim({"type": "websocket"}, receive, send)
 
 
-async def asgi(sim: Simulator, method: str) -> list[Any]:
-    """Call the app itself, with a client that goes away after a while, and return what it sent."""
+async def call_app(sim: Simulator, method: str) -> list[Any]:
+    """Call the app directly, with a client that disconnects after 500 s. Return the messages and error of the app."""
     sent: list[Any] = []
-    coming: list[Any] = [{"type": "http.request"}]
+    received: list[Any] = [{"type": "http.request"}]
 
     async def receive() -> Any:
-        if coming:
-            return coming.pop()
+        if received:
+            return received.pop()
         await anyio.sleep(500)
         return {"type": "http.disconnect"}
 
@@ -104,38 +103,38 @@ async def asgi(sim: Simulator, method: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("fault", ["refused", "connect_timeout", "lost", "reset"])
-async def test_asgi_raises_where_the_connection_fails(fault: FaultName) -> None:
+async def test_asgi_raises_when_the_connection_fails(fault: FaultName) -> None:
     sim = Simulator()
     sim.faults.next("orders", fault)
-    (error,) = await asgi(sim, "orders")
+    (error,) = await call_app(sim, "orders")
     assert str(error) == f"simulated fault: {fault}"
 
 
 async def test_asgi_cuts_the_body() -> None:
     sim = Simulator()
     sim.faults.next("orders", "cut")
-    start, body, error = await asgi(sim, "orders")
-    promised = int(dict(start["headers"])[b"content-length"])
-    assert 0 < len(body["body"]) < promised
+    start, body, error = await call_app(sim, "orders")
+    content_length = int(dict(start["headers"])[b"content-length"])
+    assert 0 < len(body["body"]) < content_length
     assert body["more_body"] is True
     assert str(error) == "simulated fault: cut"
 
 
-async def test_asgi_hangs_until_the_client_has_gone() -> None:
+async def test_asgi_hangs_until_the_client_disconnects() -> None:
     sim = Simulator()
     sim.faults.next("orders", "hang")
     before = anyio.current_time()
-    assert await asgi(sim, "orders") == []
+    assert await call_app(sim, "orders") == []
     assert anyio.current_time() - before == pytest.approx(500)
 
 
-async def test_asgi_takes_its_time() -> None:
+async def test_asgi_delays_the_answer_and_the_body() -> None:
     sim = Simulator()
     sim.faults.next("orders", "latency", seconds=3)
     sim.faults.next("orders", "slow_body", seconds=4)
     before = anyio.current_time()
-    await asgi(sim, "orders")
-    sent = await asgi(sim, "orders")
+    await call_app(sim, "orders")
+    sent = await call_app(sim, "orders")
     assert anyio.current_time() - before == pytest.approx(7)
     assert b"".join(message["body"] for message in sent[1:]) == b'{"status": 1, "data": []}'
     assert sent[-1]["more_body"] is False

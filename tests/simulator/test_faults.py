@@ -1,4 +1,4 @@
-"""Every fault of the simulator, by script and by chance, through httpx and through ASGI."""
+"""The simulator's faults, scripted and random, through its httpx transport."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from smspva_async.simulator import ClientMethodName, FaultName, MethodName, Simulator
 from tests.support.fake_server import URL
+from tests.support.raw_http import get, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -30,16 +31,7 @@ LISTS = (
 )
 
 
-async def get(sim: Simulator, method: str, /, **params: str | int) -> httpx.Response:
-    async with httpx.AsyncClient(transport=sim.transport()) as client:
-        return await client.get(URL, params={"method": method, "apikey": "key", **params})
-
-
-async def rows(sim: Simulator, method: str = "orders", /, **params: str | int) -> Any:
-    return (await get(sim, method, **params)).json()["data"]
-
-
-async def test_refused_before_anything_happened() -> None:
+async def test_a_connection_that_fails_has_no_side_effect() -> None:
     sim = Simulator()
     sim.faults.next("create", "refused")
     sim.faults.next("create", "connect_timeout")
@@ -54,7 +46,7 @@ async def test_refused_before_anything_happened() -> None:
 
 @pytest.mark.parametrize(("fault", "error"), [("lost", httpx.RemoteProtocolError), ("reset", httpx.ReadError)])
 @pytest.mark.parametrize("done", [True, False])
-async def test_an_answer_is_lost_whether_or_not_the_deed_was_done(
+async def test_an_answer_can_be_lost_with_or_without_the_side_effect(
     fault: FaultName, error: type[Exception], *, done: bool
 ) -> None:
     sim = Simulator()
@@ -64,7 +56,7 @@ async def test_an_answer_is_lost_whether_or_not_the_deed_was_done(
     assert len(sim.orders) == done
 
 
-async def test_cut_body_fails_while_it_is_read() -> None:
+async def test_a_cut_body_fails_while_it_is_read() -> None:
     sim = Simulator()
     sim.faults.next("create", "cut")
     async with (
@@ -80,7 +72,7 @@ async def test_cut_body_fails_while_it_is_read() -> None:
     assert len(sim.orders) == 1
 
 
-async def test_half_of_the_json_comes_in_a_whole_answer() -> None:
+async def test_half_of_the_json_comes_in_a_complete_response() -> None:
     sim = Simulator()
     sim.faults.next("create", "half")
     response = await get(sim, "create", **RENT)
@@ -91,7 +83,7 @@ async def test_half_of_the_json_comes_in_a_whole_answer() -> None:
     assert len(sim.orders) == 1
 
 
-async def test_hang_lasts_until_cancelled() -> None:
+async def test_a_hanging_request_lasts_until_it_is_cancelled() -> None:
     sim = Simulator()
     sim.faults.next("create", "hang")
     with anyio.move_on_after(100_000) as scope:
@@ -100,7 +92,7 @@ async def test_hang_lasts_until_cancelled() -> None:
     assert len(sim.orders) == 1
 
 
-async def test_latency_does_the_deed_at_once_and_answers_late() -> None:
+async def test_latency_delays_the_answer_but_not_the_side_effect() -> None:
     sim = Simulator()
     sim.faults.next("create", "latency", seconds=25)
     with anyio.move_on_after(24) as scope:
@@ -115,7 +107,7 @@ async def test_latency_does_the_deed_at_once_and_answers_late() -> None:
     assert response.headers["date"].endswith("00:00:34 GMT")
 
 
-async def test_a_slow_body_comes_late_and_its_head_at_once() -> None:
+async def test_a_slow_body_is_late_but_its_headers_are_not() -> None:
     sim = Simulator()
     sim.faults.next("orders", "slow_body", seconds=8)
     before = anyio.current_time()
@@ -140,7 +132,7 @@ async def test_a_slow_body_comes_late_and_its_head_at_once() -> None:
         ("http_429", 429, "text/plain", "Too Many", False),
     ],
 )
-async def test_a_broken_server_answers_with_its_own_status_and_body(
+async def test_a_broken_server_sends_another_status_and_body(
     fault: FaultName, status: int, content_type: str, start: str, *, done: bool
 ) -> None:
     sim = Simulator()
@@ -158,7 +150,7 @@ async def test_a_broken_server_answers_with_its_own_status_and_body(
         assert len(sim.orders) == 1
 
 
-async def test_a_server_may_fail_before_or_after_the_deed() -> None:
+async def test_a_server_can_fail_before_or_after_the_side_effect() -> None:
     sim = Simulator()
     choosable: list[FaultName] = ["lost", "reset", "hang", "cut", "half", "http_500", "http_503", "html_502"]
     choosable += ["html", "text", "redirect"]
@@ -173,7 +165,7 @@ async def test_a_server_may_fail_before_or_after_the_deed() -> None:
             assert len(sim.orders) == number - 1 + done
 
 
-async def test_too_many_requests_are_refused_in_json_or_by_http_429() -> None:
+async def test_too_many_requests_are_refused_in_json_or_with_http_429() -> None:
     sim = Simulator()
     sim.faults.next("create", "too_many")
     sim.faults.next("create", "http_429")
@@ -184,7 +176,7 @@ async def test_too_many_requests_are_refused_in_json_or_by_http_429() -> None:
     assert sim.orders == []
 
 
-async def test_the_key_comes_back_as_it_was_received() -> None:
+async def test_redirect_and_echo_repeat_the_key() -> None:
     sim = Simulator()
     sim.faults.always("orders", "redirect")
     sim.faults.always("sms", "echo")
@@ -195,7 +187,7 @@ async def test_the_key_comes_back_as_it_was_received() -> None:
         assert response.json() == {"status": 0, "msg": "Incorrect request: apikey=a/b c"}
 
 
-async def test_no_other_fault_tells_the_key() -> None:
+async def test_no_other_fault_repeats_the_key() -> None:
     sim = Simulator()
     for fault in get_args(FaultName):
         if fault in {"redirect", "echo", "refused", "connect_timeout", "hang", "lost", "reset", "cut"}:
@@ -205,17 +197,17 @@ async def test_no_other_fault_tells_the_key() -> None:
         assert "4815162342" not in response.text + str(response.headers)
 
 
-async def test_any_refusal_can_be_had() -> None:
+async def test_a_refusal_can_have_any_text() -> None:
     sim = Simulator()
     sim.faults.next("orders", "refusal", msg="API KEY NOT FOUND!")
     assert (await get(sim, "orders")).json() == {"status": 0, "msg": "API KEY NOT FOUND!"}
 
 
-async def test_faults_of_rows_spoil_one_answer_each() -> None:
+async def test_a_row_fault_affects_one_answer() -> None:
     sim = Simulator(seed=2)
     ids = [sim.add_order().id for _ in range(4)]
-    whole = await rows(sim)
-    assert [row["id"] for row in whole] == ids
+    complete = await rows(sim)
+    assert [row["id"] for row in complete] == ids
 
     sim.faults.next("orders", "empty")
     assert await rows(sim) == []
@@ -226,22 +218,22 @@ async def test_faults_of_rows_spoil_one_answer_each() -> None:
     sim.faults.next("orders", "unknown_state")
     assert Counter(row["state"] in {-1, 0, 1, 2} for row in await rows(sim)) == {True: 3, False: 1}
     sim.faults.next("orders", "bad_row")
-    spoilt = await rows(sim)
-    assert [row["id"] for row in spoilt] == ids
-    assert Counter(isinstance(row["until"], int) for row in spoilt) == {True: 3, False: 1}
+    corrupt = await rows(sim)
+    assert [row["id"] for row in corrupt] == ids
+    assert Counter(isinstance(row["until"], int) for row in corrupt) == {True: 3, False: 1}
     sim.faults.next("orders", "nameless_row")
-    spoilt = await rows(sim)
-    assert Counter(row["id"] in ids for row in spoilt if row["id"] != [[]]) == {True: 3}
-    assert spoilt[0].keys() == spoilt[-1].keys() == whole[0].keys()
-    assert await rows(sim) == whole
+    corrupt = await rows(sim)
+    assert Counter(row["id"] in ids for row in corrupt if row["id"] != [[]]) == {True: 3}
+    assert corrupt[0].keys() == corrupt[-1].keys() == complete[0].keys()
+    assert await rows(sim) == complete
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
 @pytest.mark.parametrize("method", [*LISTS, *MAPPINGS])
 @pytest.mark.parametrize("fault", ["empty", "flapping", "duplicate", "bad_row", "nameless_row"])
-async def test_faults_of_rows_affect_every_list_in_each_dialect(dialect: Any, method: Any, fault: FaultName) -> None:
+async def test_row_faults_affect_every_list_in_each_dialect(dialect: Any, method: Any, fault: FaultName) -> None:
     sim = Simulator(dialect=dialect)
-    sim.switches.page_calls_only = False
+    sim.behavior.page_calls_only = False
     order = sim.add_order()
     for number in range(3):
         sim.deliver(order.id, f"text {number}")
@@ -259,7 +251,7 @@ async def test_faults_of_rows_affect_every_list_in_each_dialect(dialect: Any, me
         with pytest.raises(ValueError, match="doesn't apply to"):
             sim.faults.next(method, fault)
         return
-    for _ in range(20):  # as often as the live dialect needs to show its shapes
+    for _ in range(20):  # enough for all formats of the live dialect
         sim.faults.next(method, fault)
         response = await get(sim, method, **params.get(method, {}))
         data = response.json()["data"]
@@ -269,7 +261,7 @@ async def test_faults_of_rows_affect_every_list_in_each_dialect(dialect: Any, me
     assert sim.faults.pending == 0
 
 
-async def test_faults_of_rows_leave_empty_lists_and_refusals_alone() -> None:
+async def test_row_faults_do_not_change_empty_lists_and_refusals() -> None:
     sim = Simulator()
     for fault in ("flapping", "duplicate", "bad_row", "nameless_row", "unknown_state", "empty"):
         sim.faults.next("orders", fault)
@@ -278,7 +270,7 @@ async def test_faults_of_rows_leave_empty_lists_and_refusals_alone() -> None:
     assert (await get(sim, "sms", id=1)).json() == {"status": 0, "msg": "Order not found"}
 
 
-async def test_faults_queue_up() -> None:
+async def test_faults_are_queued() -> None:
     sim = Simulator()
     sim.faults.next("orders", "http_500", count=2)
     sim.faults.next("*", "html")
@@ -324,8 +316,8 @@ async def test_an_outage_lasts_until_it_is_cleared() -> None:
     assert [(await get(sim, "orders")).status_code for _ in range(3)] == [200, 200, 200]
 
 
-async def met(sim: Simulator, method: str, times: int, **params: str | int) -> Counter[str | None]:
-    """Ask so many times, whatever comes of it, and return which faults were met."""
+async def count_faults(sim: Simulator, method: str, times: int, **params: str | int) -> Counter[str | None]:
+    """Call a method repeatedly, ignoring errors, and count the faults of these requests."""
     sim.requests.clear()
     for _ in range(times):
         with anyio.move_on_after(60):
@@ -334,67 +326,67 @@ async def met(sim: Simulator, method: str, times: int, **params: str | int) -> C
     return Counter(request.fault for request in sim.requests)
 
 
-async def test_chance_follows_its_rate_and_the_seed() -> None:
-    sim, twin, other = Simulator(seed=5), Simulator(seed=5), Simulator(seed=6)
-    for each in (sim, twin, other):
+async def test_random_faults_follow_the_rate_and_the_seed() -> None:
+    sim, same_seed, other_seed = Simulator(seed=5), Simulator(seed=5), Simulator(seed=6)
+    for each in (sim, same_seed, other_seed):
         each.faults.rate(0.2)
-    counts = await met(sim, "orders", 500)
+    counts = await count_faults(sim, "orders", 500)
     assert 60 < 500 - counts[None] < 140
-    assert counts == await met(twin, "orders", 500)
-    assert counts != await met(other, "orders", 500)
+    assert counts == await count_faults(same_seed, "orders", 500)
+    assert counts != await count_faults(other_seed, "orders", 500)
     sim.faults.rate(0)
-    assert await met(sim, "orders", 100) == {None: 100}
+    assert await count_faults(sim, "orders", 100) == {None: 100}
 
 
-async def test_chance_meets_every_fault_that_suits_the_method() -> None:
+async def test_random_faults_include_every_fault_that_applies_to_the_method() -> None:
     sim = Simulator()
     sim.faults.rate(1)
-    everything = set(get_args(FaultName)) - {"refusal"}
-    of_rows = {"empty", "flapping", "duplicate", "bad_row", "nameless_row", "unknown_state"}
-    assert set(await met(sim, "orders", 500)) == everything
-    assert set(await met(sim, "sms", 500, id=1)) == everything - {"duplicate", "unknown_state"}
-    assert set(await met(sim, "create", 500)) == everything - of_rows
+    all_faults = set(get_args(FaultName)) - {"refusal"}
+    row_faults = {"empty", "flapping", "duplicate", "bad_row", "nameless_row", "unknown_state"}
+    assert set(await count_faults(sim, "orders", 500)) == all_faults
+    assert set(await count_faults(sim, "sms", 500, id=1)) == all_faults - {"duplicate", "unknown_state"}
+    assert set(await count_faults(sim, "create", 500)) == all_faults - row_faults
 
 
-async def test_chance_can_be_narrowed() -> None:
+async def test_random_faults_can_be_limited_to_kinds_and_methods() -> None:
     sim = Simulator()
     sim.faults.rate(1, kinds=["html", "unknown_state"], methods=["orders", "sms"])
-    assert set(await met(sim, "orders", 50)) == {"html", "unknown_state"}
-    assert set(await met(sim, "sms", 50)) == {"html"}
-    assert set(await met(sim, "getcountries", 50)) == {None}
+    assert set(await count_faults(sim, "orders", 50)) == {"html", "unknown_state"}
+    assert set(await count_faults(sim, "sms", 50)) == {"html"}
+    assert set(await count_faults(sim, "getcountries", 50)) == {None}
     sim.faults.rate(1, kinds=["unknown_state"])
-    assert set(await met(sim, "sms", 50)) == {None}
+    assert set(await count_faults(sim, "sms", 50)) == {None}
 
 
-def test_mistakes_are_told_with_what_is_allowed() -> None:
+def test_wrong_arguments_raise_errors_that_list_the_allowed_values() -> None:
     faults: Any = Simulator().faults
-    with pytest.raises(ValueError, match=r"'htlm' is no fault; use one of refused, .*html, "):
+    with pytest.raises(ValueError, match=r"unknown fault 'htlm'; use one of refused, .*html, "):
         faults.next("orders", "htlm")
     with pytest.raises(
-        ValueError, match=r"'order' is no method; use one of getcountries, .*, create, .*, rent, .*, \*$"
+        ValueError, match=r"unknown method 'order'; use one of getcountries, .*, create, .*, rent, .*, \*$"
     ):
         faults.always("order", "html")
     with pytest.raises(ValueError, match="doesn't apply to create; it applies to getcountries, "):
         faults.next("create", "empty")
-    with pytest.raises(ValueError, match="count must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         faults.next("orders", "html", count=0)
-    with pytest.raises(ValueError, match="'refused' can't take done=True; these can: lost, "):
+    with pytest.raises(ValueError, match="'refused' doesn't allow done=True; these faults do: lost, "):
         faults.next("orders", "refused", done=True)
-    with pytest.raises(ValueError, match="these take seconds from 0: latency, slow_body, http_429"):
+    with pytest.raises(ValueError, match="these faults allow seconds >= 0: latency, slow_body, http_429"):
         faults.next("orders", "html", seconds=1)
     with pytest.raises(ValueError, match="seconds=-1"):
         faults.next("orders", "latency", seconds=-1)
-    with pytest.raises(ValueError, match="msg= goes with 'refusal'"):
+    with pytest.raises(ValueError, match="msg= is required for 'refusal'"):
         faults.next("orders", "html", msg="x")
-    with pytest.raises(ValueError, match="msg= goes with 'refusal'"):
+    with pytest.raises(ValueError, match="msg= is required for 'refusal'"):
         faults.next("orders", "refusal")
-    with pytest.raises(ValueError, match="between 0 and 1, not 2"):
+    with pytest.raises(ValueError, match="between 0 and 1, got 2"):
         faults.rate(2)
-    with pytest.raises(ValueError, match="'refusal' is no random fault; use one of"):
+    with pytest.raises(ValueError, match="unknown random fault 'refusal'; use one of"):
         faults.rate(1, kinds=["refusal"])
-    with pytest.raises(ValueError, match="'order' is no method; use one of"):
+    with pytest.raises(ValueError, match="unknown method 'order'; use one of"):
         faults.rate(1, methods=["order"])
-    with pytest.raises(ValueError, match="'order' is no method; use one of"):
+    with pytest.raises(ValueError, match="unknown method 'order'; use one of"):
         faults.clear("order")
     faults.next("orders", "refused", done=False)
     assert faults.pending == 1
@@ -434,7 +426,7 @@ CLIENT_NAMES = {
 
 
 @pytest.mark.parametrize(("name", "method"), CLIENT_NAMES.items())
-async def test_faults_know_the_methods_of_the_client(name: Any, method: str) -> None:
+async def test_faults_accept_the_names_of_the_client_methods(name: Any, method: str) -> None:
     sim = Simulator(dialect="contract")
 
     async def faults() -> list[FaultName | None]:
@@ -453,6 +445,6 @@ async def test_faults_know_the_methods_of_the_client(name: Any, method: str) -> 
     assert await faults() == ["http_500", None]
 
 
-def test_every_method_of_the_client_has_a_name_for_faults() -> None:
+def test_faults_have_a_name_for_every_method_of_the_client() -> None:
     assert CLIENT_NAMES.keys() >= set(get_args(ClientMethodName))
     assert {*CLIENT_NAMES.values(), "getcount", "getdataWithProviders", "balance"} == {*get_args(MethodName)}

@@ -1,4 +1,4 @@
-"""The paths of the simulator: the rental API, the balance, and everything else."""
+"""The simulator's URL paths: the rental API, the balance, and unknown paths."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ async def test_any_other_path_is_not_found_and_changes_nothing(dialect: Any, pat
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
-async def test_the_balance_is_text_or_a_number(dialect: Any) -> None:
+async def test_the_balance_is_a_string_or_a_number(dialect: Any) -> None:
     sim = Simulator(dialect=dialect, balance="12.3", api_key=KEY)
     answer = (await get(sim, "/activation/balance")).json()
     assert answer == {"statusCode": 200, "data": {"balance": "12.30"}}
-    sim.switches.balance_is_number = True
+    sim.behavior.balance_is_number = True
     assert (await get(sim, "/activation/balance")).json()["data"] == {"balance": 12.3}
     assert sim.violations == []
     assert [(request.method, request.path) for request in sim.requests] == [
@@ -68,7 +68,7 @@ async def test_a_purchase_lowers_the_balance() -> None:
 
 async def test_the_balance_and_the_rental_api_share_one_rate_limit() -> None:
     sim = Simulator()
-    sim.switches.rate_limit = 2
+    sim.behavior.rate_limit = 2
     orders = f"method=orders&apikey={KEY}"
     await get(sim, "/activation/balance")
     assert (await get(sim, "/api/rent.php", key=None, query=orders)).json()["msg"] == "TOO MANY REQUESTS"
@@ -85,7 +85,7 @@ async def test_the_rental_api_has_no_method_balance() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
-async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
+async def test_errors_of_the_balance_have_http_status_200(dialect: Any) -> None:
     sim = Simulator(dialect=dialect, api_key=KEY)
 
     async def error(key: str | None = KEY) -> tuple[str, int]:
@@ -98,9 +98,9 @@ async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
 
     assert await error(key=None) == ("APIKEY_NOT_SET", 407)
     assert await error(key="wrong") == ("WRONG_APIKEY", 401)
-    sim.switches.banned = True
+    sim.behavior.banned = True
     assert await error() == ("BANNED", 403)
-    sim.switches.banned = False
+    sim.behavior.banned = False
     sim.faults.next("balance", "too_many")
     assert await error() == ("TOO_MANY_REQUESTS", 429)
     for text, expected in (("SERVER_BUSY", 503), ("LOW_BALANCE", 407)):
@@ -108,19 +108,19 @@ async def test_errors_of_the_balance_come_under_http_200(dialect: Any) -> None:
         assert await error() == (text, expected)
     sim.faults.next("balance", "refusal", msg="On holiday")
     assert await error() == ("ERROR", 400)
-    sim.switches.rate_limit = 60
+    sim.behavior.rate_limit = 60
     assert await error() == ("TOO_MANY_REQUESTS", 429)
 
 
-async def test_errors_of_the_balance_may_have_their_code_as_http_status() -> None:
+async def test_errors_of_the_balance_can_have_their_code_as_http_status() -> None:
     sim = Simulator(api_key=KEY)
-    sim.switches.account_errors_as_200 = False
+    sim.behavior.account_errors_as_200 = False
     for key, status in ((None, 407), ("wrong", 401)):
         response = await get(sim, "/activation/balance", key=key)
         assert response.status_code == response.json()["statusCode"] == status
 
 
-async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
+async def test_the_balance_ignores_a_key_in_the_query() -> None:
     sim = Simulator()
     response = await get(sim, "/activation/balance", key=None, query=f"apikey={KEY}")
     assert response.json()["error"]["type"] == "APIKEY_NOT_SET"
@@ -138,7 +138,7 @@ async def test_the_key_in_the_query_is_no_key_for_the_balance() -> None:
     assert all(KEY not in str(request) for request in sim.requests)
 
 
-async def test_faults_of_the_balance() -> None:
+async def test_faults_apply_to_the_balance() -> None:
     sim = Simulator()
     sim.faults.next("balance", "html_502")
     sim.faults.next("balance", "lost")

@@ -1,6 +1,6 @@
-"""The provider's own SDK on the simulator: every answer has the types that the SDK states.
+"""The provider's own SDK with the simulator: all answers have the types that the SDK declares.
 
-Needs the extra `sdk`. Without it these tests are skipped, and fail where the environment variable CI is `true`.
+The tests need the extra `sdk`. Without it they are skipped, or fail if the environment variable CI is `true`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sdk() -> Any:
 
 
 def mismatches(value: Any, hint: Any, where: str) -> list[str]:
-    """Return where a value differs from a type. A success has every key of a TypedDict, except `msg`."""
+    """Return the differences between a value and a type. A success has all keys of a TypedDict except `msg`."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return []
@@ -39,7 +39,7 @@ def mismatches(value: Any, hint: Any, where: str) -> list[str]:
         each = [mismatches(value, argument, where) for argument in arguments]
         return [] if [] in each else min(each, key=len)
     if origin is Literal:
-        fits = any(type(value) is type(argument) and value == argument for argument in arguments)
+        matches = any(type(value) is type(argument) and value == argument for argument in arguments)
     elif origin is list and isinstance(value, list):
         return [
             text for index, item in enumerate(value) for text in mismatches(item, arguments[0], f"{where}[{index}]")
@@ -47,10 +47,10 @@ def mismatches(value: Any, hint: Any, where: str) -> list[str]:
     elif origin is dict and isinstance(value, dict):
         return [text for key, item in value.items() for text in mismatches(item, arguments[1], f"{where}.{key}")]
     elif hint is float:
-        fits = type(value) in {int, float}
+        matches = type(value) in {int, float}
     else:
-        fits = type(value) is hint
-    return [] if fits else [f"{where}: {value!r} is not {hint}"]
+        matches = type(value) is hint
+    return [] if matches else [f"{where}: {value!r} is not {hint}"]
 
 
 def _typed_dict_mismatches(value: Any, hint: Any, where: str) -> list[str]:
@@ -65,20 +65,20 @@ def _typed_dict_mismatches(value: Any, hint: Any, where: str) -> list[str]:
     ]
 
 
-SWITCHES: dict[str, dict[str, Any]] = {
-    "as it is": {},
+BEHAVIORS: dict[str, dict[str, Any]] = {
+    "default": {},
     "one order, joined": {"multi_orders": "joined", "until_text": "datetime", "getcount_is_total": True},
     "one order, a row per service": {"multi_orders": "row_per_service", "until_text": "iso"},
     "one order, one row": {"multi_orders": "one_row"},
 }
 
 
-@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+@pytest.mark.parametrize("behavior", BEHAVIORS.values(), ids=BEHAVIORS)
 @pytest.mark.on_both_backends
-async def test_every_rental_call_is_answered_with_the_types_of_the_sdk(sdk: Any, switches: dict[str, Any]) -> None:
+async def test_answers_to_all_rental_calls_have_the_types_of_the_sdk(sdk: Any, behavior: dict[str, Any]) -> None:
     sim = Simulator(dialect="contract", api_key=KEY)
-    for name, value in switches.items():
-        setattr(sim.switches, name, value)
+    for name, value in behavior.items():
+        setattr(sim.behavior, name, value)
     order, past = sim.add_order(), sim.add_order(until=sim.now)
     sim.deliver(order.id, "Code Instagram: 671 094.", sender="Instagram")
     sim.deliver(order.id, "Hello", other=True)
@@ -124,13 +124,13 @@ async def test_every_rental_call_is_answered_with_the_types_of_the_sdk(sdk: Any,
     assert len({request.method for request in sim.requests}) == 22 + 1
 
 
-async def test_refusals_are_errors_of_the_sdk(sdk: Any) -> None:
+async def test_refusals_raise_errors_of_the_sdk(sdk: Any) -> None:
     sim = Simulator(dialect="contract", api_key=KEY)
     async with sdk.AsyncSMSPVA("another key", transport=sim.transport()) as client:
         with pytest.raises(sdk.ApiError) as caught:
             await client.rental.get_orders()
         assert caught.value.response == {"status": 0, "msg": "Wrong apikey"}
-        for sim.switches.account_errors_as_200 in (False, True):
+        for sim.behavior.account_errors_as_200 in (False, True):
             with pytest.raises(sdk.ApiError) as caught:
                 await client.activation.get_balance()
             assert caught.value.code == "WRONG_APIKEY"
@@ -154,10 +154,10 @@ async def test_refusals_are_errors_of_the_sdk(sdk: Any) -> None:
         ("1", dict[str, int] | int),
     ],
 )
-def test_the_comparison_with_a_type_is_strict(value: Any, hint: Any) -> None:
+def test_the_type_check_is_strict(value: Any, hint: Any) -> None:
     assert len(mismatches(value, hint, "answer")) == 1
 
 
-def test_the_comparison_accepts_what_fits() -> None:
+def test_the_type_check_accepts_matching_values() -> None:
     for value, hint in ((1, float), (1, Literal[1]), ([1], list[int]), ({"a": 1}, dict[str, int] | int), (1, int)):
         assert mismatches(value, hint, "answer") == []

@@ -1,4 +1,4 @@
-"""The pytest fixtures in their users' test suites: pytest-asyncio in both modes, and anyio's plugin."""
+"""The pytest fixtures in test suites with pytest-asyncio in both modes, and with anyio's plugin."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ asyncio_default_fixture_loop_scope = function
 """
 
 REAL_TIME = "import asyncio\ndef pytest_asyncio_loop_factories(): return {'real': asyncio.new_event_loop}"
-IMPATIENT = "import smspva_async.pytest_plugin as plugin\nplugin._LONG = 0.01\n"
-PATIENT = IMPATIENT.replace("0.01", "1e9")
+LOW_LIMIT = "import smspva_async.pytest_plugin as plugin\nplugin._SLOW = 0.01\n"
+HIGH_LIMIT = LOW_LIMIT.replace("0.01", "1e9")
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a test suite of one module and a `conftest.py`, in this process."""
-    monkeypatch.setattr(pytest_plugin, "_LONG", pytest_plugin._LONG)  # a suite may change it
+    monkeypatch.setattr(pytest_plugin, "_SLOW", pytest_plugin._SLOW)  # the test suite can change it
 
     def run(code: str, *arguments: str, **modules: str) -> pytest.RunResult:
         pytester.makefile(".ini", pytest=SETTINGS)
@@ -57,29 +57,29 @@ async def test_an_hour_of_watching(smspva_simulator, smspva_client):
     order = smspva_simulator.add_order()
     async with smspva_client as client, Watcher(client) as watcher:
         async with watcher.activated(order.id) as number:
-            began = anyio.current_time()
+            started = anyio.current_time()
             await anyio.sleep(3600)
             smspva_simulator.deliver(order.id, "Your code: 671 094")
             assert (await number.next_sms()).code == "671094"
-            assert 3600 <= anyio.current_time() - began < 3660
+            assert 3600 <= anyio.current_time() - started < 3660
     assert smspva_simulator.violations == []
 """
 
 
-@pytest.mark.parametrize("others", [[], ["-p", "no:anyio"]], ids=["anyio's plugin as well", "alone"])
+@pytest.mark.parametrize("options", [[], ["-p", "no:anyio"]], ids=["with anyio's plugin", "alone"])
 @pytest.mark.parametrize(("mode", "mark"), [("strict", "@pytest.mark.asyncio"), ("auto", "")], ids=["strict", "auto"])
-def test_they_work_with_pytest_asyncio(run: Run, mode: str, mark: str, others: list[str]) -> None:
+def test_the_fixtures_work_with_pytest_asyncio(run: Run, mode: str, mark: str, options: list[str]) -> None:
     conftest = block("own conftest").code
-    run(AN_HOUR.format(mark=mark), f"--asyncio-mode={mode}", *others, conftest=conftest).assert_outcomes(passed=1)
+    run(AN_HOUR.format(mark=mark), f"--asyncio-mode={mode}", *options, conftest=conftest).assert_outcomes(passed=1)
 
 
-def test_they_work_with_anyios_plugin(run: Run) -> None:
-    ran = run(AN_HOUR.format(mark="@pytest.mark.anyio"), "-v", conftest=block("own anyio conftest").code)
-    ran.assert_outcomes(passed=2)
-    assert [sum(f"[{backend}]" in line for line in ran.outlines) for backend in ("asyncio", "trio")] == [1, 1]
+def test_the_fixtures_work_with_anyios_plugin(run: Run) -> None:
+    result = run(AN_HOUR.format(mark="@pytest.mark.anyio"), "-v", conftest=block("own anyio conftest").code)
+    result.assert_outcomes(passed=2)
+    assert [sum(f"[{backend}]" in line for line in result.outlines) for backend in ("asyncio", "trio")] == [1, 1]
 
 
-def test_they_work_where_a_test_starts_its_own_event_loop(run: Run) -> None:
+def test_the_fixtures_work_in_a_test_that_starts_its_own_event_loop(run: Run) -> None:
     code = """
 import asyncio
 
@@ -95,14 +95,14 @@ def test_a_client(smspva_simulator, smspva_client):
     run(code).assert_outcomes(passed=1)
 
 
-def test_they_work_with_both_plugins_in_one_suite(run: Run) -> None:
+def test_the_fixtures_work_with_both_plugins_in_one_suite(run: Run) -> None:
     modules = {"conftest": block("own conftest").code + block("own anyio conftest").code}
     other = AN_HOUR.format(mark="@pytest.mark.anyio")
-    ran = run(AN_HOUR.format(mark="@pytest.mark.asyncio"), "test_suite.py", "other.py", other=other, **modules)
-    ran.assert_outcomes(passed=3)
+    result = run(AN_HOUR.format(mark="@pytest.mark.asyncio"), "test_suite.py", "other.py", other=other, **modules)
+    result.assert_outcomes(passed=3)
 
 
-def test_they_work_where_something_else_runs_the_tests(run: Run) -> None:
+def test_the_fixtures_work_when_another_plugin_or_unittest_runs_the_tests(run: Run) -> None:
     code = """
 import asyncio, unittest
 import pytest
@@ -132,7 +132,7 @@ def pytest_pyfunc_call(pyfuncitem):
     run(code, conftest=conftest).assert_outcomes(passed=2)
 
 
-def test_a_fixture_of_the_same_name_overrides(run: Run) -> None:
+def test_a_fixture_with_the_same_name_overrides(run: Run) -> None:
     code = """
 import pytest
 from smspva_async.simulator import Simulator
@@ -151,8 +151,8 @@ async def test_a_client(smspva_simulator, smspva_client):
     run(code).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("others", [[], ["-p", "no:anyio"]], ids=["both plugins", "pytest-asyncio"])
-def test_every_unmarked_test_says_what_it_needs(run: Run, others: list[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["-p", "no:anyio"]], ids=["both plugins", "pytest-asyncio"])
+def test_every_unmarked_async_test_fails_with_an_explanation(run: Run, options: list[str]) -> None:
     code = """
 import pytest
 from smspva_async.simulator import Simulator
@@ -165,10 +165,10 @@ class TestThird:
 
     async def test_third(self, smspva_client): pass
 """
-    ran = run(code, *others)
-    ran.assert_outcomes(failed=3)
+    result = run(code, *options)
+    result.assert_outcomes(failed=3)
     message = r"^(test_\w+) needs an event loop: mark it with `pytest.mark.asyncio` .* or `pytest.mark.anyio`"
-    needs = re.findall(message, ran.stdout.str(), re.MULTILINE)
+    needs = re.findall(message, result.stdout.str(), re.MULTILINE)
     assert needs == ["test_first", "test_second", "test_third"]
 
 
@@ -185,35 +185,35 @@ async def test_sleeps(smspva_simulator):
 """
 
 
-def test_a_long_test_in_real_time_says_how_to_make_time_virtual(run: Run) -> None:
-    ran = run(SLEEPS, conftest=IMPATIENT + REAL_TIME)
-    ran.assert_outcomes(passed=1, warnings=1)  # although warnings are errors here
-    told = " ".join(ran.stdout.str().split())
-    assert re.search(r"test_suite.py::test_sleeps took \d+ s of real time. To make its time virtual, let its", told)
-    assert "pytest_asyncio_loop_factories in conftest.py (pytest-asyncio)" in told
-    assert "anyio_backend (anyio)" in told
+def test_a_slow_test_in_real_time_gets_a_hint_about_virtual_time(run: Run) -> None:
+    result = run(SLEEPS, conftest=LOW_LIMIT + REAL_TIME)
+    result.assert_outcomes(passed=1, warnings=1)  # although the suite turns warnings into errors
+    output = " ".join(result.stdout.str().split())
+    assert re.search(r"test_suite.py::test_sleeps took \d+ s of real time. To run it in virtual time, use", output)
+    assert "pytest_asyncio_loop_factories in conftest.py (pytest-asyncio)" in output
+    assert "anyio_backend (anyio)" in output
 
 
-def test_an_interrupted_test_says_so_too(pytester: pytest.Pytester) -> None:
+def test_an_interrupted_test_gets_the_hint_too(pytester: pytest.Pytester) -> None:
     pytester.makeini(SETTINGS.replace("filterwarnings", "# filterwarnings"))
-    pytester.makeconftest(IMPATIENT + REAL_TIME)
+    pytester.makeconftest(LOW_LIMIT + REAL_TIME)
     pytester.makepyfile(f"{SLEEPS}        raise KeyboardInterrupt\n")
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=PATIENCE)
-    assert re.search(r"test_sleeps took \d+ s of real time", ran.stdout.str())
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=PATIENCE)
+    assert re.search(r"test_sleeps took \d+ s of real time", result.stdout.str())
 
 
 @pytest.mark.parametrize(
     ("conftest", "seconds"),
-    [(f"{PATIENT}{REAL_TIME}", "0.02"), (IMPATIENT + block("own conftest").code, "3600); time.sleep(0.02")],
+    [(f"{HIGH_LIMIT}{REAL_TIME}", "0.02"), (LOW_LIMIT + block("own conftest").code, "3600); time.sleep(0.02")],
     ids=["short", "virtual"],
 )
-def test_a_short_test_and_one_in_virtual_time_say_nothing(run: Run, conftest: str, seconds: str) -> None:
+def test_a_fast_test_and_one_in_virtual_time_get_no_hint(run: Run, conftest: str, seconds: str) -> None:
     run(f"import time\n{SLEEPS.replace('0.02', seconds)}", conftest=conftest).assert_outcomes(passed=1, warnings=0)
 
 
-def test_a_test_that_asks_once_says_nothing(run: Run) -> None:
+def test_a_test_with_one_request_gets_no_hint(run: Run) -> None:
     code = SLEEPS.replace("await client.orders()", "pass", 1)
-    run(code, conftest=IMPATIENT + REAL_TIME).assert_outcomes(passed=1, warnings=0)
+    run(code, conftest=LOW_LIMIT + REAL_TIME).assert_outcomes(passed=1, warnings=0)
 
 
 def test_the_guides_example_works(run: Run) -> None:
@@ -235,7 +235,7 @@ def test_importing_the_plugin_does_not_import_the_simulator() -> None:
     assert "smspva_async.simulator" not in loaded
 
 
-def test_pytest_finds_the_plugin_by_itself() -> None:
+def test_the_plugin_has_an_entry_point() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ((name, module),) = project["entry-points"]["pytest11"].items()
     assert EntryPoint(name, module, "pytest11").load() is pytest_plugin

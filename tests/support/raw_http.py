@@ -1,4 +1,4 @@
-"""A simulator is asked, without the client."""
+"""Requests to a simulator without the client."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from smspva_async.simulator import Simulator
 
 
-async def ask(sim: Simulator, method: str, /, **params: str | int) -> Any:
-    """Return what the simulator answers, under HTTP 200."""
+async def get(sim: Simulator, method: str, /, **params: str | int) -> httpx.Response:
+    """Call a method and return the response."""
     async with httpx.AsyncClient(transport=sim.transport()) as client:
-        response = await client.get(URL, params={"method": method, "apikey": "key", **params})
-        assert response.status_code == 200
-        return response.json()
+        return await client.get(URL, params={"method": method, "apikey": "key", **params})
+
+
+async def call(sim: Simulator, method: str, /, **params: str | int) -> Any:
+    """Call a method and return the JSON body of the response, which must have HTTP status 200."""
+    response = await get(sim, method, **params)
+    assert response.status_code == 200
+    return response.json()
+
+
+async def rows(sim: Simulator, method: str = "orders", /, **params: str | int) -> Any:
+    """Call a method and return the data of its answer."""
+    return (await call(sim, method, **params))["data"]

@@ -1,4 +1,4 @@
-"""Every switch of the simulator: what isn't known of the real server."""
+"""The settings in `Simulator.behavior`, for the unknown behavior of the real server."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 from smspva_async.simulator import SimulatedOrder, Simulator
+from tests.support.raw_http import get, rows
 
 pytestmark = pytest.mark.anyio
-
-URL = "https://smspva.com/api/rent.php"
-
-
-async def get(sim: Simulator, method: str, /, **params: str | int) -> httpx.Response:
-    async with httpx.AsyncClient(transport=sim.transport()) as client:
-        return await client.get(URL, params={"method": method, "apikey": "key", **params})
-
-
-async def rows(sim: Simulator, method: str = "orders", /, **params: str | int) -> Any:
-    return (await get(sim, method, **params)).json()["data"]
 
 
 async def flags(sim: Simulator) -> list[bool]:
@@ -33,28 +22,28 @@ async def texts(sim: Simulator, order: SimulatedOrder) -> list[str]:
     return [row["text"] for row in await rows(sim, "sms", id=order.id)]
 
 
-async def test_reading_may_leave_the_flag_up() -> None:
+async def test_reading_can_leave_the_flag_set() -> None:
     sim = Simulator()
     order = sim.add_order()
     sim.deliver(order.id, "x")
-    sim.switches.read_clears_flag = False
+    sim.behavior.read_clears_flag = False
     await rows(sim, "sms", id=order.id)
     assert await flags(sim) == [True]
-    sim.switches.read_clears_flag = True
+    sim.behavior.read_clears_flag = True
     await rows(sim, "sms", id=order.id)
     assert await flags(sim) == [False]
 
 
-async def test_the_flag_may_never_rise() -> None:
+async def test_the_flag_can_stay_down() -> None:
     sim = Simulator()
-    sim.switches.flag_rises = False
+    sim.behavior.flag_rises = False
     sim.deliver(sim.add_order().id, "x")
     assert await flags(sim) == [False]
 
 
-async def test_something_else_may_clear_the_flag() -> None:
+async def test_the_flag_can_have_a_lifetime() -> None:
     sim = Simulator()
-    sim.switches.flag_lifetime = 30
+    sim.behavior.flag_lifetime = 30
     sim.deliver(sim.add_order().id, "x")
     assert await flags(sim) == [True]
     await anyio.sleep(29)
@@ -63,91 +52,91 @@ async def test_something_else_may_clear_the_flag() -> None:
     assert await flags(sim) == [False]
 
 
-async def test_the_order_of_messages() -> None:
+async def test_messages_can_have_different_orders() -> None:
     sim = Simulator()
     order = sim.add_order()
     for text in "abcdef":
         sim.deliver(order.id, text)
     assert await texts(sim, order) == list("abcdef")
-    sim.switches.sms_order = "newest"
+    sim.behavior.sms_order = "newest"
     assert await texts(sim, order) == list("fedcba")
-    sim.switches.sms_order = "shuffled"
+    sim.behavior.sms_order = "shuffled"
     shuffled = [await texts(sim, order) for _ in range(5)]
     assert all(sorted(each) == list("abcdef") for each in shuffled)
     assert len({"".join(each) for each in shuffled}) > 1
 
 
-@pytest.mark.parametrize(("keep", "left"), [(None, "abc"), (5, "abc"), (2, "bc"), (0, "")])
-async def test_old_messages_may_be_dropped(keep: int | None, left: str) -> None:
+@pytest.mark.parametrize(("keep", "listed"), [(None, "abc"), (5, "abc"), (2, "bc"), (0, "")])
+async def test_old_messages_can_be_left_out(keep: int | None, listed: str) -> None:
     sim = Simulator()
     order = sim.add_order()
     for text in "abc":
         sim.deliver(order.id, text)
-    sim.switches.sms_keep = keep
-    assert await texts(sim, order) == list(left)
-    sim.switches.sms_keep = None
+    sim.behavior.sms_keep = keep
+    assert await texts(sim, order) == list(listed)
+    sim.behavior.sms_keep = None
     assert await texts(sim, order) == list("abc")
 
 
-async def test_orders_may_flap_but_are_back_in_the_next_answer() -> None:
+async def test_orders_can_flap_but_the_next_answer_lists_them_again() -> None:
     sim = Simulator()
     ids = {sim.add_order().id for _ in range(20)}
-    sim.switches.flapping = 0.3
+    sim.behavior.flapping = 0.3
     missing = [ids - {row["id"] for row in await rows(sim)} for _ in range(30)]
     assert any(missing)
-    for one, following in pairwise(missing):
-        assert not one & following
-    sim.switches.flapping = 0
+    for first, second in pairwise(missing):
+        assert not first & second
+    sim.behavior.flapping = 0
     assert len(await rows(sim)) == 20
 
 
-async def test_purchases_may_be_listed_late() -> None:
+async def test_purchases_can_be_listed_late() -> None:
     sim = Simulator()
-    sim.switches.listing_delay = 45
-    seeded = sim.add_order()
+    sim.behavior.listing_delay = 45
+    earlier = sim.add_order()
     rent: dict[str, str | int] = {"country": "RU", "service": "opt6", "dtype": "week", "dcount": 1}
-    bought = (await get(sim, "create", **rent)).json()["data"]
+    rental = (await get(sim, "create", **rent)).json()["data"]
     await anyio.sleep(44)
-    assert [row["id"] for row in await rows(sim)] == [seeded.id]
-    assert await rows(sim, "sms", id=bought["id"]) == []
+    assert [row["id"] for row in await rows(sim)] == [earlier.id]
+    assert await rows(sim, "sms", id=rental["id"]) == []
     await anyio.sleep(1)
-    assert [row["id"] for row in await rows(sim)] == [seeded.id, bought["id"]]
+    assert [row["id"] for row in await rows(sim)] == [earlier.id, rental["id"]]
 
 
-async def test_requests_may_come_too_soon() -> None:
+async def test_requests_above_the_rate_limit_are_refused() -> None:
     sim = Simulator()
-    sim.switches.rate_limit = 1.5
+    sim.behavior.rate_limit = 1.5
     assert (await get(sim, "orders")).json()["status"] == 1
     await anyio.sleep(1.4)
     assert (await get(sim, "orders")).json() == {"status": 0, "msg": "TOO MANY REQUESTS"}
     await anyio.sleep(1.4)
-    sim.switches.rate_limit_answer = "text"
+    sim.behavior.rate_limit_answer = "text"
     response = await get(sim, "orders")
     assert (response.status_code, response.text) == (200, "TOO MANY REQUESTS")
     await anyio.sleep(1.4)
-    sim.switches.rate_limit_answer = "http_429"
+    sim.behavior.rate_limit_answer = "http_429"
     response = await get(sim, "orders")
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
     await anyio.sleep(1.5)
     assert (await get(sim, "orders")).json()["status"] == 1
-    sim.switches.rate_limit = None
+    sim.behavior.rate_limit = None
     assert (await get(sim, "orders")).json()["status"] == 1
 
 
-async def test_too_many_requests_do_nothing() -> None:
+async def test_requests_above_the_rate_limit_have_no_side_effect() -> None:
     sim = Simulator()
-    sim.switches.rate_limit = 1
+    sim.behavior.rate_limit = 1
     await get(sim, "getcountries")
     await get(sim, "create", country="RU", service="opt6", dtype="week", dcount=1)
     assert sim.orders == []
 
 
 @pytest.mark.parametrize("dialect", ["page", "live"])
-async def test_prolonging_may_answer_zero_although_it_was_done(dialect: Any) -> None:
+async def test_a_successful_prolong_can_answer_status_zero(dialect: Any) -> None:
     sim = Simulator(dialect=dialect)
     order = sim.add_order()
     until = order.until
-    sim.switches.prolong_status_zero = True
+    sim.behavior.prolong_status_zero = True
     answer = (await get(sim, "prolong", id=order.id, dtype="week", dcount=1)).json()
     assert int(answer["status"]) == 0
     assert "msg" not in answer
@@ -155,26 +144,26 @@ async def test_prolonging_may_answer_zero_although_it_was_done(dialect: Any) -> 
     assert order.until > until
 
 
-async def test_some_activations_take_much_longer() -> None:
+async def test_activations_can_take_much_longer() -> None:
     sim = Simulator(seed=1, activation=(100, 100))
-    sim.switches.slow_activation = 0.3
-    waits = [order.active_from for order in (sim.add_order(state=2) for _ in range(100))]
-    slow = [wait for wait in waits if wait is not None and wait > 100]
+    sim.behavior.slow_activation = 0.3
+    delays = [order.active_from for order in (sim.add_order(state=2) for _ in range(100))]
+    slow = [wait for wait in delays if wait is not None and wait > 100]
     assert 15 < len(slow) < 45
     assert min(slow) >= 200
     assert max(slow) <= 600
 
 
-async def test_times_can_be_changed_on_the_way() -> None:
+async def test_activation_times_can_change() -> None:
     sim = Simulator()
-    sim.switches.activation = (5, 5)
-    sim.switches.active = (7, 7)
+    sim.behavior.activation = (5, 5)
+    sim.behavior.active = (7, 7)
     order = sim.add_order(state=2)
     assert (order.active_from, order.active_until) == (5, 12)
 
 
 @pytest.mark.parametrize(
-    ("switch", "value", "allowed"),
+    ("setting", "value", "allowed"),
     [
         ("read_clears_flag", "no", "True, False"),
         ("flag_rises", None, "True, False"),
@@ -199,16 +188,16 @@ async def test_times_can_be_changed_on_the_way() -> None:
         ("active", (-1, 1), "lowest, highest"),
     ],
 )
-def test_wrong_values_are_refused_with_what_is_allowed(switch: str, value: object, allowed: str) -> None:
-    switches = Simulator().switches
-    before = getattr(switches, switch)
+def test_wrong_values_raise_errors_that_list_the_allowed_values(setting: str, value: object, allowed: str) -> None:
+    behavior = Simulator().behavior
+    before = getattr(behavior, setting)
     with pytest.raises(ValueError, match=allowed) as caught:
-        setattr(switches, switch, value)
-    assert switch in str(caught.value)
-    assert getattr(switches, switch) == before
+        setattr(behavior, setting, value)
+    assert setting in str(caught.value)
+    assert getattr(behavior, setting) == before
 
 
-def test_a_switch_that_does_not_exist_cannot_be_set() -> None:
-    switches: Any = Simulator().switches
+def test_an_unknown_setting_cannot_be_set() -> None:
+    behavior: Any = Simulator().behavior
     with pytest.raises(AttributeError):
-        switches.read_clears_flags = False
+        behavior.read_clears_flags = False
