@@ -230,7 +230,7 @@ async def simulated() -> AsyncGenerator[Watcher]:
 
 async def _live_on(sim: Simulator) -> None:
     """Let somebody activate the numbers, and messages come to those that are active."""
-    sim.switches.sms_keep = 20
+    sim.behavior.sms_keep = 20
     code = 100_000
     for order in cycle(sim.orders):
         await anyio.sleep(1.5)

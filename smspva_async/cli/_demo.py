@@ -148,7 +148,7 @@ class _Story:
     async def _activate(self, order_id: int) -> None:
         wish, turn = self._wishes[order_id], self._turns(order_id)
         lasts = wish.turns[turn].lasts
-        self._sim.switches.activation, self._sim.switches.active = (wish.queue, wish.queue), (lasts, lasts)
+        self._sim.behavior.activation, self._sim.behavior.active = (wish.queue, wish.queue), (lasts, lasts)
         self._do(f"activate({order_id})")
         await self._client.activate(order_id)
 

@@ -319,7 +319,7 @@ def test_activate_and_wait(commands: Commands) -> None:
 def test_waiting_for_an_activation_shows_how_it_stands(
     commands: Commands, width: int, variables: dict[str, str]
 ) -> None:
-    commands.simulator.switches.activation = (2, 2)
+    commands.simulator.behavior.activation = (2, 2)
     with commands.terminal("activate", "40300", "--wait", width=width, variables=variables) as terminal:
         line = terminal.wait_for(lambda lines: lines and "queued" in lines[0])[0]
         assert line.endswith("queued; it usually takes 10 to 15 minutes")
@@ -343,7 +343,7 @@ def test_waiting_for_an_activation_shows_how_it_stands(
 def test_a_terminal_that_draws_nothing_gets_a_line_for_each_change(
     commands: Commands, variables: dict[str, str | None]
 ) -> None:
-    commands.simulator.switches.activation = (2, 2)
+    commands.simulator.behavior.activation = (2, 2)
     with commands.terminal("activate", "40300", "--wait", variables=variables) as terminal:
         terminal.wait_for(lambda lines: lines and "queued" in lines[-1])
         assert terminal.exit_code() == 0

@@ -169,7 +169,7 @@ def test_where_no_price_can_be_computed_it_says_so(commands: Commands) -> None:
 
 
 def test_several_services_are_one_number(commands: Commands) -> None:
-    commands.simulator.switches.multi_orders = "joined"
+    commands.simulator.behavior.multi_orders = "joined"
     done = commands.run("rent", "PL", "opt29", "opt16", "--yes")
     assert done.code == 0
     order = commands.simulator.orders[-1]
@@ -326,7 +326,7 @@ def test_what_is_proved_not_to_be_done_is_settled(commands: Commands) -> None:
     done = commands.run("unsettled")
     assert done.code == 3  # the list may be as old as the call
     assert f"may have been done (candidates: #40300 {order.phone}): look again later, or --settle it" in done.out
-    order._seen_online = 1200.0
+    order._previous_online = 1200.0
     done = commands.run("unsettled")
     assert done.code == 0
     assert "was not done, so it may be repeated; settled" in done.out

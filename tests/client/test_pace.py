@@ -133,7 +133,7 @@ async def test_the_pace_is_kept_from_one_opening_to_the_next(fake_server: FakeSe
 async def test_the_gap_is_kept_whatever_asks() -> None:
     sim = Simulator(seed=3)
     orders = [sim.add_order().id for _ in range(40)]
-    sim.switches.rate_limit = 1.5
+    sim.behavior.rate_limit = 1.5
     async with (
         SmspvaClient("key", transport=sim.transport()) as client,
         Watcher(client),

@@ -161,7 +161,7 @@ def test_the_gap_stays_between_the_setting_and_its_cap(setting: float, refusals:
 async def test_a_watch_finds_the_pace_that_the_server_keeps(seconds: float) -> None:
     sim = Simulator(seed=4)
     orders = [sim.add_order().id for _ in range(10)]
-    sim.switches.rate_limit = 4
+    sim.behavior.rate_limit = 4
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
         for order_id in orders:
             sim.deliver(order_id, f"to {order_id}")

@@ -194,7 +194,7 @@ async def test_each_refusal_raises_the_error_that_the_page_names(row: list[str])
                 assert type(raised.value) is error, text
 
 
-def test_every_unknown_has_its_switch() -> None:
+def test_every_unknown_has_a_setting_of_the_simulator() -> None:
     unknown = table(page("provider.md"), "## What isn't known")
     simulator = Simulator()
     listed: set[str] = set()

@@ -61,13 +61,13 @@ async def test_the_table_is_the_providers_and_changes_by_itself() -> None:
 
 async def test_a_number_with_several_services_and_one_of_which_only_the_id_can_be_read() -> None:
     simulator = Simulator(dialect="contract")
-    simulator.switches.multi_orders = "row_per_service"
+    simulator.behavior.multi_orders = "row_per_service"
     order = simulator.add_order("RU", ["opt29", "opt16"], until=NEW_YEAR)
     async with served(watched(simulator)) as web, chromium.opened(time_zone="Europe/Vilnius") as tab:
         await tab.open(web.url)
         await tab.until("document.querySelectorAll('#orders tr').length === 1")
         assert await tab.rows("orders") == [["inactive", order.phone, "opt16, opt29", "01/01/2027, 01:30:00"]]
-        simulator.switches.multi_orders = "one_row"
+        simulator.behavior.multi_orders = "one_row"
         simulator.faults.always("orders", "bad_row")
         await tab.until("document.querySelector('#orders td').innerText === 'unknown'")
         assert await tab.rows("orders") == [["unknown", "", "", "unknown"]]

@@ -327,7 +327,7 @@ async def test_a_page_that_takes_nothing_holds_nobody_up() -> None:
         stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         simulator.deliver(order.id, "Hello", sender="x" * 8_000_000)
         await until(lambda: web.unsent > 0)
-        simulator.switches.sms_keep = 0  # it is read again and again, which takes a while
+        simulator.behavior.sms_keep = 0  # it is read again and again, which takes a while
         other.last_id = other.last_id.replace("-1", "-2")
         simulator.add_order("LT", "opt20")
         await other.read(until=lambda other: len(other.sent) > 1)

@@ -37,7 +37,7 @@ async def test_a_quiet_account_is_polled_without_a_write(
 ) -> None:
     sim = Simulator(dialect=dialect)
     for name, value in switches.items():
-        setattr(sim.switches, name, value)
+        setattr(sim.behavior, name, value)
     ids = [sim.add_order().id for _ in range(3)]
     sim.set_state(ids[0], 1)
     sim.deliver(ids[0], "before")

@@ -63,7 +63,7 @@ async def test_from_an_absence_no_purchase_is_concluded_to_be_undone(dialect: Di
 @pytest.mark.parametrize("fault", ["lost", "half"])
 async def test_a_purchase_that_is_listed_late_is_open_until_then(dialect: Dialect, fault: Any) -> None:
     sim = Simulator(dialect=dialect)
-    sim.switches.listing_delay = 600
+    sim.behavior.listing_delay = 600
     async with client_of(sim) as client:
         sim.faults.next("create", fault)
         error = await unknown(client.rent("RU", "opt16", WEEK))
@@ -337,7 +337,7 @@ async def test_a_half_answer_names_some_of_several() -> None:
 @pytest.mark.parametrize("form", ["own_ids", "joined", "row_per_service", "one_row"])
 async def test_one_number_for_several_services_is_found_in_every_form(form: MultiOrders, end: FaultName) -> None:
     sim = Simulator(dialect="contract")
-    sim.switches.multi_orders = form
+    sim.behavior.multi_orders = form
     async with client_of(sim) as client:
         sim.faults.next("rent_multi", end)
         error = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))

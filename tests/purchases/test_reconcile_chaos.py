@@ -228,7 +228,7 @@ def test_no_verdict_is_false(
 
     async def main() -> None:
         sim = Simulator(dialect=dialect, balance=10**9)
-        sim.switches.page_calls_only, sim.switches.listing_delay, sim.switches.multi_orders = False, delay, form
+        sim.behavior.page_calls_only, sim.behavior.listing_delay, sim.behavior.multi_orders = False, delay, form
         async with lagging(sim, lag) as inner, anyio.create_task_group() as serving:
             world = World(sim, inner, serving)
             world.populate()

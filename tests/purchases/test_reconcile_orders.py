@@ -326,7 +326,7 @@ async def test_without_a_date_of_the_server_a_price_shows_nothing(
 @both_dialects
 async def test_what_is_neither_listed_nor_quoted_is_open(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
-    sim.switches.listing_delay = 2 * HOUR
+    sim.behavior.listing_delay = 2 * HOUR
     past = expired(sim)
     async with client_of(sim) as client:
         sim.faults.next("restore_user", "lost")

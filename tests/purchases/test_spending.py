@@ -144,7 +144,7 @@ async def test_it_remembers_which_orders_there_were(client: SmspvaClient, fake_s
 
 async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
     simulator = Simulator()
-    simulator.switches.listing_delay = 3600
+    simulator.behavior.listing_delay = 3600
     listed = simulator.add_order()
     simulator.faults.next("prolong", "lost")
     async with SmspvaClient(KEY, transport=simulator.transport()) as client:

@@ -149,7 +149,7 @@ async def test_one_that_only_seemed_active_is_activated(sim: Simulator) -> None:
 
 
 async def test_a_purchase_that_is_listed_late_is_waited_for(sim: Simulator) -> None:
-    sim.switches.listing_delay = 300
+    sim.behavior.listing_delay = 300
     country = next(code for code, home in sim.catalogue.items() if home.activation == "on_demand")
     service = next(iter(sim.catalogue[country].offers))
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:

@@ -103,7 +103,7 @@ async def test_a_number_in_any_other_state_is_activated(state: OrderState) -> No
 
 async def test_an_order_that_is_missing_from_an_answer_has_not_lapsed(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
-    sim.switches.flapping = 0.5
+    sim.behavior.flapping = 0.5
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         await anyio.sleep(1000)
         sim.deliver(order_id, "one")

@@ -62,7 +62,7 @@ async def test_the_number_is_kept_active_until_the_last_session_is_left(sim: Sim
 
 
 async def test_many_that_enter_together_cost_few_requests(sim: Simulator) -> None:
-    sim.switches.activation, sim.switches.active = (ACTIVATION, 2 * ACTIVATION), (1000, 1000)
+    sim.behavior.activation, sim.behavior.active = (ACTIVATION, 2 * ACTIVATION), (1000, 1000)
     orders = [sim.add_order().id for _ in range(50)]
     async with watching(sim) as watcher:
         await anyio.sleep(70)
@@ -95,7 +95,7 @@ async def test_many_on_one_order_cost_what_one_costs(sim: Simulator) -> None:
 
 
 async def test_the_pace_is_kept(sim: Simulator) -> None:
-    sim.switches.rate_limit = 1.5
+    sim.behavior.rate_limit = 1.5
     orders = [sim.add_order().id for _ in range(5)]
     async with (
         SmspvaClient("key", transport=sim.transport(), pace=Pace(1.5)) as client,

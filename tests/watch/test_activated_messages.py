@@ -38,7 +38,7 @@ async def rest(number: ActiveNumber, seconds: float = 61) -> list[str]:
 
 @pytest.mark.parametrize("flags", [True, False])
 async def test_what_was_there_before_is_not_given_and_what_comes_then_is(sim: Simulator, *, flags: bool) -> None:
-    sim.switches.flag_rises = flags
+    sim.behavior.flag_rises = flags
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         await anyio.sleep(70)
@@ -305,7 +305,7 @@ async def test_what_happens_to_other_orders_does_not_make_a_place_old() -> None:
 
 async def run_twice(sim: Simulator, journal: Callable[[], Journal]) -> None:
     """Run a pipeline that stores its place, stop it half-way, let messages come meanwhile, and run it again."""
-    sim.switches.active = (1000, 1000)
+    sim.behavior.active = (1000, 1000)
     order_id = sim.add_order(state=1).id
     async with watching(sim, journal=journal()) as watcher, watcher.activated(order_id) as number:
         for text in ("one", "two", "three"):

@@ -153,10 +153,10 @@ async def test_a_banned_account_ends_the_watch(orders: int, when: str) -> None:
     sim = Simulator()
     for _ in range(orders):
         sim.add_order()
-    sim.switches.banned = when == "from the beginning"
+    sim.behavior.banned = when == "from the beginning"
     with pytest.raises(InvalidKey, match="BANNED"):
         async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
-            sim.switches.banned = True
+            sim.behavior.banned = True
             async for _ in watcher.events():
                 pass
     assert len(sim.requests) <= 2 * orders + 4

@@ -41,7 +41,7 @@ async def test_whatever_server_it_is_each_message_comes_once(dialect: DialectNam
     sim = Simulator(seed=3, dialect=dialect)
     orders = [sim.add_order().id for _ in range(4)]
     for name, value in switches.items():
-        setattr(sim.switches, name, value)
+        setattr(sim.behavior, name, value)
     delivered: Counter[str] = Counter()
     rng = random.Random(4)
     async with watching(sim) as watcher:
@@ -119,12 +119,12 @@ async def test_a_list_that_shrinks_and_grows_again_brings_nothing_back(lists: Se
 async def test_a_server_that_keeps_only_the_newest_messages() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
-    sim.switches.sms_keep = 2
+    sim.behavior.sms_keep = 2
     async with watching(sim) as watcher:
         for number in range(6):
             sim.deliver(order_id, f"message {number}")
             await polls(1)
-        sim.switches.sms_keep = None
+        sim.behavior.sms_keep = None
         await polls(3)
         assert texts(await so_far(watcher)) == [f"message {number}" for number in range(6)]
 

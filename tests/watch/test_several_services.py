@@ -48,7 +48,7 @@ each_dialect = pytest.mark.parametrize("dialect", get_args(DialectName))
 async def rented(form: MultiOrders, dialect: DialectName) -> Simulator:
     """Return a simulator whose account has rented a number for several services."""
     sim = Simulator(seed=4, dialect=dialect)
-    sim.switches.multi_orders = form
+    sim.behavior.multi_orders = form
     async with SmspvaClient("any-key", transport=sim.transport()) as client:
         await client.rent_multi("RU", SERVICES)
     return sim
@@ -109,7 +109,7 @@ async def test_a_server_that_lists_the_services_in_another_form_is_one_update(di
     sim = await rented("one_row", dialect)
     async with watching(sim) as watcher:
         for form in ("joined", "row_per_service", "joined"):
-            sim.switches.multi_orders = form
+            sim.behavior.multi_orders = form
             await polls(3)
         _, event = await so_far(watcher)
         assert isinstance(event, OrderUpdated)

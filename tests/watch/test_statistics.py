@@ -146,13 +146,13 @@ async def test_flags_that_work_announce_messages() -> None:
 
 async def test_flags_that_never_rise_announce_none() -> None:
     sim = Simulator()
-    sim.switches.flag_rises = False
+    sim.behavior.flag_rises = False
     assert await flags_after_messages(sim) == {"announced": 0, "unannounced": 30}
 
 
 async def test_flags_that_never_fall_announce_the_first_message_at_most() -> None:
     sim = Simulator()
-    sim.switches.read_clears_flag = False
+    sim.behavior.read_clears_flag = False
     flags = await flags_after_messages(sim)
     assert sum(flags.values()) == 30
     assert flags["announced"] <= 3
@@ -161,7 +161,7 @@ async def test_flags_that_never_fall_announce_the_first_message_at_most() -> Non
 @pytest.mark.parametrize("flags_work", [True, False])
 async def test_measured_flags_make_the_period_of_three_waits(flags_work: bool) -> None:  # noqa: FBT001
     sim = Simulator()
-    sim.switches.flag_rises = flags_work
+    sim.behavior.flag_rises = flags_work
     ids = [sim.add_order(always_active=True).id for _ in range(3)]
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         for number in range(10):

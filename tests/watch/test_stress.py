@@ -129,7 +129,7 @@ class Drifting(VirtualTimeLoop):
     """Virtual time in which computing takes some as well, so that nothing comes exactly when it is due."""
 
     def _run_once(self) -> None:
-        self._jumping.elapsed += 5e-5
+        self._virtual_selector.elapsed += 5e-5
         super()._run_once()  # type: ignore[misc]
 
 
@@ -189,7 +189,7 @@ async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = 
 @pytest.mark.parametrize("hours", [0.25, slow(1)])
 async def test_an_order_that_is_waited_for_takes_no_others_turn(hours: float) -> None:
     sim = Simulator()
-    sim.switches.flag_rises = False
+    sim.behavior.flag_rises = False
     awaited, *others = [sim.add_order().id for _ in range(4)]
     longest = await longest_unread(sim, hours, awaited=awaited)
     assert longest[awaited] <= 15
@@ -199,7 +199,7 @@ async def test_an_order_that_is_waited_for_takes_no_others_turn(hours: float) ->
 @pytest.mark.parametrize("hours", [0.25, slow(2)])
 async def test_flags_that_stay_up_take_no_others_turn(hours: float) -> None:
     sim = Simulator()
-    sim.switches.read_clears_flag = False
+    sim.behavior.read_clears_flag = False
     flagged = [sim.add_order().id for _ in range(25)]
     plain = [sim.add_order().id for _ in range(5)]
     for order_id in flagged:
@@ -233,7 +233,7 @@ async def test_a_flag_is_acted_upon_again_after_a_reading_that_failed(failures: 
 
 async def test_two_messages_between_two_polls_are_both_found_soon() -> None:
     sim = Simulator()
-    sim.switches.read_clears_flag = False
+    sim.behavior.read_clears_flag = False
     ids = [sim.add_order(always_active=True).id for _ in range(100)]
     async with watching(sim) as watcher:
         await anyio.sleep(600)
@@ -340,7 +340,7 @@ async def test_a_date_that_was_wrong_once_keeps_no_order_from_its_turn() -> None
 @pytest.mark.parametrize("works", [True, False])
 async def test_while_many_wait_the_orders_are_asked_for_often_if_flags_work(*, works: bool) -> None:
     sim = Simulator()
-    sim.switches.flag_rises = works
+    sim.behavior.flag_rises = works
     orders = [sim.add_order().id for _ in range(20)]
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         for order_id in orders[:3]:

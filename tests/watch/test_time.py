@@ -102,7 +102,7 @@ def suspend(backend: str, seconds: float) -> None:
     else:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        loop._jumping.elapsed += seconds
+        loop._virtual_selector.elapsed += seconds
 
 
 @on_both_backends
@@ -276,7 +276,7 @@ async def test_without_a_date_it_is_the_local_clock_and_the_time_since() -> None
 async def test_watching_one_order(seconds: int) -> None:
     sim = Simulator(seed=7, dialect="live")
     order_id = sim.add_order(days=20).id
-    sim.switches.rate_limit = GAP
+    sim.behavior.rate_limit = GAP
     rng = random.Random(8)
     delivered, states = list[str](), 0
     async with watching(sim) as watcher:
@@ -307,7 +307,7 @@ async def test_watching_one_order(seconds: int) -> None:
 async def test_watching_many_orders(count: int, messages: int) -> None:
     sim = Simulator(seed=9)
     orders = [sim.add_order().id for _ in range(count)]
-    sim.switches.rate_limit = GAP
+    sim.behavior.rate_limit = GAP
     rng = random.Random(10)
     delivered: Counter[tuple[int | None, str]] = Counter()
     async with watching(sim) as watcher:
