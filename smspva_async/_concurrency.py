@@ -1,7 +1,6 @@
-"""A background task, work that outlasts a cancellation, a worker thread, and other event loops.
+"""A background task, work that continues despite cancellation, a worker thread, and helpers for other event loops.
 
-anyio covers most of it. What is added here holds on asyncio, where a task may be cancelled by `asyncio.Task.cancel`: an
-anyio shield doesn't protect from that.
+anyio covers most of this, but its shields don't protect from `asyncio.Task.cancel`.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ __all__ = ["BackgroundTask", "Signal", "WorkerThread", "finish", "has_ended", "s
 T = TypeVar("T")
 
 _CANCEL_AGAIN = 1.0
-"""Seconds until a task that goes on is cancelled again."""
+"""Seconds until a task that is still running is cancelled again."""
 
 
 class BackgroundTask:
     """Runs a function that doesn't raise, until it is stopped.
 
-    On asyncio it may be stopped in another task than it was started in, which a task group doesn't allow. On trio it is
-    a nursery: nurseries are left in the reverse order of entering.
+    On asyncio another task may stop it, which a task group doesn't allow. On trio it is a nursery, so several of them
+    have to be stopped in the reverse order of starting.
     """
 
     def __init__(self) -> None:
@@ -42,7 +41,7 @@ class BackgroundTask:
         self._group: TaskGroup | None = None
 
     async def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start running the function."""
+        """Start the function."""
         if _on_asyncio():
             self._task = asyncio.create_task(function())
         else:
@@ -51,7 +50,7 @@ class BackgroundTask:
             self._group.start_soon(function)
 
     async def stop(self) -> None:
-        """Cancel the function and return when it has ended, also if the caller is cancelled meanwhile."""
+        """Cancel the function and wait until it has ended, even if the caller is cancelled."""
         if self._task is not None:
             await _outlast(asyncio.create_task(_cancel(self._task)))
         if self._group is not None:
@@ -60,7 +59,7 @@ class BackgroundTask:
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: an anyio scope that times out in that moment may take the cancellation."""
+    """Cancel a task until it has ended: an anyio scope that times out at that moment may swallow a cancellation."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CANCEL_AGAIN)
@@ -69,7 +68,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a function to its end, also if the caller is cancelled meanwhile."""
+    """Run a function to its end, even if the caller is cancelled."""
     if _on_asyncio():
         await _outlast(asyncio.create_task(function()))
     else:
@@ -78,7 +77,7 @@ async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _on_asyncio() -> bool:
-    """Return whether a task of asyncio is running."""
+    """Return whether this is an asyncio task."""
     try:
         return asyncio.current_task() is not None
     except RuntimeError:
@@ -86,7 +85,7 @@ def _on_asyncio() -> bool:
 
 
 async def _outlast(future: asyncio.Future[T]) -> None:
-    """Wait until a future is done, also if the caller is cancelled meanwhile; raise what it raised."""
+    """Wait until a future is done, even if the caller is cancelled, and raise its exception."""
     interrupted: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not future.done():
@@ -96,34 +95,33 @@ async def _outlast(future: asyncio.Future[T]) -> None:
                 interrupted = error
     if interrupted is not None:
         if not future.cancelled():
-            future.exception()  # mark it as retrieved: asyncio would log it otherwise
+            future.exception()  # retrieved, so that asyncio doesn't log it
         raise interrupted
     if not future.cancelled():
         future.result()
 
 
 class Signal:
-    """Wakes all tasks that wait for it now."""
+    """Wakes all waiting tasks, any number of times."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
     def set(self) -> None:
-        """Wake them."""
+        """Wake the tasks that are waiting."""
         self._event.set()
         self._event = anyio.Event()
 
     async def wait(self) -> None:
-        """Wait until it is set once more."""
+        """Wait for the next `set`."""
         await self._event.wait()
 
 
 class WorkerThread:
-    """A thread for blocking work, one function after another. Work that began is finished despite cancellation.
+    """Runs blocking functions in a thread, one at a time and in order. Work that began finishes despite cancellation.
 
-    It has a thread of its own, so that no other work of the event loop delays it, and not `anyio.to_thread`: that
-    abandons its work when an asyncio task is cancelled, and a virtual clock can't wait for it. The thread starts with
-    the first work; work after `stop`, or after a fork, starts another.
+    On asyncio it isn't `anyio.to_thread`, which abandons its work when `asyncio.Task.cancel` is called and which a
+    virtual clock can't wait for. The thread starts with the first function; after `stop` or a fork, a new one starts.
     """
 
     def __init__(self, name: str) -> None:
@@ -132,14 +130,9 @@ class WorkerThread:
         self._executor: ThreadPoolExecutor | None = None
         self._limiter: anyio.CapacityLimiter | None = None
 
-    @property
-    def is_started(self) -> bool:
-        """Whether there may be work in progress."""
-        return self._executor is not None or self._limiter is not None
-
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in the thread and return what it returns."""
-        if self._process != os.getpid():  # a fork copies no thread
+        """Run a function in the thread and return its result."""
+        if self._process != os.getpid():  # a forked process has no copy of the thread
             self._process, self._executor, self._limiter = os.getpid(), None, None
         if _on_asyncio():
             future = self._submitted(function)
@@ -159,17 +152,17 @@ class WorkerThread:
             except RuntimeError:
                 if self._executor is executor:
                     raise
-                # Another event loop has stopped the thread meanwhile.
+                # Meanwhile another event loop has stopped the thread.
 
     def stop(self) -> None:
-        """End the thread, which must have no work left."""
+        """End the thread. It must have no work left."""
         executor, self._executor, self._limiter = self._executor, None, None
         if executor is not None and self._process == os.getpid():
             executor.shutdown()
 
 
 def has_ended(loop: EventLoopToken) -> bool:
-    """Return whether an event loop of this process will never run again."""
+    """Return whether an event loop of this process has ended for good."""
     native: Any = loop.native_token
     if isinstance(native, asyncio.AbstractEventLoop):
         return native.is_closed()
@@ -188,19 +181,19 @@ _started: set[asyncio.Task[None]] = set()
 
 
 def start_in(loop: EventLoopToken, function: Callable[[], Awaitable[None]]) -> None:
-    """Start a function in another event loop; what it raises is dropped."""
+    """Start a function in another event loop. Its exceptions are dropped."""
 
-    async def quietly() -> None:
+    async def run() -> None:
         with contextlib.suppress(Exception):
             await function()
 
     def start() -> None:
-        task = asyncio.ensure_future(quietly())
-        _started.add(task)  # asyncio itself keeps a weak reference only
+        task = asyncio.ensure_future(run())
+        _started.add(task)  # asyncio keeps only a weak reference
         task.add_done_callback(_started.discard)
 
     native: Any = loop.native_token
     if isinstance(native, asyncio.AbstractEventLoop):
         native.call_soon_threadsafe(start)
     else:
-        native.run_sync_soon(import_module("trio").lowlevel.spawn_system_task, quietly)
+        native.run_sync_soon(import_module("trio").lowlevel.spawn_system_task, run)

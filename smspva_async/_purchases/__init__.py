@@ -1,1 +1,1 @@
-"""Calls that spend: sent once, recorded before that (`tracker`, `store`) and, if need be, judged (`reconcile`)."""
+"""Spending calls: the tracker that sends each once, the store that records them, and reconciliation."""

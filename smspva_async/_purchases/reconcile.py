@@ -1,7 +1,7 @@
-"""Judgement of a call whose outcome isn't known: what the server shows now, against what was known before.
+"""Reconciliation: what the server shows now, compared with what was known before a call of unknown outcome.
 
-An order that the answer named, or enough new orders that nobody else was given, prove that a purchase
-was made. Nothing proves that it wasn't: nobody knows how late a purchase is listed. Whatever can't be told is open.
+A listed order that the answer named, or enough new orders that no other call made, prove a purchase. Nothing disproves
+one: nobody knows how late the provider lists a purchase. A call that can't be judged is ``"open"``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from attrs import frozen
 
 from smspva_async._api import methods
 from smspva_async._api.rows import UnreadableError, integer, is_object
+from smspva_async._purchases.store import LONG_LAG
 from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
 from smspva_async.models import Order, PastOrder, Reconciliation, Rows
 
@@ -25,38 +26,34 @@ if TYPE_CHECKING:
     from smspva_async._purchases.store import Record
     from smspva_async.models import RestoreQuote, Sms
 
-__all__ = ["EXTENDING", "LONG_LAG", "Evidence", "decide", "gather_evidence"]
+__all__ = ["Evidence", "decide", "gather_evidence"]
 
 _PURCHASES = frozenset({methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name})
-EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.RESTORE.name})
-"""Calls that move the end of an order that exists."""
-_LEAST_EXTENSION = timedelta(hours=12)  # the shortest period is a day, and an end may be written a little differently
+_SHORTEST_EXTENSION = timedelta(hours=12)  # the shortest period is a day, and lists may differ a little
 _LAG = timedelta(minutes=10)
-LONG_LAG = timedelta(hours=1)
-"""The longest time after a call for which lists may lack what it did."""
-# Only with what follows it: a number at the end of half an answer may be half a number.
+# The number must not be the end of the text: it may be cut off.
 _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
 
 
 @frozen
 class Evidence:
-    """What the server shows now."""
+    """The server's present state."""
 
     orders: Rows[Order]
     is_gone: bool = False
-    """Whether the server says that there is no order which the call was about."""
+    """True if the server answers that the call's order doesn't exist."""
     past: PastOrder | None = None
-    """The archived order that was to be restored."""
+    """The archived order that the call was to restore."""
     is_restorable: bool = False
-    """Whether the server still quotes a price for restoring it."""
+    """True if the server still quotes a price for restoring it."""
 
-    def of(self, order_id: int) -> Order | None:
-        """Return an order, if it is listed."""
+    def order(self, order_id: int) -> Order | None:
+        """Return an order if it is listed."""
         return next((order for order in self.orders if order.id == order_id), None)
 
 
 class _Client(Protocol):
-    """The calls of `SmspvaClient` that are made here."""
+    """The methods of `SmspvaClient` that collect evidence."""
 
     async def orders(self) -> Rows[Order]: ...
     async def sms(self, order_id: int) -> Rows[Sms]: ...
@@ -65,17 +62,15 @@ class _Client(Protocol):
 
 
 async def gather_evidence(client: _Client, call: Record) -> Evidence:
-    """Ask the server about a call. Spends nothing."""
+    """Ask the server for the state that shows a call's outcome. Spends nothing."""
     orders = await client.orders()
-    subject = int(call.params.get("id", 0))
-    may_be_old = call.method == methods.RESTORE.name and subject in call.known
-    if any(order.id == subject for order in orders) and not may_be_old:
-        return Evidence(orders)
-    if call.method == methods.DELETE.name:
-        return Evidence(orders, is_gone=await _is_gone(client, subject))
-    if call.method == methods.RESTORE.name:
-        past = await _past(client, subject)
-        return Evidence(orders, past=past, is_restorable=await _is_restorable(client, subject))
+    is_listed = any(order.id == call.order_id for order in orders)
+    if call.method == methods.DELETE.name and not is_listed:
+        return Evidence(orders, is_gone=await _is_gone(client, call.order_id))
+    # An order that was known before may be listed although it wasn't restored.
+    if call.method == methods.RESTORE.name and (not is_listed or call.order_id in call.known):
+        past = await _past_order(client, call.order_id)
+        return Evidence(orders, past=past, is_restorable=await _is_restorable(client, call.order_id))
     return Evidence(orders)
 
 
@@ -87,7 +82,7 @@ async def _is_gone(client: _Client, order_id: int) -> bool:
     return False
 
 
-async def _past(client: _Client, order_id: int) -> PastOrder | None:
+async def _past_order(client: _Client, order_id: int) -> PastOrder | None:
     async with aclosing(client.iter_history()) as orders:
         async for order in orders:
             if order.order_id == order_id:
@@ -109,156 +104,148 @@ async def _is_restorable(client: _Client, order_id: int) -> bool:
 
 
 def decide(call: Record, records: Iterable[Record], evidence: Evidence) -> Reconciliation:
-    """Return what the evidence shows of a call.
+    """Return the verdict on a call.
 
     Args:
         call: The call.
-        records: All calls, this one included or not.
-        evidence: What the server shows.
+        records: The records of all calls, with or without this one.
+        evidence: The server's present state.
 
     """
     others = [other for other in records if other.call != call.call]
-    subject = evidence.of(int(call.params.get("id", 0)))
-    if call.outcome in ("refused", "not_sent"):
+    subject = evidence.order(call.order_id)
+    if not call.may_be_done:
         return Reconciliation("not_done", _listed([subject]))
     if call.outcome == "done":
-        named = [evidence.of(order_id) for order_id in call.order_ids]
+        named = [evidence.order(order_id) for order_id in call.order_ids]
         return Reconciliation("done", _listed(named if call.method in _PURCHASES else [subject, *named]))
     match call.method:
         case methods.PROLONG.name | methods.PROLONG_DAYS.name:
-            return _extended(call, others, subject)
+            return _judge_extension(call, others, subject)
         case methods.DELETE.name:
-            return _deleted(call, subject, evidence)
+            return _judge_deletion(call, subject, evidence)
         case methods.RESTORE.name:
-            return _restored(call, others, subject, evidence)
+            return _judge_restore(call, others, subject, evidence)
         case _:
-            return _bought(call, others, evidence)
+            return _judge_purchase(call, others, evidence)
 
 
 def _listed(orders: Iterable[Order | None]) -> tuple[Order, ...]:
     return tuple({order.id: order for order in orders if order is not None}.values())
 
 
-def _extended(call: Record, others: Iterable[Record], order: Order | None) -> Reconciliation:
+def _judge_extension(call: Record, others: Iterable[Record], order: Order | None) -> Reconciliation:
     if order is None or order.until is None or call.ends_at is None:
         return Reconciliation("open", _listed([order]))
-    if order.until - call.ends_at >= _LEAST_EXTENSION:
-        is_done = call.listed and not _is_contested(call, others)
-        return Reconciliation("done" if is_done else "open", (order,))
+    if order.until - call.ends_at >= _SHORTEST_EXTENSION:
+        return Reconciliation("done" if _is_only_extension(call, others) else "open", (order,))
     return Reconciliation("not_done" if _is_fresh(order, call) else "open", (order,))
 
 
-def _is_contested(call: Record, others: Iterable[Record]) -> bool:
-    """Return whether another call may have moved the end of the same order, in the hour before the call or since.
-
-    What was moved earlier is known, if the call goes by a good list.
-    """
-    return any(
-        other.method in EXTENDING
-        and other.params["id"] == call.params["id"]
-        and other.outcome not in ("refused", "not_sent")
-        and _is_recent(other, call)
-        for other in others
-    )
-
-
-def _is_recent(other: Record, call: Record) -> bool:
-    """Return whether a call began in the hour before another one, or later, or nobody knows when."""
-    return other.seen_at is None or call.seen_at is None or other.seen_at > call.seen_at - LONG_LAG
+def _is_only_extension(call: Record, others: Iterable[Record]) -> bool:
+    """Return whether certainly no other call has moved the order's end since it was last known."""
+    return call.listed and not any(other.may_have_extended(call.order_id, call.seen_at) for other in others)
 
 
 def _is_fresh(order: Order, call: Record) -> bool:
-    """Return whether the row of an order was certainly made after the call. A list may lag."""
+    """Return whether the server certainly made an order's row after a call."""
     return order.last_online is not None and call.seen_at is not None and order.last_online >= call.seen_at + _LAG
 
 
-def _deleted(call: Record, order: Order | None, evidence: Evidence) -> Reconciliation:
+def _judge_deletion(call: Record, order: Order | None, evidence: Evidence) -> Reconciliation:
     if order is not None:
         return Reconciliation("not_done" if _is_fresh(order, call) else "open", (order,))
     return Reconciliation("done" if evidence.is_gone else "open")
 
 
-def _restored(call: Record, others: Sequence[Record], order: Order | None, evidence: Evidence) -> Reconciliation:
-    # Under its id again (rental page) or under a new one (seen on the live server).
+def _judge_restore(call: Record, others: Sequence[Record], order: Order | None, evidence: Evidence) -> Reconciliation:
+    # A restored order has its old id (rental page) or a new one (seen on the live server).
     if order is not None and order.id in call.known:
-        extended = _extended(call, others, order)
+        extended = _judge_extension(call, others, order)
         if extended.verdict == "done":
             return extended
     elif order is not None:
-        return Reconciliation("done" if call.listed and not _is_contested(call, others) else "open", (order,))
-    new = _new(call, others, evidence)
-    named = [found for found in new if found.id in _named(call.data)]
+        return Reconciliation("done" if _is_only_extension(call, others) else "open", (order,))
+    new = _new_orders(call, others, evidence)
+    named = [found for found in new if found.id in _ids_in(call.data)]
     if named:
         return Reconciliation("done", tuple(named))
     past = evidence.past
     if past is not None:
         new = [it for it in new if past.service in it.services and _digits(it.phone) == _digits(past.phone)]
     if new:
-        is_done = past is not None and call.listed and len(new) > _competitors(call, others, new, evidence)
+        is_done = past is not None and _is_enough(len(new), new, call, others, evidence)
         return Reconciliation("done" if is_done else "open", tuple(new))
     now = evidence.orders.date
     is_late = now is not None and call.seen_at is not None and now >= call.seen_at + LONG_LAG
     return Reconciliation("not_done" if evidence.is_restorable and is_late else "open", _listed([order]))
 
 
-def _bought(call: Record, others: Sequence[Record], evidence: Evidence) -> Reconciliation:
-    new = [order for order in _new(call, others, evidence) if _fits(call, order)]
+def _judge_purchase(call: Record, others: Sequence[Record], evidence: Evidence) -> Reconciliation:
+    new = [order for order in _new_orders(call, others, evidence) if _matches(call, order)]
     if call.method != methods.ADD_SERVICE.name:
-        # A new number: further orders on the numbers that there were are another call's.
+        # The call rents a new number: another call made new orders on numbers that also have old ones.
         ids = {order.id for order in new}
         before = {order.phone for order in evidence.orders if order.phone and order.id not in ids}
         new = [order for order in new if order.phone not in before]
-    named = [order for order in new if order.id in _named(call.data)]
+    named = [order for order in new if order.id in _ids_in(call.data)]
     if named:
         numbers = {order.phone for order in named if order.phone}
         multi = call.method == methods.RENT_MULTI.name
         return Reconciliation("done", tuple(it for it in new if it in named or (multi and it.phone in numbers)))
+    count = len(new)
     if call.method == methods.RENT_MULTI.name:
         complete = _with_all_services(new, set(call.params["services"].split(",")))
         count = len({order.phone for order in complete})
         new = complete or new
-    else:
-        count = len(new)
-    is_done = count > 0 and call.listed and count > _competitors(call, others, new, evidence)
+    is_done = _is_enough(count, new, call, others, evidence)
     return Reconciliation("done" if is_done else "open", tuple(new))
 
 
 # -- orders ----------------------------------------------------------------------------------------------------------
 
 
-def _new(call: Record, others: Iterable[Record], evidence: Evidence) -> list[Order]:
-    """Return the listed orders that weren't listed before the call and aren't known to be another call's."""
+def _new_orders(call: Record, others: Iterable[Record], evidence: Evidence) -> list[Order]:
+    """Return the orders that weren't known before the call and that no other call is known to have made."""
     claimed: set[int] = set()
     for other in others:
-        claimed |= _named(other.data)
-        if other.outcome != "settled":  # which competes for what it may have made
+        claimed |= _ids_in(other.data)
+        if other.outcome != "settled":  # those of a settled call are candidates, see `_count_competitors`
             claimed.update(other.order_ids)
         if other.method == methods.RESTORE.name:
-            claimed.add(int(other.params["id"]))  # an old order, if it is listed again
+            claimed.add(other.order_id)  # if it is listed, it is an old order
     return [order for order in evidence.orders if order.id not in call.known and order.id not in claimed]
 
 
-def _competitors(call: Record, others: Iterable[Record], candidates: Collection[Order], evidence: Evidence) -> int:
-    """Return how many other calls may have made one of the candidates, without its being known which.
+def _is_enough(
+    count: int, candidates: Collection[Order], call: Record, others: Iterable[Record], evidence: Evidence
+) -> bool:
+    """Return whether there are candidates for the call and for all calls that compete for them."""
+    return count > 0 and call.listed and count > _count_competitors(call, others, candidates, evidence)
 
-    A settled call competes for the candidates that were found for it; one that was never compared, for all that fit it.
+
+def _count_competitors(
+    call: Record, others: Iterable[Record], candidates: Collection[Order], evidence: Evidence
+) -> int:
+    """Return the number of other calls that may have made one of the candidates.
+
+    A settled call competes for its own candidates; one that was settled without `reconcile`, for all that match it.
     """
     count = 0
     for other in others:
-        is_vague = other.outcome in ("done", "settled") and not other.complete and _is_recent(other, call)
-        is_told = not other.is_open and not is_vague
+        is_incomplete = other.outcome in ("done", "settled") and not other.complete and other.is_recent(call.seen_at)
         if other.outcome == "settled" and other.order_ids:
             count += any(order.id in other.order_ids for order in candidates)
-        elif is_told or any(evidence.of(order_id) for order_id in _named(other.data)):
+        elif not (other.is_open or is_incomplete) or any(evidence.order(named) for named in _ids_in(other.data)):
             continue
         elif other.method == methods.RESTORE.name:
-            count += evidence.of(int(other.params["id"])) is None
+            count += evidence.order(other.order_id) is None
         else:
-            count += any(order.id not in other.known and _fits(other, order) for order in candidates)
+            count += any(order.id not in other.known and _matches(other, order) for order in candidates)
     return count
 
 
-def _fits(call: Record, order: Order) -> bool:
+def _matches(call: Record, order: Order) -> bool:
     """Return whether a purchase may have made an order."""
     match call.method:
         case methods.RENT.name:
@@ -271,20 +258,20 @@ def _fits(call: Record, order: Order) -> bool:
         case _:
             return False
     asked, listed = _country(call.params.get("country", "")), _country(order.country)
-    # Only two letters can be compared; a server may write a name as well.
+    # A country can only be compared if both are codes: a server may also write a name.
     return has_service and (not (asked and listed) or asked == listed)
 
 
 def _with_all_services(orders: Sequence[Order], services: AbstractSet[str]) -> list[Order]:
-    """Return the orders of those numbers that have all services, in one order or in several."""
+    """Return the orders of the numbers that have all services, in one order or in several."""
     on_number: dict[str, set[str]] = {}
     for order in orders:
         on_number.setdefault(order.phone, set()).update(order.services)
     return [order for order in orders if order.phone and on_number[order.phone] >= services]
 
 
-def _named(data: object) -> AbstractSet[int]:
-    """Return the ids in what came of an answer."""
+def _ids_in(data: object) -> AbstractSet[int]:
+    """Return the ids in an answer, or in the part of it that arrived."""
     if isinstance(data, str):
         return {int(number) for number in _NAMED.findall(data)}
     found: set[int] = set()
@@ -305,6 +292,6 @@ def _digits(phone: str) -> str:
 
 
 def _country(code: str) -> str:
-    """Return a country's code in one form, or nothing where it is none."""
+    """Return a country code in one form, or "" if it isn't a code."""
     code = code.strip().upper()
     return ("UK" if code == "GB" else code) if re.fullmatch("[A-Z]{2}", code) else ""

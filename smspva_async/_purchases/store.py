@@ -1,4 +1,4 @@
-"""The ledger: where calls that spend are recorded, so that a program that was killed finds them again."""
+"""The ledger: an SQLite file that records spending calls, so that they survive the end of the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlite3
 import zlib
 from collections.abc import Mapping
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from smspva_async._api.methods import SPENDING
+from smspva_async._api import methods
 from smspva_async._concurrency import WorkerThread
 from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
 from smspva_async.errors import JournalError, bounded, one_line
@@ -26,10 +26,14 @@ from smspva_async.errors import JournalError, bounded, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-__all__ = ["Outcome", "PurchaseStore", "Record", "SqliteLedger"]
+__all__ = ["EXTENDING", "LONG_LAG", "Outcome", "PurchaseStore", "Record", "SqliteLedger"]
 
 Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
 
+EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.RESTORE.name})
+"""Calls that move the end of an existing order."""
+LONG_LAG = timedelta(hours=1)
+"""The longest time for which lists may lack the effect of a call."""
 _OURS = 0x534D534C  # "SMSL"
 _VERSION = 1
 _CALLS = (
@@ -39,109 +43,134 @@ _CALLS = (
 )
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _ROW = ", ".join("?" * 16)
-_FIRST_FORM = b'{"ledger": '
-_TRY_AGAIN = "Mend that and try again with the same path: a new one would know of no open call"
-_RESTORE_IT = "Restore it from a backup, or see by hand which orders the account has, and give a new path"
-_NOTHING_SENT = "Nothing was sent and nothing changed. "
+_TRY_AGAIN = "Fix that and try again with the same path: a new ledger wouldn't know the unsettled calls"
+_RESTORE_IT = "Restore it from a backup, or check by hand which orders the account has and use a new path"
+_NOTHING_SENT = "Nothing was sent and nothing was changed. "
 _LONGEST_DATA = 64 * 1024
 _OWNER = re.compile("[0-9a-f]{12}")
-_AT_ONCE = 100
-"""Rows that are read at a time."""
+_BATCH = 100
+"""Rows to read at a time."""
 
 
 @frozen
 class Record:
-    """A call that spends, as it is recorded."""
+    """A spending call."""
 
     call: str
-    """Its id."""
+    """The call's id."""
     method: str
     """The wire name."""
     params: Mapping[str, str]
     started_at: datetime
-    """By this machine's clock."""
+    """The time of the call by this machine's clock."""
     known: frozenset[int] = frozenset()
-    """The orders that had been listed before. Empty once the outcome is known."""
+    """The orders that were known before the call. Empty once the outcome is known."""
     listed: bool = False
-    """Whether those, and the end, certainly show what earlier calls did."""
+    """True if `known` and `ends_at` certainly include the effects of earlier calls."""
     ends_at: datetime | None = None
-    """The end of the order that the call is about, as it was listed last."""
+    """The last known end of the order that the call is about."""
     seen_at: datetime | None = None
-    """The time of the call by the server's clock; None where it had told none."""
+    """The time of the call by the server's clock; None if the server had sent no date."""
     outcome: Outcome | None = None
-    """None while there is none."""
+    """None while the call is in progress, and if the program ended meanwhile."""
     ended_at: datetime | None = None
     order_ids: tuple[int, ...] = ()
-    """The orders that the answer named; of a settled call, those that it may have made."""
+    """The orders that the answer named; for a settled call, its candidates."""
     complete: bool = True
-    """Whether those are all that the call made."""
+    """True if `order_ids` has all orders that the call made."""
     reason: str = ""
     """Why the outcome is unknown."""
     data: object = None
-    """What the server sent then."""
+    """The part of the answer that arrived, if the outcome is unknown."""
     in_flight: bool = field(default=False, eq=False)
-    """Whether the program that makes the call is alive, so that it may have an outcome yet."""
+    """True if the program that makes the call is alive, so that an outcome may follow."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the call may have been done and nobody was told."""
+        """True if the outcome isn't known."""
         return self.outcome in (None, "unknown")
+
+    @property
+    def may_be_done(self) -> bool:
+        """True unless the call certainly had no effect."""
+        return self.outcome not in ("refused", "not_sent")
+
+    @property
+    def order_id(self) -> int:
+        """The order that the call is about; 0 for a new number."""
+        return int(self.params.get("id", 0))
+
+    def is_recent(self, date: datetime | None) -> bool:
+        """Return whether a list of that date may lack the call's effect. Lists may lag."""
+        return self.seen_at is None or date is None or self.seen_at > date - LONG_LAG
+
+    def may_have_extended(self, order_id: int, date: datetime | None) -> bool:
+        """Return whether the call may have moved an order's end, without a list of that date showing it."""
+        is_extension = self.method in EXTENDING and self.order_id == order_id
+        return is_extension and self.may_be_done and self.is_recent(date)
 
 
 class PurchaseStore(Protocol):
-    """Where records are kept. `SqliteLedger` is one; another may span machines."""
+    """Stores records. `SqliteLedger` implements it; another implementation may span machines."""
 
     name: str
-    """What messages call it."""
+    """The store's name in messages."""
 
     async def load(self) -> Sequence[Record] | None:
-        """Return all records; None where nothing changed since the last time.
+        """Return all records, or None if nothing changed since the last time.
 
         Raises:
-            JournalError: They can't be read whole.
+            JournalError: The store can't be read completely.
 
         """
         ...
 
     def load_now(self) -> Sequence[Record] | None:
-        """Do as `load` in the calling thread, for a client that isn't entered yet."""
+        """Do the same in the calling thread, for a client that isn't entered yet."""
         ...
 
     async def save(self, records: Iterable[Record]) -> None:
-        """Write records, each in place of its former version, and return when they are safe.
+        """Write records, replacing earlier versions, and return when they are safe.
+
+        Args:
+            records: The records. They are read when writing begins, so that a view of all unsaved records also has
+                those that were added while the call waited for others.
 
         Raises:
-            JournalError: They can't be written; nothing of them was.
+            JournalError: They can't be written; none of them was.
 
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back what is open. The records stay."""
+        """Release all resources. The records stay."""
         ...
 
 
 class SqliteLedger:
     """A ledger in an SQLite file, which several programs of one account may share.
 
-    The file is opened for each use: nothing is left open between two calls, a fork copies no connection, and a file
-    that was moved away is made anew. It has a rollback journal, not a write-ahead log: SQLite drops a damaged log
-    without an error, and what was committed would be lost with it.
+    The file is opened for each use, so that a ledger which was moved away is created again. Between two uses only the
+    owner's lock is open, on a file beside it. The ledger has a rollback journal instead of a write-ahead log: SQLite
+    ignores a damaged log without an error, and committed calls would be lost with it.
 
     Args:
-        path: The file; made at the first call that spends.
+        path: The file. The first spending call creates it.
         account: Returns the account's fingerprint, which takes a while.
 
     """
 
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
-        self._path = path.absolute()  # the program may change its folder
+        self._path = path.absolute()  # the working directory may change
         self.name = f"the ledger {str(self._path)!r}"
         self._file = SqliteFile(self._path, "ledger", _OURS, _VERSION)
         self._account = account
         self._fingerprint = ""
         self._worker = WorkerThread("smspva ledger")
-        self._seen: tuple[int, int] | None = None
+        self._loaded: tuple[int, int] | None = None
+        """The file's stamp when the caller knew all of its records."""
+        self._saved: dict[str, Record] = {}
+        """The records of the last `save`. Calls that waited for it pass some of them again."""
         self._owner = _Owner(self._path)
 
     async def load(self) -> Sequence[Record] | None:
@@ -150,40 +179,45 @@ class SqliteLedger:
 
     def load_now(self) -> Sequence[Record] | None:
         """Return all records; see `PurchaseStore.load_now`."""
-        with self._file.explained("can't be used", _NOTHING_SENT + _TRY_AGAIN, if_damaged=_NOTHING_SENT + _RESTORE_IT):
+        advice, if_damaged = _NOTHING_SENT + _TRY_AGAIN, _NOTHING_SENT + _RESTORE_IT
+        with self._file.translate_errors("can't be used", advice, if_damaged=if_damaged):
             try:
                 self._path.stat()
             except (FileNotFoundError, NotADirectoryError):
+                self._saved = {}
                 return []
             with self._opened() as connection:
                 stamp = self._stamp(connection)
                 in_flight = {owner for (owner,) in connection.execute("SELECT owner FROM calls WHERE outcome IS NULL")}
-                if stamp == self._seen and in_flight <= {self._owner.held()}:
+                if stamp == self._loaded and in_flight <= {self._owner.held()}:
                     return None
                 ((state,),) = connection.execute("PRAGMA quick_check(1)")
                 if state != "ok":
                     raise ValueError(state)
-                # Before the rows are read: a program that ends meanwhile has written the outcome that it had.
+                # Before the rows are read: a program that ends after this has written its outcome.
                 dead = in_flight - self._owner.alive()
                 records: list[Record] = []
                 cursor = connection.execute("SELECT * FROM calls")
-                while rows := cursor.fetchmany(_AT_ONCE):
+                while rows := cursor.fetchmany(_BATCH):
                     records += _read(rows, dead)
-        self._seen = stamp
+        if stamp != self._loaded:
+            self._loaded, self._saved = stamp, {}
         return records
 
     def _stamp(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """Return what changes with the file."""
+        """Return the file's identity and its number of changes."""
         ((changes,),) = connection.execute("SELECT value FROM meta WHERE key = 'changes'")
         return self._path.stat().st_ino, int(changes)
 
     async def save(self, records: Iterable[Record]) -> None:
         """Write records; see `PurchaseStore.save`."""
-        written = list(records)
-        await self._worker.run(lambda: self._save(written))
+        await self._worker.run(lambda: self._save(list(records)))
 
-    def _save(self, records: Sequence[Record]) -> None:
-        with self._file.explained("can't be written", _TRY_AGAIN, if_damaged=_RESTORE_IT):
+    def _save(self, given: Sequence[Record]) -> None:
+        records = [record for record in given if self._saved.get(record.call) is not record]
+        if not records:
+            return
+        with self._file.translate_errors("can't be written", _TRY_AGAIN, if_damaged=_RESTORE_IT):
             make_private(self._path)
             with self._opened() as connection:
                 self._owner.acquire()
@@ -194,40 +228,28 @@ class SqliteLedger:
                         [_row(record, self._owner.name) for record in records],
                     )
                     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
-                if before == self._seen:
-                    self._seen = (before[0], before[1] + 1)
+                if before == self._loaded:
+                    self._loaded = (before[0], before[1] + 1)
+        self._saved = {record.call: record for record in given}
 
     async def aclose(self) -> None:
-        """Give back the lock that shows that this program is alive, and end the thread."""
+        """Release the lock that shows that this program is alive, and end the thread."""
         await self._worker.run(self._owner.release)
         self._worker.stop()
 
     @contextmanager
     def _opened(self) -> Generator[sqlite3.Connection]:
-        self._file.check_place()
+        self._file.check_path()
         with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
-            try:
-                self._prepare(connection)
-            except sqlite3.DatabaseError as error:
-                if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-                    self._refuse_first_form()
-                raise
+            self._prepare(connection)
             yield connection
 
-    def _refuse_first_form(self) -> None:
-        with self._path.open("rb") as file:
-            if file.read(len(_FIRST_FORM)) == _FIRST_FORM:
-                raise JournalError(
-                    f"{self.name} has the form of an unreleased version, which this one doesn't read; nothing was sent."
-                    " Settle what it has with that version, then give a new path"
-                )
-
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables if the file is empty, and check that it is whole and this account's."""
+        """Create the tables if the file is empty, and check that it belongs to this account."""
         self._fingerprint = self._fingerprint or self._account()
-        if self._file.version(connection) == 0:
+        if self._file.read_version(connection) == 0:
             with transaction(connection):
-                if self._file.version(connection) == 0:  # another program may have been quicker
+                if self._file.read_version(connection) == 0:  # another program may have created them meanwhile
                     connection.execute(_CALLS)
                     connection.execute(_META)
                 connection.execute(f"PRAGMA application_id = {_OURS}")
@@ -235,13 +257,13 @@ class SqliteLedger:
                 values = [("account", self._fingerprint), ("changes", "0")]
                 connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
         found = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchall()
-        if not found:  # the message below says to remove it
+        if not found:  # deleted, as the message below advises
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('account', ?)", (self._fingerprint,))
         elif found != [(self._fingerprint,)]:
             statement = "DELETE FROM meta WHERE key = 'account'"
             owner = one_line(str(found[0][0]))[:8]
             raise JournalError(
-                f"{self.name} is another account's ({owner}, the key is of {self._fingerprint[:8]}); nothing was sent."
+                f"{self.name} is another account's ({owner}, your key's is {self._fingerprint[:8]}); nothing was sent."
                 " Give each account its own path. If it is the same account with a new key, run:"
                 f' sqlite3 {shlex.quote(str(self._path))} "{statement}"'
             )
@@ -252,7 +274,7 @@ class SqliteLedger:
 
 def _row(record: Record, owner: str) -> tuple[Any, ...]:
     known = sorted(record.known) if record.is_open else []
-    gaps = [after - before for before, after in pairwise([0, *known])]  # small numbers, which take little room
+    gaps = [after - before for before, after in pairwise([0, *known])]  # small numbers take less space
     values = (
         record.call,
         owner,
@@ -277,33 +299,34 @@ def _read(rows: Sequence[tuple[Any, ...]], dead: set[str]) -> list[Record]:
     """Return the records in some rows.
 
     Raises:
-        ValueError: One is damaged.
+        ValueError: A row is damaged.
 
     """
     for row in rows:
         if _checksum(row[:-1]) != row[-1]:
             raise ValueError(f"the record of call {row[0]} doesn't match its checksum")
-        if row[2] not in SPENDING:
-            raise ValueError(f"call {row[0]} is of an unknown method, {row[2]}")
-    # One JSON text is read several times as quickly as three for each row.
+        if row[2] not in methods.SPENDING:
+            raise ValueError(f"call {row[0]} has the unknown method {row[2]}")
+    # Parsing one JSON text is several times faster than parsing three for each row.
     texts = ",".join(f"[{row[3]},{row[11]},{row[14]}]" for row in rows)
-    return [_record(row, dead, *values) for row, values in zip(rows, json.loads(f"[{texts}]"), strict=True)]
+    return [_record(row, values, dead) for row, values in zip(rows, json.loads(f"[{texts}]"), strict=True)]
 
 
-def _record(row: tuple[Any, ...], dead: set[str], params: Any, order_ids: Any, data: Any) -> Record:  # noqa: ANN401
-    call, owner, method, _, started_at, listed, known, ends_at, seen_at, outcome, ended_at, *_ = row
-    *_, complete, reason, _, _ = row
-    return Record(  # by position: quicker than by name
+def _record(row: tuple[Any, ...], values: Any, dead: set[str]) -> Record:  # noqa: ANN401 - JSON
+    call, owner, method, _, began, listed, known, ends_at, seen_at, outcome, ended_at, _, complete, reason, *_ = row
+    params, order_ids, data = values
+    time = datetime.fromisoformat
+    return Record(  # positional arguments are faster
         call,
         method,
         params,
-        datetime.fromisoformat(started_at),
+        time(began),
         frozenset(accumulate(json.loads(zlib.decompress(known))) if known else ()),
         bool(listed),
-        _time(ends_at),
-        _time(seen_at),
+        time(ends_at) if ends_at else None,
+        time(seen_at) if seen_at else None,
         outcome,
-        _time(ended_at),
+        time(ended_at) if ended_at else None,
         tuple(order_ids),
         bool(complete),
         reason,
@@ -313,6 +336,8 @@ def _record(row: tuple[Any, ...], dead: set[str], params: Any, order_ids: Any, d
 
 
 def _data(data: object) -> str:
+    if data is None:
+        return "null"
     if isinstance(data, str):
         return json.dumps(data[:_LONGEST_DATA])
     text = json.dumps(bounded(data))
@@ -327,17 +352,13 @@ def _text(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).isoformat()
 
 
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-# -- who is alive ----------------------------------------------------------------------------------------------------
+# -- owners ----------------------------------------------------------------------------------------------------------
 
 
 class _Owner:
-    """A program that makes calls: while it lives, it holds a lock that the system releases however it ends.
+    """A program that makes calls. It holds a lock while it lives; the system releases it however the program ends.
 
-    The lock is SQLite's on an empty file of its own, which works on every system and isn't inherited by a fork.
+    It is SQLite's lock on an empty file, which works on every system and which a forked process doesn't inherit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -347,21 +368,21 @@ class _Owner:
         self._lock: sqlite3.Connection | None = None
 
     def acquire(self) -> None:
-        """Hold the lock from now on."""
+        """Lock the owner's file, unless this process has done so."""
         _close_inherited()
         if self._lock is not None and self._process == os.getpid():
             return
         self._lock = None
         self._process, self.name = os.getpid(), uuid4().hex[:12]
         file = self._file(self.name)
-        # Another program may just have found it unlocked, and removed it.
+        # Another program may have found the file unlocked and removed it.
         while self._lock is None or not file.exists():
             make_private(file)
             self._lock = _lock(file)
         _held.append((os.getpid(), self._lock))
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock and remove its file."""
         lock, self._lock = self._lock, None
         if lock is not None and self._process == os.getpid():
             _held.remove((self._process, lock))
@@ -370,23 +391,23 @@ class _Owner:
                 self._file(self.name).unlink()
 
     def held(self) -> str:
-        """Return the name under which this process holds the lock; "" if it doesn't."""
+        """Return the owner's name if this process holds the lock, otherwise ""."""
         return self.name if self._lock is not None and self._process == os.getpid() else ""
 
     def alive(self) -> set[str]:
-        """Return the owners that are alive, and remove the files of programs that were killed."""
+        """Return the names of the owners that are alive, and remove the files of the others."""
         _close_inherited()
         found: set[str] = set()
         for file in self._path.parent.iterdir():
             owner = file.name.removeprefix(f"{self._path.name}-").removesuffix(".lock")
-            with suppress(FileNotFoundError):  # its program may remove it meanwhile
+            with suppress(FileNotFoundError):  # its owner may have removed it
                 if file != self._file(owner) or not _OWNER.fullmatch(owner) or file.stat().st_size:
                     continue
             if _is_locked(file):
                 found.add(owner)
             elif (lock := _lock(file)) is not None:
-                with closing(lock), suppress(OSError):  # Windows removes no file that is open, and leaves it
-                    file.unlink()  # while it is locked, so that no owner takes it meanwhile
+                with closing(lock), suppress(OSError):  # Windows can't remove an open file
+                    file.unlink()  # while it is locked, so that no owner acquires it
         return found
 
     def _file(self, owner: str) -> Path:
@@ -394,21 +415,21 @@ class _Owner:
 
 
 _held: list[tuple[int, sqlite3.Connection]] = []
-"""The locks that are held, and by which process."""
+"""The locks and the processes that hold them."""
 
 
 def _close_inherited() -> None:
-    """Close what a forked child has of its parent's locks, so that SQLite knows that they aren't the child's."""
+    """Close copies of locks that a parent process holds: SQLite would treat them as locks of this process."""
     for process, lock in [held for held in _held if held[0] != os.getpid()]:
         _held.remove((process, lock))
         lock.close()
 
 
 def _lock(path: Path) -> sqlite3.Connection | None:
-    """Return a connection that holds the lock of a file; None if another one does."""
+    """Lock a file and return the connection that holds the lock, or None if the file is locked."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = MEMORY")  # no further file
+        connection.execute("PRAGMA journal_mode = MEMORY")  # creates no further file
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         connection.close()
@@ -419,7 +440,7 @@ def _lock(path: Path) -> sqlite3.Connection | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Return whether a connection holds the lock of a file. Any number of programs may look at the same time."""
+    """Return whether a file is locked. Several programs can check at the same time."""
     try:
         with closing(
             sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
@@ -428,7 +449,7 @@ def _is_locked(path: Path) -> bool:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorname == "SQLITE_BUSY":
             return True
-        if error.sqlite_errorname == "SQLITE_CANTOPEN":  # its program has removed it meanwhile
+        if error.sqlite_errorname == "SQLITE_CANTOPEN":  # its owner has removed it
             return False
         raise
     return False

@@ -1,4 +1,4 @@
-"""Calls that spend or destroy: each is sent once, recorded before that, and never lost sight of."""
+"""Spending calls: each is recorded before it is sent, sent once, and kept until its outcome is known."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from attrs import evolve
 from smspva_async._api import methods
 from smspva_async._api.decoding import decode
 from smspva_async._concurrency import finish, has_ended
-from smspva_async._purchases.reconcile import EXTENDING, LONG_LAG
-from smspva_async._purchases.store import Record
+from smspva_async._purchases.store import EXTENDING, Record
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -34,7 +33,7 @@ from smspva_async.errors import (
 from smspva_async.models import Order, Purchase, Reconciliation, Rental, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from anyio.lowlevel import EventLoopToken
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from smspva_async._api.methods import Method
     from smspva_async._purchases.store import Outcome, PurchaseStore
 
-__all__ = ["PurchaseTracker"]
+__all__ = ["KnownOrders", "PurchaseTracker"]
 
 T = TypeVar("T")
 
@@ -51,54 +50,120 @@ _log = logging.getLogger("smspva_async")
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
 
 
+class KnownOrders:
+    """The orders that the server has listed or sold so far, and the time by its clock."""
+
+    def __init__(self) -> None:
+        self.ids: frozenset[int] = frozenset()
+        self._ends: dict[int, tuple[datetime | None, datetime | None]] = {}
+        """Order id -> the order's end, and the server's time when it was read."""
+        self._is_complete = False
+        """True if every row of the last list could be read."""
+        self._last_date: tuple[datetime, float, float] | None = None
+        """The server's last date, and when it came by anyio's clock and by this machine's clock."""
+
+    def note(self, method: Method[Any], value: object) -> None:
+        """Record the orders and the date of an answer."""
+        if isinstance(value, Rental):
+            self._add([value], self.server_time())
+        if not isinstance(value, Rows):
+            return
+        rows = cast("Rows[object]", value)
+        if rows and not rows.repeated and isinstance(rows[0], (Order, Rental)):
+            self._add(cast("Rows[Order | Rental]", rows), rows.date or self.server_time())
+        if method.name == methods.ORDERS.name:
+            self._is_complete = not rows.skipped
+            # Never backwards: an answer may be old, or from another machine with its own clock.
+            is_sane = rows.date is not None and _FIRST_YEAR <= rows.date.year <= _LAST_YEAR
+            if rows.date is not None and is_sane and rows.date >= (self.server_time() or rows.date):
+                self._last_date = rows.date, anyio.current_time(), time()
+
+    def _add(self, orders: Iterable[Order | Rental], date: datetime | None) -> None:
+        self._ends |= {order.id: (order.until, date) for order in orders}
+        if len(self._ends) != len(self.ids):
+            self.ids = frozenset(self._ends)
+
+    def server_time(self) -> datetime | None:
+        """Return the present time by the server's clock. If this machine's clocks disagree, the later time counts.
+
+        The event loop's clock may stop while the machine sleeps, and the machine's clock may be changed.
+        """
+        if self._last_date is None:
+            return None
+        date, then, then_here = self._last_date
+        with contextlib.suppress(OverflowError):
+            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - then_here))
+        return None
+
+    def before_call(self, record: Record, records: Iterable[Record]) -> Record:
+        """Return the record of a new call with all that is known before it.
+
+        Args:
+            record: The record.
+            records: The records of earlier calls.
+
+        """
+        listed_at = None if self._last_date is None else self._last_date[0]
+        ends_at, read_at = self._ends.get(record.order_id, (None, listed_at))
+        date = read_at if record.method in EXTENDING else listed_at
+        # The orders that an answer named are known without a list.
+        is_outdated = any(
+            (earlier.outcome == "done" and not earlier.complete and earlier.is_recent(date))
+            or earlier.may_have_extended(record.order_id, date)
+            for earlier in records
+        )
+        return evolve(
+            record,
+            known=self.ids,
+            listed=self._is_complete and not is_outdated,
+            ends_at=ends_at,
+            seen_at=self.server_time(),
+        )
+
+
 class PurchaseTracker:
-    """The purchases of a client.
+    """The spending calls of a client.
 
     Args:
-        store: Where they are kept when the program ends; None: nowhere.
+        store: Keeps the calls when the program ends; None: they are kept in memory only.
 
     """
 
     def __init__(self, store: PurchaseStore | None) -> None:
-        self._store = store
+        self.known_orders = KnownOrders()
         self.is_read = store is None
-        """Whether the store has been read."""
+        """True once the store has been read."""
+        self._store = store
         self._records: dict[str, Record] = {}
         self._unsettled: dict[str, OutcomeUnknown] = {}
         self._is_closed = False
-        self._own: set[str] = set()
-        """Calls of this client in this process; of those the memory is right, not the store."""
-        self._in_progress: dict[str, EventLoopToken] = {}
-        """Those without an outcome yet, and the event loop of each."""
         self._process = os.getpid()
+        self._own: set[str] = set()
+        """Calls of this client in this process. Their records here are newer than those in the store."""
+        self._in_progress: dict[str, EventLoopToken] = {}
+        """Own calls without an outcome, and their event loops."""
         self._unsaved: dict[str, Record] = {}
-        """Records that are newer than the store's."""
-        self._known: dict[int, tuple[datetime | None, datetime | None]] = {}
-        """Order id -> end, and the server's time when it told that, of all orders that were ever listed or bought."""
-        self._known_ids: frozenset[int] = frozenset()
-        self._listed = False
-        self._seen_at: tuple[datetime, float, float] | None = None
-        """The last time that the server told, and when that was by anyio's clock and by this machine's."""
+        """Records that the store doesn't have yet."""
         self._findings: dict[str, Reconciliation] = {}
-        """What `reconcile` found last, call by call."""
+        """The last result of `reconcile` for each call."""
 
-    # -- what the store has ------------------------------------------------------------------------------------------
+    # -- the store ---------------------------------------------------------------------------------------------------
 
     async def enter(self) -> None:
-        """Read the store for a client that is opened.
+        """Read the store for a client that is being opened.
 
         Raises:
-            JournalError: It can't be read whole.
+            JournalError: It can't be read completely.
 
         """
         await self.read()
         self._is_closed = False
 
     async def read(self) -> None:
-        """Read the store, on which other programs may write too.
+        """Read the store. Other programs may write to it too.
 
         Raises:
-            JournalError: It can't be read whole.
+            JournalError: It can't be read completely.
 
         """
         self._abandon_dead_calls()
@@ -109,28 +174,31 @@ class PurchaseTracker:
                 self._reopen_settled()
                 raise
 
+    def _read_once(self) -> None:
+        if self._store is not None and not self.is_read:
+            self._merge(self._store.load_now())
+
     def _merge(self, records: Sequence[Record] | None) -> None:
-        """Add what the store has; what is newer here stays."""
+        """Replace records by those of the store, unless the record here is newer."""
         self.is_read = True
         for record in records or ():
-            is_newer_here = record.call in self._unsaved or (record.call in self._own and record.outcome != "settled")
-            if is_newer_here:
+            if record.call in self._unsaved or (record.call in self._own and record.outcome != "settled"):
                 continue
             self._records[record.call] = record
             if not record.is_open or record.in_flight:
                 self._unsettled.pop(record.call, None)
             elif record.call not in self._unsettled:
-                self._unsettled[record.call] = self._error(record)
+                self._unsettled[record.call] = self._stored_error(record)
 
-    def _error(self, record: Record) -> OutcomeUnknown:
+    def _stored_error(self, record: Record) -> OutcomeUnknown:
         where = self._store.name if self._store is not None else ""
-        return _error_of(record, f"{record.reason or 'the program ended before it was known'} (from {where})")
+        return _error_of(record, f"{record.reason or 'the program ended before the outcome was known'} (from {where})")
 
     async def save(self) -> None:
-        """Write what isn't in the store yet.
+        """Write the records that the store doesn't have.
 
         Raises:
-            JournalError: It can't be written. Calls that were settled since appear again.
+            JournalError: They can't be written. Calls that were settled since the last time become unsettled again.
 
         """
         self._abandon_dead_calls()
@@ -138,7 +206,7 @@ class PurchaseTracker:
             return
         records = list(self._unsaved.values())
         try:
-            await self._store.save(records)
+            await self._store.save(self._unsaved.values())
         except JournalError:
             self._reopen_settled()
             raise
@@ -147,17 +215,17 @@ class PurchaseTracker:
                 del self._unsaved[record.call]
 
     def _reopen_settled(self) -> None:
-        """Let calls appear again that were settled since the last writing."""
+        """Make settled calls unsettled again if that wasn't written."""
         for record in [record for record in self._unsaved.values() if record.outcome == "settled"]:
             del self._unsaved[record.call]
             self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
-            self._unsettled[record.call] = self._error(self._records[record.call])
+            self._unsettled[record.call] = self._stored_error(self._records[record.call])
 
     async def aclose(self) -> None:
-        """Write what isn't in the store yet, also if the caller is cancelled, and give the store back.
+        """Write the records that the store doesn't have, even if the caller is cancelled, and close the store.
 
         Raises:
-            JournalError: It can't be written. Calls that were settled since appear again.
+            JournalError: They can't be written. Calls that were settled since the last time become unsettled again.
 
         """
         self._is_closed = True
@@ -165,49 +233,40 @@ class PurchaseTracker:
         try:
             await finish(self.save)
         except JournalError:
-            if is_needed:  # a call that couldn't be recorded has raised already
+            if is_needed:  # otherwise the calls have raised the error already
                 raise
         finally:
             await self._close_store()
 
     async def _close_store(self) -> None:
-        """Give the store back; a call in progress that outlives the client keeps it."""
+        """Close the store, unless a call is in progress, which closes it later."""
         if self._store is not None and not self._in_progress:
             await finish(self._store.aclose)
 
-    def _read_once(self) -> None:
-        if self._store is not None and not self.is_read:
-            self._merge(self._store.load_now())
-
     def _abandon_dead_calls(self) -> None:
-        """Mark the calls unknown whose event loop has ended, and forget those that a parent process makes."""
+        """Forget the own calls of a parent process, and mark calls as unknown whose event loop has ended."""
         if self._process != os.getpid():
             self._process, self._own, self._in_progress, self._unsaved = os.getpid(), set(), {}, {}
         for call, loop in list(self._in_progress.items()):
             if has_ended(loop):
                 self._mark_unknown(self._records[call], "its event loop ended before the answer came")
 
-    def _mark_unknown(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:
-        """Record that a call's outcome isn't known, and return the error for it."""
-        error = self._unsettled[record.call] = _error_of(self._end(record, "unknown", reason=reason, data=data), reason)
-        return error
-
     # -- what is known -----------------------------------------------------------------------------------------------
 
     @property
     def unsettled(self) -> Sequence[OutcomeUnknown]:
-        """The calls whose outcome isn't known, in the order in which they began."""
+        """The calls whose outcome isn't known, in the order of their start."""
         self._read_once()
         self._abandon_dead_calls()
         return tuple(sorted(self._unsettled.values(), key=lambda error: error.started_at))
 
     @property
     def records(self) -> Collection[Record]:
-        """All calls."""
+        """The records of all calls."""
         return self._records.values()
 
     def purchases(self) -> Sequence[Purchase]:
-        """Return all calls, in the order in which they began."""
+        """Return all calls in the order of their start."""
         self._read_once()
         records = sorted(self._records.values(), key=lambda record: record.started_at)
         return tuple(
@@ -216,14 +275,14 @@ class PurchaseTracker:
                 record.params,
                 record.started_at,
                 record.outcome or "unknown",
-                # Those of a settled call are the candidates that were found, unless it was proved to be done.
+                # Those of a settled call are only candidates, unless it was proved to be done.
                 record.order_ids if record.outcome == "done" or record.complete else (),
             )
             for record in records
         )
 
     def record_of(self, error: OutcomeUnknown) -> Record:
-        """Return what is recorded of a call, which may be another client's."""
+        """Return the record of a call, which may be another client's."""
         record = self._records.get(error.call)
         if record is not None and record.outcome != "settled":
             return record
@@ -241,7 +300,7 @@ class PurchaseTracker:
         )
 
     def settle(self, error: OutcomeUnknown) -> None:
-        """Take a call out of `unsettled`; it is written later."""
+        """Remove a call from `unsettled`. The next `save` writes it."""
         self._read_once()
         if self._unsettled.pop(error.call, None) is not None:
             found = self._findings.pop(error.call, Reconciliation("open"))
@@ -250,93 +309,33 @@ class PurchaseTracker:
             self._keep(evolve(settled, order_ids=order_ids, complete=found.verdict == "done"))
 
     def note_finding(self, error: OutcomeUnknown, found: Reconciliation) -> None:
-        """Record which orders a call may have made: what is known of it once it is settled."""
+        """Record a result of `reconcile`: `settle` keeps its candidates."""
         self._findings[error.call] = found
-
-    def note_orders(self, method: Method[Any], rows: Rows[object]) -> None:
-        """Record which orders an answer shows."""
-        if rows and not rows.repeated and isinstance(rows[0], (Order, Rental)):
-            date = rows.date or self._server_time()
-            self._known |= {order.id: (order.until, date) for order in cast("Sequence[Order | Rental]", rows)}
-            if len(self._known) != len(self._known_ids):
-                self._known_ids = frozenset(self._known)
-        if method.name == methods.ORDERS.name:
-            self._listed = not rows.skipped
-            # Never backwards: an answer may be old, or another machine's with a clock of its own.
-            is_sane = rows.date is not None and _FIRST_YEAR <= rows.date.year <= _LAST_YEAR
-            if rows.date is not None and is_sane and rows.date >= (self._server_time() or rows.date):
-                self._seen_at = rows.date, anyio.current_time(), time()
-
-    def _server_time(self) -> datetime | None:
-        """Return the time now by the server's clock: rather too late, where the clocks here disagree.
-
-        The event loop's clock may stand still while the machine sleeps, and the machine's may be set.
-        """
-        if self._seen_at is None:
-            return None
-        date, then, then_here = self._seen_at
-        with contextlib.suppress(OverflowError):
-            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - then_here))
-        return None
-
-    def _shows_all(self, params: Mapping[str, str], date: datetime | None) -> bool:
-        """Return whether a list of a time certainly shows what earlier calls did: it may lag.
-
-        Only calls matter that moved the end of the same order, or made an order that their answer didn't name.
-        """
-        return not any(
-            (
-                (record.outcome == "done" and not record.complete)
-                or (record.method in EXTENDING and record.params["id"] == params.get("id"))
-            )
-            and record.outcome not in ("refused", "not_sent")
-            and (record.seen_at is None or date is None or record.seen_at > date - LONG_LAG)
-            for record in self._records.values()
-        )
 
     # -- a call ------------------------------------------------------------------------------------------------------
 
     async def spend(
         self, method: Method[T], params: Mapping[str, str], send: Callable[[list[str]], Awaitable[Answer]]
     ) -> T:
-        """Return what a call that is sent once answers, or raise and keep an `OutcomeUnknown`.
+        """Make a call that is sent once, and return its result. If it raises `OutcomeUnknown`, it is unsettled.
 
         Args:
-            method: Which.
+            method: The method.
             params: Its parameters.
-            send: Sends the request; its argument gets the text of the answer as it comes.
+            send: Sends the request, and adds the text of the answer to its argument as it arrives.
 
         """
-        last_list = None if self._seen_at is None else self._seen_at[0]
-        ends_at, told_at = self._known.get(int(params.get("id", 0)), (None, last_list))
-        record = Record(
-            uuid4().hex,
-            method.name,
-            dict(params),
-            datetime.now(UTC),
-            known=self._known_ids,
-            listed=self._listed and self._shows_all(params, told_at if method.name in EXTENDING else last_list),
-            ends_at=ends_at,
-            seen_at=self._server_time(),
-        )
         self._abandon_dead_calls()
+        new = Record(uuid4().hex, method.name, dict(params), datetime.now(UTC))
+        record = self.known_orders.before_call(new, self.records)
         self._own.add(record.call)
         self._in_progress[record.call] = anyio.lowlevel.current_token()
         self._keep(record)
         try:
-            await self.save()
-            # Writing doesn't notice a cancellation, and sending would when nobody can tell any more what was sent.
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        except BaseException as error:
-            self._end(record, "not_sent")
-            if isinstance(error, JournalError):
-                error.message += "; nothing was sent"
-            elif not isinstance(error, GeneratorExit):
-                await self._save_outcome()
-            raise
-        try:
+            await self._save_before_sending(record)
             value = await self._send(record, method, send)
-        except GeneratorExit:  # a coroutine that is closed can't await: the next call writes its outcome
+        except (GeneratorExit, JournalError):
+            # A coroutine that is closed can't await, and the store has just failed: the next call writes the outcome.
             raise
         except BaseException:
             await self._save_outcome()
@@ -344,14 +343,25 @@ class PurchaseTracker:
         await self._save_outcome()
         return value
 
+    async def _save_before_sending(self, record: Record) -> None:
+        try:
+            await self.save()
+            # Saving ignores a cancellation, and when `send` notices it, the request may have been sent.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as error:
+            self._end(record, "not_sent")
+            if isinstance(error, JournalError):
+                error.message += "; nothing was sent"
+            raise
+
     async def _send(self, record: Record, method: Method[T], send: Callable[[list[str]], Awaitable[Answer]]) -> T:
         began = anyio.current_time()
         received: list[str] = []
 
-        def leave(reason: str, data: object = None) -> OutcomeUnknown:
-            # What can't be read may be half an answer, with a paid order's id.
+        def unknown(reason: str, data: object = None) -> OutcomeUnknown:
+            # An answer that can't be read may be cut off, and have the id of a paid order.
             error = self._mark_unknown(record, reason, bounded(data) or "".join(received) or None)
-            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
+            with contextlib.suppress(RuntimeError):  # the event loop may have ended
                 error.elapsed = anyio.current_time() - began
             return error
 
@@ -366,36 +376,37 @@ class PurchaseTracker:
         except (ClientClosed, ClientInUse):
             self._end(record, "not_sent")
             raise
-        except ConnectionFailed as error:
-            if not error.sent:
+        except (ConnectionFailed, RequestTimeout, UnexpectedResponse) as error:
+            if isinstance(error, ConnectionFailed) and not error.sent:
                 self._end(record, "not_sent")
                 raise
-            failure: ConnectionFailed | RequestTimeout | UnexpectedResponse = error
-        except (RequestTimeout, UnexpectedResponse) as error:
-            failure = error
+            raise unknown(error.message, getattr(error, "data", None)) from error
         except BaseException as error:
-            if record.call in self._in_progress:  # or it was left open when its event loop had ended
-                _log.warning("%s", leave(f"interrupted after its request began ({type(error).__name__})"))
+            if record.call in self._in_progress:  # not if its event loop has ended, which made it unknown
+                _log.warning("%s", unknown(f"interrupted after its request began ({type(error).__name__})"))
             raise
-        else:
-            return value
-        raise leave(failure.message, getattr(failure, "data", None)) from failure
+        return value
 
     def _keep(self, record: Record) -> None:
-        """Keep a record, to be written with the next ones."""
+        """Keep a record. The next `save` writes it."""
         self._records[record.call] = record
         if self._store is not None:
             self._unsaved[record.call] = record
 
-    def _end(self, record: Record, outcome: Outcome, **details: Any) -> Record:  # noqa: ANN401 - those of `Record`
+    def _end(self, record: Record, outcome: Outcome, **details: Any) -> Record:  # noqa: ANN401 - fields of `Record`
         """Record an outcome."""
         self._in_progress.pop(record.call, None)
         ended = evolve(record, outcome=outcome, ended_at=datetime.now(UTC), **details)
         self._keep(ended if ended.is_open else evolve(ended, known=frozenset()))
         return ended
 
+    def _mark_unknown(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:
+        """Record an unknown outcome, and return the error for it."""
+        error = self._unsettled[record.call] = _error_of(self._end(record, "unknown", reason=reason, data=data), reason)
+        return error
+
     async def _save_outcome(self) -> None:
-        """Write an outcome, also if the caller is cancelled. If it can't be written, the next call tries again."""
+        """Write an outcome, even if the caller is cancelled. If it can't be written, the next call tries again."""
         try:
             await finish(self.save)
             if self._is_closed:
@@ -407,8 +418,8 @@ class PurchaseTracker:
 def _error_of(record: Record, reason: str) -> OutcomeUnknown:
     method = methods.SPENDING[record.method]
     error = OutcomeUnknown(
-        f"outcome unknown, {method.unknown_outcome_note}: {reason}. Don't repeat it: await client.reconcile(error)"
-        " compares with the server; it stays in client.unsettled until client.settle(error)",
+        f"outcome unknown, {method.unknown_outcome_note}: {reason}. Don't repeat the call: await"
+        " client.reconcile(error) compares it with the server. It stays in client.unsettled until client.settle(error)",
         method=record.method,
         params=record.params,
         started_at=record.started_at,
@@ -424,7 +435,7 @@ def _error_of(record: Record, reason: str) -> OutcomeUnknown:
 
 
 def _orders_of(record: Record, value: object) -> tuple[tuple[int, ...], bool]:
-    """Return the orders that a call's answer named, and whether they are all that it made."""
+    """Return the ids of the orders in a call's result, and whether the call made no others."""
     if isinstance(value, Rental):
         return (value.id,), True
     if isinstance(value, int):
@@ -433,7 +444,7 @@ def _orders_of(record: Record, value: object) -> tuple[tuple[int, ...], bool]:
         rentals = cast("Rows[Rental]", value)
         ids = [*(rental.id for rental in rentals), *(row.order_id for row in rentals.skipped)]
         return tuple(order_id for order_id in ids if order_id is not None), None not in ids
-    # The order is the same one, or a new one that the server left out.
+    # A restored order keeps its id, or has a new one that the answer doesn't state.
     if record.method == methods.RESTORE.name:
-        return (int(record.params["id"]),), False
+        return (record.order_id,), False
     return (), record.method != methods.ADD_SERVICE.name
