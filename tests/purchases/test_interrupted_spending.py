@@ -1,10 +1,9 @@
-"""Calls that spend, broken off: cancelled, or with part of an answer, which is kept."""
+"""Spending calls that are cancelled or answered incompletely: the received part of the answer is kept."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
@@ -16,6 +15,7 @@ from smspva_async.errors import OutcomeUnknown
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.fake_server import KEY, nothing_ever
+from tests.support.logs import warnings
 from tests.support.samples import CALLS, HALF, Call, every_spending_call
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, on_both_backends]
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-# -- cancelled -----------------------------------------------------------------------------------------------------
+# -- cancelled -------------------------------------------------------------------------------------------------------
 
 
 async def cancelled_scope(make: Callable[[], Any]) -> None:
@@ -47,7 +43,7 @@ async def timed_out(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
 @every_spending_call
-async def test_cancelled_after_it_began_it_is_unsettled(
+async def test_a_call_cancelled_after_sending_is_unsettled(
     call: Call,
     cancelled: Callable[[Callable[[], Any]], Any],
     client: SmspvaClient,
@@ -64,7 +60,7 @@ async def test_cancelled_after_it_began_it_is_unsettled(
 
 
 @on_asyncio
-async def test_a_cancelled_task_of_asyncio_leaves_it_unsettled(
+async def test_cancelling_an_asyncio_task_leaves_the_call_unsettled(
     client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_server.call(CALLS["delete"], nothing_ever)
@@ -78,7 +74,7 @@ async def test_a_cancelled_task_of_asyncio_leaves_it_unsettled(
 
 
 @every_spending_call
-async def test_cancelled_while_it_waits_for_the_pace_nothing_was_sent(
+async def test_a_call_cancelled_while_it_waits_for_the_pace_is_not_sent(
     call: Call, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
@@ -92,14 +88,14 @@ async def test_cancelled_while_it_waits_for_the_pace_nothing_was_sent(
     assert warnings(caplog) == []
 
 
-async def test_cancelled_between_two_attempts_nothing_was_sent(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_call_cancelled_between_attempts_is_not_sent(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CALLS["create"], httpx.ConnectError("down"))
-    with anyio.move_on_after(0.1):  # the second attempt comes a quarter of a second later at the earliest
+    with anyio.move_on_after(0.1):  # the second attempt comes at least a quarter of a second later
         await CALLS["create"].make(client)
     assert client.unsettled == ()
 
 
-async def test_closing_the_client_leaves_a_call_under_way_to_its_fate(fake_server: FakeServer) -> None:
+async def test_closing_the_client_does_not_abort_a_call_in_progress(fake_server: FakeServer) -> None:
     fake_server.call(CALLS["create"], nothing_ever)
     async with fake_server.client(timeout=5) as client, anyio.create_task_group() as tasks:
 
@@ -131,14 +127,14 @@ async def test_a_coroutine_closed_after_sending_is_unsettled(
     assert [(error.method, error.params) for error in client.unsettled] == [(call.method, call.query)]
 
 
-# -- what had arrived ----------------------------------------------------------------------------------------------
+# -- incomplete answers ----------------------------------------------------------------------------------------------
 
 ANSWER = json.dumps(CALLS["create"].sample)
 WARNED = "<br />\n<b>Warning</b>: mysql_connect() in /var/www/rent.php" * 9 + ANSWER
 
 
 class Broken(httpx.AsyncByteStream):
-    """A body of one piece, after which comes a failure, or nothing ever."""
+    """A body that sends one piece, and then fails or sends nothing more."""
 
     def __init__(self, piece: bytes, failure: Exception | None = None) -> None:
         self.piece = piece
@@ -158,7 +154,7 @@ def client_of(body: bytes, failure: Exception | None = None) -> SmspvaClient:
 
 
 @every_spending_call
-async def test_warnings_before_the_answer_dont_hide_it(
+async def test_php_warnings_before_the_answer_do_not_hide_it(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, f"{WARNED} and then nothing")
@@ -169,7 +165,7 @@ async def test_warnings_before_the_answer_dont_hide_it(
 
 @pytest.mark.parametrize("failure", [httpx.RemoteProtocolError("cut"), None], ids=["cut", "time-out"])
 @every_spending_call
-async def test_what_came_of_a_body_is_kept_without_the_key(call: Call, failure: Exception | None) -> None:
+async def test_the_received_part_of_a_body_is_kept_without_the_key(call: Call, failure: Exception | None) -> None:
     async with client_of(f"{HALF} by {KEY}".encode(), failure) as client:
         with pytest.raises(OutcomeUnknown) as failed:
             await call.make(client)
@@ -177,13 +173,13 @@ async def test_what_came_of_a_body_is_kept_without_the_key(call: Call, failure: 
 
 
 @pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
-async def test_what_came_before_a_cancellation_is_kept(cancelled: Callable[[Callable[[], Any]], Any]) -> None:
+async def test_the_part_received_before_a_cancellation_is_kept(cancelled: Callable[[Callable[[], Any]], Any]) -> None:
     async with client_of(f"{HALF} by {KEY}".encode()) as client:
         await cancelled(lambda: CALLS["create"].make(client))
     assert [error.data for error in client.unsettled] == [f"{HALF} by [key]"]
 
 
-async def test_of_a_large_answer_64_kib_are_kept() -> None:
+async def test_64_kib_of_a_large_answer_are_kept() -> None:
     async with client_of(WARNED.ljust(100_000).encode(), httpx.ReadError("lost")) as client:
         with pytest.raises(OutcomeUnknown) as failed:
             await CALLS["create"].make(client)
@@ -191,7 +187,7 @@ async def test_of_a_large_answer_64_kib_are_kept() -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut", "half"])
-async def test_the_paid_orders_id_is_kept_of_an_answer_that_breaks_off(fault: Literal["cut", "half"]) -> None:
+async def test_the_order_id_in_a_truncated_answer_is_kept(fault: Literal["cut", "half"]) -> None:
     simulator = Simulator()
     simulator.faults.next("create", fault)
     async with SmspvaClient(KEY, transport=simulator.transport()) as client:
@@ -200,12 +196,15 @@ async def test_the_paid_orders_id_is_kept_of_an_answer_that_breaks_off(fault: Li
     assert f'"id": {simulator.orders[0].id}' in str(failed.value.data)
 
 
-@pytest.mark.parametrize(("fault", "has_come"), [("slow_body", True), ("latency", False)])
-async def test_a_slow_answer_of_the_simulator(fault: Literal["slow_body", "latency"], has_come: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("fault", "has_part"), [("slow_body", True), ("latency", False)])
+async def test_a_slow_answer_times_out_and_its_received_part_is_kept(
+    fault: Literal["slow_body", "latency"],
+    has_part: bool,  # noqa: FBT001
+) -> None:
     simulator = Simulator()
     simulator.faults.next("create", fault, seconds=40)
     async with SmspvaClient(KEY, transport=simulator.transport()) as client:
         with pytest.raises(OutcomeUnknown, match="no answer within 30 s") as failed:
             await client.rent("RU", "opt16", Period.weeks(1))
-    assert (f'"id": {simulator.orders[0].id}' in str(failed.value.data)) is has_come
-    assert has_come or failed.value.data is None
+    assert (f'"id": {simulator.orders[0].id}' in str(failed.value.data)) is has_part
+    assert has_part or failed.value.data is None

@@ -1,4 +1,4 @@
-"""A program that rents and is killed again and again, while answers get lost: no purchase is unaccounted for."""
+"""A program that is killed repeatedly while it rents and answers get lost: every purchase is found."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ KINDS: list[FaultName] = [
     *("refused", "connect_timeout", "lost", "reset", "hang", "latency", "slow_body", "cut", "half"),
     *("http_500", "http_503", "html_502", "html", "text", "redirect", "echo", "bad_row"),
 ]
-"""Without refusals for the pace: a program that asks less often wouldn't buy enough in its short life."""
+"""No rate limit errors: with a larger gap, a program would buy too little before it is killed."""
 
 
-async def purchases_arrive(sim: Simulator, purchases: int, program: Worker) -> None:
-    """Wait until a program has sent some purchases more."""
+async def wait_for_purchases(sim: Simulator, purchases: int, program: Worker) -> None:
+    """Wait until a program has sent that many more purchases."""
 
     def count() -> int:
         return sum(request.method in BUYING for request in sim.requests)
@@ -44,24 +44,24 @@ LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @on_a_real_loop
 @pytest.mark.usefixtures("plain_environment")
 @pytest.mark.parametrize(("seed", "kills"), [(2, 6), *[pytest.param(seed, 40, marks=LONG) for seed in (1, 2)]])
-async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, kills: int, tmp_path: Path) -> None:
+async def test_every_purchase_is_returned_or_a_candidate(seed: int, kills: int, tmp_path: Path) -> None:
     chance = Random(seed)
     sim = Simulator(seed=seed, dialect="live" if seed % 2 else "page", balance=10**9)
     for service in ("opt16", "opt20"):
         sim.set_offer("RU", service, count=10**6)
-    sim.add_order()  # bought long ago, and by nobody here
+    sim.add_order()  # not bought by the program
     ledger, report = tmp_path / "ledger", tmp_path / "report"
     async with Served(sim) as server:
         sim.faults.rate(0.3, kinds=KINDS, methods=BUYING)
         for _ in range(kills):
             with Worker(chaos.rent, server.url, ledger, report) as program:
-                await purchases_arrive(sim, chance.randint(1, 6), program)
+                await wait_for_purchases(sim, chance.randint(1, 6), program)
                 await anyio.sleep(chance.uniform(0, 0.02))
                 program.kill()
         sim.faults.clear()
 
         bought = {order.id for order in sim.orders[1:]}
-        returned = [int(order_id) for order_id in chaos.told(report)]
+        returned = [int(order_id) for order_id in chaos.read_records(report)]
         candidates: set[int] = set()
         async with chaos.client(server.url, timeout=PATIENCE, ledger=ledger) as client:
             unsettled: list[OutcomeUnknown] = list(client.unsettled)
@@ -75,12 +75,12 @@ async def test_every_purchase_was_returned_or_is_a_candidate(seed: int, kills: i
 
     assert len(bought) > kills
     assert unsettled
-    assert len(set(returned)) == len(returned), "an order was given to two callers"
+    assert len(set(returned)) == len(returned), "two calls returned the same order"
     assert set(returned) <= bought
     assert sim.orders[0].id not in candidates
-    # Sent once each: no more was bought than the ledger has calls for.
+    # Each was sent once: the server sold no more orders than the calls in the ledger ask for.
     assert len(bought) <= sum(purchase.params.get("services", "").count(",") + 1 for purchase in purchases)
-    # The next start finds what a program was killed with.
+    # The next start lists what a killed program had bought.
     in_ledger = {order_id for purchase in purchases for order_id in purchase.order_ids}
     assert set(returned) <= in_ledger
     assert bought <= in_ledger | candidates

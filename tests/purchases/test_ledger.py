@@ -1,4 +1,4 @@
-"""The ledger: however the program ends, the next one finds its calls, and those without an outcome are unsettled."""
+"""The ledger: the next start lists all calls, and those without an outcome are unsettled."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger"
 
 
-# -- what is in it -------------------------------------------------------------------------------------------------
+# -- the file --------------------------------------------------------------------------------------------------------
 
 
 @every_spending_call
-async def test_a_call_is_in_the_file_before_it_is_sent_and_its_outcome_before_it_returns(
+async def test_a_call_is_written_before_it_is_sent_and_its_outcome_before_it_returns(
     call: Call, path: Path, fake_server: FakeServer
 ) -> None:
     at_sending: list[tuple[Any, ...]] = []
@@ -52,9 +52,7 @@ async def test_a_call_is_in_the_file_before_it_is_sent_and_its_outcome_before_it
         assert outcomes(path) == ["done"]
 
 
-async def test_purchases_are_listed_with_the_orders_that_their_answers_named(
-    path: Path, fake_server: FakeServer
-) -> None:
+async def test_purchases_list_the_orders_named_in_the_answers(path: Path, fake_server: FakeServer) -> None:
     for call in SPENDING:
         fake_server.call(call, call.sample)
     fake_server.call(CALLS["delete"], {"status": 0, "msg": "NOTOWNER"})
@@ -75,7 +73,7 @@ async def test_purchases_are_listed_with_the_orders_that_their_answers_named(
     assert all(isinstance(it, Purchase) for it in listed)
 
 
-async def test_without_a_ledger_a_client_lists_its_own_calls_and_writes_nothing(
+async def test_without_a_ledger_a_client_lists_its_own_calls_and_writes_no_file(
     tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,7 +90,7 @@ async def test_without_a_ledger_a_client_lists_its_own_calls_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_is_there_keeps_its_mode(path: Path, fake_server: FakeServer) -> None:
+async def test_an_existing_file_keeps_its_mode(path: Path, fake_server: FakeServer) -> None:
     path.touch()
     path.chmod(0o640)
     await written_by(fake_server, path)
@@ -101,7 +99,7 @@ async def test_a_file_that_is_there_keeps_its_mode(path: Path, fake_server: Fake
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
-async def test_nobody_else_may_read_its_files(umask: int, path: Path, fake_server: FakeServer) -> None:
+async def test_only_the_owner_can_read_the_files(umask: int, path: Path, fake_server: FakeServer) -> None:
     modes: dict[str, int] = {}
 
     async def answer() -> Any:
@@ -116,13 +114,13 @@ async def test_nobody_else_may_read_its_files(umask: int, path: Path, fake_serve
             await CREATE.make(client)
     finally:
         os.umask(before)
-    assert len(modes) > 1, "its lock is beside it"
+    assert len(modes) > 1, "its lock has a file too"
     assert set(modes.values()) == {0o600}, modes
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @every_spending_call
-async def test_the_key_is_never_in_it(call: Call, path: Path, fake_server: FakeServer) -> None:
+async def test_the_ledger_never_contains_the_key(call: Call, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(call, f'{{"status": 1, "data": "{KEY}', {"status": 2, "data": {KEY: [KEY]}}, call.sample)
     async with fake_server.client(ledger=path) as client:
         for _ in range(2):
@@ -134,7 +132,7 @@ async def test_the_key_is_never_in_it(call: Call, path: Path, fake_server: FakeS
     assert all("[key]" in str(error.data) for error in at_next_start(path))
 
 
-async def test_of_a_large_answer_64_kib_are_kept(path: Path, fake_server: FakeServer) -> None:
+async def test_64_kib_of_a_large_answer_are_kept(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, {"status": 1, "data": ["x" * 1000] * 1000})
     async with fake_server.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):
@@ -145,7 +143,7 @@ async def test_of_a_large_answer_64_kib_are_kept(path: Path, fake_server: FakeSe
     assert len(error.data) == 64 * 1024
 
 
-async def test_the_id_in_a_large_answer_in_another_script_is_kept(path: Path, fake_server: FakeServer) -> None:
+async def test_the_order_id_in_a_large_non_ascii_answer_is_kept(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, '{"status": 1, "data": {"id": 40370, "note": "' + "я" * 20_000)
     async with fake_server.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):
@@ -156,7 +154,7 @@ async def test_the_id_in_a_large_answer_in_another_script_is_kept(path: Path, fa
 
 
 @pytest.mark.parametrize("depth", [900, 1000])
-async def test_the_id_in_data_nested_too_deeply_is_kept(depth: int, path: Path, fake_server: FakeServer) -> None:
+async def test_the_order_id_in_deeply_nested_data_is_kept(depth: int, path: Path, fake_server: FakeServer) -> None:
     data = "[" * depth + '{"id": 40370}' + "]" * depth
     fake_server.call(CREATE, f'{{"status": 1, "data": {data}}}')
     async with fake_server.client(ledger=path) as client:
@@ -170,7 +168,7 @@ async def test_the_id_in_data_nested_too_deeply_is_kept(depth: int, path: Path, 
 
 @pytest.mark.parametrize(("count", "outcome"), [(60, "done"), slow(60, "settled"), slow(1000, "done")])
 @on_asyncio
-async def test_a_purchase_takes_2_kib_on_average_beside_5000_orders(
+async def test_a_purchase_takes_at_most_2_kib_with_5000_known_orders(
     count: int, outcome: str, path: Path, fake_server: FakeServer
 ) -> None:
     row = CALLS["orders"].sample["data"][0]
@@ -189,7 +187,7 @@ async def test_a_purchase_takes_2_kib_on_average_beside_5000_orders(
     assert path.stat().st_size / count <= 2048
 
 
-# -- the next start ------------------------------------------------------------------------------------------------
+# -- the next start --------------------------------------------------------------------------------------------------
 
 
 async def lost(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
@@ -199,7 +197,7 @@ async def lost(call: Call, client: SmspvaClient, fake_server: FakeServer) -> Non
 
 
 async def cancelled(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
-    scope = anyio.CancelScope()  # rather than a time-out: virtual time doesn't wait for the file
+    scope = anyio.CancelScope()  # not a timeout: virtual time doesn't wait for the file
 
     async def cancel() -> None:
         scope.cancel()
@@ -222,7 +220,7 @@ async def left(call: Call, client: SmspvaClient, fake_server: FakeServer) -> Non
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "abandoned"])
 @pytest.mark.parametrize("way", [lost, cancelled, left])
 @every_spending_call
-async def test_a_call_without_an_outcome_is_found_at_the_next_start(
+async def test_a_call_without_an_outcome_is_unsettled_at_the_next_start(
     call: Call,
     way: Callable[..., Any],
     is_closed: bool,  # noqa: FBT001
@@ -248,7 +246,7 @@ async def test_a_call_without_an_outcome_is_found_at_the_next_start(
     await client.aclose()
 
 
-async def test_the_end_and_the_servers_time_before_the_call_are_found_too(path: Path, fake_server: FakeServer) -> None:
+async def test_the_orders_end_and_the_server_time_survive_a_restart(path: Path, fake_server: FakeServer) -> None:
     row = {**CALLS["orders"].sample["data"][0], "id": 123}
     date = {"Date": "Wed, 15 Apr 2020 10:53:00 GMT"}
     fake_server.on("orders", httpx.Response(200, json={"status": 1, "data": [row]}, headers=date))
@@ -279,7 +277,7 @@ async def test_a_call_with_an_outcome_is_not_unsettled(call: Call, path: Path, f
 
 
 @pytest.mark.parametrize("is_entered", [True, False], ids=["entered", "not entered"])
-async def test_earlier_calls_come_before_those_of_this_run(
+async def test_calls_of_earlier_runs_come_first(
     is_entered: bool,  # noqa: FBT001
     path: Path,
     fake_server: FakeServer,
@@ -300,7 +298,7 @@ async def test_earlier_calls_come_before_those_of_this_run(
     await client.aclose()
 
 
-async def test_on_entering_again_it_is_read_again(path: Path, fake_server: FakeServer) -> None:
+async def test_the_ledger_is_read_each_time_the_client_is_entered(path: Path, fake_server: FakeServer) -> None:
     client = fake_server.client(ledger=path)
     for count in range(1, 4):
         await written_by(fake_server, path)
@@ -308,11 +306,11 @@ async def test_on_entering_again_it_is_read_again(path: Path, fake_server: FakeS
             assert len(client.unsettled) == len(client.purchases()) == count
 
 
-# -- settled -------------------------------------------------------------------------------------------------------
+# -- settled ---------------------------------------------------------------------------------------------------------
 
 
 @every_spending_call
-async def test_what_is_settled_stays_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
+async def test_a_settled_call_stays_settled(call: Call, path: Path, fake_server: FakeServer) -> None:
     fake_server.call(call, httpx.ReadError("lost"))
     await written_by(fake_server, path, call)
     async with fake_server.client(ledger=path) as client:
@@ -327,7 +325,7 @@ async def test_what_is_settled_stays_settled(call: Call, path: Path, fake_server
     assert at_next_start(path) == ()
 
 
-async def test_settling_needs_no_ledger(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_settle_works_without_a_ledger(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, httpx.ReadError("lost"))
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
@@ -335,11 +333,11 @@ async def test_settling_needs_no_ledger(client: SmspvaClient, fake_server: FakeS
     first, second = client.unsettled
     client.settle(pickle.loads(pickle.dumps(first)))  # noqa: S301 - our own
     client.settle(first)
-    client.settle(OutcomeUnknown("", method="create", params={}, started_at=first.started_at))  # of nobody's call
+    client.settle(OutcomeUnknown("", method="create", params={}, started_at=first.started_at))  # an unknown call
     assert client.unsettled == (second,)
 
 
-async def test_it_is_written_before_the_next_call_that_spends_is_sent(path: Path, fake_server: FakeServer) -> None:
+async def test_settling_is_written_before_the_next_spending_call_is_sent(path: Path, fake_server: FakeServer) -> None:
     earlier = await written_by(fake_server, path)
 
     async def answer() -> Any:
@@ -354,10 +352,10 @@ async def test_it_is_written_before_the_next_call_that_spends_is_sent(path: Path
     assert outcomes(path) == ["settled", "done"]
 
 
-# -- several clients -----------------------------------------------------------------------------------------------
+# -- several clients -------------------------------------------------------------------------------------------------
 
 
-async def test_clients_of_one_account_may_share_it(path: Path, fake_server: FakeServer) -> None:
+async def test_clients_of_one_account_can_share_a_ledger(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, httpx.ReadError("lost"))
     async with (
         fake_server.client(ledger=path) as one,
@@ -377,7 +375,7 @@ async def test_clients_of_one_account_may_share_it(path: Path, fake_server: Fake
     assert beside(path) == ["ledger"]
 
 
-async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_not_in_progress(
+async def test_another_clients_call_is_unsettled_when_its_outcome_is_unknown_but_not_while_in_progress(
     path: Path, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["delete"], CALLS["delete"].sample)
@@ -414,7 +412,7 @@ async def test_a_call_of_another_client_is_unsettled_when_it_has_no_outcome_and_
     assert outcomes(path) == ["settled", "done", "done"]
 
 
-async def test_what_another_client_settles_is_no_longer_unsettled_from_the_next_call_on(
+async def test_a_call_settled_by_another_client_is_settled_after_the_next_call(
     path: Path, fake_server: FakeServer
 ) -> None:
     earlier = await written_by(fake_server, path)

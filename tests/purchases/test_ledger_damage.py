@@ -1,4 +1,4 @@
-"""The ledger: a file that is damaged, another's, not there any more, or can't be written."""
+"""Ledger files that are damaged, of another program or account, removed, or not writable."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from tests.support.ledgers import (
     purchases,
     sql,
     threads,
-    warnings,
     written_by,
 )
+from tests.support.logs import warnings
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_program
 from tests.support.samples import HALF, NOTHING, RENTAL, every_spending_call
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
-ADVICE = "Restore it from a backup|Give each account its own path|give it another file|nothing was changed"
+ADVICE = "Restore it from a backup|Give each account its own path|use another file|nothing was changed"
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger"
 
 
-# -- damage --------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------------------------
 
 
 async def filled(fake_server: FakeServer, path: Path) -> bytes:
-    """Write a ledger with purchases that were done, refused and broken off, two of each, and return the file."""
+    """Write a ledger with two purchases each that were done, refused and unknown, and return the file's content."""
     answers: list[Any] = [CREATE.sample, HALF, {"status": 0, "msg": "NOBALANCE"}]
     fake_server.call(CREATE, *answers * 2)
     async with fake_server.client(ledger=path) as client:
@@ -71,7 +71,7 @@ def read(path: Path) -> tuple[Sequence[Purchase], list[dict[str, Any]]]:
 
 
 def read_or_fail(path: Path) -> object:
-    """Return the same, or the message if it can't be read."""
+    """Return the same, or the error message if the ledger can't be read."""
     try:
         return read(path)
     except JournalError as error:
@@ -81,44 +81,44 @@ def read_or_fail(path: Path) -> object:
     return message
 
 
-def with_bit_flipped(content: bytes, place: int, bit: int) -> bytes:
-    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+def with_bit_flipped(content: bytes, offset: int, bit: int) -> bytes:
+    return content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :]
 
 
 @pytest.mark.parametrize("share", [0.04, slow(1.0)])
 @on_asyncio
-async def test_with_a_flipped_bit_it_reads_as_before_or_not_at_all(
-    share: float, path: Path, fake_server: FakeServer
-) -> None:
+async def test_a_flipped_bit_is_harmless_or_detected(share: float, path: Path, fake_server: FakeServer) -> None:
     content, chance, damaged = await filled(fake_server, path), Random(5), 0
     whole = read(path)
-    flips = [(place, chance.randrange(8)) for place in range(len(content)) if chance.random() < share]
-    # Where each page has its number of rows and their place: a row less would be no damage to a row.
-    flips += [(page + place, bit) for page in (4096, 8192) for place in (3, 4, 5) for bit in range(8)]
-    for place, bit in flips:
-        path.write_bytes(with_bit_flipped(content, place, bit))
+    flips = [(offset, chance.randrange(8)) for offset in range(len(content)) if chance.random() < share]
+    # These bytes hold the number and place of a page's rows: with a row less, the other rows would be intact.
+    flips += [(page + offset, bit) for page in (4096, 8192) for offset in (3, 4, 5) for bit in range(8)]
+    for offset, bit in flips:
+        path.write_bytes(with_bit_flipped(content, offset, bit))
         found = read_or_fail(path)
-        assert isinstance(found, str) or found == whole, f"byte {place}"
+        assert isinstance(found, str) or found == whole, f"byte {offset}"
         damaged += isinstance(found, str)
         assert beside(path) == ["ledger"]
     assert damaged > share * len(content) / 10
 
 
 @on_asyncio
-async def test_a_flipped_bit_anywhere_in_an_open_purchase_is_found(path: Path, fake_server: FakeServer) -> None:
+async def test_a_flipped_bit_in_an_unsettled_purchase_is_detected(path: Path, fake_server: FakeServer) -> None:
     content, chance = await filled(fake_server, path), Random(6)
     for error in at_next_start(path):
         begin = content.index(error.call.encode())
         end = content.index(b"pnum", begin)
         assert end - begin > 200
-        for place in range(begin, end + 4, 3):
-            path.write_bytes(with_bit_flipped(content, place, chance.randrange(8)))
-            with pytest.raises(JournalError, match=r"Nothing was sent and nothing changed\. Restore it from a backup"):
+        for offset in range(begin, end + 4, 3):
+            path.write_bytes(with_bit_flipped(content, offset, chance.randrange(8)))
+            with pytest.raises(
+                JournalError, match=r"Nothing was sent and nothing was changed\. Restore it from a backup"
+            ):
                 read(path)
 
 
 @on_asyncio
-async def test_cut_off_it_cant_be_read(path: Path, fake_server: FakeServer) -> None:
+async def test_a_truncated_file_is_rejected(path: Path, fake_server: FakeServer) -> None:
     content = await filled(fake_server, path)
     for length in (*range(1, len(content), 512), len(content) - 1):
         path.write_bytes(content[:length])
@@ -126,7 +126,7 @@ async def test_cut_off_it_cant_be_read(path: Path, fake_server: FakeServer) -> N
             read(path)
 
 
-# -- a file that can't be used ---------------------------------------------------------------------------------------
+# -- unusable files --------------------------------------------------------------------------------------------------
 
 
 async def flipped(fake_server: FakeServer, path: Path) -> None:
@@ -136,12 +136,12 @@ async def flipped(fake_server: FakeServer, path: Path) -> None:
 
 
 async def forged(fake_server: FakeServer, path: Path) -> None:
-    """Change a row as SQLite does, so that only the checksum tells."""
+    """Change a row with SQLite, so that only its checksum is wrong."""
     await written_by(fake_server, path)
     sql(path, "UPDATE calls SET outcome = 'done'")
 
 
-async def anothers(_: FakeServer, path: Path) -> None:
+async def of_another_account(_: FakeServer, path: Path) -> None:
     other = FakeServer()
     other.router.route().mock(return_value=httpx.Response(500))
     async with SmspvaClient("another-key", ledger=path, transport=other.transport()) as client:
@@ -176,21 +176,22 @@ def database(statement: str) -> Callable[[FakeServer, Path], Any]:
     return write
 
 
-FIRST_FORM = b'{"ledger": 1, "account": "00ff"}\n{"call": "1", "method": "create"}\n'
 UNUSABLE: dict[str, tuple[Callable[[FakeServer, Path], Any], str]] = {
-    "a flipped bit": (flipped, "it is damaged .*Restore it from a backup, or see by hand which orders"),
-    "a forged row": (forged, "it is damaged .*Restore it from a backup, or see by hand which orders"),
+    "a flipped bit": (flipped, "it is damaged .*Restore it from a backup, or check by hand which orders"),
+    "a forged row": (forged, "it is damaged .*Restore it from a backup, or check by hand which orders"),
     "another account's": (
-        anothers,
+        of_another_account,
         "is another account's .*nothing was sent. Give each account its own path.*new key.*sqlite3 .*DELETE",
     ),
     "a newer version": (newer, "written by a newer smspva_async .*nothing was changed. Update the library"),
-    "the first form": (of(FIRST_FORM), "unreleased version.*nothing was sent. Settle .*then give a new path"),
-    "a text": (of(b"Dear diary\n"), "it is no ledger .*Nothing was sent"),
-    "a long text": (of(b"Dear diary\n" * 1000), "it is no ledger .*Nothing was sent"),
-    "another database": (database("CREATE TABLE calls (call)"), "another program's database, no ledger; nothing was"),
-    "a journal": (database("PRAGMA application_id = 1397576778"), "another program's database, no ledger"),
-    "a pipe": (pipe, "it is no file"),
+    "a text": (of(b"Dear diary\n"), "it isn't a ledger .*Nothing was sent"),
+    "a long text": (of(b"Dear diary\n" * 1000), "it isn't a ledger .*Nothing was sent"),
+    "another database": (
+        database("CREATE TABLE calls (call)"),
+        "another program's database, not a ledger; nothing was",
+    ),
+    "a journal": (database("PRAGMA application_id = 1397576778"), "another program's database, not a ledger"),
+    "a pipe": (pipe, "it isn't a regular file"),
     "a folder": (folder, "it is a folder. Name a file in it"),
 }
 
@@ -200,11 +201,11 @@ def content_of(path: Path) -> bytes | None:
 
 
 @pytest.mark.parametrize(("make", "reason"), UNUSABLE.values(), ids=UNUSABLE)
-async def test_a_file_that_cant_be_used_is_left_alone_and_nothing_is_sent(
+async def test_an_unusable_file_is_left_unchanged_and_nothing_is_sent(
     make: Callable[[FakeServer, Path], Any], reason: str, path: Path, fake_server: FakeServer
 ) -> None:
     await make(fake_server, path)
-    before, asked = content_of(path), len(fake_server.queries)
+    before, sent = content_of(path), len(fake_server.queries)
     client = fake_server.client(ledger=path)
 
     async def enter() -> None:
@@ -224,14 +225,14 @@ async def test_a_file_that_cant_be_used_is_left_alone_and_nothing_is_sent(
         assert str(failed.value).isprintable()
         assert KEY not in str(failed.value)
     await client.aclose()
-    assert len(fake_server.queries) == asked
+    assert len(fake_server.queries) == sent
     assert content_of(path) == before
     assert beside(path) == ["ledger"]
     assert threads() == []
 
 
 @pytest.mark.parametrize(("make", "reason"), UNUSABLE.values(), ids=UNUSABLE)
-async def test_so_is_one_that_is_put_there_later(
+async def test_an_unusable_file_that_replaces_the_ledger_is_left_unchanged(
     make: Callable[[FakeServer, Path], Any], reason: str, path: Path, tmp_path: Path, fake_server: FakeServer
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -243,22 +244,20 @@ async def test_so_is_one_that_is_put_there_later(
         await CREATE.make(client)
     path.unlink()
     (tmp_path / "other" / "ledger").rename(path)
-    before, asked = content_of(path), len(fake_server.queries)
+    before, sent = content_of(path), len(fake_server.queries)
     with pytest.raises(JournalError, match=reason):
         await CREATE.make(client)
     with pytest.raises(JournalError, match=reason):
         await client.reconcile(failed.value)
     await client.aclose()
     assert client.unsettled == (failed.value,)
-    assert fake_server.methods[asked:] == ["orders"]
+    assert fake_server.methods[sent:] == ["orders"]
     assert content_of(path) == before
     assert threads() == []
 
 
-async def test_with_a_new_key_of_the_same_account_the_messages_way_out_works(
-    path: Path, fake_server: FakeServer
-) -> None:
-    await anothers(fake_server, path)
+async def test_the_advice_for_a_new_key_of_the_same_account_works(path: Path, fake_server: FakeServer) -> None:
+    await of_another_account(fake_server, path)
     sql(path, "DELETE FROM meta WHERE key = 'account'")
     for _ in range(2):
         assert outcomes(path) == ["unknown"]
@@ -267,7 +266,7 @@ async def test_with_a_new_key_of_the_same_account_the_messages_way_out_works(
 
 
 @pytest.mark.parametrize("ledger", ["", 5, b"ledger", "a\0b"])
-def test_a_path_that_is_none_is_refused(ledger: Any) -> None:
+def test_an_invalid_path_is_rejected(ledger: Any) -> None:
     with pytest.raises(ValueError, match="the ledger is a file"):
         SmspvaClient(KEY, ledger=ledger)
 
@@ -279,7 +278,7 @@ async def test_an_empty_file_is_an_empty_ledger(path: Path, fake_server: FakeSer
     assert outcomes(path) == ["unknown"]
 
 
-# -- a file that goes away -------------------------------------------------------------------------------------------
+# -- the file system -------------------------------------------------------------------------------------------------
 
 
 WITHOUT_POSIX = """
@@ -311,13 +310,13 @@ asyncio.run(main())
 """
 
 
-async def test_it_needs_no_call_that_only_posix_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # the other process hashes the key in full
+async def test_it_works_without_posix_functions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the other process computes the full fingerprint
     assert run_program(sys.executable, "-c", WITHOUT_POSIX, str(path)) == "OutcomeUnknown\n"
     assert outcomes(path) == ["unknown", "settled"]
 
 
-async def test_it_needs_no_links_of_the_file_system(
+async def test_it_works_on_a_file_system_without_hard_links(
     path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -331,7 +330,7 @@ async def test_it_needs_no_links_of_the_file_system(
     assert beside(path) == [path.name]
 
 
-async def test_a_relative_path_stays_where_it_was(
+async def test_a_relative_path_does_not_follow_the_working_directory(
     path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -344,9 +343,7 @@ async def test_a_relative_path_stays_where_it_was(
 
 
 @pytest.mark.parametrize("way", ["removed", "moved"])
-async def test_a_ledger_that_is_taken_away_is_begun_anew(
-    way: str, path: Path, tmp_path: Path, fake_server: FakeServer
-) -> None:
+async def test_a_removed_ledger_is_created_again(way: str, path: Path, tmp_path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, httpx.ReadError("lost"))
     async with fake_server.client(ledger=path) as client:
         with pytest.raises(OutcomeUnknown):
@@ -364,7 +361,7 @@ async def test_a_ledger_that_is_taken_away_is_begun_anew(
         assert outcomes(tmp_path / "moved" / "ledger") == ["unknown"]
 
 
-async def test_a_ledger_that_is_put_back_is_read_again(path: Path, tmp_path: Path, fake_server: FakeServer) -> None:
+async def test_a_restored_backup_is_read_again(path: Path, tmp_path: Path, fake_server: FakeServer) -> None:
     await written_by(fake_server, path)
     shutil.copy(path, tmp_path / "backup")
     fake_server.call(CREATE, CREATE.sample)
@@ -379,12 +376,14 @@ async def test_a_ledger_that_is_put_back_is_read_again(path: Path, tmp_path: Pat
     assert outcomes(path) == ["unknown", "done"]
 
 
-# -- a file that can't be written ------------------------------------------------------------------------------------
+# -- files that can't be written -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["/proc/ledger", "missing/ledger", "file/ledger"])
 @every_spending_call
-async def test_what_cant_be_recorded_isnt_sent(call: Call, place: str, tmp_path: Path, fake_server: FakeServer) -> None:
+async def test_a_call_that_cannot_be_recorded_is_not_sent(
+    call: Call, place: str, tmp_path: Path, fake_server: FakeServer
+) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / place
     async with fake_server.client(ledger=path) as client:
@@ -396,7 +395,7 @@ async def test_what_cant_be_recorded_isnt_sent(call: Call, place: str, tmp_path:
     assert fake_server.queries == []
 
 
-async def test_files_that_may_not_be_read_or_written(fake_server: FakeServer) -> None:
+async def test_missing_permissions_are_reported(fake_server: FakeServer) -> None:
     with TemporaryDirectory() as name:
         path = Path(name) / "ledger"
         await written_by(fake_server, path)
@@ -414,7 +413,7 @@ async def test_files_that_may_not_be_read_or_written(fake_server: FakeServer) ->
 
 @contextmanager
 def full(path: Path) -> Iterator[None]:
-    """Let no file grow beyond the size that the ledger has now."""
+    """Limit files to the ledger's present size."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
     try:
@@ -425,7 +424,7 @@ def full(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let another program keep it locked, longer than anybody waits."""
+    """Lock the ledger as another program would."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield
@@ -434,38 +433,38 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def read_only(path: Path) -> Iterator[None]:
-    """Let it have the mark with which SQLite only reads a file, which also holds for root."""
+    """Set the file format version that SQLite only reads, even as root."""
     content = path.read_bytes()
     path.write_bytes(content[:18] + b"\3" + content[19:])
     yield
     path.write_bytes(content[:18] + path.read_bytes()[18:19].replace(b"\3", b"\2") + path.read_bytes()[19:])
 
 
-TROUBLE = {"full": (full, "full"), "locked": (locked, "another program keeps it locked"), "read-only": (read_only, "")}
+FAILURES = {"full": (full, "full"), "locked": (locked, "another program keeps it locked"), "read-only": (read_only, "")}
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait only a moment for another program."""
+    """Wait only briefly for another program's lock."""
     monkeypatch.setattr("smspva_async._purchases.store.BUSY_TIMEOUT", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(("trouble", "reason"), TROUBLE.values(), ids=TROUBLE)
-async def test_nothing_is_sent_while_it_cant_be_written(
-    trouble: Callable[[Path], Any], reason: str, path: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("failure", "reason"), FAILURES.values(), ids=FAILURES)
+async def test_nothing_is_sent_while_the_ledger_cannot_be_written(
+    failure: Callable[[Path], Any], reason: str, path: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     earlier = await written_by(fake_server, path)
     fake_server.call(CREATE, CREATE.sample)
-    asked = len(fake_server.queries)
+    sent = len(fake_server.queries)
     async with fake_server.client(ledger=path) as client:
-        with trouble(path):
+        with failure(path):
             for _ in range(2):
                 with pytest.raises(JournalError, match=f"{reason}.*[Nn]othing was sent") as failed:
                     await CREATE.make(client)
                 assert str(path) in str(failed.value)
             assert [error.call for error in client.unsettled] == [earlier.call]
-        assert len(fake_server.queries) == asked
+        assert len(fake_server.queries) == sent
         await CREATE.make(client)
     assert set(outcomes(path)) <= {"unknown", "not_sent", "done"}
     assert [error.call for error in at_next_start(path)] == [earlier.call]
@@ -474,38 +473,38 @@ async def test_nothing_is_sent_while_it_cant_be_written(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
-    ("trouble", "then"), [(full, "aclose"), (locked, "aclose"), (locked, "another call"), (read_only, "another call")]
+    ("failure", "then"), [(full, "aclose"), (locked, "aclose"), (locked, "another call"), (read_only, "another call")]
 )
-async def test_what_was_settled_appears_again_if_that_cant_be_written(
-    trouble: Callable[[Path], Any], then: str, path: Path, fake_server: FakeServer
+async def test_a_settled_call_is_unsettled_again_if_it_cannot_be_written(
+    failure: Callable[[Path], Any], then: str, path: Path, fake_server: FakeServer
 ) -> None:
     earlier = await written_by(fake_server, path)
     fake_server.call(CREATE, CREATE.sample)
-    asked = len(fake_server.queries)
+    sent = len(fake_server.queries)
     async with fake_server.client(ledger=path) as client:
         client.settle(earlier)
         assert not client.unsettled
-        with trouble(path), pytest.raises(JournalError):
+        with failure(path), pytest.raises(JournalError):
             await (client.aclose() if then == "aclose" else CREATE.make(client))
         assert [error.call for error in client.unsettled] == [earlier.call]
         assert [error.call for error in at_next_start(path)] == [earlier.call]
         client.settle(client.unsettled[0])
     assert at_next_start(path) == ()
-    assert len(fake_server.queries) == asked
+    assert len(fake_server.queries) == sent
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("then", ["another call", "aclose"])
-@pytest.mark.parametrize("trouble", [case[0] for case in TROUBLE.values()], ids=TROUBLE)
-async def test_an_outcome_that_cant_be_written_is_written_later_and_the_caller_has_its_rental(
-    trouble: Callable[[Path], Any], then: str, path: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("failure", [case[0] for case in FAILURES.values()], ids=FAILURES)
+async def test_the_rental_is_returned_if_its_outcome_cannot_be_written_until_later(
+    failure: Callable[[Path], Any], then: str, path: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    troubles: list[Any] = []
+    failures: list[Any] = []
 
     async def answer() -> Any:
-        if not troubles:
-            troubles.append(trouble(path))
-            troubles[0].__enter__()
+        if not failures:
+            failures.append(failure(path))
+            failures[0].__enter__()
         return CREATE.sample
 
     fake_server.call(CREATE, answer)
@@ -514,7 +513,7 @@ async def test_an_outcome_that_cant_be_written_is_written_later_and_the_caller_h
         (warned,) = warnings(caplog)
         assert str(path) in warned
         assert [purchase.outcome for purchase in client.purchases()] == ["done"]
-        troubles[0].__exit__(None, None, None)
+        failures[0].__exit__(None, None, None)
         assert sql(path, "SELECT outcome FROM calls") == [(None,)]
         if then == "another call":
             await CREATE.make(client)
@@ -522,3 +521,29 @@ async def test_an_outcome_that_cant_be_written_is_written_later_and_the_caller_h
     assert outcomes(path) == ["done"] * (2 if then == "another call" else 1)
     assert len(warnings(caplog)) == 1
     assert beside(path) == ["ledger"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_call_stays_unsettled_if_neither_its_outcome_nor_settling_it_can_be_written(
+    path: Path, fake_server: FakeServer
+) -> None:
+    earlier = await written_by(fake_server, path)
+    lock = locked(path)
+
+    async def answer() -> Any:
+        lock.__enter__()
+        return httpx.ReadError("lost")
+
+    fake_server.call(CREATE, answer, CREATE.sample)
+    async with fake_server.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+        client.settle(failed.value)
+        with pytest.raises(JournalError):
+            await CREATE.make(client)
+        lock.__exit__(None, None, None)
+        async with fake_server.client(ledger=path) as other:
+            other.settle(earlier)
+        await CREATE.make(client)
+        assert [error.call for error in client.unsettled] == [failed.value.call]
+    assert [error.call for error in at_next_start(path)] == [failed.value.call]

@@ -1,4 +1,4 @@
-"""Another program's call in progress is judged right, whatever that program does while the ledger is read."""
+"""Calls of another program that start or finish while the ledger is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ledger(path: Path) -> SqliteLedger:
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Act when a reader looks which programs are alive."""
+    """Run a function when a reader checks which programs are alive."""
     look = _Owner.alive
 
     def alive(owner: _Owner) -> set[str]:
@@ -35,7 +35,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     monkeypatch.setattr(_Owner, "alive", alive)
 
 
-def test_one_that_is_done_and_closed_meanwhile_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_finishes_during_a_read_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, reader = ledger(tmp_path / "ledger"), ledger(tmp_path / "ledger")
     other._save([STARTED])
 
@@ -47,7 +47,7 @@ def test_one_that_is_done_and_closed_meanwhile_is_done(tmp_path: Path, monkeypat
     assert reader.load_now() == [DONE]
 
 
-def test_one_that_begins_meanwhile_is_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_starts_during_a_read_is_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, reader = ledger(tmp_path / "ledger"), ledger(tmp_path / "ledger")
     other._save([evolve(DONE, call="c0")])
     meanwhile(monkeypatch, lambda: other._save([STARTED]))

@@ -1,4 +1,4 @@
-"""The ledger: when a call's outcome is written, also of one that is cancelled or outlives its client."""
+"""The ledger: when outcomes are written, also for calls that are cancelled or that outlive their client."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 import sniffio
 
 from smspva_async import ClientClosed, JournalError, OutcomeUnknown, Pace, SmspvaError
+from tests.support import PATIENCE
 from tests.support.backends import for_other_threads, on_asyncio, on_both_backends
 from tests.support.fake_server import FakeServer
-from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, threads, written_by
+from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, sql, threads, written_by
 from tests.support.samples import HALF, NOTHING, RENTAL
 from tests.support.selection import mostly_slow
 
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Statements:
-    """Runs a function in the event loop just before some SQL statement, by its number or its text."""
+    """Interrupts the ledger's thread before an SQL statement, given by its number or its text."""
 
     def __init__(self) -> None:
         self._run: Callable[[Callable[[], object]], object] = lambda _: None
@@ -44,12 +45,16 @@ class Statements:
         self.number = 0
 
     def before(self, at: int | str, do: Callable[[], object]) -> None:
-        """Run `do` before the statement with that number from now on, or before the next one with that text."""
+        """Run a function in the event loop before the statement with that number from now on, or with that text."""
         self._run, self._at, self._do, self.number = for_other_threads(), at, do, 0
+
+    def pause_before(self, at: int | str, event: threading.Event) -> None:
+        """Let the ledger's thread wait for an event before that statement."""
+        self._run, self._at, self._do, self.number = lambda do: do(), at, lambda: event.wait(PATIENCE), 0
 
     def note(self, statement: str) -> None:
         if threading.current_thread() is threading.main_thread():
-            return  # the test's own
+            return  # the test's own statement
         do = self._do
         if do is not None and self._at in (self.number, statement):
             self._do = None
@@ -96,7 +101,7 @@ async def test_reading_and_writing_never_block_the_event_loop(
     assert threading.current_thread() not in used
 
 
-async def test_no_thread_is_left_behind(path: Path, fake_server: FakeServer) -> None:
+async def test_closing_leaves_no_thread_or_file(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, CREATE.sample)
     for _ in range(2):
         async with fake_server.client(ledger=path) as client:
@@ -105,21 +110,53 @@ async def test_no_thread_is_left_behind(path: Path, fake_server: FakeServer) -> 
         assert beside(path) == ["ledger"]
 
 
+async def test_outcomes_that_arrive_together_share_transactions(
+    path: Path, fake_server: FakeServer, statements: Statements
+) -> None:
+    async def answer() -> Any:
+        if len(fake_server.queries) == 20:
+            all_sent.set()
+        await answered.wait()
+        return CREATE.sample
+
+    def transactions() -> int:
+        return int(sql(path, "SELECT value FROM meta WHERE key = 'changes'")[0][0])
+
+    fake_server.call(CREATE, answer)
+    all_sent, answered, all_done = anyio.Event(), anyio.Event(), threading.Event()
+    async with fake_server.client(ledger=path) as client, anyio.create_task_group() as tasks:
+
+        async def rent() -> None:
+            await CREATE.make(client)
+
+        for _ in range(20):
+            tasks.start_soon(rent)
+        await all_sent.wait()
+        before = transactions()
+        statements.pause_before("COMMIT", all_done)
+        answered.set()
+        while [purchase.outcome for purchase in client.purchases()] != ["done"] * 20:
+            await anyio.lowlevel.checkpoint()
+        all_done.set()
+    assert transactions() <= before + 2, "one for the first outcome, and one for all others"
+    assert outcomes(path) == ["done"] * 20
+
+
 # -- cancelled -------------------------------------------------------------------------------------------------------
 
 ANSWERS: dict[str, Any] = {"done": CREATE.sample, "unknown": HALF, "nothing readable": "<html>"}
 MOST_STEPS = 36
-"""SQL statements of a call, at most."""
+"""The largest number of SQL statements of a call."""
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("step", mostly_slow(range(MOST_STEPS), every=4))
 @pytest.mark.parametrize("way", ["scope", "task"])
-async def test_cancelled_at_any_step_its_outcome_is_written_before_it_returns(
+async def test_a_call_cancelled_at_any_step_writes_its_outcome_before_it_returns(
     way: str, step: int, answer: str, path: Path, fake_server: FakeServer, statements: Statements
 ) -> None:
     if way == "task" and sniffio.current_async_library() != "asyncio":
-        return  # only asyncio cancels a task as such
+        return  # only asyncio cancels tasks directly
     fake_server.call(CREATE, ANSWERS[answer])
     returned: list[object] = []
     await written_by(FakeServer(), path)
@@ -147,23 +184,23 @@ async def test_cancelled_at_any_step_its_outcome_is_written_before_it_returns(
     assert len(returned) <= (outcome == ["done"])
 
 
-async def test_cancelled_while_it_is_recorded_nothing_is_sent(
+async def test_a_call_cancelled_while_it_is_recorded_is_not_sent(
     path: Path, fake_server: FakeServer, statements: Statements
 ) -> None:
     fake_server.call(CREATE, CREATE.sample)
     await written_by(fake_server, path)
-    asked = len(fake_server.queries)
+    sent = len(fake_server.queries)
     async with fake_server.client(ledger=path) as client:
         with anyio.CancelScope() as scope:
             statements.before("COMMIT", scope.cancel)
             await CREATE.make(client)
         assert scope.cancelled_caught
         assert len(client.unsettled) == 1
-    assert len(fake_server.queries) == asked
+    assert len(fake_server.queries) == sent
     assert outcomes(path) == ["unknown", "not_sent"]
 
 
-async def test_cancelled_while_its_outcome_is_written_it_is_done(
+async def test_a_call_cancelled_while_its_outcome_is_written_is_done(
     path: Path, fake_server: FakeServer, statements: Statements
 ) -> None:
     scope = anyio.CancelScope()
@@ -180,7 +217,7 @@ async def test_cancelled_while_its_outcome_is_written_it_is_done(
 
 
 @on_asyncio
-async def test_a_coroutine_closed_while_it_is_recorded_was_not_sent(path: Path, fake_server: FakeServer) -> None:
+async def test_a_coroutine_closed_while_it_is_recorded_is_not_sent(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, CREATE.sample)
     async with fake_server.client(ledger=path) as client:
 
@@ -204,7 +241,7 @@ async def test_a_coroutine_closed_while_it_is_recorded_was_not_sent(path: Path, 
 
 
 @pytest.mark.parametrize("how", ["aclose", "cancelled"])
-async def test_a_cancelled_end_still_writes_what_was_settled(how: str, path: Path, fake_server: FakeServer) -> None:
+async def test_a_cancelled_close_still_writes_settled_calls(how: str, path: Path, fake_server: FakeServer) -> None:
     earlier = await written_by(fake_server, path)
     with anyio.CancelScope() as scope:
         async with fake_server.client(ledger=path) as client:
@@ -219,9 +256,9 @@ async def test_a_cancelled_end_still_writes_what_was_settled(how: str, path: Pat
 # -- closed ----------------------------------------------------------------------------------------------------------
 
 
-# On trio's clock the gap is over while the thread works.
+# On trio the virtual clock passes the gap while the thread works.
 @on_asyncio
-async def test_closed_while_it_waits_for_the_pace_nothing_is_sent_or_written(
+async def test_closing_while_a_call_waits_for_the_pace_sends_and_writes_nothing(
     path: Path, fake_server: FakeServer
 ) -> None:
     fake_server.call(CREATE, CREATE.sample)
@@ -241,17 +278,17 @@ async def test_closed_while_it_waits_for_the_pace_nothing_is_sent_or_written(
     assert threads() == []
 
 
-async def test_closed_while_it_is_recorded_nothing_is_sent(
+async def test_closing_while_a_call_is_recorded_sends_nothing(
     path: Path, fake_server: FakeServer, statements: Statements
 ) -> None:
     await written_by(fake_server, path)
-    asked = len(fake_server.queries)
+    sent = len(fake_server.queries)
     client = fake_server.client(ledger=path)
     async with anyio.create_task_group() as tasks:
         statements.before("COMMIT", lambda: tasks.start_soon(client.aclose))
         with pytest.raises(ClientClosed):
             await CREATE.make(client)
-    assert len(fake_server.queries) == asked
+    assert len(fake_server.queries) == sent
     assert outcomes(path) == ["unknown", "not_sent"]
     assert threads() == []
     assert beside(path) == ["ledger"]
@@ -264,16 +301,16 @@ ENDS: dict[str, Any] = {
 }
 
 
-# On trio's clock the call would time out while the thread works.
+# On trio the virtual clock would time the call out while the thread works.
 @on_asyncio
 @pytest.mark.parametrize("outcome", ENDS)
-async def test_a_call_that_outlives_its_client_is_unsettled_for_nobody_until_its_outcome_is_written(
+async def test_a_call_in_progress_after_its_client_closed_is_not_unsettled(
     outcome: str, path: Path, fake_server: FakeServer
 ) -> None:
-    asked, closed = anyio.Event(), anyio.Event()
+    sent, closed = anyio.Event(), anyio.Event()
 
     async def answer_when_closed() -> Any:
-        asked.set()
+        sent.set()
         await closed.wait()
         return ENDS[outcome]
 
@@ -285,7 +322,7 @@ async def test_a_call_that_outlives_its_client_is_unsettled_for_nobody_until_its
     client = fake_server.client(ledger=path)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(make)
-        await asked.wait()
+        await sent.wait()
         await client.aclose()
         assert at_next_start(path) == ()
         closed.set()
@@ -295,7 +332,7 @@ async def test_a_call_that_outlives_its_client_is_unsettled_for_nobody_until_its
     assert beside(path) == ["ledger"]
 
 
-async def test_no_thread_is_left_behind_by_a_ledger_that_cant_be_used(path: Path, fake_server: FakeServer) -> None:
+async def test_an_unusable_ledger_leaves_no_thread(path: Path, fake_server: FakeServer) -> None:
     path.mkdir()
     with pytest.raises(JournalError):
         await fake_server.client(ledger=path).__aenter__()

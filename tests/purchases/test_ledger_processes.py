@@ -1,4 +1,4 @@
-"""The ledger: programs that share it, fork or are killed."""
+"""Ledgers of programs that run at the same time, fork or are killed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def rent_six_and_never_return(url: str, ledger: Path) -> None:
     asyncio.run(main())
 
 
-async def test_what_a_killed_program_had_bought_in_a_gather_is_found_by_the_next(server: Served, path: Path) -> None:
+async def test_purchases_of_a_program_killed_in_a_gather_are_listed_at_the_next_start(
+    server: Served, path: Path
+) -> None:
     def is_all_bought() -> bool:
         return [purchase.outcome for purchase in at_next_start(path)[0]] == ["done"] * 6
 
@@ -81,7 +83,7 @@ async def test_what_a_killed_program_had_bought_in_a_gather_is_found_by_the_next
         assert sorted(bought) == sorted(listed)
         assert len(bought) == 6
         assert client.unsettled == ()
-        await rent(client)  # a writer that was killed may leave an empty rollback journal, until the next one writes
+        await rent(client)  # a killed writer may leave an empty rollback journal until the next write
     assert beside(path) == ["ledger"]
 
 
@@ -93,7 +95,7 @@ def rent_one(url: str, ledger: Path) -> None:
     asyncio.run(main())
 
 
-async def test_a_call_in_progress_is_unsettled_as_soon_as_its_program_is_dead(server: Served, path: Path) -> None:
+async def test_a_call_in_progress_is_unsettled_once_its_program_is_killed(server: Served, path: Path) -> None:
     sim = server._simulator
     sim.faults.next("create", "hang")
     async with client_of(server.url, path) as client:
@@ -106,9 +108,9 @@ async def test_a_call_in_progress_is_unsettled_as_soon_as_its_program_is_dead(se
             assert unsettled == client.unsettled == ()
             program.kill()
         (lock,) = (name for name in theirs if name.endswith(".lock"))
-        with closing(sqlite3.connect(path.parent / lock, isolation_level=None)) as another_that_looks:
-            another_that_looks.execute("BEGIN")
-            another_that_looks.execute("SELECT * FROM sqlite_master").fetchall()
+        with closing(sqlite3.connect(path.parent / lock, isolation_level=None)) as other_reader:
+            other_reader.execute("BEGIN")
+            other_reader.execute("SELECT * FROM sqlite_master").fetchall()
             assert len(at_next_start(path)[1]) == 1
         await client.reconcile(at_next_start(path)[1][0])
         assert len(client.unsettled) == 1
@@ -117,7 +119,7 @@ async def test_a_call_in_progress_is_unsettled_as_soon_as_its_program_is_dead(se
     assert at_next_start(path)[1] == ()
 
 
-# -- together --------------------------------------------------------------------------------------------------------
+# -- at the same time ------------------------------------------------------------------------------------------------
 
 
 def rent_many(url: str, ledger: Path, pipe: Connection) -> None:
@@ -129,7 +131,7 @@ def rent_many(url: str, ledger: Path, pipe: Connection) -> None:
     asyncio.run(main())
 
 
-async def test_programs_rent_at_the_same_time(server: Served, path: Path) -> None:
+async def test_programs_can_rent_at_the_same_time(server: Served, path: Path) -> None:
     with (
         Worker(rent_many, server.url, path, piped=True) as one,
         Worker(rent_many, server.url, path, piped=True) as other,
@@ -146,19 +148,19 @@ async def test_programs_rent_at_the_same_time(server: Served, path: Path) -> Non
 def fork_twice(url: str, ledger: Path, pipe: Connection) -> None:
     client = client_of(url, ledger)
     asyncio.run(rent(client))
-    if not (closing_it := os.fork()):
+    if not (closing_child := os.fork()):
         asyncio.run(client.aclose())
         os._exit(0)
-    os.waitpid(closing_it, 0)
-    if not (deleting := os.fork()):
+    os.waitpid(closing_child, 0)
+    if not (deleting_child := os.fork()):
         asyncio.run(client.delete(2))
         os._exit(0)
-    pipe.send(deleting)
-    os.waitpid(deleting, 0)
+    pipe.send(deleting_child)
+    os.waitpid(deleting_child, 0)
     asyncio.run(client.delete(1))
 
 
-async def test_of_a_parent_and_its_child_the_calls_of_that_which_dies_are_unsettled(server: Served, path: Path) -> None:
+async def test_calls_of_a_killed_parent_or_forked_child_are_unsettled(server: Served, path: Path) -> None:
     sim = server._simulator
     sim.faults.next("delete", "hang", count=2)
 
@@ -187,8 +189,8 @@ except sqlite3.OperationalError as error:
 """
 
 
-async def test_to_look_at_a_ledger_drops_no_lock_that_the_process_has_on_it(server: Served, path: Path) -> None:
-    """POSIX drops a process's locks on a file when the process closes that file, however it opened it."""
+async def test_reading_a_ledger_releases_no_lock_of_this_process(server: Served, path: Path) -> None:
+    """On POSIX, closing a file drops all locks that the process has on it."""
     async with client_of(server.url, path) as client:
         await rent(client)
     with closing(sqlite3.connect(path, isolation_level=None)) as writing:

@@ -1,4 +1,4 @@
-"""`reconcile` and purchases: evidence, never a guess."""
+"""Verdicts of `reconcile` on purchases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
-# -- a purchase ----------------------------------------------------------------------------------------------------
+# -- a purchase ------------------------------------------------------------------------------------------------------
 
 
 @both_dialects
@@ -38,12 +38,12 @@ async def test_a_purchase_that_was_made_is_found(dialect: Dialect, fault: Any) -
         assert found.verdict == "done"
         assert [type(order) for order in found.candidates] == [Order]
         assert [order.id for order in found.candidates] == ids(sim)[1:]
-        assert client.unsettled == (error,)  # only the user settles
+        assert client.unsettled == (error,)  # `reconcile` doesn't settle
 
 
 @both_dialects
 @pytest.mark.parametrize("method", ["create", "create_multi", "add_service_to_order"])
-async def test_from_an_absence_no_purchase_is_concluded_to_be_undone(dialect: Dialect, method: Any) -> None:
+async def test_a_missing_order_does_not_disprove_a_purchase(dialect: Dialect, method: Any) -> None:
     sim = Simulator(dialect=dialect)
     order = sim.add_order()
     async with client_of(sim) as client:
@@ -61,7 +61,7 @@ async def test_from_an_absence_no_purchase_is_concluded_to_be_undone(dialect: Di
 
 @both_dialects
 @pytest.mark.parametrize("fault", ["lost", "half"])
-async def test_a_purchase_that_is_listed_late_is_open_until_then(dialect: Dialect, fault: Any) -> None:
+async def test_a_purchase_is_open_until_it_is_listed(dialect: Dialect, fault: Any) -> None:
     sim = Simulator(dialect=dialect)
     sim.behavior.listing_delay = 600
     async with client_of(sim) as client:
@@ -82,14 +82,14 @@ async def test_only_new_orders_of_the_service_and_country_are_candidates() -> No
         sim.add_order("UK", "opt7")
         sim.add_order("RU", "opt16")
         assert await verdict(client, error) == ("done", [bought])
-        elsewhere = sim.add_order("UK", "opt16")  # nobody can tell it from the purchase
+        elsewhere = sim.add_order("UK", "opt16")  # which can't be distinguished from the purchase
         assert await verdict(client, error) == ("done", [bought, elsewhere.id])
 
 
 @pytest.mark.parametrize(
     ("country", "fits"), [("RU", True), ("GB", False), ("Russia", True), ("", True), (" ru", True)]
 )
-async def test_a_country_that_cant_be_compared_rules_nothing_out(
+async def test_an_order_with_an_incomparable_country_is_a_candidate(
     country: str,
     fits: bool,  # noqa: FBT001
     client: SmspvaClient,
@@ -104,7 +104,7 @@ async def test_a_country_that_cant_be_compared_rules_nothing_out(
 
 
 @pytest.mark.parametrize("country", ["UK", "GB"])
-async def test_the_united_kingdom_may_be_listed_under_either_code(
+async def test_the_united_kingdom_matches_both_of_its_codes(
     country: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     row = {**row_of("orders"), "id": 41, "scode": "opt6", "cname": country}
@@ -116,7 +116,7 @@ async def test_the_united_kingdom_may_be_listed_under_either_code(
 
 
 @pytest.mark.parametrize("before", ["never asked", "a row without a name"])
-async def test_where_known_may_lack_an_order_nothing_new_is_proof(before: str) -> None:
+async def test_new_orders_prove_nothing_if_the_known_ones_may_be_incomplete(before: str) -> None:
     sim = Simulator()
     old = [sim.add_order(), sim.add_order()]
     async with client_of(sim, listed=False) as client:
@@ -132,12 +132,12 @@ async def test_where_known_may_lack_an_order_nothing_new_is_proof(before: str) -
         assert len(error.known) == (0 if before == "never asked" else len(old) - 1)
 
 
-# -- what the answer named -----------------------------------------------------------------------------------------
+# -- orders that the answer named ------------------------------------------------------------------------------------
 
 
-async def test_an_order_that_the_answer_names_is_the_one() -> None:
+async def test_a_listed_order_that_the_answer_named_proves_the_purchase() -> None:
     sim = Simulator()
-    async with client_of(sim, listed=False) as client:  # nothing was known, and yet
+    async with client_of(sim, listed=False) as client:  # no order was known
         sim.faults.next("create", "lost")
         lost = await unknown(client.rent("RU", "opt16", WEEK))
         sim.faults.next("create", "half")
@@ -154,13 +154,13 @@ async def test_an_order_that_the_answer_names_is_the_one() -> None:
         ('{"status": 1, "data": {"id": "41", "pnum', ("done", [41])),
         ('Notice: x <br>{"status": 1, "data": [{"id":41}], ', ("done", [41])),
         ('{"status": 1, "data": {"paid": [{"id": "41"}]}}', ("done", [41])),
-        ('{"status": 1, "data": {"id": 4', ("done", [41, 4, 7])),  # half a number
-        ('{"status": 1, "data": {"id": 99, "pnum', ("done", [41, 4, 7])),  # nobody's order
+        ('{"status": 1, "data": {"id": 4', ("done", [41, 4, 7])),  # the number may be cut off
+        ('{"status": 1, "data": {"id": 99, "pnum', ("done", [41, 4, 7])),  # not listed
         ('{"status": 1, "data": [{"id": 41}, {"id": 4}]}', ("done", [41, 4])),
-        ('{"status": 1, "data": {"id": 40300, "pnum', ("done", [41, 4, 7])),  # known before
+        ('{"status": 1, "data": {"id": 40300, "pnum', ("done", [41, 4, 7])),  # known before the call
     ],
 )
-async def test_what_counts_as_named(
+async def test_ids_are_found_in_incomplete_answers(
     body: str, expected: tuple[str, list[int]], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     rows = [{**row_of("orders"), "id": it, "scode": "opt6", "pnumber": f"909603710{it}"} for it in (41, 4, 7)]
@@ -172,11 +172,11 @@ async def test_what_counts_as_named(
     assert await verdict(client, error) == expected
 
 
-# -- several at once -----------------------------------------------------------------------------------------------
+# -- several calls ---------------------------------------------------------------------------------------------------
 
 
 @both_dialects
-async def test_an_order_that_another_caller_was_given_is_nobodys_candidate(dialect: Dialect) -> None:
+async def test_an_order_returned_to_another_caller_is_not_a_candidate(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     async with client_of(sim) as client:
         sim.faults.next("create", "lost")
@@ -193,7 +193,7 @@ async def test_an_order_that_another_caller_was_given_is_nobodys_candidate(diale
     [([True, False], 0, "open"), ([True, True], 0, "done"), ([True, True], 1, "done"), ([False, False], 0, "open")],
     ids=["fewer orders", "as many", "more", "none"],
 )
-async def test_calls_are_done_where_there_are_orders_for_all(done: list[bool], more: int, expected: str) -> None:
+async def test_calls_are_done_if_there_are_orders_for_all_of_them(done: list[bool], more: int, expected: str) -> None:
     sim = Simulator()
     async with client_of(sim) as client:
         for each in done:
@@ -203,11 +203,11 @@ async def test_calls_are_done_where_there_are_orders_for_all(done: list[bool], m
             sim.add_order()
         for error in errors:
             assert await verdict(client, error) == (expected, ids(sim))
-        client.settle(errors[0])  # which doesn't say whose an order is
+        client.settle(errors[0])  # a settled call still competes for its candidates
         assert await verdict(client, errors[1]) == (expected, ids(sim))
 
 
-async def test_an_order_listed_twice_is_one() -> None:
+async def test_an_order_listed_twice_counts_once() -> None:
     sim = Simulator()
     async with client_of(sim) as client:
         sim.faults.next("create", "lost")
@@ -218,7 +218,7 @@ async def test_an_order_listed_twice_is_one() -> None:
             assert await verdict(client, error) == ("open", ids(sim))
 
 
-async def test_calls_of_another_service_dont_compete() -> None:
+async def test_calls_for_another_service_do_not_compete() -> None:
     sim = Simulator()
     async with client_of(sim) as client:
         sim.faults.next("create", "lost", done=False)
@@ -230,7 +230,7 @@ async def test_calls_of_another_service_dont_compete() -> None:
 
 
 @pytest.mark.parametrize("again", ["at once", "next start"])
-async def test_a_purchase_that_was_settled_and_listed_competes_no_more(again: str, tmp_path: Path) -> None:
+async def test_a_settled_purchase_does_not_compete_for_later_orders(again: str, tmp_path: Path) -> None:
     sim = Simulator()
     path = tmp_path / "ledger"
     async with client_of(sim, ledger=path) as client:
@@ -249,7 +249,7 @@ async def test_a_purchase_that_was_settled_and_listed_competes_no_more(again: st
             assert await verdict(client, error) == ("done", ids(sim)[1:])
 
 
-async def test_a_call_under_way_competes_until_its_caller_is_given_the_order() -> None:
+async def test_a_call_in_progress_competes_until_it_returns_an_order() -> None:
     sim = Simulator()
     async with client_of(sim) as client, anyio.create_task_group() as tasks:
         sim.faults.next("create", "lost", done=False)
@@ -262,7 +262,7 @@ async def test_a_call_under_way_competes_until_its_caller_is_given_the_order() -
         assert await verdict(client, error) == ("open", [])
 
 
-async def test_an_order_given_while_reconciling_is_nobodys_candidate() -> None:
+async def test_an_order_returned_during_reconcile_is_not_a_candidate() -> None:
     sim = Simulator()
     async with client_of(sim) as client, anyio.create_task_group() as tasks:
         sim.faults.next("create", "lost", done=False)
@@ -275,11 +275,11 @@ async def test_an_order_given_while_reconciling_is_nobodys_candidate() -> None:
         assert await verdict(client, error) == ("open", [])
 
 
-# -- several services ----------------------------------------------------------------------------------------------
+# -- several services ------------------------------------------------------------------------------------------------
 
 
 @both_dialects
-async def test_several_services_are_done_when_there_is_one_of_each(dialect: Dialect) -> None:
+async def test_rent_multi_is_done_if_each_service_has_an_order(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     async with client_of(sim) as client:
         sim.faults.next("create_multi", "lost")
@@ -290,7 +290,7 @@ async def test_several_services_are_done_when_there_is_one_of_each(dialect: Dial
         assert await verdict(client, error) == ("open", ids(sim))
 
 
-async def test_another_order_on_the_number_of_a_given_one_is_no_candidate(
+async def test_another_order_on_a_returned_number_is_not_a_candidate(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
@@ -305,7 +305,7 @@ async def test_another_order_on_the_number_of_a_given_one_is_no_candidate(
     assert await verdict(client, error) == ("open", [])
 
 
-async def test_an_order_that_is_named_by_its_id_alone_was_given_as_well(
+async def test_a_returned_order_with_only_an_id_is_not_a_candidate(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     rows = [{**row_of("orders"), "id": number, "scode": code} for number, code in ((5, "opt6"), (6, "opt20"))]
@@ -322,20 +322,20 @@ async def test_an_order_that_is_named_by_its_id_alone_was_given_as_well(
     assert await verdict(client, error) == ("open", [])
 
 
-async def test_a_half_answer_names_some_of_several() -> None:
+async def test_a_truncated_answer_names_some_of_several_orders() -> None:
     sim = Simulator()
     async with client_of(sim) as client:
         sim.faults.next("create_multi", "half")
         error = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))
         for service in ("opt16", "opt7"):
-            sim.add_order(service=service)  # another number's
+            sim.add_order(service=service)  # on another number
         first, second = ids(sim)[:2]
         assert await verdict(client, error) == ("done", [first, second])
 
 
 @pytest.mark.parametrize("end", ["lost", "half"])
 @pytest.mark.parametrize("form", ["own_ids", "joined", "row_per_service", "one_row"])
-async def test_one_number_for_several_services_is_found_in_every_form(form: MultiOrders, end: FaultName) -> None:
+async def test_rent_multi_is_found_in_every_list_format(form: MultiOrders, end: FaultName) -> None:
     sim = Simulator(dialect="contract")
     sim.behavior.multi_orders = form
     async with client_of(sim) as client:
@@ -343,7 +343,7 @@ async def test_one_number_for_several_services_is_found_in_every_form(form: Mult
         error = await unknown(client.rent_multi("RU", ["opt16", "opt7"], WEEK))
         sim.add_order(service="opt16")  # on another number
         listed = [order.id for order in await client.orders() if order.id in ids(sim)][:-1]
-        # A single row that shows one service only proves nothing, unless the answer names its order.
+        # One row with one of the services proves nothing, unless the answer named its order.
         expected = "open" if (form, end) == ("one_row", "lost") else "done"
         found, candidates = await verdict(client, error)
         assert found == expected
@@ -351,7 +351,7 @@ async def test_one_number_for_several_services_is_found_in_every_form(form: Mult
         assert expected == "open" or candidates == listed
 
 
-async def test_services_on_two_numbers_are_no_purchase_of_several() -> None:
+async def test_services_on_two_numbers_do_not_prove_rent_multi() -> None:
     sim = Simulator(dialect="contract")
     async with client_of(sim) as client:
         sim.faults.next("rent_multi", "lost", done=False)
@@ -361,7 +361,7 @@ async def test_services_on_two_numbers_are_no_purchase_of_several() -> None:
         assert await verdict(client, error) == ("open", ids(sim))
 
 
-async def test_a_call_of_several_services_competes_for_each() -> None:
+async def test_rent_multi_competes_for_each_of_its_services() -> None:
     sim = Simulator()
     async with client_of(sim) as client:
         sim.faults.next("create_multi", "lost", done=False)

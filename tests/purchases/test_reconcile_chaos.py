@@ -1,4 +1,4 @@
-"""`reconcile` whatever happens: the verdicts on random calls of two programs, held against what the server did."""
+"""Verdicts of `reconcile` on random calls of two programs, compared with what the server did."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PURCHASES = ("create", "create_multi", "add_service_to_order")
 
 @define(eq=False)
 class Step:
-    """Something that a program does, and what becomes of it."""
+    """A call of a program, and how it ends."""
 
     minute: int
     action: str
@@ -43,15 +43,15 @@ class Step:
     service: str
     order: int
     answer: str
-    """`whole`, `half`, `lost`, or `refused` where no connection is made."""
+    """`whole`, `half`, `lost`, or `refused` if no connection is made."""
     is_done: bool
-    """Whether the server does it, if the answer is lost."""
+    """True if the server executes a call whose answer is lost."""
     before: float
-    """Seconds until the server does it."""
+    """Seconds until the server executes it."""
     after: float
-    """Seconds from then until it answers."""
+    """Seconds from then until the answer."""
     changed: set[int] = Factory(set[int])
-    """The orders that the server made, moved or ended."""
+    """The orders that the server created, extended or ended."""
 
 
 ACTIONS: dict[str, Callable[[SmspvaClient, World, Step], Awaitable[Any]]] = {
@@ -82,10 +82,10 @@ steps = st.builds(
 
 
 class World(httpx.AsyncBaseTransport):
-    """An account that two programs use, and what the server did for them.
+    """An account that two programs use, and a record of what the server did.
 
-    It is the programs' transport: a request to spend meets what its step says, and is done even if the program gives
-    up meanwhile.
+    It is the programs' transport: the step decides how a spending request ends. The server executes a request even if
+    the program stops waiting for it.
     """
 
     def __init__(self, sim: Simulator, inner: LaggingTransport, tasks: TaskGroup) -> None:
@@ -103,7 +103,7 @@ class World(httpx.AsyncBaseTransport):
         self.settled: set[str] = set()
 
     def populate(self) -> None:
-        """Add the orders that there were before."""
+        """Add the first orders."""
         self.orders = [
             self.sim.add_order(days=5, always_active=True),
             self.sim.add_order(service="opt7", days=2, always_active=True),
@@ -113,7 +113,7 @@ class World(httpx.AsyncBaseTransport):
         self.past = [self.sim.add_order(service=it, until=ends) for it in ("opt7", "opt16", "opt7")]
         self.old = set(ids(self.sim))
 
-    # -- the server ----------------------------------------------------------------------------------------------
+    # -- the server ----------------------------------------------------------------------------------------------------
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
@@ -149,42 +149,42 @@ class World(httpx.AsyncBaseTransport):
     def _state(self) -> set[tuple[int, float]]:
         return {(order.id, order.ends) for order in self.sim.orders}
 
-    # -- the programs --------------------------------------------------------------------------------------------
+    # -- the programs --------------------------------------------------------------------------------------------------
 
-    async def take(self, step: Step, client: SmspvaClient) -> None:
-        """Do what a step says, at its time."""
+    async def run(self, step: Step, client: SmspvaClient) -> None:
+        """Run a step at its time."""
         await anyio.sleep(60 * step.minute)
         self._step.set(step)
         try:
-            given = await ACTIONS[step.action](client, self, step)
+            result = await ACTIONS[step.action](client, self, step)
         except OutcomeUnknown as error:
             self._steps[error.call] = step
         except SmspvaError:
             pass
         else:
-            self._note(step, given)
+            self._note(step, result)
 
-    def _note(self, step: Step, given: Any) -> None:
-        """Note what a caller was given."""
-        match step.action, given:
+    def _note(self, step: Step, result: Any) -> None:
+        """Record the orders that a call returned."""
+        match step.action, result:
             case "rent" | "add_service", Rental():
-                self.returned.append(given.id)
+                self.returned.append(result.id)
             case "rent_multi", _:
-                # Where each service has an id of its own, the contract's server tells one: the caller has the number.
-                self.returned += [rental.id for rental in given]
-                self.named_by_number |= {rental.phone for rental in given}
+                # If each service has its own order, the answer names one; the caller knows the others by number.
+                self.returned += [rental.id for rental in result]
+                self.named_by_number |= {rental.phone for rental in result}
             case "restore", int():
-                self.returned.append(given)
+                self.returned.append(result)
             case "add_service" | "restore", _:
                 self.named_by_number.add((self.past if step.action == "restore" else self.orders)[step.order].phone)
             case _:
                 pass
 
     async def reconcile(self, client: SmspvaClient) -> None:
-        """Settle what can be, as a program does at its start, and check each verdict."""
+        """Reconcile and settle calls, as a program does at its start, and check each verdict."""
         for error in client.unsettled:
             if error.call not in self._steps:
-                continue  # it ended this very moment
+                continue  # its caller doesn't have the error yet
             found = await client.reconcile(error)
             step = self._steps[error.call]
             if found.verdict == "done" and error.method == "delete":
@@ -199,10 +199,10 @@ class World(httpx.AsyncBaseTransport):
                 client.settle(error)
 
     def check(self) -> None:
-        """Check that each order was given to one caller, or is a candidate of a call without an outcome."""
+        """Check that each order was returned by one call, or is a candidate of a call of unknown outcome."""
         assert len(set(self.returned)) == len(self.returned)
-        told = {*self.returned, *self.candidates, *self.old}
-        assert [it for it in self.sim.orders if it.id not in told and it.phone not in self.named_by_number] == []
+        found = {*self.returned, *self.candidates, *self.old}
+        assert [it for it in self.sim.orders if it.id not in found and it.phone not in self.named_by_number] == []
 
 
 @given(
@@ -213,7 +213,7 @@ class World(httpx.AsyncBaseTransport):
     delay=st.sampled_from([0, 600]),
     has_ledger=st.booleans(),
 )
-def test_no_verdict_is_false(
+def test_every_verdict_is_correct(
     plan: list[Step],
     dialect: Dialect,
     form: MultiOrders,
@@ -244,7 +244,7 @@ def test_no_verdict_is_false(
             ]
             async with anyio.create_task_group() as tasks:
                 for step in plan:
-                    tasks.start_soon(world.take, step, opened[step.program % len(opened)])
+                    tasks.start_soon(world.run, step, opened[step.program % len(opened)])
             for pause in (60, 1800, 7200):
                 await anyio.sleep(pause)
                 for client in opened:

@@ -1,4 +1,4 @@
-"""`reconcile` and calls about an order that there is: evidence, never a guess."""
+"""Verdicts of `reconcile` on calls about existing orders."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ ON_AN_ORDER: dict[str, Callable[[SmspvaClient, int], Awaitable[Any]]] = {
 }
 on_an_order = pytest.mark.parametrize("method", sorted(ON_AN_ORDER))
 
-# -- a further service on a number ---------------------------------------------------------------------------------
+# -- add_service -----------------------------------------------------------------------------------------------------
 
 
 @both_dialects
-async def test_an_added_service_is_found_by_its_number(dialect: Dialect) -> None:
+async def test_an_added_service_is_found_by_the_number(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     order = sim.add_order(service="opt16")
     async with client_of(sim) as client:
@@ -50,8 +50,8 @@ async def test_an_added_service_is_found_by_its_number(dialect: Dialect) -> None
 
 
 @both_dialects
-async def test_a_service_added_for_another_caller_is_no_purchase(dialect: Dialect) -> None:
-    """The rental page's server doesn't tell the order that it made."""
+async def test_a_service_added_by_another_call_is_not_a_candidate(dialect: Dialect) -> None:
+    """The rental page's answer doesn't have the id of the new order."""
     sim = Simulator(dialect=dialect)
     order = sim.add_order(service="opt16")
     async with client_of(sim) as client:
@@ -61,7 +61,7 @@ async def test_a_service_added_for_another_caller_is_no_purchase(dialect: Dialec
         assert await verdict(client, error) == ("open", [])
 
 
-async def test_an_added_service_whose_order_wasnt_told_competes() -> None:
+async def test_an_added_service_without_an_order_id_competes() -> None:
     sim = Simulator(dialect="page")
     order = sim.add_order(service="opt16")
     async with client_of(sim) as client:
@@ -71,32 +71,32 @@ async def test_an_added_service_whose_order_wasnt_told_competes() -> None:
         assert await verdict(client, error) == ("open", ids(sim)[1:])
 
 
-# -- prolong and delete --------------------------------------------------------------------------------------------
+# -- prolong and delete ----------------------------------------------------------------------------------------------
 
 
 @both_dialects
 @on_an_order
 @pytest.mark.parametrize("idle", [0, 5 * HOUR])
-async def test_what_was_done_to_an_order_is_seen_by_its_row(idle: float, method: str, dialect: Dialect) -> None:
+async def test_the_orders_row_shows_that_a_call_was_done(idle: float, method: str, dialect: Dialect) -> None:
     if (method, dialect) == ("prolong_days", "page"):
         dialect = "contract"  # the rental page has no such call
     sim = Simulator(dialect=dialect)
     order = sim.add_order(days=5)
     async with client_of(sim) as client:
         await anyio.sleep(idle)
-        sim.faults.next(method, "lost")  # type: ignore[arg-type] # a name of the table above
+        sim.faults.next(method, "lost")  # type: ignore[arg-type] # a key of `ON_AN_ORDER`
         error = await unknown(ON_AN_ORDER[method](client, order.id))
         assert await verdict(client, error) == ("done", [] if method == "delete" else [order.id])
 
 
 @on_an_order
 @pytest.mark.parametrize("idle", [0, 5 * HOUR])
-async def test_only_a_row_ten_minutes_younger_shows_that_it_wasnt_done(idle: float, method: str) -> None:
+async def test_a_row_ten_minutes_newer_shows_that_a_call_was_not_done(idle: float, method: str) -> None:
     sim = Simulator(dialect="contract")
     order = sim.add_order(days=5, always_active=True)
     async with client_of(sim) as client:
         await anyio.sleep(idle)
-        sim.faults.next(method, "lost", done=False)  # type: ignore[arg-type] # a name of the table above
+        sim.faults.next(method, "lost", done=False)  # type: ignore[arg-type] # a key of `ON_AN_ORDER`
         error = await unknown(ON_AN_ORDER[method](client, order.id))
         await anyio.sleep(599)
         assert await verdict(client, error) == ("open", [order.id])
@@ -104,7 +104,7 @@ async def test_only_a_row_ten_minutes_younger_shows_that_it_wasnt_done(idle: flo
         assert await verdict(client, error) == ("not_done", [order.id])
 
 
-async def test_a_call_that_waited_for_its_turn_is_as_old_as_its_request() -> None:
+async def test_a_calls_time_is_when_it_was_sent_after_waiting_for_the_pace() -> None:
     sim = Simulator(dialect="contract", balance=10**6)
     order = sim.add_order(days=5, always_active=True)
     sim.faults.next("prolong", "lost")
@@ -118,10 +118,10 @@ async def test_a_call_that_waited_for_its_turn_is_as_old_as_its_request() -> Non
 
 
 @pytest.mark.parametrize(("online", "expected"), [(50, "open"), (90, "not_done")])
-async def test_a_machine_that_slept_takes_no_old_row_for_a_young_one(
+async def test_an_old_row_is_not_fresh_after_the_machine_slept(
     online: int, expected: str, client: SmspvaClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock of the event loop stands still meanwhile."""
+    """The event loop's clock stops while the machine sleeps."""
     row = {**row_of("orders"), "id": 123}
 
     def listed(minutes: int) -> httpx.Response:
@@ -138,7 +138,7 @@ async def test_a_machine_that_slept_takes_no_old_row_for_a_young_one(
     assert await verdict(client, error) == (expected, [123])
 
 
-async def test_an_answer_with_an_old_date_makes_no_row_young(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_answer_with_an_old_date_makes_no_row_fresh(client: SmspvaClient, fake_server: FakeServer) -> None:
     row = {**row_of("orders"), "id": 123}
 
     def listed(minutes: int, online: int) -> httpx.Response:
@@ -155,11 +155,11 @@ async def test_an_answer_with_an_old_date_makes_no_row_young(client: SmspvaClien
 
 
 @on_an_order
-@pytest.mark.parametrize("row", ["number offline", "nothing said"])
-async def test_a_row_of_unknown_age_shows_nothing(
+@pytest.mark.parametrize("row", ["number offline", "no date"])
+async def test_a_row_of_unknown_age_proves_nothing(
     row: str, method: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
-    listed = {**row_of("orders"), "id": 123, "lastonline": None if row == "nothing said" else 1_586_947_920}
+    listed = {**row_of("orders"), "id": 123, "lastonline": None if row == "no date" else 1_586_947_920}
     answer = httpx.Response(
         200, json={"status": 1, "data": [listed]}, headers={"Date": "Wed, 15 Apr 2020 10:52:00 GMT"}
     )
@@ -172,7 +172,7 @@ async def test_a_row_of_unknown_age_shows_nothing(
 
 
 @on_an_order
-async def test_without_a_date_of_the_server_no_row_shows_that_it_wasnt_done(
+async def test_without_a_server_date_a_row_proves_nothing(
     method: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     row = {**row_of("orders"), "id": 123}
@@ -185,7 +185,7 @@ async def test_without_a_date_of_the_server_no_row_shows_that_it_wasnt_done(
     assert await verdict(client, await unknown(call.make(client))) == ("open", [123])
 
 
-async def test_whose_end_isnt_known_is_open() -> None:
+async def test_prolonging_an_order_of_unknown_end_is_open() -> None:
     sim = Simulator()
     order = sim.add_order()
     async with client_of(sim, listed=False) as client:
@@ -199,7 +199,7 @@ async def test_whose_end_isnt_known_is_open() -> None:
 @pytest.mark.parametrize(
     ("growth", "expected"), [(-DAY, "open"), (1, "open"), (11 * HOUR, "open"), (DAY, "done")], ids=str
 )
-async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: float, expected: str) -> None:
+async def test_a_slightly_later_end_is_not_an_extension(growth: float, expected: str) -> None:
     sim = Simulator()
     order = sim.add_order(days=3)
     async with client_of(sim) as client:
@@ -209,7 +209,7 @@ async def test_an_end_that_is_written_otherwise_is_no_prolongation(growth: float
         assert await verdict(client, error) == (expected, [order.id])
 
 
-async def test_what_was_prolonged_since_proves_nothing() -> None:
+async def test_a_later_extension_proves_nothing() -> None:
     sim = Simulator()
     order = sim.add_order(days=3)
     async with client_of(sim) as client:
@@ -220,8 +220,8 @@ async def test_what_was_prolonged_since_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("earlier", ["done", "unknown", "settled", "in progress", "in another program"])
-async def test_what_another_call_may_have_prolonged_proves_nothing(earlier: str, tmp_path: Path) -> None:
-    """The list that the call goes by is older than the other call."""
+async def test_an_extension_that_another_call_may_have_made_proves_nothing(earlier: str, tmp_path: Path) -> None:
+    """The last list before the call is older than the other call."""
     sim = Simulator()
     order = sim.add_order(days=3)
     ledger = tmp_path / "ledger"
@@ -239,7 +239,7 @@ async def test_what_another_call_may_have_prolonged_proves_nothing(earlier: str,
             else:
                 await (other if earlier == "in another program" else client).prolong(order.id, WEEK)
             sim.faults.next("prolong", "lost", done=False)
-            order.until -= timedelta(days=7)  # so that it may be prolonged again, as far as the simulator knows
+            order.until -= timedelta(days=7)  # so that the simulator allows another extension
             error = await unknown(client.prolong(order.id, WEEK))
             order.until += timedelta(days=7)
             assert await verdict(client, error) == ("open", [order.id])
@@ -248,7 +248,7 @@ async def test_what_another_call_may_have_prolonged_proves_nothing(earlier: str,
 
 
 @pytest.mark.parametrize("listed", ["never since", "within the hour", "after it"])
-async def test_what_was_prolonged_hours_ago_is_told_apart_by_a_list_since(listed: str) -> None:
+async def test_an_earlier_extension_is_distinguished_by_a_later_list(listed: str) -> None:
     sim = Simulator()
     order = sim.add_order(days=3)
     async with client_of(sim) as client:
@@ -258,17 +258,17 @@ async def test_what_was_prolonged_hours_ago_is_told_apart_by_a_list_since(listed
             await anyio.sleep(HOUR / 2)
             await client.orders()
             order.until += timedelta(days=7)
-        await anyio.sleep(4 * DAY)  # so that it may be prolonged again
+        await anyio.sleep(4 * DAY)  # so that the simulator allows another extension
         if listed == "after it":
             await client.orders()
         sim.faults.next("prolong", "lost", done=False)
         error = await unknown(client.prolong(order.id, WEEK))
         assert (await verdict(client, error))[0] == "open"
-        order.until += timedelta(days=7)  # elsewhere, which nobody can tell from the call
+        order.until += timedelta(days=7)  # by another program, which can't be distinguished from the call
         assert (await verdict(client, error))[0] == ("done" if listed == "after it" else "open")
 
 
-async def test_an_order_that_isnt_listed_and_has_messages_is_open() -> None:
+async def test_deleting_an_unlisted_order_that_still_exists_is_open() -> None:
     sim = Simulator()
     order = sim.add_order()
     async with client_of(sim) as client:
@@ -278,7 +278,7 @@ async def test_an_order_that_isnt_listed_and_has_messages_is_open() -> None:
         assert await verdict(client, error) == ("open", [])
 
 
-# -- restore -------------------------------------------------------------------------------------------------------
+# -- restore ---------------------------------------------------------------------------------------------------------
 
 
 def expired(sim: Simulator, **details: Any) -> int:
@@ -286,7 +286,7 @@ def expired(sim: Simulator, **details: Any) -> int:
 
 
 @both_dialects
-async def test_what_was_restored_is_found(dialect: Dialect) -> None:
+async def test_a_restored_order_is_found(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     past = expired(sim)
     async with client_of(sim) as client:
@@ -296,7 +296,7 @@ async def test_what_was_restored_is_found(dialect: Dialect) -> None:
 
 
 @both_dialects
-async def test_only_a_price_an_hour_later_shows_that_it_wasnt_restored(dialect: Dialect) -> None:
+async def test_a_price_an_hour_later_shows_that_an_order_was_not_restored(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     past = expired(sim)
     async with client_of(sim) as client:
@@ -310,9 +310,7 @@ async def test_only_a_price_an_hour_later_shows_that_it_wasnt_restored(dialect: 
         assert await verdict(client, error) == ("not_done", [])
 
 
-async def test_without_a_date_of_the_server_a_price_shows_nothing(
-    client: SmspvaClient, fake_server: FakeServer
-) -> None:
+async def test_without_a_server_date_a_price_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
     fake_server.on("restore_user_precalc", CALLS["restore_user_precalc"].sample, id="517017")
@@ -324,7 +322,7 @@ async def test_without_a_date_of_the_server_a_price_shows_nothing(
 
 
 @both_dialects
-async def test_what_is_neither_listed_nor_quoted_is_open(dialect: Dialect) -> None:
+async def test_an_order_neither_listed_nor_quoted_is_open(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     sim.behavior.listing_delay = 2 * HOUR
     past = expired(sim)
@@ -338,7 +336,7 @@ async def test_what_is_neither_listed_nor_quoted_is_open(dialect: Dialect) -> No
 
 
 @both_dialects
-async def test_an_order_that_was_known_is_restored_when_it_ends_later(dialect: Dialect) -> None:
+async def test_a_known_order_is_restored_if_it_ends_later(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     order = sim.add_order(until=sim.now + timedelta(hours=1))
     async with client_of(sim) as client:
@@ -349,7 +347,7 @@ async def test_an_order_that_was_known_is_restored_when_it_ends_later(dialect: D
         assert await verdict(client, error) == ("done", ids(sim))
 
 
-async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_order_listed_as_before_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": 517017}]})
     fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
     fake_server.on("restore_user_precalc", {"status": 0, "msg": "NOTOWNER"}, id="517017")
@@ -360,7 +358,7 @@ async def test_an_order_that_is_listed_as_before_proves_nothing(client: SmspvaCl
 
 
 @pytest.mark.parametrize("is_new_listed", [False, True])
-async def test_a_fresh_row_of_an_expired_order_proves_no_restoring_undone(
+async def test_a_fresh_row_of_an_expired_order_does_not_disprove_its_restoration(
     client: SmspvaClient, fake_server: FakeServer, *, is_new_listed: bool
 ) -> None:
     old = {**row_of("orders"), "id": 517017, "lastonline": int(START.timestamp())}
@@ -381,7 +379,7 @@ async def test_a_fresh_row_of_an_expired_order_proves_no_restoring_undone(
 
 
 @pytest.mark.parametrize("listed", ["under its id", "under a new id"])
-async def test_an_order_that_may_have_been_listed_before_proves_no_restoring(listed: str) -> None:
+async def test_an_order_that_may_have_been_listed_before_does_not_prove_its_restoration(listed: str) -> None:
     sim = Simulator(dialect="contract")
     past = sim.order(expired(sim))
     order = sim.add_order(phone=past.phone)
@@ -391,20 +389,20 @@ async def test_an_order_that_may_have_been_listed_before_proves_no_restoring(lis
         assert await verdict(client, error) == ("open", [order.id])
 
 
-async def test_a_restored_order_may_be_named() -> None:
+async def test_a_listed_order_that_the_answer_named_proves_the_restoration() -> None:
     sim = Simulator(dialect="live")
     past = expired(sim)
     async with client_of(sim, listed=False) as client:
         sim.add_order()
         sim.faults.next("restore_user", "text")
         error = await unknown(client.restore(past))
-        client.settle(error)  # so that the copy is judged
+        client.settle(error)  # so that the changed error is judged, not the record
         error.data = f'{{"status": 1, "data": {{"id": {ids(sim)[-1]}, '
         assert await verdict(client, error) == ("done", [ids(sim)[-1]])
 
 
 @both_dialects
-async def test_a_call_that_may_have_restored_it_as_well_leaves_it_open(dialect: Dialect) -> None:
+async def test_two_restore_calls_for_one_order_are_open(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     past = expired(sim)
     async with client_of(sim) as client:
@@ -418,14 +416,14 @@ async def test_a_call_that_may_have_restored_it_as_well_leaves_it_open(dialect: 
 @pytest.mark.parametrize(
     ("pause", "is_listed", "expected"), [(0, False, "open"), (0, True, "open"), (2, False, "open"), (2, True, "done")]
 )
-async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase(
+async def test_a_restored_order_without_an_id_competes_until_a_list_an_hour_later(
     pause: float,
     is_listed: bool,  # noqa: FBT001
     expected: str,
     client: SmspvaClient,
     fake_server: FakeServer,
 ) -> None:
-    """Until a list an hour later shows it."""
+    """The order is new in any list, until one from an hour later shows it."""
 
     def listed(*order_ids: int) -> httpx.Response:
         rows = [{**row_of("orders"), "id": it, "scode": "opt6", "pnumber": f"909603710{it}"} for it in order_ids]
@@ -450,7 +448,7 @@ async def test_an_order_restored_without_its_id_may_be_taken_for_a_purchase(
     assert await verdict(client, error) == (expected, order_ids[-1:])
 
 
-async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> None:
+async def test_a_restored_order_with_its_old_id_is_not_a_candidate() -> None:
     sim = Simulator(dialect="page")
     past = expired(sim, service="opt7")
     async with client_of(sim) as client:
@@ -462,12 +460,12 @@ async def test_an_order_that_is_back_under_its_id_is_taken_for_no_purchase() -> 
         assert await verdict(client, rented) == ("done", [bought])
 
 
-# -- a list that lags ----------------------------------------------------------------------------------------------
+# -- lists that lag --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("method", ["prolong", "restore", "delete"])
-async def test_the_recipe_never_pays_twice_where_lists_lag_a_quarter_of_an_hour(method: str, done: bool) -> None:  # noqa: FBT001
+async def test_the_recipe_never_pays_twice_with_lists_15_minutes_late(method: str, done: bool) -> None:  # noqa: FBT001
     sim = Simulator(dialect="contract")
     order = sim.add_order(days=5, always_active=True)
     past = expired(sim)
@@ -480,7 +478,7 @@ async def test_the_recipe_never_pays_twice_where_lists_lag_a_quarter_of_an_hour(
     sms = {"method": "sms", "id": str(order.id)}
     async with lagging(sim, 900, quote, history, sms) as transport, client_of(sim, transport=transport) as client:
         await anyio.sleep(HOUR)
-        sim.faults.next(method, "lost", done=done)  # type: ignore[arg-type] # a name of the table above
+        sim.faults.next(method, "lost", done=done)  # type: ignore[arg-type] # a key of `ON_AN_ORDER`
         await unknown(make(client))
         for _ in range(3 * 60):
             await anyio.sleep(60)

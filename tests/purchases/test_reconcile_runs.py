@@ -1,4 +1,4 @@
-"""`reconcile`: whose error it takes, in which run, and whatever happens."""
+"""`reconcile` with errors of other clients, programs and runs, and with many calls."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
 
-# -- whose error, and how it is asked ------------------------------------------------------------------------------
+# -- arguments and failures ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", SPENDING, ids=name_of)
-async def test_a_failure_of_what_it_asks_is_raised(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_errors_of_its_requests_are_raised(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(call, httpx.ReadError("lost"))
     error = await unknown(call.make(client))
     fake_server.on("orders", {"status": 1}, {"status": 0, "msg": "BANNED"})
@@ -48,7 +48,7 @@ async def test_a_failure_of_what_it_asks_is_raised(call: Call, client: SmspvaCli
     assert client.unsettled == (error,)
 
 
-async def test_only_a_refusal_of_the_order_counts(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_only_order_not_found_shows_that_an_order_is_gone(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     fake_server.on("sms", {"status": 0, "msg": "closed for lunch"}, {"status": 0, "msg": "Order not found"}, id="123")
     fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
@@ -65,12 +65,12 @@ async def test_only_a_refusal_of_the_order_counts(client: SmspvaClient, fake_ser
 
 
 @pytest.mark.parametrize("error", [None, "create", ConnectionFailed("down", sent=True, method="create")])
-async def test_anything_else_is_refused(error: Any, client: SmspvaClient) -> None:
+async def test_other_arguments_are_rejected(error: Any, client: SmspvaClient) -> None:
     with pytest.raises(ValueError, match="OutcomeUnknown"):
         await client.reconcile(error)
 
 
-async def test_an_unknown_method_is_refused(client: SmspvaClient) -> None:
+async def test_an_unknown_method_is_rejected(client: SmspvaClient) -> None:
     error = OutcomeUnknown("", method="orders", params={}, started_at=datetime.now(UTC))
     with pytest.raises(ValueError, match="OutcomeUnknown"):
         await client.reconcile(error)
@@ -78,24 +78,24 @@ async def test_an_unknown_method_is_refused(client: SmspvaClient) -> None:
 
 @both_dialects
 @pytest.mark.parametrize("again", ["pickled", "settled", "another client", "next start"])
-async def test_it_works_for_a_copy_and_in_another_run(again: str, dialect: Dialect, tmp_path: Path) -> None:
+async def test_it_works_with_copies_and_in_other_clients_and_runs(again: str, dialect: Dialect, tmp_path: Path) -> None:
     sim = Simulator(dialect=dialect)
     sim.add_order()
     path = tmp_path / "ledger"
     async with client_of(sim, ledger=path) as client:
-        given = await client.rent("RU", "opt16", WEEK)
+        first = await client.rent("RU", "opt16", WEEK)
         sim.faults.next("create", "lost")
         error = await unknown(client.rent("RU", "opt16", WEEK))
         await client.rent("RU", "opt16", WEEK)
         bought = ids(sim)[2]
-        assert given.id != bought
+        assert first.id != bought
         if again == "settled":
             client.settle(error)
         if again in ("pickled", "settled"):
             twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
             assert await verdict(client, twin) == ("done", [bought])
     if again == "another client":
-        async with client_of(sim) as other:  # which knows nothing of the third order
+        async with client_of(sim) as other:  # which doesn't know the third order
             assert await verdict(other, error) == ("done", [bought, ids(sim)[3]])
     if again == "next start":
         async with client_of(sim, ledger=path) as other:
@@ -103,10 +103,10 @@ async def test_it_works_for_a_copy_and_in_another_run(again: str, dialect: Diale
             assert await verdict(other, found) == ("done", [bought])
 
 
-# -- several programs with one ledger ------------------------------------------------------------------------------
+# -- several programs with one ledger --------------------------------------------------------------------------------
 
 
-async def test_an_order_that_another_program_bought_is_nobodys_candidate(tmp_path: Path) -> None:
+async def test_an_order_bought_by_another_program_is_not_a_candidate(tmp_path: Path) -> None:
     sim = Simulator()
     ledger = tmp_path / "ledger"
     async with client_of(sim, ledger=ledger) as client, client_of(sim, ledger=ledger) as other:
@@ -116,7 +116,7 @@ async def test_an_order_that_another_program_bought_is_nobodys_candidate(tmp_pat
         assert await verdict(client, error) == ("open", [])
 
 
-async def test_an_order_that_another_program_may_have_restored_is_no_purchase(tmp_path: Path) -> None:
+async def test_an_order_that_another_program_may_have_restored_is_not_a_candidate(tmp_path: Path) -> None:
     sim = Simulator(dialect="page")
     past = sim.add_order(until=sim.now - timedelta(days=3)).id
     ledger = tmp_path / "ledger"
@@ -130,7 +130,7 @@ async def test_an_order_that_another_program_may_have_restored_is_no_purchase(tm
 
 
 @pytest.mark.parametrize("rival", ["in progress", "unknown", "settled"])
-async def test_what_another_program_may_have_bought_proves_nothing(rival: str, tmp_path: Path) -> None:
+async def test_an_order_that_another_program_may_have_bought_proves_nothing(rival: str, tmp_path: Path) -> None:
     sim = Simulator()
     ledger = tmp_path / "ledger"
     async with (
@@ -149,9 +149,9 @@ async def test_what_another_program_may_have_bought_proves_nothing(rival: str, t
             assert await verdict(other, lost) == ("done", ids(sim))
             other.settle(lost)
             await other.orders()
-            await other.delete(sim.add_order(service="opt7").id)  # which writes that it was settled
+            await other.delete(sim.add_order(service="opt7").id)  # which also writes the settled call
         sim.faults.next("create", "lost", done=False)
-        error = await unknown(client.rent("RU", "opt16", WEEK))  # which goes by an older list
+        error = await unknown(client.rent("RU", "opt16", WEEK))  # whose last list is older
         assert await verdict(client, error) == ("open", ids(sim))
         sim.faults.next("create", "lost")
         twin = await unknown(client.rent("RU", "opt16", WEEK))
@@ -160,8 +160,8 @@ async def test_what_another_program_may_have_bought_proves_nothing(rival: str, t
         assert await verdict(client, error) == ("open", ids(sim))  # two orders, three calls
 
 
-class FullDisk(httpx.AsyncBaseTransport):
-    """A way to a simulator, and a disk that is full once a rental has been answered."""
+class FailingDisk(httpx.AsyncBaseTransport):
+    """A transport to a simulator, and a ledger that can't be written once a rental has been answered."""
 
     def __init__(self, sim: Simulator, ledger: Path) -> None:
         self._inner = sim.transport()
@@ -172,19 +172,19 @@ class FullDisk(httpx.AsyncBaseTransport):
         answer = await self._inner.handle_async_request(request)
         if request.url.params["method"] == "create":
             self._ledger.rename(self._aside)
-            self._ledger.mkdir()  # which can't be written
+            self._ledger.mkdir()  # so that it can't be written
         return answer
 
-    def make_room(self) -> None:
+    def repair(self) -> None:
         self._ledger.rmdir()
         self._aside.rename(self._ledger)
 
 
 @pytest.mark.parametrize(("end", "expected"), [("done", "done"), ("refused", "not_done")])
-async def test_a_call_that_ended_in_another_program_is_judged_by_that(end: str, expected: str, tmp_path: Path) -> None:
+async def test_the_outcome_that_another_program_wrote_is_the_verdict(end: str, expected: str, tmp_path: Path) -> None:
     sim = Simulator()
     ledger = tmp_path / "ledger"
-    disk = FullDisk(sim, ledger)
+    disk = FailingDisk(sim, ledger)
     if end == "refused":
         sim.faults.next("create", "refusal", msg="closed for lunch")
     client = SmspvaClient(KEY, pace=Pace(gap=0), transport=disk, ledger=ledger)
@@ -193,21 +193,21 @@ async def test_a_call_that_ended_in_another_program_is_judged_by_that(end: str, 
         await client.rent("RU", "opt16", WEEK)
     with pytest.raises(JournalError):
         await client.aclose()
-    disk.make_room()
+    disk.repair()
     async with client_of(sim, ledger=ledger) as other:
         (error,) = other.unsettled
         assert (await verdict(other, error))[0] == "open"
-        async with client:  # which writes on leaving what it couldn't write before
+        async with client:  # which writes the outcome on leaving
             pass
         assert await verdict(other, error) == (expected, ids(sim))
         assert other.unsettled == ()
 
 
-# -- many at once --------------------------------------------------------------------------------------------------
+# -- many calls, and interruptions -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("done", [True, False, None], ids=["all done", "none done", "some done"])
-async def test_of_a_hundred_rentals_with_lost_answers_none_is_lost_sight_of(done: bool | None, tmp_path: Path) -> None:  # noqa: FBT001
+async def test_no_rental_is_lost_among_a_hundred_concurrent_ones(done: bool | None, tmp_path: Path) -> None:  # noqa: FBT001
     sim = Simulator(balance=10**6)
     sim.set_offer("RU", "opt16", count=1000)
     sim.add_order()
@@ -234,7 +234,7 @@ async def test_of_a_hundred_rentals_with_lost_answers_none_is_lost_sight_of(done
             client.settle(error)
 
 
-async def test_a_call_that_was_settled_unseen_competes_for_what_it_may_have_made(tmp_path: Path) -> None:
+async def test_a_call_settled_without_reconcile_competes_for_all_matching_orders(tmp_path: Path) -> None:
     sim = Simulator()
     async with client_of(sim, ledger=tmp_path / "ledger") as client:
         sim.faults.next("create", "lost", done=True)
@@ -246,7 +246,7 @@ async def test_a_call_that_was_settled_unseen_competes_for_what_it_may_have_made
         assert (await client.reconcile(not_made)).verdict == "open"
 
 
-async def test_a_purchase_that_was_proved_and_settled_is_listed_with_its_order(tmp_path: Path) -> None:
+async def test_a_settled_purchase_is_listed_with_its_proven_order(tmp_path: Path) -> None:
     sim = Simulator()
     async with client_of(sim, ledger=tmp_path / "ledger") as client:
         sim.faults.next("create", "lost", done=True)
@@ -258,7 +258,7 @@ async def test_a_purchase_that_was_proved_and_settled_is_listed_with_its_order(t
         assert (purchase.outcome, list(purchase.order_ids)) == ("settled", ids(sim))
 
 
-async def test_what_interrupts_the_reading_of_a_paid_answer_leaves_the_call_unsettled(
+async def test_an_interrupt_while_an_answer_is_decoded_leaves_the_call_unsettled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sim = Simulator()

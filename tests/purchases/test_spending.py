@@ -1,4 +1,4 @@
-"""Calls that spend or destroy: sent once, and never lost sight of, whatever they are answered."""
+"""Spending calls are sent once, and the outcome of each is known, or the call is unsettled."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-# -- no readable answer --------------------------------------------------------------------------------------------
+# -- unknown outcomes ------------------------------------------------------------------------------------------------
 
 STRANGE = {"status": "paid", "data": {"paid": {"id": 40370}}}
 
-# How a call may end -> the answer and the data that is kept of it.
+# Case -> the answer and the data that is kept of it.
 UNKNOWN: dict[str, tuple[Any, object]] = {
     "lost answer": (httpx.ReadError("connection reset"), None),
     "cut body": (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), None),
@@ -70,7 +70,7 @@ async def test_without_a_readable_answer_the_outcome_is_unknown(
 
 
 @every_spending_call
-async def test_usable_data_beside_a_failure_is_no_success(
+async def test_a_failure_with_usable_data_leaves_the_outcome_unknown(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     answer = {**call.sample, "status": 0}
@@ -121,7 +121,7 @@ async def test_a_rental_without_data_leaves_the_outcome_unknown(
 
 @pytest.mark.parametrize("more", [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": "done"}, {"data": {"x": 1}}])
 @pytest.mark.parametrize("method", ["prolong", "prolong_max", "delete", "add_service_to_order", "restore_user"])
-async def test_status_1_alone_is_a_success_of_the_other_calls(
+async def test_status_1_without_data_is_a_success_for_other_methods(
     method: str, more: dict[str, Any], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS[method], {"status": 1, **more})
@@ -130,7 +130,7 @@ async def test_status_1_alone_is_a_success_of_the_other_calls(
     assert len(fake_server.queries) == 1
 
 
-async def test_it_remembers_which_orders_there_were(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_unknown_outcome_lists_the_known_orders(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", CALLS["orders"].sample)
     fake_server.call(CALLS["create"], CALLS["create"].sample, httpx.ReadError("lost"), httpx.ReadError("lost"))
     await client.orders()
@@ -142,7 +142,7 @@ async def test_it_remembers_which_orders_there_were(client: SmspvaClient, fake_s
     assert len(client.unsettled) == 2
 
 
-async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
+async def test_a_purchase_is_a_known_order_before_it_is_listed() -> None:
     simulator = Simulator()
     simulator.behavior.listing_delay = 3600
     listed = simulator.add_order()
@@ -160,18 +160,20 @@ async def test_what_was_bought_and_isnt_listed_yet_is_known() -> None:
 
 
 @pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
-async def test_other_calls_leave_nothing_unsettled(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_calls_that_spend_nothing_are_never_unsettled(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.call(call, httpx.ReadError("lost"), call.sample)
     assert await call.make(client) == call.expected
     assert client.unsettled == ()
     assert len(fake_server.queries) == 2
 
 
-# -- known not to have happened ------------------------------------------------------------------------------------
+# -- calls that were not done ----------------------------------------------------------------------------------------
 
 
 @every_spending_call
-async def test_a_refusal_is_no_unknown_outcome(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_refused_call_is_not_unsettled(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(call, {"status": 0, "msg": "closed for lunch"})
     with pytest.raises(ApiError, match=r"nothing was (charged|deleted)"):
         await call.make(client)
@@ -184,7 +186,7 @@ NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, 
 
 @pytest.mark.parametrize("failure", NEVER_CONNECTED)
 @every_spending_call
-async def test_a_connection_never_made_is_tried_again(
+async def test_a_failed_connection_is_retried(
     call: Call, failure: type[httpx.TransportError], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, failure("down"), failure("down"), call.sample)
@@ -194,7 +196,7 @@ async def test_a_connection_never_made_is_tried_again(
 
 
 @every_spending_call
-async def test_a_server_never_reached_was_sent_nothing(
+async def test_nothing_is_sent_if_every_connection_fails(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, httpx.ConnectError("down"))
@@ -206,7 +208,7 @@ async def test_a_server_never_reached_was_sent_nothing(
 
 
 @every_spending_call
-async def test_what_follows_a_connection_never_made_is_sent_once(
+async def test_the_first_request_after_a_failed_connection_is_sent_once(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, httpx.ConnectError("down"), httpx.ReadError("lost"), call.sample)
@@ -215,13 +217,13 @@ async def test_what_follows_a_connection_never_made_is_sent_once(
     assert len(fake_server.queries) == 2
 
 
-# -- what is a refusal, and where it is none -----------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [302, 500, 503])
 @pytest.mark.parametrize("said", ["NOBALANCE", "Invalid apikey", "No numbers available", "Order not found."])
 @every_spending_call
-async def test_a_refusal_in_plain_text_counts_under_http_200_only(
+async def test_a_plain_text_refusal_counts_only_with_http_200(
     call: Call, said: str, status: int, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, httpx.Response(status, text=said), said)
@@ -235,7 +237,7 @@ async def test_a_refusal_in_plain_text_counts_under_http_200_only(
 
 @pytest.mark.parametrize("status", [200, 302, 500, 503])
 @pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
-async def test_to_what_spends_nothing_it_is_a_refusal_in_any_case(
+async def test_a_plain_text_refusal_always_counts_for_calls_that_spend_nothing(
     call: Call, status: int, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, httpx.Response(status, text="Invalid apikey"))
@@ -245,7 +247,7 @@ async def test_to_what_spends_nothing_it_is_a_refusal_in_any_case(
 
 
 @every_spending_call
-async def test_an_empty_status_is_no_refusal(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_empty_status_is_not_a_refusal(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(call, {"status": "", "msg": "closed for lunch"})
     with pytest.raises(OutcomeUnknown):
         await call.make(client)

@@ -1,6 +1,6 @@
-"""Processes of the command line, forked by a server that has imported it already.
+"""Processes of the command line, forked by a server that has imported it.
 
-Each is a process of its own, with its own standard streams, signals and exit, and costs a fifth of a new interpreter.
+Each has its own standard streams, signals and exit code, and takes a fifth of the time of a new interpreter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IMPORTED = (
 
 
 def standard_streams(stdin: int, stdout: int, stderr: int) -> tuple[TextIO, TextIO, TextIO]:
-    """Open the standard streams as the interpreter does: only a terminal and standard error are line buffered."""
+    """Open the standard streams like the interpreter: only a terminal and standard error are line buffered."""
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     encoding, errors = encoding or "utf-8", errors or "strict"
     return (
@@ -51,7 +51,7 @@ def standard_streams(stdin: int, stdout: int, stderr: int) -> tuple[TextIO, Text
 
 
 class ForkServer:
-    """The server's process, as seen by the tests."""
+    """The tests' side of the server, which runs in its own process."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair()
@@ -74,16 +74,16 @@ class ForkServer:
         *,
         ignored: Sequence[int],
     ) -> tuple[int, int]:
-        """Start a command in a process of its own.
+        """Start a command in its own process.
 
         Args:
-            arguments: Those of `smspva`.
-            environment: All of its variables.
-            streams: The file descriptors of its standard streams.
-            ignored: The signals that it ignores from the beginning.
+            arguments: The arguments of `smspva`.
+            environment: All environment variables.
+            streams: The file descriptors of the standard streams.
+            ignored: The signals that the process ignores from the start.
 
         Returns:
-            Its id, and a pipe from which its exit code can be read once it has ended.
+            The process id, and a pipe that has the exit code once the process has ended.
 
         """
         request = {"arguments": arguments, "environment": environment, "ignored": ignored}
@@ -104,19 +104,19 @@ class ForkServer:
 
 @cache
 def fork_server() -> ForkServer:
-    """Return the server of this process, started at the first call."""
+    """Return this process's server. The first call starts it."""
     return ForkServer({name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ})
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork until the tests have ended. Returns in the processes that were forked, each of which is to run a command."""
+    """Fork a process for each request until the tests have ended. Returns in the forked processes."""
     reporters: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 4)
         if not message:
             for reporter in reporters:
                 os.kill(reporter, signal.SIGTERM)
-        with suppress(ChildProcessError):  # there is none to wait for
+        with suppress(ChildProcessError):  # no child is left
             while ended := os.waitpid(-1, os.WNOHANG if message else 0)[0]:
                 reporters.remove(ended)
         if not message:
@@ -130,11 +130,11 @@ def _serve(control: socket.socket) -> None:
     control.close()
     *streams, status = descriptors
     process = os.fork()
-    if process:  # this one only reports how the command ends, and ends it with the tests
+    if process:  # this process reports the command's exit code, and kills it when the tests end
         signal.signal(signal.SIGTERM, lambda *_: os.kill(process, signal.SIGKILL))
         for descriptor in streams:
             os.close(descriptor)
-        with suppress(BrokenPipeError):  # the test doesn't want to know any more
+        with suppress(BrokenPipeError):  # the test has ended
             os.write(status, b"%d\n" % process)
             _, result = os.waitpid(process, 0)
             os.write(status, b"%d\n" % os.waitstatus_to_exitcode(result))
@@ -161,7 +161,7 @@ def _prepare(request: dict[str, Any], streams: list[int]) -> None:
 if __name__ == "__main__":
     for module in _IMPORTED:
         import_module(module)
-    gc.freeze()  # what is shared stays so while a forked process ends
+    gc.freeze()  # so that forked processes don't copy shared memory when they collect garbage
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from smspva_async.__main__ import main
 

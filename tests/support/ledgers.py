@@ -1,8 +1,7 @@
-"""Helpers for the tests of the ledger: what is in its file, and what the next start finds there."""
+"""The ledger's file, and what a client reads from it at the next start."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from contextlib import closing
@@ -26,12 +25,12 @@ CREATE = CALLS["create"]
 
 
 def at_next_start(path: Path) -> tuple[OutcomeUnknown, ...]:
-    """Return what a new program finds unsettled; it needn't enter its client for that."""
+    """Return the unsettled calls of a new client, which isn't entered."""
     return tuple(SmspvaClient(KEY, ledger=path).unsettled)
 
 
 def purchases(path: Path) -> Sequence[Purchase]:
-    """Return the purchases that a new program finds."""
+    """Return the purchases of a new client."""
     return SmspvaClient(KEY, ledger=path).purchases()
 
 
@@ -51,10 +50,6 @@ def beside(path: Path) -> list[str]:
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("smspva ledger")]
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def written_by(fake_server: FakeServer, path: Path, call: Call = CREATE) -> OutcomeUnknown:

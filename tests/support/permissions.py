@@ -1,4 +1,4 @@
-"""Permissions of files, for tests that may run as root."""
+"""File permissions in tests that may run as root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOBODY = 65534
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Run as a user whom the modes of files apply to."""
+    """Run as a user without root's permissions."""
     if os.geteuid():
         yield
         return

@@ -1,4 +1,4 @@
-"""Child processes that are killed at the end of a test, and waits that fail at once when a child has died."""
+"""Child processes that are killed at the end of a test, and waits that fail early if a child ends."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 _PROXIES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
 
-# Forked from a process that has imported these modules, so that a function starts at once.
+# Children are forked from a process that has imported these modules, so that they start quickly.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.support.chaos", "tests.support.journal_files"])
 
 
 class _Child:
-    """A process that starts when its context is entered, and is killed when the context is left.
+    """A process that starts when the context is entered and is killed when it is left.
 
-    Its standard error goes to a file: a pipe that nobody reads could block it.
+    Its standard error goes to a file, because a full pipe could block it.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,7 +49,7 @@ class _Child:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, negative for a signal, or None while the process runs."""
+        """The exit code, negative for a signal; None while the process runs."""
         raise NotImplementedError
 
     @property
@@ -63,16 +63,16 @@ class _Child:
             raise self.failure("ended early")
 
     def failure(self, reason: str) -> AssertionError:
-        """Return the error of a test, with the exit code and the standard error of the process."""
+        """Return a test failure with the exit code and the standard error of the process."""
         code = self.exit_code
-        state = "it still runs" if code is None else f"exit code {code}"
+        state = "still running" if code is None else f"exit code {code}"
         return AssertionError(f"{self._name} {reason}: {state}, stderr:\n{self.stderr or '(empty)'}")
 
     def _start(self) -> None:
         raise NotImplementedError
 
     def _end(self) -> None:
-        """Kill the process if it still runs, and release what it held."""
+        """Kill the process if it is running, and release its resources."""
         raise NotImplementedError
 
 
@@ -82,7 +82,7 @@ class Worker(_Child):
     Args:
         function: A function of a module, not a closure.
         arguments: Its arguments.
-        piped: Pass one argument more: the end of a pipe, whose other end `receive` reads.
+        piped: Pass a pipe as an additional last argument. `receive` reads from it.
 
     """
 
@@ -100,7 +100,7 @@ class Worker(_Child):
         return self._process.exitcode
 
     def kill(self) -> None:
-        """Kill the process, which must still be running. It gets no time to clean up."""
+        """Kill the process without time to clean up. It must still be running."""
         self.check()
         self._process.kill()
         self._process.join(PATIENCE)
@@ -108,7 +108,7 @@ class Worker(_Child):
             raise self.failure("was not killed")
 
     def receive(self) -> Any:
-        """Return the next object that the function sends."""
+        """Return the next object that the function sends through the pipe."""
         assert self._pipe is not None
         if self._pipe in wait([self._pipe, self._process.sentinel], PATIENCE):
             with suppress(EOFError):
@@ -131,14 +131,14 @@ class Worker(_Child):
 
 def _run(log: str, function: Callable[..., None], *arguments: Any) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
-    for name in _PROXIES:  # the servers of the tests are on this machine
+    for name in _PROXIES:  # the tests' servers are on this machine
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
     function(*arguments)
 
 
 class Program(_Child):
-    """A command in another process. Its output goes to the same file as its standard error."""
+    """A command in another process. Its standard output goes to the same file as its standard error."""
 
     def __init__(self, *command: str) -> None:
         super().__init__(command[0])
@@ -169,13 +169,13 @@ def is_orphan() -> bool:
 
 
 def run_worker(function: Callable[..., None], *arguments: Any) -> Any:
-    """Return the object that a function sends from another process through its last argument."""
+    """Run a function in another process and return the object that it sends through its last argument."""
     with Worker(function, *arguments, piped=True) as worker:
         return worker.receive()
 
 
 def run_program(*command: str) -> str:
-    """Return the output of a command that succeeds."""
+    """Run a command and return its output. Fails if the command fails."""
     done = subprocess.run(  # noqa: S603
         command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False
     )
@@ -184,12 +184,12 @@ def run_program(*command: str) -> str:
 
 
 async def until(condition: Callable[[], bool], *needed: _Child | asyncio.Task[Any], interval: float = 0.005) -> None:
-    """Wait for a condition. Fail at once if one of the processes or tasks that it needs has ended.
+    """Wait for a condition. Fail early if a process or task that it depends on has ended.
 
     Args:
-        condition: It becomes true by the work of others.
-        needed: What has to run for that.
-        interval: Seconds between two looks; 0 lets the event loop go round once, whatever its clock.
+        condition: Returns true in the end.
+        needed: The processes and tasks that it depends on.
+        interval: Seconds between two checks; 0 yields to the event loop once, in virtual time too.
 
     """
     deadline = time.monotonic() + PATIENCE
@@ -199,8 +199,8 @@ async def until(condition: Callable[[], bool], *needed: _Child | asyncio.Task[An
         if time.monotonic() > deadline:
             for each in needed:
                 if isinstance(each, _Child):
-                    raise each.failure(f"the condition did not become true within {PATIENCE:g} s")
-            raise AssertionError(f"not so after {PATIENCE:g} s")
+                    raise each.failure(f"the condition was still false after {PATIENCE:g} s")
+            raise AssertionError(f"the condition was still false after {PATIENCE:g} s")
         await anyio.sleep(interval)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of `reconcile` share: clients of the simulator, lists that lag, calls without an outcome, verdicts."""
+"""Tests of `reconcile`: clients of the simulator, lists that lag, calls of unknown outcome, and verdicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Dialect = Literal["page", "live", "contract"]
 
 @asynccontextmanager
 async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) -> AsyncIterator[SmspvaClient]:
-    """Return a client that knows which orders there are."""
+    """Return a client that has read the orders, unless `listed` is false."""
     arguments = {"pace": Pace(gap=0), "transport": sim.transport(), **arguments}
     async with SmspvaClient(KEY, **arguments) as client:
         if listed:
@@ -36,12 +36,12 @@ async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) ->
 
 
 class LaggingTransport(httpx.AsyncBaseTransport):
-    """A way to a simulator where some answers show the account as it was a while ago, in whole minutes.
+    """A transport to a simulator whose answers to some requests are minutes old.
 
     Args:
         sim: The simulator.
-        lag: The seconds that they lag.
-        reads: Their queries.
+        lag: The age of these answers in seconds.
+        reads: The queries of the requests.
 
     """
 
@@ -53,13 +53,13 @@ class LaggingTransport(httpx.AsyncBaseTransport):
         self._answers: dict[frozenset[tuple[str, str]], list[tuple[float, bytes]]] = {}
 
     async def run(self) -> None:
-        """Record what would be answered now, each minute."""
+        """Record the present answers every minute."""
         while True:
             await self.record()
             await anyio.sleep(60)
 
     async def record(self) -> None:
-        """Record what would be answered now."""
+        """Record the present answers."""
         for read in self._reads:
             request = httpx.Request("GET", URL, params={**read, "apikey": KEY})
             answer = await self._inner.handle_async_request(request)
@@ -69,7 +69,7 @@ class LaggingTransport(httpx.AsyncBaseTransport):
             )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer with the newest record that is old enough, or the first one."""
+        """Return the newest recorded answer that is old enough, or the first one."""
         records = self._answers.get(frozenset(request.url.params.multi_items()))
         if records is None:
             return await self._inner.handle_async_request(request)
@@ -80,7 +80,7 @@ class LaggingTransport(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def lagging(sim: Simulator, lag: float, *reads: dict[str, str]) -> AsyncIterator[LaggingTransport]:
-    """Return a transport where `orders`, and other reads, show the account as it was a while ago."""
+    """Return a transport whose answers to `orders`, and to other reads, are old."""
     transport = LaggingTransport(sim, lag, {"method": "orders"}, *reads)
     await transport.record()
     async with anyio.create_task_group() as tasks:
@@ -90,18 +90,18 @@ async def lagging(sim: Simulator, lag: float, *reads: dict[str, str]) -> AsyncIt
 
 
 async def unknown(make: Awaitable[Any]) -> OutcomeUnknown:
-    """Make a call whose outcome isn't told."""
+    """Make a call and return its `OutcomeUnknown`."""
     with pytest.raises(OutcomeUnknown) as failed:
         await make
     return failed.value
 
 
 async def verdict(client: SmspvaClient, error: OutcomeUnknown) -> tuple[str, list[int]]:
-    """Return what `reconcile` finds."""
+    """Return the verdict of `reconcile` and the ids of its candidates."""
     found = await client.reconcile(error)
     return found.verdict, [order.id for order in found.candidates]
 
 
 def ids(sim: Simulator) -> list[int]:
-    """Return the open orders of the account."""
+    """Return the ids of the account's open orders."""
     return [order.id for order in sim.orders]
