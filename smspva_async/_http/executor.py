@@ -224,12 +224,8 @@ class RequestExecutor:
 
     def _note_answer(self, method: Method[T], value: T) -> None:
         """Record which orders there are, and warn of rows that can't be read, once for each."""
-        if not isinstance(value, Rows):
-            self.purchases.note_orders(method, Rows[object]([value]))
-            return
-        rows = cast("Rows[object]", value)
-        self.purchases.note_orders(method, rows)
-        for row in rows.skipped:
+        self.purchases.known_orders.note(method, value)
+        for row in cast("Rows[object]", value).skipped if isinstance(value, Rows) else ():
             identity = fingerprint(row, method.name)
             if identity not in self._warned:
                 self._warned.append(identity)

@@ -9,7 +9,7 @@ import anyio
 import click
 
 from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
-from smspva_async._purchases.reconcile import LONG_LAG
+from smspva_async._purchases.store import LONG_LAG
 from smspva_async.cli._asking import ask, yes_option
 from smspva_async.cli._ledgers import Books, short_id, with_books
 from smspva_async.cli._output import Printer, UntoldError, printing, tell_of_skipped

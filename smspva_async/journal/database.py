@@ -86,7 +86,7 @@ class Database:
             last: How many of the newest events to return.
 
         """
-        with self._file.explained("can't be used", "Nothing was changed"):
+        with self._file.translate_errors("can't be used", "Nothing was changed"):
             self._file.inspect()
             try:
                 self._take_lock()
@@ -115,7 +115,7 @@ class Database:
         connection = self._connection
         if connection is None:
             raise JournalError(f"the journal {self._path} isn't open; nothing was written")
-        with self._file.explained("can't be written", _NOTHING_LOST):
+        with self._file.translate_errors("can't be written", _NOTHING_LOST):
             changes = codec.changes(self._state, state)
             before = self._state
             # That time passed is not worth a write.
@@ -144,7 +144,7 @@ class Database:
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
         """Return the events that follow a place."""
-        with self._file.explained("can't be read", _NOTHING_LOST), self._connected() as connection:
+        with self._file.translate_errors("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
             events = [codec.load_event(event) for (event,) in rows]
             # Once the file was given back, another watcher may have dropped some.
@@ -154,14 +154,14 @@ class Database:
 
     def places(self) -> Mapping[str, int]:
         """Return the place of each named cursor."""
-        with self._file.explained("can't be read", _NOTHING_LOST), self._connected() as connection:
+        with self._file.translate_errors("can't be read", _NOTHING_LOST), self._connected() as connection:
             return dict(connection.execute("SELECT name, place FROM cursors"))
 
     def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward."""
         # A move that a power failure takes gives an event twice, so it needn't be waited for.
         with (
-            self._file.explained("can't be written", _NOTHING_LOST),
+            self._file.translate_errors("can't be written", _NOTHING_LOST),
             self._connected() as connection,
             transaction(connection, durable=False),
         ):
@@ -170,7 +170,7 @@ class Database:
     def forget(self, name: str) -> None:
         """Remove a named cursor."""
         with (
-            self._file.explained("can't be written", _NOTHING_LOST),
+            self._file.translate_errors("can't be written", _NOTHING_LOST),
             self._connected() as connection,
             transaction(connection),
         ):
@@ -224,7 +224,7 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
         """Bring the file up to this version, and make sure that it is of this account."""
-        for upgrade in _UPGRADES[self._file.version(connection) :]:
+        for upgrade in _UPGRADES[self._file.read_version(connection) :]:
             for statement in upgrade:
                 connection.execute(statement)
         # In any case, so that a file which can't be written is found out now.

@@ -108,7 +108,7 @@ async def test_a_file_of_a_newer_version(path: Path) -> None:
 )
 async def test_a_file_that_is_no_journal(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    await refused(path, "no journal|damaged")
+    await refused(path, "isn't a journal|damaged")
     assert beside(path) == {path.name}
 
 
@@ -120,7 +120,7 @@ async def test_a_file_that_is_no_journal(path: Path, content: bytes) -> None:
 async def test_another_programs_database(path: Path, mode: str, statement: str) -> None:
     sql(path, f"PRAGMA journal_mode = {mode}")
     sql(path, statement)
-    await refused(path, "another program's database, no journal; nothing was changed")
+    await refused(path, "another program's database, not a journal; nothing was changed")
     assert beside(path) == {path.name}
 
 

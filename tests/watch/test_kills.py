@@ -67,7 +67,7 @@ class World:
 
 
 def reported(report: Path) -> list[Event]:
-    return [event_from_dict(json.loads(event)) for event in chaos.told(report)]
+    return [event_from_dict(json.loads(event)) for event in chaos.read_records(report)]
 
 
 LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
