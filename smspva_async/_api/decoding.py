@@ -1,4 +1,4 @@
-"""An HTTP answer to a call -> what the call returns, or the error that the answer means."""
+"""Decoding of an HTTP answer: into the call's result, or into an error."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order
-from smspva_async._api.rows import UnreadableError, boolean, integer, is_object, read_orders
+from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order, read_orders
+from smspva_async._api.rows import UnreadableError, boolean, integer, is_object
 from smspva_async.errors import (
     ApiError,
     InsufficientFunds,
@@ -30,17 +30,14 @@ from smspva_async.models import Order, Rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer", "OrderCache", "decode", "parse"]
-
 T = TypeVar("T")
-
 
 _ASCII = bytes(range(32, 127))
 
 
 @frozen
 class Answer:
-    """An HTTP answer, with the key already taken out of it."""
+    """An HTTP answer, from which the key has been removed."""
 
     status: int
     content_type: str
@@ -48,26 +45,26 @@ class Answer:
     date: datetime | None = None
     """The ``Date`` header."""
     took: float = 0.0
-    """Seconds from sending to the answer's end."""
+    """Seconds from sending the request to the end of the answer."""
     retry_after: float | None = None
-    """Seconds."""
+    """The ``Retry-After`` header in seconds."""
     location: str = ""
     """The target of a redirect."""
 
     @property
     def ok(self) -> bool:
-        """True for an HTTP status of success."""
-        return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own class
+        """True if the HTTP status is 2xx."""
+        return self.status // 100 == 2  # noqa: PLR2004 - HTTP's class of successes
 
     @property
     def text(self) -> str:
-        """The body as text without byte order marks. UTF-8 unless it can't be, then the content type's charset."""
+        """The body as text without byte order marks: UTF-8, or the content type's charset if it isn't UTF-8."""
         charset = re.search(r"charset=\"?([\w.:-]+)", self.content_type, re.IGNORECASE)
         text = self.body.decode("utf-8", "replace")
         not_ascii = len(text) - len(text.encode("ascii", "ignore"))
-        if charset and 2 * text.count("\ufffd") > not_ascii:  # more than a bad byte or two
+        if charset and 2 * text.count("\ufffd") > not_ascii:  # more than a few bad bytes
             with contextlib.suppress(LookupError, ValueError):
-                # Only a charset that leaves ASCII as it is: the key was searched for as such.
+                # Only a charset that contains ASCII: the key was searched for as ASCII.
                 if _ASCII.decode(charset[1]) == _ASCII.decode("ascii"):
                     text = self.body.decode(charset[1], "replace")
         return text.strip("\ufeff\0 \t\r\n")
@@ -78,7 +75,7 @@ class Answer:
 _AFTER_JSON = re.compile(r"(?>[\s\0]+|<!--.*?-->|/\*.*?\*/|//[^\n]*)*+", re.DOTALL)
 _AN_OBJECT = re.compile(r"\{\s*\"")
 _MOST_NOISE = 100
-"""Places at which an object may begin; text with more is no notice before an answer."""
+"""Places where an object may begin, at most. A PHP notice before an answer has fewer."""
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _TOO_LONG_FOR_ORJSON = b"0" * 19
 
@@ -89,14 +86,14 @@ except ImportError:
 
 
 def parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return the value of a JSON text, by orjson where it is installed.
+    """Parse JSON, with orjson if it is installed.
 
     Raises:
-        ValueError: It is something else.
-        RecursionError: It is nested too deeply.
+        ValueError: The body isn't JSON.
+        RecursionError: The JSON is nested too deeply.
 
     """
-    # orjson makes floats of long integers, and refuses NaN and lone surrogates.
+    # orjson decodes long integers as floats, and rejects NaN and lone surrogates.
     if _orjson is not None and _TOO_LONG_FOR_ORJSON not in body.translate(_DIGITS_AS_ZERO):
         with contextlib.suppress(ValueError):
             return _orjson(body)
@@ -104,7 +101,7 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _parse_noisy(text: str) -> object:
-    """Return the JSON of a text that may have a PHP notice before it and a comment after it, or the text itself."""
+    """Parse an answer that may have a PHP notice before it and a comment after it. Return other text unchanged."""
     decoder = json.JSONDecoder(strict=False)
     after = 0
     for _ in range(_MOST_NOISE):
@@ -113,24 +110,24 @@ def _parse_noisy(text: str) -> object:
             break
         begin = found.start()
         if begin and not text[:begin].strip("[{ \t\r\n"):
-            break  # a part of a list that is cut off, and no notice before an answer
+            break  # a truncated list, not a notice before an answer
         try:
             value, after = decoder.raw_decode(text, begin)
         except RecursionError:
             break
         except ValueError as error:
             if begin == 0:
-                break  # an answer that is cut off, and no notice before one
+                break  # a truncated answer, not a notice before one
             after = max(getattr(error, "pos", 0), begin + 1)
             continue
         if is_object(value) and (begin == 0 or not {"status", "statusCode"}.isdisjoint(value)):
-            # One answer and nothing else: a second one may say the opposite.
+            # Only if nothing else follows: a second answer may contradict the first.
             return value if _AFTER_JSON.fullmatch(text, after) else text
     return text
 
 
 def _json(answer: Answer) -> object:
-    """Return the body as JSON, or as the text that it is."""
+    """Return the body as JSON, or as text if it isn't JSON."""
     try:
         return parse(answer.body)
     except (ValueError, RecursionError):
@@ -141,8 +138,8 @@ def _json(answer: Answer) -> object:
 
 _RESTORE_CODES = ("NOAVAILDAYS", "NOREMOTEDATA", "NOORDERCOUNTRY", "DATEDIFFINVERT", "NOSERVICEDATA")
 _CODES = (*_RESTORE_CODES, "NOTOWNER", "NOBALANCE", "APIKEY_NOT_SET", "LOW_BALANCE", "SERVER_BUSY")
-# The provider's words -> the error, and what to do about it. They are from the rental page (restoring), from the
-# contract, and from other parts of the provider's API.
+# The error and the advice for each of the provider's messages. The messages come from the rental page (restoring), the
+# contract, and other parts of the provider's API.
 _REFUSALS: tuple[tuple[type[ApiError], str, str], ...] = (
     (InvalidKey, "check the API key", "API KEY not received|API KEY NOT FOUND|Invalid apikey|Wrong apikey|BANNED"),
     (InvalidKey, "check the API key", "APIKEY_NOT_SET"),
@@ -157,14 +154,14 @@ _REFUSALS: tuple[tuple[type[ApiError], str, str], ...] = (
     (ApiError, "check the service and the country", "UNKNOWN SERVICE OR COUNTRY"),
     (ApiError, "choose another period", "Incorrect duration count"),
     (ApiError, "choose another period", "Incorrect duration count. Min 7 days. Max 90 days."),
-    (ApiError, "this server doesn't offer the call", "Incorrect method"),
+    (ApiError, "this server doesn't offer the method", "Incorrect method"),
     (ApiError, "try again later", "SERVER_BUSY"),
 )
 _TOO_MANY = 429
 
 
 def _words(text: str) -> str:
-    """Return a text in lower case, with one space in place of everything but letters and digits."""
+    """Return the words of a text in lower case, separated by single spaces, without punctuation."""
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
@@ -172,22 +169,22 @@ _KNOWN = {_words(phrase): (error, advice) for error, advice, phrases in _REFUSAL
 
 
 def _known(message: str) -> tuple[type[ApiError], str] | None:
-    """Return what a message means by its beginning; case, punctuation and what follows don't matter."""
-    words = _words(message[:_EXCERPT])
+    """Return the error and the advice for a message, by its first words. Case and punctuation don't matter."""
+    words = _words(one_line(message))
     return next((known for phrase, known in _KNOWN.items() if f"{words} ".startswith(f"{phrase} ")), None)
 
 
 def _message(payload: dict[str, Any], *, spends: bool) -> str:
-    """Return the server's words for a failure, "" for none. To a call that spends, only words prove a refusal."""
+    """Return the server's message for a failure, or "". For a call that spends, only text counts as a refusal."""
     for name in ("msg", "error_msg", "message", "error"):
-        said = payload.get(name)
-        if is_object(said):  # the newer API's form
-            parts = [said[part] for part in ("type", "description", "message") if isinstance(said.get(part), str)]
-            said = ": ".join(filter(None, parts)) or said
-        if isinstance(said, str) and said.strip():
-            return said.strip()
-        if said and not spends:
-            return json.dumps(said, ensure_ascii=False)
+        message = payload.get(name)
+        if is_object(message):  # the newer API's form
+            parts = [message.get(part) for part in ("type", "description", "message")]
+            message = ": ".join(part for part in parts if part and isinstance(part, str)) or message
+        if isinstance(message, str) and message.strip():
+            return message.strip()
+        if message and not spends:
+            return json.dumps(message, ensure_ascii=False)
     return ""
 
 
@@ -206,27 +203,27 @@ def _refusal(answer: Answer, message: str, data: object = None) -> ApiError:
 
 # -- the whole answer ------------------------------------------------------------------------------------------------
 
-_EXCERPT = 200
 _ENVELOPE = {"status", "statusCode", "msg", "error_msg", "data"}
 _CONTAINERS = {"SmsList", "OtherSms", "services"}
 
 
 def decode(method: Method[T], params: Params, answer: Answer) -> T:
-    """Return what the answer to a call says.
+    """Return the result of a call.
 
     Raises:
-        ApiError: The provider refused the call, so that nothing was done.
-        UnexpectedResponse: The answer can't be read. If the call spends, its outcome is unknown then.
+        ApiError: The provider refused the call; nothing was done.
+        UnexpectedResponse: The answer can't be read. The outcome of a call that spends is unknown then.
 
     """
     payload = _json(answer)
     spends = method.safety is Safety.NON_IDEMPOTENT
     if not is_object(payload):
-        whole = payload if isinstance(payload, str) else ""
-        if answer.status == _TOO_MANY or (_words(whole) in _KNOWN and (answer.ok or not spends)):
-            raise _refusal(answer, whole.strip() if _words(whole) in _KNOWN else "TOO MANY REQUESTS")
-        reason = "not an object" if not isinstance(payload, str) else "not JSON"
-        raise _unexpected(answer, reason, None if isinstance(payload, str) else payload)
+        message = payload.strip() if isinstance(payload, str) and _words(payload) in _KNOWN else ""
+        if answer.status == _TOO_MANY or (message and (answer.ok or not spends)):
+            raise _refusal(answer, message or "TOO MANY REQUESTS")
+        if isinstance(payload, str):
+            raise _unexpected(answer, "not JSON")
+        raise _unexpected(answer, "not an object", payload)
     succeeded, message, data = _succeeded(payload), _message(payload, spends=spends), payload.get("data", MISSING)
     too_many = answer.status == _TOO_MANY or (answer.ok and _integer(payload.get("statusCode")) == _TOO_MANY)
     may_be_paid = spends and succeeded and data not in (MISSING, None, [], {})
@@ -242,7 +239,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
         raise _refusal(answer, message, data)
     if spends or not answer.ok or succeeded is None:
         raise _unexpected(answer, "neither a success nor a refusal", payload)
-    # The provider's own samples have status 0 beside usable data: without a message that is no failure.
+    # Some of the provider's samples have status 0 and usable data: without a message that isn't a failure.
     if data and isinstance(data, dict | list):
         with contextlib.suppress(UnexpectedResponse):
             return _value(method, params, answer, payload)
@@ -250,23 +247,20 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
 
 
 def _integer(value: object) -> int | None:
-    """Return a whole number, None for everything else."""
-    try:
+    with contextlib.suppress(UnreadableError):
         return integer(value)
-    except UnreadableError:
-        return None
+    return None
 
 
 def _succeeded(payload: dict[str, Any]) -> bool | None:
-    """Return whether the answer tells of a success; None where it tells neither."""
+    """Return whether the call succeeded; None if the answer doesn't say."""
     code = _integer(payload.get("statusCode"))
     if "status" not in payload and code is not None:
-        return {2: True, 4: False}.get(code // 100)  # as HTTP's: 3xx and 5xx leave the outcome unknown
+        return {2: True, 4: False}.get(code // 100)  # as for HTTP, 3xx and 5xx leave the outcome unknown
     status = payload.get("status")
-    try:
+    with contextlib.suppress(UnreadableError):
         return None if status == "" else boolean(status)
-    except UnreadableError:
-        return None
+    return None
 
 
 def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str, Any]) -> T:
@@ -275,20 +269,15 @@ def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str,
         value = method.read(data, params)
     except UnreadableError as error:
         reason = "no data" if data is MISSING else str(error)
-        raise _unexpected(answer, f"the data has an unknown form, {reason}", payload) from None
-    _add_what_came_with(value, answer, payload)
+        raise _unexpected(answer, f"the data can't be decoded: {reason}", payload) from None
+    if isinstance(value, Rows):
+        rows = cast("Rows[object]", value)
+        rows.date, rows.took = answer.date, answer.took
+        extra = {name: field for name, field in payload.items() if name not in _ENVELOPE}
+        if is_object(data) and not _CONTAINERS.isdisjoint(data):
+            extra |= {name: field for name, field in data.items() if name not in _CONTAINERS}
+        rows.extra = extra
     return value
-
-
-def _add_what_came_with(value: object, answer: Answer, payload: dict[str, Any]) -> None:
-    """Add to the rows of an answer its date, its duration and the fields beside the rows."""
-    if not isinstance(value, Rows):
-        return
-    rows, data = cast("Rows[object]", value), payload.get("data")
-    rows.date, rows.took = answer.date, answer.took
-    rows.extra = {key: known for key, known in payload.items() if key not in _ENVELOPE}
-    if is_object(data) and not _CONTAINERS.isdisjoint(data):
-        rows.extra |= {key: known for key, known in data.items() if key not in _CONTAINERS}
 
 
 def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:
@@ -306,11 +295,11 @@ def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedR
     )
 
 
-# -- the answer before -----------------------------------------------------------------------------------------------
+# -- the last answer -------------------------------------------------------------------------------------------------
 
 
 def _is_same(before: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Return whether two rows have the same plain values, of the same types: to Python, 1 and true are equal."""
+    """Return whether two rows have the same scalar values of the same types. (In Python, 1 == True.)"""
     if before != row:
         return False
     types = [*map(type, row.values())]
@@ -318,10 +307,10 @@ def _is_same(before: dict[str, Any], row: dict[str, Any]) -> bool:
 
 
 class OrderCache:
-    """Decodes answers to `orders` as `decode` does, and reuses what the last good one gave.
+    """Decodes answers to `orders` as `decode` does, and reuses the result of the last good one.
 
-    The same bytes are not parsed again. A row that equals the last one of its id gives the same `Order` object, so that
-    those who kept it needn't compare.
+    The same bytes are not parsed again. A row that equals the last one with its id gives the same `Order` object, which
+    makes comparing cheap.
     """
 
     def __init__(self) -> None:
@@ -330,7 +319,7 @@ class OrderCache:
         self._rows: dict[object, tuple[dict[str, Any], Order]] = {}
 
     def decode(self, method: Method[Rows[Order]], params: Params, answer: Answer) -> Rows[Order]:
-        """Return what the answer says; raises what `decode` raises."""
+        """Return the orders. Raises the errors of `decode`."""
         if answer.ok and (answer.body, answer.content_type) == self._answer:
             last = self._value
             date, took = answer.date, answer.took
@@ -341,7 +330,8 @@ class OrderCache:
         return value
 
     def _read(self, data: object, params: Params) -> Rows[Order]:
-        last, now = self._rows, dict[object, tuple[dict[str, Any], Order]]()
+        last = self._rows
+        now: dict[object, tuple[dict[str, Any], Order]] = {}
 
         def read(item: object) -> Order:
             if not is_object(item) or not isinstance(key := item.get("id"), int | str):

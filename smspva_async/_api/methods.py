@@ -1,7 +1,7 @@
-"""The calls of the API: a table, and how the data of each answer is read.
+"""The methods of the API: a table, and decoders for the data of each answer.
 
-"Contract" is the provider's own statement, published with its SDKs in October 2026; "page" is its rental page. Other
-forms were seen on the live server, or stand on the provider's reference site.
+"Contract" is the provider's statement published with its SDKs in October 2026; "page" is its rental page. Other forms
+come from the live server or from the provider's reference site.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -22,21 +21,20 @@ from smspva_async._api.rows import (
     as_sent,
     boolean,
     code,
-    gather,
+    fields_of,
     integer,
     integer_or_text,
     is_object,
-    items,
+    items_of,
     moment,
-    one,
+    only_item_of,
     optional_text,
     order_id,
     price,
-    read_orders,
+    read_any_rows,
     read_rows,
-    row,
+    require_readable,
     service_codes,
-    some_readable,
     state,
 )
 from smspva_async.errors import ApiError, RestoreRefused, one_line
@@ -53,49 +51,18 @@ from smspva_async.models import (
     Service,
     Sms,
     Stock,
+    merge_orders,
 )
 
 if TYPE_CHECKING:
     from decimal import Decimal
-
-__all__ = [
-    "ACTIVATE",
-    "ADD_SERVICE",
-    "BALANCE",
-    "CANADA_PAYPAL_DAYS",
-    "COUNTRIES",
-    "COUNTRIES_FOR",
-    "DELETE",
-    "HISTORY",
-    "MINIMUM_PAYPAL_DAYS",
-    "MISSING",
-    "OFFERS",
-    "OFFERS_BY_PROVIDER",
-    "ORDERS",
-    "PROLONG",
-    "PROLONG_DAYS",
-    "RENT",
-    "RENT_MULTI",
-    "RESTORE",
-    "RESTORE_QUOTE",
-    "SERVICES",
-    "SMS",
-    "SPENDING",
-    "STOCK",
-    "STOCK_MULTI",
-    "KeyPlace",
-    "Method",
-    "Params",
-    "Safety",
-    "read_order",
-]
 
 T = TypeVar("T")
 Params: TypeAlias = Mapping[str, str]
 Decoder: TypeAlias = Callable[[object, Params], T]
 
 MISSING = object()
-"""The data of an answer without any."""
+"""Stands for the data of an answer that has none."""
 
 
 class Safety(Enum):
@@ -110,7 +77,7 @@ class Safety(Enum):
 
 
 class KeyPlace(Enum):
-    """Where a request has the API key."""
+    """The part of a request that holds the API key."""
 
     NOWHERE = "nowhere"
     QUERY = "query"
@@ -119,7 +86,7 @@ class KeyPlace(Enum):
 
 @frozen
 class Method(Generic[T]):
-    """A call of the API."""
+    """A method of the API."""
 
     name: str
     """The wire name."""
@@ -127,9 +94,10 @@ class Method(Generic[T]):
     """The name of the client's method."""
     safety: Safety
     read: Decoder[T]
+    """Decodes the data of an answer, given the request's parameters."""
     key_place: KeyPlace = KeyPlace.QUERY
     account_path: str | None = None
-    """The path of a call at the account's address; None for a call of the rental API, named in the query."""
+    """The path at the account's address; None for a method of the rental API, which is named in the query."""
     unknown_outcome_note: str = "it may have been charged"
     refusal_note: str = "nothing was charged"
 
@@ -140,14 +108,14 @@ _read_country = RowReader(
     Country,
     {
         "name": Field("name", default=""),
-        "code": Field("code", read=code, identifies=True),
+        "code": Field("code", read=code, required=True),
         "switch_type": Field("rent_switch_type", read=as_sent),
     },
 )
 _read_service = RowReader(
     Service,
     {
-        "service": Field("service", read=code, identifies=True),
+        "service": Field("service", read=code, required=True),
         "name": Field("name", default=""),
         "price_day": Field("priceForDay", read=price),
     },
@@ -155,25 +123,25 @@ _read_service = RowReader(
 _read_country_offer = RowReader(
     CountryOffer,
     {
-        "country": Field("code", "country", read=code, identifies=True),
+        "country": Field("code", "country", read=code, required=True),
         "name": Field("country", default=""),
         "price": Field("price", read=price),
         "count": Field("phoneAmount", read=integer),
     },
 )
-_read_offer = RowReader(
+_read_offer_row = RowReader(
     Offer,
     {
         "name": Field("name", default=""),
-        "service": Field("service", read=code, identifies=True),
+        "service": Field("service", read=code, required=True),
         "price_day": Field("price_day", read=price),
         "count": Field("count", "totalCount", read=integer),
     },
 )
-_read_rental = RowReader(
+_read_rental_row = RowReader(
     Rental,
     {
-        "id": Field("id", read=order_id, identifies=True),
+        "id": Field("id", read=order_id, required=True),
         "services": Field("service", read=service_codes, default=()),
         "until": Field("until", read=moment),
     },
@@ -182,7 +150,7 @@ _read_rental = RowReader(
 read_order = RowReader(
     Order,
     {
-        "id": Field("id", read=order_id, identifies=True),
+        "id": Field("id", read=order_id, required=True),
         "services": Field("scode", read=service_codes, default=()),
         "service_name": Field("sname", default=""),
         "state": Field("state", read=state, default=OrderState.UNKNOWN),
@@ -197,12 +165,12 @@ read_order = RowReader(
     },
     phone=("ccode", "pnumber"),
 )
-_TEXTS = ("text", "message", "fullText", "sms")
-_read_sms = RowReader(
+_TEXT_NAMES = ("text", "message", "fullText", "sms")
+"""The names of a message's text; the last three come from the live server."""
+_read_sms_row = RowReader(
     Sms,
     {
-        # The last three were seen among messages of other services.
-        "text": Field(*_TEXTS, identifies=True),
+        "text": Field(*_TEXT_NAMES, required=True),
         "sender": Field("sender", read=optional_text),
         "received": Field("date", read=moment),
     },
@@ -210,7 +178,7 @@ _read_sms = RowReader(
 _read_past_order = RowReader(
     PastOrder,
     {
-        "order_id": Field("orderId", read=order_id, identifies=True),
+        "order_id": Field("orderId", read=order_id, required=True),
         "service": Field("resourceCode", default=""),
         "had_sms": Field("haveSms", read=boolean),
         "days": Field("days", read=integer),
@@ -222,14 +190,14 @@ _read_past_order = RowReader(
     },
     phone=(None, "number"),
 )
-_read_quote = RowReader(
+_read_quote_row = RowReader(
     RestoreQuote,
     {
         "order_id": Field("orderid", read=integer),
         "country": Field("ccode", default=""),
         "service": Field("scode", default=""),
         "service_name": Field("sname", default=""),
-        "price": Field("price", read=price, identifies=True),
+        "price": Field("price", read=price, required=True),
         "overdue_days": Field("outdays", read=integer),
         "prolong_days": Field("prolongTo", read=integer),
     },
@@ -240,19 +208,17 @@ _read_quote = RowReader(
 # -- catalogue -----------------------------------------------------------------------------------------------------
 
 
-def _coded_items(data: object, name: str) -> list[object]:
-    """Return rows from a list, or from a mapping by code, whose key is then in the row under that name too."""
+def _coded_items(data: object, name: str) -> Sequence[object]:
+    """Return the rows of a list, or of a mapping by code, with the code added to each row under `name`."""
     if is_object(data) and not all(map(str.isdecimal, data)):
-        return [{**it, name: it.get(name) or key} if is_object(it) else it for key, it in data.items()]
-    return list(items(data))
+        return [{**item, name: item.get(name) or key} if is_object(item) else item for key, item in data.items()]
+    return items_of(data)
 
 
 def _countries(data: object, _: Params) -> Rows[Country]:
-    def read(item: object) -> Country:
-        country = _read_country(item)
-        return evolve(country, name=country.name.strip(), code=country.code.strip())  # padded on the live server
-
-    return read_rows(items(data), read)
+    rows = read_rows(items_of(data), _read_country)
+    rows[:] = [evolve(it, name=it.name.strip(), code=it.code.strip()) for it in rows]  # padded on the live server
+    return rows
 
 
 def _services(data: object, _: Params) -> Rows[Service]:
@@ -268,38 +234,37 @@ def _country_offers(data: object, _: Params) -> Rows[CountryOffer]:
 def _offers(data: object, _: Params) -> Rows[Offer]:
     if is_object(data) and isinstance(data.get("services", 0), list | dict | None):
         data = data["services"]  # contract; on the page the data are the rows
-    return read_rows(_coded_items(data, "service"), _offer)
+    return read_rows(_coded_items(data, "service"), _read_offer)
 
 
-def _offer(item: object) -> Offer:
-    count: object = row(item).get("count")
+def _read_offer(item: object) -> Offer:
+    fields = fields_of(item)
     try:
-        by_provider = _numbers(count)
+        by_provider = _counts(fields.get("count"))
     except UnreadableError:
-        return _read_offer(item)
-    offer = _read_offer({**row(item), "count": sum(by_provider.values()) or row(item).get("totalCount", 0)})
+        return _read_offer_row(fields)
+    offer = _read_offer_row({**fields, "count": sum(by_provider.values()) or fields.get("totalCount", 0)})
     return evolve(offer, by_provider=by_provider)
 
 
-def _numbers(value: object) -> dict[str, int]:
-    """Read a mapping from providers to how many numbers each has; PHP writes an empty one as a list."""
+def _counts(value: object) -> dict[str, int]:
+    """Decode a mapping from providers to numbers available. PHP writes an empty one as a list."""
     if isinstance(value, list):
-        value = {str(place): number for place, number in enumerate(cast("list[object]", value))}
-    return {name: integer(number) for name, number in row(value).items()}
+        value = {str(index): count for index, count in enumerate(cast("list[object]", value))}
+    return {name: integer(count) for name, count in fields_of(value).items()}
 
 
 def _stock(data: object, _: Params) -> Mapping[str, Stock]:
-    rows = read_rows(row(data or {}).items(), _stock_of)
-    return dict(rows)
+    return dict(read_rows(fields_of(data or {}).items(), _read_stock))
 
 
-def _stock_of(item: Any) -> tuple[str, Stock]:  # noqa: ANN401 - an item of a mapping
+def _read_stock(item: Any) -> tuple[str, Stock]:  # noqa: ANN401 - an item of a mapping
     service, fields = item
     if not is_object(fields):
         return service, Stock(integer(fields))
     by_provider: dict[str, int] = {}
     with suppress(UnreadableError):
-        by_provider = _numbers(fields.get("Amount") or {})
+        by_provider = _counts(fields.get("Amount") or {})
     total = fields.get("Total")
     return service, Stock(sum(by_provider.values()) if by_provider and total is None else integer(total), by_provider)
 
@@ -309,68 +274,71 @@ def _stock_multi(data: object, _: Params) -> int:
 
 
 def _canada_paypal_days(data: object, _: Params) -> Mapping[int, int]:
-    return dict(read_rows(items(data), lambda item: (integer(row(item).get("Days")), integer(row(item).get("Amount")))))
+    def read(item: object) -> tuple[int, int]:
+        fields = fields_of(item)
+        return integer(fields.get("Days")), integer(fields.get("Amount"))
+
+    return dict(read_rows(items_of(data), read))
 
 
 def _minimum_paypal_days(data: object, _: Params) -> int:
-    fields = row(one(data))
+    fields = fields_of(only_item_of(data))
     if fields.get("Status") in (0, "0", False):
         message = str(fields.get("Message") or "")
         raise ApiError(f"refused: {one_line(message) or 'no reason given'}", msg=message, data=data)
     return integer(fields.get("Days"))
 
 
-# -- spending: status 1 is a success, and the request names what the answer leaves out -----------------------------
+# -- spending: status 1 is a success, and the parameters fill in what the answer lacks -------------------------------
 
 
 def _rental(data: object, params: Params) -> Rental:
-    fields = one(data)
+    fields = only_item_of(data)
     if not is_object(fields):
-        fields = {"id": None if fields in (1, "1") else fields}  # a bare id, or true
-    rental = _read_rental(fields)
+        fields = {"id": None if fields in (1, "1") else fields}  # an id by itself, or true
+    rental = _read_rental_row(fields)
     if "pnumber" in params and not fields.get("ccode"):
-        rental = evolve(rental, phone=f"+{params['pnumber']}")  # a local number says less than the request
+        rental = evolve(rental, phone=f"+{params['pnumber']}")  # the answer's number lacks the dial code
     return rental if rental.services else evolve(rental, services=service_codes(params["service"]))
 
 
 def _rentals(data: object, params: Params) -> Rows[Rental]:
-    found = [data] if is_object(data) and "id" in data else _coded_items(data, "service")
-    if not found:
-        raise UnreadableError("no rental in it")
-    rows = read_rows(found, _read_rental, id_name="id")
+    items = [data] if is_object(data) and "id" in data else _coded_items(data, "service")
+    if not items:
+        raise UnreadableError("there is no rental")
+    rows = read_rows(items, _read_rental_row, id_name="id")
     by_id: dict[int, Rental] = {}
     for rental in rows:
-        before = by_id.get(rental.id, rental)
+        first = by_id.get(rental.id, rental)
         by_id[rental.id] = evolve(
-            before,
-            services=tuple(sorted({*before.services, *rental.services})),
-            phone=before.phone or rental.phone,
-            until=before.until or rental.until,
+            first,
+            services=tuple(sorted({*first.services, *rental.services})),
+            phone=first.phone or rental.phone,
+            until=first.until or rental.until,
         )
-    # The contract answers with one number for all services, whichever of them it names.
+    # By the contract one rental has all services, whichever one it names.
     has_all = len(by_id) == 1 and not rows.skipped
-    asked = service_codes(params["services"])
-    rows[:] = [evolve(it, services=asked) if has_all or not it.services else it for it in by_id.values()]
+    requested = service_codes(params["services"])
+    rows[:] = [evolve(it, services=requested) if has_all or not it.services else it for it in by_id.values()]
     return rows
 
 
 def _added_service(data: object, params: Params) -> Rental | None:
-    fields = one(data)
-    try:
-        return _rental(fields, params)
-    except UnreadableError:
-        return None  # the page answers without data
+    with suppress(UnreadableError):
+        return _rental(data, params)
+    return None  # the page answers without data
 
 
 def _restored(data: object, _: Params) -> int | None:
-    answered = one(data)
-    if isinstance(answered, bool | int | str) and str(answered).lower() in ("false", "0"):
+    value = only_item_of(data)
+    if is_object(value):
+        value = value.get("id")
+    elif isinstance(value, bool | int | str) and str(value).lower() in ("false", "0"):
         raise RestoreRefused("refused: not restored, no reason given", data=data)  # although the status is 1
+    elif value in (1, "1"):
+        return None  # PHP's true
     with suppress(UnreadableError):
-        if is_object(answered):
-            return order_id(answered.get("id"))
-        if str(answered).lower() not in ("true", "1"):
-            return order_id(answered)
+        return order_id(value)
     return None
 
 
@@ -381,43 +349,49 @@ def _nothing(_data: object, _params: Params) -> None:
 # -- orders and messages -------------------------------------------------------------------------------------------
 
 
+def read_orders(data: object, _: Params, *, read: Callable[[object], Order] = read_order) -> Rows[Order]:
+    """Decode the orders of an answer. Rows that share an id become one order."""
+    rows = read_rows(items_of(data), read, id_name="id")
+    rows[:] = merge_orders(rows)
+    return rows
+
+
 def _messages(data: object, _: Params) -> Rows[Sms]:
     if not (is_object(data) and ("SmsList" in data or "OtherSms" in data)):
-        return read_rows(items(data), _message)
-    # Contract: the messages of the order's service, and others.
-    others = data.get("OtherSms")
+        return read_rows(items_of(data), _read_sms)
+    # Contract: the messages of the order's service, and others. Neither list hides the other if its form is unknown.
     try:
-        apart = items(others)
+        own_items = items_of(data.get("SmsList"))
     except UnreadableError:
-        apart = [others]  # of unknown form, which must not hide the order's own messages
+        own_items = [{"SmsList": data.get("SmsList")}]
     try:
-        own = items(data.get("SmsList"))
+        other_items = items_of(data.get("OtherSms"))
     except UnreadableError:
-        own = [{"SmsList": data.get("SmsList")}]  # which can't hide the other messages either
-    messages, further = gather(own, _message), gather(apart, _other)
-    rows = [*messages, *_not_among(messages, further)]
-    return some_readable(Rows(rows, skipped=(*messages.skipped, *further.skipped)))
+        other_items = [data.get("OtherSms")]
+    own, others = read_any_rows(own_items, _read_sms), read_any_rows(other_items, _read_other_sms)
+    rows = [*own, *_without_duplicates(others, own)]
+    return require_readable(Rows(rows, skipped=(*own.skipped, *others.skipped)))
 
 
-def _message(item: object) -> Sms:
+def _read_sms(item: object) -> Sms:
     if isinstance(item, str):
         return Sms(item)
-    if is_object(item) and item.get("text") == "" and len(item.keys() & {*_TEXTS}) > 1:
-        item = {name: value for name, value in item.items() if name != "text"}  # it is under another name
-    return _read_sms(item)
+    if is_object(item) and item.get("text") == "" and len(item.keys() & {*_TEXT_NAMES}) > 1:
+        item = {name: value for name, value in item.items() if name != "text"}  # the text has another name
+    return _read_sms_row(item)
 
 
-def _other(item: object) -> Sms:
-    return evolve(_message(item), other=True)
+def _read_other_sms(item: object) -> Sms:
+    return evolve(_read_sms(item), other=True)
 
 
-def _not_among(messages: Sequence[Sms], further: Sequence[Sms]) -> list[Sms]:
-    """Return further messages but those that are among the others as well; either may lack the sender."""
-    exact = Counter((sms.text, sms.received, sms.sender) for sms in messages)
-    total = Counter((sms.text, sms.received) for sms in messages)
-    # Those with the same sender first, so that one without a sender can't take another's place.
+def _without_duplicates(others: Sequence[Sms], own: Sequence[Sms]) -> list[Sms]:
+    """Return the other messages that aren't among the order's own; in either list the sender may be missing."""
+    exact = Counter((sms.text, sms.received, sms.sender) for sms in own)
+    total = Counter((sms.text, sms.received) for sms in own)
+    # Equal senders are matched first, so that a message without a sender can't take another one's match.
     rest: list[Sms] = []
-    for sms in further:
+    for sms in others:
         key = (sms.text, sms.received, sms.sender)
         if exact[key]:
             exact[key] -= 1
@@ -435,20 +409,20 @@ def _not_among(messages: Sequence[Sms], further: Sequence[Sms]) -> list[Sms]:
     return kept
 
 
-# -- the archive ---------------------------------------------------------------------------------------------------
+# -- the archive and the account -----------------------------------------------------------------------------------
 
 
 def _past_orders(data: object, _: Params) -> Rows[PastOrder]:
-    return read_rows(items(data), _read_past_order, id_name="orderId")
+    return read_rows(items_of(data), _read_past_order, id_name="orderId")
 
 
 def _quote(data: object, params: Params) -> RestoreQuote:
-    quote = _read_quote(one(data))
-    return evolve(quote, order_id=int(params["id"])) if quote.order_id is None else quote  # pyright: ignore[reportUnnecessaryComparison]
+    quote = _read_quote_row(only_item_of(data))
+    return quote if quote.order_id else evolve(quote, order_id=int(params["id"]))
 
 
 def _balance(data: object, _: Params) -> Decimal:
-    return price(row(data).get("balance"))
+    return price(fields_of(data).get("balance"))
 
 
 # -- the table -----------------------------------------------------------------------------------------------------
@@ -456,19 +430,16 @@ def _balance(data: object, _: Params) -> Decimal:
 _SAFE, _SPENDS = Safety.SAFE, Safety.NON_IDEMPOTENT
 _NO_KEY = KeyPlace.NOWHERE
 
-COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, key_place=_NO_KEY)
-SERVICES = Method("get_default_services", "services", _SAFE, _services, key_place=_NO_KEY)
-COUNTRIES_FOR = Method("get_country_by_service", "countries_for", _SAFE, _country_offers, key_place=_NO_KEY)
+COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, _NO_KEY)
+SERVICES = Method("get_default_services", "services", _SAFE, _services, _NO_KEY)
+COUNTRIES_FOR = Method("get_country_by_service", "countries_for", _SAFE, _country_offers, _NO_KEY)
 OFFERS = Method("getdata", "offers", _SAFE, _offers)
 OFFERS_BY_PROVIDER = Method("getdataWithProviders", "offers", _SAFE, _offers)
 STOCK = Method("getCountWithProviders", "stock", _SAFE, _stock)
-STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, key_place=_NO_KEY)
-CANADA_PAYPAL_DAYS = Method(
-    "get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, key_place=_NO_KEY
-)
-MINIMUM_PAYPAL_DAYS = Method(
-    "get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, key_place=_NO_KEY
-)
+STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, _NO_KEY)
+CANADA_PAYPAL_DAYS = Method("get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, _NO_KEY)
+MINIMUM_PAYPAL_DAYS = Method("get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, _NO_KEY)
+BALANCE = Method("balance", "balance", _SAFE, _balance, KeyPlace.HEADER, account_path="/activation/balance")
 RENT = Method("create", "rent", _SPENDS, _rental)
 RENT_MULTI = Method("create_multi", "rent_multi", _SPENDS, _rentals)
 ADD_SERVICE = Method("add_service_to_order", "add_service", _SPENDS, _added_service)
@@ -483,21 +454,13 @@ DELETE = Method(
     refusal_note="nothing was deleted",
 )
 RESTORE = Method("restore_user", "restore", _SPENDS, _restored)
-ORDERS = Method("orders", "orders", _SAFE, partial(read_orders, read=read_order))
+ORDERS = Method("orders", "orders", _SAFE, read_orders)
 SMS = Method("sms", "sms", _SAFE, _messages)
 ACTIVATE = Method("activate", "activate", Safety.IDEMPOTENT, _nothing)
 HISTORY = Method("get_rent_history", "history", _SAFE, _past_orders)
 RESTORE_QUOTE = Method("restore_user_precalc", "restore_quote", _SAFE, _quote)
-BALANCE = Method(
-    "balance",
-    "balance",
-    _SAFE,
-    _balance,
-    key_place=KeyPlace.HEADER,
-    account_path="/activation/balance",
-)
 
 SPENDING: Mapping[str, Method[Any]] = {
     method.name: method for method in (RENT, RENT_MULTI, ADD_SERVICE, PROLONG, PROLONG_DAYS, DELETE, RESTORE)
 }
-"""The calls that spend or destroy, by wire name."""
+"""The methods that spend or destroy, by wire name."""
