@@ -1,7 +1,7 @@
-"""The models: countries, offers, orders, messages, and the list that an answer's rows come in.
+"""The models: countries, offers, orders, messages, and the list of an answer's rows.
 
-Every model is a frozen attrs class. `extra` holds what the server sent beside a model's fields, and fields of an odd
-form as they came; it takes no part in equality and hash. Times are aware UTC datetimes, prices US dollars as `Decimal`.
+Every model is a frozen attrs class. `extra` holds the server's other fields and the raw values of unreadable fields; it
+isn't part of equality and hash. Times are aware UTC datetimes, prices are US dollars as `Decimal`.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ __all__ = [
 T = TypeVar("T")
 
 _DAYS = {"week": 7, "month": 30}
-_LONGEST_DAYS = 90
+LONGEST_RENTAL = 90
+"""The longest rental in days (rental page)."""
 
 
-def _extra() -> Any:  # noqa: ANN401 - attrs types a field by what its class declares
+def _extra() -> Any:  # noqa: ANN401 - the annotation in the class gives the type
     return field(factory=dict[str, object], eq=False, repr=False, kw_only=True)
 
 
 class _Days:
-    """`Period.days`. On the class itself it is a common mistake for a constructor, and says so."""
+    """The descriptor of `Period.days`. It explains the mistake of calling ``Period.days(7)`` on the class."""
 
     @overload
     def __get__(self, period: None, owner: type[Period]) -> Callable[[int], NoReturn]: ...
@@ -61,39 +62,39 @@ class _Days:
 
 
 def _no_days(count: int) -> NoReturn:
-    raise ValueError(f"a period is in weeks or months, Period.weeks(1) for instance, not in days: {count!r}")
+    raise ValueError(f"a period is in weeks or months, for example Period.weeks(1), not in days: {count!r}")
 
 
 @frozen
 class Period:
-    """How long to rent: whole weeks or whole months, 7 to 90 days; a month counts as 30 days here.
+    """A rental period: whole weeks or whole months, 7 to 90 days. A month counts as 30 days.
 
-    The most is what the rental page guarantees, the least comes from an error message seen elsewhere on the provider.
-    Make one with `Period.weeks` or `Period.months`. A period that can't be rented raises `ValueError`.
+    The maximum is what the rental page guarantees; the minimum comes from an error message of the provider's other API.
+    Create a period with `Period.weeks` or `Period.months`. One that can't be rented raises `ValueError`.
     """
 
     kind: Literal["week", "month"]
-    """The unit, which the provider calls ``dtype``."""
+    """The unit, the provider's ``dtype``."""
     count: int
-    """How many of them (``dcount``)."""
+    """The number of units, the provider's ``dcount``."""
 
     def __attrs_post_init__(self) -> None:
         if self.kind not in tuple(_DAYS):
             raise ValueError(f"a period is in weeks or months, not in {self.kind!r}")
         if type(self.count) is not int or self.count < 1:
-            raise ValueError(f"a period lasts one {self.kind} at least, as a whole number: {self.count!r}")
-        if self.days > _LONGEST_DAYS:
-            raise ValueError(f"a rental lasts {_LONGEST_DAYS} days at most: {self.count} {self.kind}s are {self.days}")
+            raise ValueError(f"a period is an integer number of {self.kind}s from 1, got {self.count!r}")
+        if self.days > LONGEST_RENTAL:
+            raise ValueError(f"a rental is at most {LONGEST_RENTAL} days: {self.count} {self.kind}s are {self.days}")
 
     @classmethod
     def weeks(cls, count: int) -> Period:
         """Return a period of whole weeks.
 
         Args:
-            count: How many, 1 to 12.
+            count: The number of weeks, 1 to 12.
 
         Raises:
-            ValueError: It can't be rented for so long.
+            ValueError: The period is too short or too long.
 
         """
         return cls("week", count)
@@ -103,10 +104,10 @@ class Period:
         """Return a period of whole months.
 
         Args:
-            count: How many, 1 to 3.
+            count: The number of months, 1 to 3.
 
         Raises:
-            ValueError: It can't be rented for so long.
+            ValueError: The period is too short or too long.
 
         """
         return cls("month", count)
@@ -123,15 +124,15 @@ class OrderState(IntEnum):
     """The state of a number (rental page)."""
 
     INACTIVE = 0
-    """Not active: activate it before a message is sent to it."""
+    """Not active: activate the number before a message is sent to it."""
     ACTIVE = 1
-    """Can receive messages."""
+    """The number can receive messages."""
     ACTIVATING = 2
-    """Waiting in the queue for activation."""
+    """The number is in the queue for activation."""
     ABSENT = -1
     """The number is not in the provider's system."""
     UNKNOWN = -99
-    """A state that the rental page doesn't list; `Order.raw_state` has the server's number."""
+    """An undocumented state; `Order.raw_state` has the server's number."""
 
 
 @frozen
@@ -139,27 +140,27 @@ class Country:
     """A country with numbers (`getcountries`)."""
 
     name: str
-    """The provider's name of it, in a language of the provider's choice: ``Россия`` on the rental page."""
+    """The provider's name of the country, in a language of its choice: ``Россия`` on the rental page."""
     code: str
-    """Two letters as the provider writes them; the United Kingdom is ``UK``."""
+    """Two letters; the United Kingdom is ``UK``."""
     switch_type: str | int | None = None
-    """The way its numbers become active (``rent_switch_type``, such as ``FAST``), as sent; None where it isn't sent."""
+    """The activation type of its numbers, as sent (``rent_switch_type``, such as ``FAST``); None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
 class Service:
-    """A service that numbers can be rented for (`get_default_services`)."""
+    """A service for which numbers can be rented (`get_default_services`)."""
 
     service: str
     """The service's code, such as ``opt16``. Codes are stable; names change."""
     name: str
     """The service's name, such as ``Instagram``."""
     price_day: Decimal | None = None
-    """US dollars per day, before the country is chosen; None where the server doesn't say."""
+    """US dollars per day, regardless of the country; None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
@@ -167,15 +168,15 @@ class CountryOffer:
     """A country that offers a service (`get_country_by_service`)."""
 
     country: str
-    """Two letters as the provider writes them."""
+    """Two letters; the United Kingdom is ``UK``."""
     name: str
-    """The country as the server names it in the row (``country``), ``""`` where it doesn't."""
+    """The country's name (``country``); ``""`` if missing."""
     price: Decimal | None = None
-    """US dollars as the server states them, per day or for the period (it isn't documented); None where it doesn't."""
+    """US dollars, per day or for the period (it isn't documented); None if missing."""
     count: int | None = None
-    """Numbers available (``phoneAmount``); None where the server doesn't say."""
+    """Numbers available (``phoneAmount``); None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
@@ -187,13 +188,13 @@ class Offer:
     service: str
     """The service's code, such as ``opt16``."""
     price_day: Decimal | None = None
-    """US dollars per day; None where the server sends no readable price."""
+    """US dollars per day; None if missing."""
     count: int | None = None
-    """Numbers available, of all providers together; None where the server sends no readable number."""
+    """Numbers available from all providers together; None if missing."""
     by_provider: Mapping[str, int] = field(factory=dict[str, int], hash=False)
-    """Numbers available by provider; empty where the server doesn't tell providers apart."""
+    """Numbers available by provider; empty if the server doesn't list providers."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
@@ -201,29 +202,29 @@ class Stock:
     """Numbers available for a service in a country (`getCountWithProviders`)."""
 
     total: int
-    """Numbers of all providers together."""
+    """Numbers available from all providers together."""
     by_provider: Mapping[str, int] = field(factory=dict[str, int], hash=False)
-    """Numbers by provider; empty where the server doesn't tell providers apart."""
+    """Numbers available by provider; empty if the server doesn't list providers."""
 
 
 @frozen
 class Rental:
-    """A number just rented (`create`, `create_multi`, `add_service_to_order`)."""
+    """A number that was just rented (`create`, `create_multi`, `add_service_to_order`)."""
 
     id: int
-    """The order's id, which the calls about the number take."""
+    """The order's id, an argument of the calls about the number."""
     phone: str = ""
-    """The whole number, such as ``+79096037108``; ``""`` where the answer lacks it, though `orders` will have it."""
+    """The whole number, such as ``+79096037108``; ``""`` if the answer lacks it (`orders` has it then)."""
     services: tuple[str, ...] = ()
     """The codes of its services, sorted, such as ``("opt16",)``."""
     until: datetime | None = None
-    """When the rental ends, aware UTC; None where the answer lacks it."""
+    """The end of the rental, aware UTC; None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
     @property
     def service(self) -> str:
-        """The first of `services`, ``""`` where there is none."""
+        """The first of `services`; ``""`` if there is none."""
         return self.services[0] if self.services else ""
 
 
@@ -232,37 +233,37 @@ class Order:
     """A rented number (`orders`). Rows that share an id are one order with several services."""
 
     id: int
-    """The order's id, which the calls about the number take."""
+    """The order's id, an argument of the calls about the number."""
     services: tuple[str, ...]
-    """The codes of its services, sorted, such as ``("opt16",)``; empty where the server leaves them out."""
+    """The codes of its services, sorted, such as ``("opt16",)``; empty if missing."""
     service_name: str
-    """The first service's name, ``""`` where the server leaves it out."""
+    """The first service's name; ``""`` if missing."""
     state: OrderState
-    """Only `OrderState.ACTIVE` receives messages; `OrderState.UNKNOWN` is a state that the rental page doesn't list."""
+    """Only `OrderState.ACTIVE` receives messages; an undocumented state is `OrderState.UNKNOWN`."""
     phone: str
-    """The whole number, such as ``+79096068511``; ``""`` where it can't be read."""
+    """The whole number, such as ``+79096068511``; ``""`` if missing."""
     country: str
-    """Two letters as the provider writes them, ``UK`` for one; ``""`` where the server leaves them out."""
+    """Two letters; the United Kingdom is ``UK``. ``""`` if missing."""
     has_new_sms: bool | None
-    """The server's flag for a new message; None where it isn't sent. Whether reading clears it isn't known."""
+    """The server's flag for a new message; None if missing. It isn't known whether reading clears it."""
     until: datetime | None
-    """When the rental ends, aware UTC; None where it can't be read."""
+    """The end of the rental, aware UTC; None if missing."""
     can_prolong: bool | None = None
-    """True if it can be prolonged now: only in its last 7 days (rental page). None where the server doesn't say."""
+    """True if it can be prolonged now, in its last 7 days (rental page); None if missing."""
     can_prolong_days: int | None = None
-    """By how many days it can be prolonged at most; None where the server leaves it out."""
+    """The maximum number of days to prolong by; None if missing."""
     can_prolong_until: datetime | None = None
-    """Until when it can be prolonged at most, aware UTC; None where the server leaves it out."""
+    """The latest end that prolonging allows, aware UTC; None if missing."""
     last_online: datetime | None = None
-    """When the number was last online, aware UTC; None where the server leaves it out. Its change is no event."""
+    """The last time the number was online, aware UTC; None if missing. The watcher reports no change of it."""
     raw_state: int | str | None = field(default=Factory(lambda order: int(order.state), takes_self=True))
-    """The state's number, or its text where it isn't a number; None where neither is sent."""
+    """The state as the server's number, or as text if it isn't a number; None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
     @property
     def service(self) -> str:
-        """The first of `services`, ``""`` where there is none."""
+        """The first of `services`; ``""`` if there is none."""
         return self.services[0] if self.services else ""
 
 
@@ -276,7 +277,7 @@ _NEAREST_TO_ACTIVE = (
 
 
 def merge_orders(orders: Sequence[Order]) -> Sequence[Order]:
-    """Return the orders with each id once. Rows that share an id are one number with several services."""
+    """Merge rows that share an id: they are one order with several services."""
     if len({order.id for order in orders}) == len(orders):
         return orders
     by_id: dict[int, list[Order]] = {}
@@ -288,7 +289,7 @@ def merge_orders(orders: Sequence[Order]) -> Sequence[Order]:
 def _merged(rows: Sequence[Order]) -> Order:
     if len(rows) == 1:
         return rows[0]
-    # To the last field, so that the sequence of the rows makes no difference.
+    # By enough fields that the order of the rows doesn't matter.
     lowest = min(rows, key=lambda it: (not it.services, it.services, not it.service_name, it.service_name, it.phone))
     nearest = min(rows, key=lambda it: (_NEAREST_TO_ACTIVE.index(it.state), str(it.raw_state)))
     flags = {order.has_new_sms for order in rows}
@@ -309,129 +310,129 @@ class Sms:
     text: str
     """The whole text, as sent."""
     sender: str | None = None
-    """Who sent it, a name or a number; None where the server doesn't say (seen on the live server)."""
+    """The sender's name or number; None if missing (seen on the live server)."""
     received: datetime | None = None
-    """When it was received, aware UTC, to the second; None for one without a date (seen on the live server)."""
+    """The time of receipt, aware UTC, to the second; None if missing (seen on the live server)."""
     other: bool = False
-    """True for one listed apart from those of the order's service (``OtherSms``, seen on the live server)."""
+    """True if listed separately from the messages of the order's service (``OtherSms``, seen on the live server)."""
     extra: Mapping[str, object] = _extra()
-    """What else the server sent, by its own names; no part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
     @property
     def code(self) -> str | None:
-        """The one-time code in the text as one types it, such as ``"671094"``, or None if there is none to be seen.
+        """The one-time code in the text, ready to be entered, such as ``"671094"``; None if no code is found.
 
-        Found by `extract_code`, which says how and what its limits are.
+        See `extract_code` for the rules and limits.
         """
         return extract_code(self.text)
 
 
 @frozen
 class PastOrder:
-    """An order of the archive (`get_rent_history`)."""
+    """An order in the archive (`get_rent_history`)."""
 
     order_id: int
-    """The order's id, which `SmspvaClient.restore_quote` and `SmspvaClient.restore` take."""
+    """The order's id, an argument of `SmspvaClient.restore_quote` and `SmspvaClient.restore`."""
     service: str
-    """The service's code, such as ``opt59``; ``""`` where the server leaves it out."""
+    """The service's code, such as ``opt59``; ``""`` if missing."""
     phone: str
-    """The whole number, such as ``+79020831944``; ``""`` where it can't be read."""
+    """The whole number, such as ``+79020831944``; ``""`` if missing."""
     had_sms: bool | None
-    """True if it received a message; None where the server doesn't say."""
+    """True if it received a message; None if missing."""
     days: int | None
-    """For how many days it was rented, as the server counts them; None where it doesn't say."""
+    """The length of the rental in days, as the server counts them; None if missing."""
     country: str
-    """Two letters as the provider writes them; ``""`` where the server leaves them out."""
+    """Two letters; the United Kingdom is ``UK``. ``""`` if missing."""
     begin: datetime | None
-    """When the rental began, aware UTC; None where the server doesn't say."""
+    """The beginning of the rental, aware UTC; None if missing."""
     end: datetime | None
-    """When the rental was to end, aware UTC; None where the server doesn't say."""
+    """The planned end of the rental, aware UTC; None if missing."""
     closed: datetime | None
-    """When the order was closed, aware UTC; None where the server doesn't say."""
+    """The time when the order was closed, aware UTC; None if missing."""
     restorable: bool | None = None
-    """True if the server calls it restorable (``isAvailForRestore``); None where it doesn't say."""
+    """True if the server says that it can be restored (``isAvailForRestore``); None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
 class RestoreQuote:
     """The cost of restoring an expired order (`restore_user_precalc`).
 
-    The overdue days are charged without any discount (rental page), and some days are paid in advance.
+    The overdue days are charged without a discount, and some days are paid in advance (rental page).
     """
 
     order_id: int
-    """The id of the expired order; the restored one may get another."""
+    """The id of the expired order; the restored one may have a new id."""
     country: str
-    """Two letters as the provider writes them; ``""`` where the server leaves them out."""
+    """Two letters; the United Kingdom is ``UK``. ``""`` if missing."""
     service: str
-    """The service's code, such as ``opt59``; ``""`` where the server leaves it out."""
+    """The service's code, such as ``opt59``; ``""`` if missing."""
     service_name: str
-    """The service's name, ``""`` where the server leaves it out."""
+    """The service's name; ``""`` if missing."""
     phone: str
-    """The whole number, such as ``+79929831844``; ``""`` where it can't be read."""
+    """The whole number, such as ``+79929831844``; ``""`` if missing."""
     price: Decimal
-    """US dollars for the overdue days and the prepaid ones together."""
+    """US dollars for the overdue and the prepaid days together."""
     overdue_days: int | None = None
-    """Days since the rental ended (``outdays``); None where the server doesn't say."""
+    """Days since the rental ended (``outdays``); None if missing."""
     prolong_days: int | None = None
-    """Days that are paid in advance (``prolongTo``); None where the server doesn't say."""
+    """Days paid in advance (``prolongTo``); None if missing."""
     extra: Mapping[str, object] = _extra()
-    """Other fields that the server sent, by its names, and fields of an odd form; not part of equality and hash."""
+    """The server's other fields, and raw values of unreadable ones, by its names; not part of equality and hash."""
 
 
 @frozen
 class Reconciliation:
-    """What a comparison with the server shows of a call whose outcome wasn't known (`SmspvaClient.reconcile`)."""
+    """The result of comparing the server's state with a call whose outcome was unknown (`SmspvaClient.reconcile`)."""
 
     verdict: Literal["done", "not_done", "open"]
-    """Whether the call was done; ``"open"``: what there is to see doesn't tell, or not yet."""
+    """The call's outcome; ``"open"`` if it can't be determined, or not yet."""
     candidates: tuple[Order, ...] = ()
-    """The orders that the call may have made, or the one that it was about, as they are listed now."""
+    """The orders that the call may have made, or the order that it was about, as they are listed now."""
 
 
 @frozen
 class Purchase:
-    """A call that spends or destroys, as it is recorded (`SmspvaClient.purchases`)."""
+    """The record of a call that spends or destroys (`SmspvaClient.purchases`)."""
 
     method: str
     """The provider's method, such as ``"create"``."""
     params: Mapping[str, str] = field(hash=False)
     """The call's parameters, without the key."""
     started_at: datetime
-    """When it began, by this machine's clock; aware UTC."""
+    """The beginning of the call by this machine's clock, aware UTC."""
     outcome: Literal["done", "refused", "not_sent", "unknown", "settled"]
-    """What became of it; ``"unknown"`` also while it is in progress."""
+    """The call's outcome; also ``"unknown"`` while it is in progress."""
     order_ids: tuple[int, ...] = ()
-    """The orders that the answer named."""
+    """The ids of the orders in the answer."""
 
 
 @frozen
 class SkippedRow:
-    """A row of a list that could not be read."""
+    """A row of a list that couldn't be decoded."""
 
     reason: str
-    """What is missing or wrong in it, by the server's names."""
+    """The missing or unreadable field, by the server's name, and its problem."""
     raw: object = field(hash=False)
-    """The row as the server sent it, read as JSON."""
+    """The row as the server sent it, decoded as JSON."""
     order_id: int | None = None
-    """The row's order id where that much was readable; None also for rows that are no orders."""
+    """The row's order id if it could be decoded; None for rows that aren't orders."""
 
 
 class Rows(list[T]):
-    """The rows of an answer: a list, and what is to be known about the answer as a whole."""
+    """A list of the rows of an answer, with details of the answer."""
 
     skipped: tuple[SkippedRow, ...]
-    """Rows that could not be read."""
+    """Rows that couldn't be decoded."""
     date: datetime | None
-    """When the server answered, by its own clock (the ``Date`` header), aware UTC; None where it didn't say."""
+    """The time of the answer by the server's clock (the ``Date`` header), aware UTC; None if missing."""
     took: float
     """Seconds from sending the request to its answer."""
     extra: Mapping[str, object]
-    """What the server sent beside the rows."""
+    """Other fields that the server sent with the rows."""
     repeated: bool
-    """Whether it is, byte for byte, the answer before; told only to a watcher."""
+    """True if the answer has the same bytes as the last one. Only set for a watcher."""
 
     def __init__(
         self,
@@ -452,12 +453,12 @@ class Rows(list[T]):
 
 
 def fingerprint(row: SkippedRow, where: object) -> str:
-    """Return what a row that can't be read is known by when it comes again in the same place."""
+    """Return an identifier for a skipped row, the same whenever the row comes again in the same place."""
     try:
-        told = json.dumps([where, row.raw], sort_keys=True, default=repr)
+        content = json.dumps([where, row.raw], sort_keys=True, default=repr)
     except RecursionError:
-        told = f"{where}: nested too deeply to be told apart"
-    return hashlib.sha256(told.encode()).hexdigest()
+        content = f"{where}: nested too deeply"
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def utc(seconds: float) -> datetime:
