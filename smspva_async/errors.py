@@ -1,10 +1,10 @@
-"""What can go wrong, as one tree.
+"""Errors, as one tree.
 
     SmspvaError
-    ├── ConnectionFailed             no connection, or it broke
+    ├── ConnectionFailed             no connection, or the connection broke
     ├── RequestTimeout               no answer in time
-    ├── UnexpectedResponse           an answer that can't be read
-    ├── OutcomeUnknown               a spending call without a readable answer: it may have been done
+    ├── UnexpectedResponse           an unreadable answer
+    ├── OutcomeUnknown               a spending call without a readable answer; it may have been carried out
     ├── ApiError                     the provider refused; nothing was done
     │   ├── InvalidKey
     │   ├── NoNumbers
@@ -20,11 +20,11 @@
     ├── JournalError
     │   └── JournalLocked
     ├── ClientClosed
-    ├── ClientInUse                  another event loop has the client
+    ├── ClientInUse                  another event loop uses the client
     └── WatcherClosed
 
-Each names the client's method, the provider's and the elapsed time where there are such, can be pickled and copied, and
-never holds the key.
+The error of a call has the client's method, the provider's method and the elapsed time. Errors can be pickled and
+copied, and never contain the key.
 """
 
 from __future__ import annotations
@@ -70,38 +70,39 @@ __all__ = [
 ]
 
 _LONGEST_EXCERPT = 200
-_DEEPEST = 64
-_LONGEST_TEXT = 64 * 1024
+_DEEPEST_DATA = 64
+LONGEST_DATA = 64 * 1024
+"""Characters of an answer's text that an error or a ledger keeps."""
 
 
 def one_line(text: str) -> str:
-    """Return the beginning of a server's text as one printable line, fit for errors, logs and terminals."""
+    """Return the beginning of a server's text as one printable line, safe for errors, logs and terminals."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _LONGEST_EXCERPT])
     return " ".join(printable.split())[:_LONGEST_EXCERPT]
 
 
 def describe(error: BaseException) -> str:
-    """Return the message of an error on one line, or the name of its class if it has none."""
+    """Return an error's message on one line, or the name of its class if there is no message."""
     return one_line(str(error)) or type(error).__name__
 
 
 def bounded(data: object) -> object:
-    """Return data of the server's that can be pickled and stored: as text where it is nested too deeply."""
+    """Return a server's data in a form that can be pickled and stored: as JSON text if it is nested too deeply."""
     level: list[object] = [data]
-    for _ in range(_DEEPEST):
+    for _ in range(_DEEPEST_DATA):
         dicts = (cast("dict[object, object]", item).values() for item in level if isinstance(item, dict))
         lists = (cast("list[object]", item) for item in level if isinstance(item, list))
         level = [inner for container in (*dicts, *lists) for inner in container]
         if not level:
             return data
     try:
-        return json.dumps(data)[:_LONGEST_TEXT]
+        return json.dumps(data)[:LONGEST_DATA]
     except RecursionError:
-        return json.dumps(_objects_in(data))[:_LONGEST_TEXT]
+        return json.dumps(_objects_in(data))[:LONGEST_DATA]
 
 
 def _objects_in(data: object) -> list[dict[str, object]]:
-    """Return all objects in some data, each without what is nested in it: the id of an order may be in one."""
+    """Return all objects in the data without their nested values. They may contain an order's id."""
     found: list[dict[str, object]] = []
     values = [data]
     while values:
@@ -116,13 +117,13 @@ def _objects_in(data: object) -> list[dict[str, object]]:
 
 
 class SmspvaError(Exception):
-    """Root of everything this library raises of its own accord, `ValueError` for impossible input aside.
+    """The base class of this library's errors. Invalid input raises `ValueError` instead.
 
     Attributes:
-        message: What happened and what to do, without the method and the time.
-        method: The provider's method that was called, such as ``"create"``; None where none was. The error's text
+        message: The reason and the advice, without the method and the time.
+        method: The provider's method, such as ``"create"``; None if the error isn't about a call. The error's text
             begins with the client's method, such as `rent`.
-        elapsed: Seconds from the call (its wait for the pace included) to the failure; None where nothing was timed.
+        elapsed: Seconds from the call to the failure, including the wait for the pace; None if not measured.
 
     """
 
@@ -144,12 +145,12 @@ class SmspvaError(Exception):
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with `args` alone, which knows nothing of keyword arguments.
+        # The default calls the class with `args` alone, without the keyword arguments.
         return _restore, (type(self), self.args, self.__dict__)
 
 
 def name_call(error: SmspvaError, method: str, python_name: str, elapsed: float | None = None) -> None:
-    """Add to an error the call that failed, by its wire name and its Python name, and the seconds that it took."""
+    """Add the failed call to an error: its wire name, its Python name and the elapsed seconds."""
     error.method, error._python_name = method, python_name  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     error.elapsed = error.elapsed if elapsed is None else elapsed
 
@@ -162,12 +163,12 @@ def _restore(cls: type[SmspvaError], args: tuple[Any, ...], attributes: dict[str
 
 
 class ConnectionFailed(SmspvaError):
-    """The server could not be reached, or the connection broke before an answer.
+    """The server couldn't be reached, or the connection broke before the answer.
 
-    A call that spends raises it only where nothing was sent, and `OutcomeUnknown` otherwise.
+    A spending call raises it only if nothing was sent, and `OutcomeUnknown` otherwise.
 
     Attributes:
-        sent: Whether the request may have left this machine.
+        sent: True if the request may have left this machine.
 
     """
 
@@ -177,18 +178,18 @@ class ConnectionFailed(SmspvaError):
 
 
 class RequestTimeout(SmspvaError):
-    """No answer within the client's `timeout`, or in a watch by a poll's deadline, to a call that spends nothing."""
+    """No answer within the client's `timeout`, or within a watcher's deadline, to a call that doesn't spend."""
 
 
 class UnexpectedResponse(SmspvaError):
-    """The answer is not what the API promises: no JSON, another shape, or an HTTP status that tells of a failure.
+    """The answer isn't in a documented form: not JSON, another structure, or an HTTP status that is an error.
 
     Attributes:
         status: The HTTP status.
-        content_type: The answer's ``Content-Type``, or ``""``.
+        content_type: The answer's ``Content-Type``; ``""`` if missing.
         excerpt: The beginning of the answer's text.
-        data: What was read as far as it could be, otherwise None.
-        retry_after: Seconds that the server asks to wait, or None.
+        data: The decoded JSON, or None.
+        retry_after: Seconds until the server accepts another request, or None.
 
     """
 
@@ -213,21 +214,21 @@ class UnexpectedResponse(SmspvaError):
 
 
 class OutcomeUnknown(SmspvaError):
-    """A call that spends or destroys was sent, and no readable answer came: it may have been done or not.
+    """A call that spends or destroys was sent without a readable answer. It may or may not have been carried out.
 
-    Don't repeat the call before you know: `SmspvaClient.reconcile` compares with the server. The error also stands in
-    `SmspvaClient.unsettled`, until `SmspvaClient.settle` takes it out.
+    Don't repeat the call before you know: `SmspvaClient.reconcile` compares the server's state. The error is also in
+    `SmspvaClient.unsettled`, until `SmspvaClient.settle` removes it.
 
     Attributes:
         call: The call's id, the same in copies, pickles and the ledger.
         params: The call's parameters, without the key.
-        started_at: Aware UTC time at which the call began, by the local clock.
-        known: The orders that had been listed before.
-        listed: Whether `known` and `ends_at` certainly show what earlier calls had done: the client had had a good
-            answer to `orders`, an hour after those whose orders or ends nothing else tells.
-        ends_at: The end of the order that the call is about, as it was listed last; None if it wasn't.
-        seen_at: The time of the call by the server's clock; None where it had told none.
-        data: What the server sent, as far as it could be read; a paid order's id may be in it.
+        started_at: The beginning of the call by the local clock, aware UTC.
+        known: The ids of the orders that were listed before the call.
+        listed: True if `known` and `ends_at` certainly include the effects of earlier calls: the client had a good
+            answer to `orders`, an hour later than earlier calls whose effect nothing else shows.
+        ends_at: The end of the order that the call is about, as last listed; None if it wasn't listed.
+        seen_at: The time of the call by the server's clock; None if unknown.
+        data: The part of the answer that could be read; it may contain a paid order's id.
 
     """
 
@@ -257,13 +258,13 @@ class OutcomeUnknown(SmspvaError):
 
 
 class ApiError(SmspvaError):
-    """The provider refused the call and said so: nothing was done and nothing charged.
+    """The provider refused the call. Nothing was done and nothing was charged.
 
     Attributes:
-        msg: The provider's own words.
-        code: The code at the beginning of `msg`, such as ``"NOBALANCE"``; None for errors in prose.
-        data: What came beside the message, read as JSON, or None.
-        retry_after: Seconds that the server asks to wait, or None if it didn't say.
+        msg: The provider's message.
+        code: The code at the beginning of `msg`, such as ``"NOBALANCE"``; None if the message has none.
+        data: The answer's data as JSON, or None.
+        retry_after: Seconds until the server accepts another request, or None.
 
     """
 
@@ -286,40 +287,40 @@ class ApiError(SmspvaError):
 
 
 class InvalidKey(ApiError):
-    """The API key is missing, unknown or banned. A watch ends when the provider says so a second time.
+    """The API key is missing, unknown or banned. A watch ends if further polls get the same answer.
 
-    In the provider's words ``API KEY not received!``, ``API KEY NOT FOUND!``, ``Invalid apikey`` or ``BANNED``: seen
-    elsewhere on it, the rental page has none for that.
+    The provider's messages are ``API KEY not received!``, ``API KEY NOT FOUND!``, ``Invalid apikey`` or ``BANNED``.
+    They come from its other API; the rental page has no message for this.
     """
 
 
 class NoNumbers(ApiError):
-    """No number is available for this country, service and period; another, or another time, may have one.
+    """No number is available for this country, service and period. Try others, or try again later.
 
-    In the provider's words ``No number available`` or ``No numbers available``, seen elsewhere on it.
+    The provider's messages are ``No number available`` or ``No numbers available``, from its other API.
     """
 
 
 class InsufficientFunds(ApiError):
-    """The account's balance doesn't cover it.
+    """The account's balance is too low.
 
-    In the provider's words ``NOBALANCE`` or ``Balance is not enough`` (rental page, where a rental is restored), or
-    ``Insufficient balance``, seen elsewhere on it. How much is needed may stand in `msg`.
+    The provider's messages are ``NOBALANCE`` or ``Balance is not enough`` (rental page, about restoring), or
+    ``Insufficient balance`` (its other API). `msg` may contain the amount.
     """
 
 
 class OrderNotFound(ApiError):
     """There is no such order, or it belongs to another account.
 
-    In the provider's words ``NOTOWNER`` or ``the user had not this order`` (rental page, where a rental is restored),
-    ``Order not found`` or ``Incorrect order id``, seen elsewhere on it.
+    The provider's messages are ``NOTOWNER`` or ``the user had not this order`` (rental page, about restoring), or
+    ``Order not found`` or ``Incorrect order id`` (its other API).
     """
 
 
 class RateLimited(ApiError):
-    """Too many requests: HTTP 429, or ``TOO MANY REQUESTS``, which was seen elsewhere on the provider.
+    """Too many requests: HTTP 429, or the message ``TOO MANY REQUESTS`` from the provider's other API.
 
-    The client has slowed down by then, see `Pace`, and has tried again what may be repeated, see `Retry`.
+    The client slows down by itself (see `Pace`), and retries calls that may be repeated (see `Retry`).
     """
 
 
@@ -327,8 +328,8 @@ class PriceTooHigh(ApiError):
     """The estimated price is above the `max_price` of `SmspvaClient.rent`. Nothing was sent and nothing charged.
 
     Attributes:
-        price: The estimate in US dollars: the price per day times the days of the period, without rebates. None if the
-            server states no price.
+        price: The estimate in US dollars: the price per day times the days of the period, without rebates; None if the
+            server sends no price.
 
     """
 
@@ -338,22 +339,22 @@ class PriceTooHigh(ApiError):
 
 
 class RestoreRefused(ApiError):
-    """The order can't be restored; `code` says why where the provider gave a code.
+    """The order can't be restored. `code` is the provider's reason; None if it gives none.
 
-    By the rental page: ``NOAVAILDAYS`` (the number has too few days left), ``NOREMOTEDATA`` (the order isn't in the
-    archive), ``DATEDIFFINVERT`` (it hasn't expired), ``NOORDERCOUNTRY`` and ``NOSERVICEDATA`` (its data are missing,
-    the provider's support may help). There is no code where the server answers no more than ``false``.
+    The codes are (rental page): ``NOAVAILDAYS`` (the number has too few days left), ``NOREMOTEDATA`` (the order isn't
+    in the archive), ``DATEDIFFINVERT`` (it hasn't expired), ``NOORDERCOUNTRY`` and ``NOSERVICEDATA`` (its data are
+    missing; the provider's support may help).
     """
 
 
 class WaitTimeout(SmspvaError, TimeoutError):
-    """What was waited for didn't happen in time. Nothing is discarded: it can still be read from the events.
+    """A wait ended without its event. Nothing is lost: a later event can still be read from the journal.
 
     Attributes:
-        order_id: The order that was waited on.
-        state: Its state as last seen, None if the order was never listed.
-        last_success: Aware UTC time of the last good `orders` poll, or None.
-        last_failure: What the last failed poll or activation said, or None.
+        order_id: The order of the wait.
+        state: The order's last state; None if it was never listed.
+        last_success: The time of the last good `orders` poll, aware UTC, or None.
+        last_failure: The message of the last failed poll or activation, or None.
 
     """
 
@@ -375,10 +376,10 @@ class WaitTimeout(SmspvaError, TimeoutError):
 
 
 class OrderGone(SmspvaError):
-    """The order that was waited on has been removed or has expired.
+    """The order of a wait was removed or has expired.
 
     Attributes:
-        order_id: The order that was waited on.
+        order_id: The order of the wait.
 
     """
 
@@ -388,10 +389,10 @@ class OrderGone(SmspvaError):
 
 
 class Lagged(SmspvaError):
-    """The place to read on from isn't in the journal: its events are no longer kept, or it lies in the future.
+    """The position to resume from isn't in the journal: its events were dropped, or it is in the future.
 
     Attributes:
-        resume: The nearest place that can be read from, a `seq`, to be passed as ``events(after=...)``.
+        resume: The nearest position in the journal, a `seq` to pass as ``events(after=...)``.
 
     """
 
@@ -401,7 +402,7 @@ class Lagged(SmspvaError):
 
 
 class CursorTaken(SmspvaError):
-    """Another consumer reads under this name now; it goes on after the last event that was acknowledged.
+    """Another consumer has taken over this name. It continues after the last acknowledged event.
 
     Attributes:
         name: The cursor's name.
@@ -414,7 +415,7 @@ class CursorTaken(SmspvaError):
 
 
 class JournalError(SmspvaError):
-    """A journal or ledger can't be read or written, or the file isn't one that can be used here."""
+    """A journal or ledger can't be read or written, or the file isn't a usable one."""
 
 
 class JournalLocked(JournalError):
@@ -422,12 +423,12 @@ class JournalLocked(JournalError):
 
 
 class ClientClosed(SmspvaError):
-    """The client was used after it had been closed, or closed before the call's request left."""
+    """The client was closed before the call, or before its request was sent."""
 
 
 class ClientInUse(SmspvaError):
-    """The client was used in an event loop while another one that uses it has not ended. Nothing was sent."""
+    """The client was used in an event loop while another one that uses it hasn't ended. Nothing was sent."""
 
 
 class WatcherClosed(SmspvaError):
-    """The watcher is not entered yet, or has been left, which ends what still waits."""
+    """The watcher hasn't been entered yet, or was left during a wait."""

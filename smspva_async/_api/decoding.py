@@ -299,7 +299,7 @@ def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedR
 
 
 def _is_same(before: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Return whether two rows have the same scalar values of the same types. (In Python, 1 == True.)"""
+    """Return whether two rows have the same scalar values of the same types, since 1 == True in Python."""
     if before != row:
         return False
     types = [*map(type, row.values())]

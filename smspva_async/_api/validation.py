@@ -151,7 +151,9 @@ def _url(name: str, url: str, example: str) -> str:
     if "?" in url or "#" in url or parts.username is not None:
         raise ValueError(f"{name} (host {host}) must have no query, fragment or user name; expected one like {example}")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ValueError(f"{name} must use https, since it gets the API key (http is allowed on this machine only): {url}")
+        raise ValueError(
+            f"{name} must use https, since it gets the API key (http is allowed on this machine only): {url}"
+        )
     return url
 
 

@@ -1,1 +1,1 @@
-"""The way to the server: requests, their pace, retries, and the API key."""
+"""Requests to the server: sending, pace, retries, and removal of the API key."""

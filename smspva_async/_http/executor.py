@@ -1,4 +1,4 @@
-"""Calls: the session, the permit to send, the attempts."""
+"""Execution of calls: session, permit, attempts, statistics."""
 
 from __future__ import annotations
 
@@ -28,26 +28,24 @@ if TYPE_CHECKING:
     from smspva_async._http.transport import HttpSession
     from smspva_async._purchases.tracker import PurchaseTracker
 
-__all__ = ["RequestExecutor"]
-
 T = TypeVar("T")
 
 _log = logging.getLogger("smspva_async")
 
-_ROWS_REMEMBERED = 1024
+_WARNINGS_REMEMBERED = 1024
 
 
 class RequestExecutor:
-    """Makes calls, one session at a time, in one event loop at a time.
+    """Executes calls in one event loop at a time, with one session for each.
 
     Args:
-        connect: Makes a session in the running event loop.
+        connect: Creates a session in the running event loop.
         base_url: The address of the rental API.
-        account_url: The address of calls that have a path of their own.
-        timeout: Seconds for one attempt as a whole.
-        rate_limiter: Permits requests.
-        retry: How often and when to try again.
-        purchases: The calls that spend.
+        account_url: The address of the account API.
+        timeout: Seconds for one attempt.
+        rate_limiter: Grants permits to send requests.
+        retry: The retry settings.
+        purchases: Tracks spending calls.
 
     """
 
@@ -72,19 +70,19 @@ class RequestExecutor:
         self._connecting = Lock()
         self._session: HttpSession | None = None
         self._entered = self._closed = False
-        self._warned: deque[str] = deque(maxlen=_ROWS_REMEMBERED)
+        self._warned: deque[str] = deque(maxlen=_WARNINGS_REMEMBERED)
         self._requests: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
     @property
     def gap(self) -> float:
-        """The least seconds between two requests now."""
+        """The present minimum of seconds between two requests."""
         return self._rate_limiter.gap
 
     async def open(self) -> None:
-        """Open for one context; a call outside of any opens by itself."""
+        """Open the client for a context. A call without a context needs no opening."""
         if self._entered and (self._session is None or self._session.belongs_here()):
-            raise RuntimeError("the client is open already")
+            raise RuntimeError("the client is already open")
         session = self._session_here()
         self._entered = True
         try:
@@ -97,7 +95,7 @@ class RequestExecutor:
         self._closed = False
 
     async def aclose(self) -> None:
-        """Close the session, in whichever event loop; calls raise `ClientClosed` from now on."""
+        """Close the session, from any event loop; later calls raise `ClientClosed`."""
         self._entered, self._closed = False, True
         try:
             if self._session is not None:
@@ -114,7 +112,7 @@ class RequestExecutor:
     def _session_here(self) -> HttpSession:
         session = self._session
         if session is None or session.is_closed or not session.belongs_here():
-            with self._connecting:  # two event loops in two threads may begin at once
+            with self._connecting:  # event loops in two threads may get here at once
                 if self._session is not None:
                     self._session.check_replaceable()
                 session = self._session = self._connect()
@@ -132,17 +130,17 @@ class RequestExecutor:
         again: Callable[[], Awaitable[None]] | None = None,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
-        """Call a method: wait for the pace, send, read the answer, and try again where that is safe.
+        """Call a method: wait for the pace, send the request, decode the answer, and retry if that is safe.
 
         Args:
-            method: Which.
+            method: The method.
             params: Its parameters.
-            priority: How urgent it is; a call that spends has a priority of its own.
-            retry: Overrides the client's setting.
-            deadline: Seconds for all attempts together; waiting for the pace is not counted.
-            begun: Called when a request is about to leave.
-            again: Awaited before each further attempt; like the pace's, its time is not counted.
-            decode: Reads the answer, where the call doesn't spend.
+            priority: The priority for the pace; a spending call has its own.
+            retry: Overrides the client's settings.
+            deadline: Seconds for all attempts together, without the waits for the pace.
+            begun: Called when a request is about to be sent.
+            again: Awaited before each retry; its time doesn't count towards the deadline.
+            decode: Decodes the answer if the call doesn't spend.
 
         """
         if method.safety is Safety.NON_IDEMPOTENT:
@@ -152,13 +150,13 @@ class RequestExecutor:
         for attempt in itertools.count(1):
             sent = anyio.current_time()
             try:
-                await self._current().open(self._url(method))  # before the permit: it may take a while
+                await self._current().open(self._url(method))  # may take a while, so before the permit
                 if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
                     await self.purchases.read()
                 permit = await self._rate_limiter.acquire(priority)
                 try:
                     sent = anyio.current_time()
-                    self._current()  # closed while this waited: then nothing is written to the ledger either
+                    self._current()  # raises if the client was closed meanwhile, before the ledger is written
                     if begun is not None:
                         begun()
                     return await self._attempt(method, params, permit, min(self._timeout, left), decode)
@@ -192,8 +190,7 @@ class RequestExecutor:
         decode: Callable[[Method[T], Mapping[str, str], Answer], T],
     ) -> T:
         async def send(received: list[str] | None) -> Answer:
-            # Asked for again: the client may have been closed meanwhile.
-            session = self._current()
+            session = self._current()  # the client may have been closed meanwhile
             self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
             query = {"method": method.name, **params} if method.account_path is None else params
@@ -213,7 +210,7 @@ class RequestExecutor:
         return value
 
     def _count_failure(self, permit: Permit, error: SmspvaError) -> None:
-        """Count the failure of a request, and slow down if the server asks for it."""
+        """Count a failed request, and slow down if the server requests it."""
         self._errors[type(error).__name__] += 1
         if isinstance(error, RateLimited):
             self._rate_limiter.refused(permit)
@@ -223,17 +220,16 @@ class RequestExecutor:
         self._rate_limiter.pause(requested_pause(failure))
 
     def _note_answer(self, method: Method[T], value: T) -> None:
-        """Record which orders there are, and warn of rows that can't be read, once for each."""
+        """Record the orders of an answer, and log a warning for each new row that can't be decoded."""
         self.purchases.known_orders.note(method, value)
         for row in cast("Rows[object]", value).skipped if isinstance(value, Rows) else ():
             identity = fingerprint(row, method.name)
             if identity not in self._warned:
                 self._warned.append(identity)
-                name = method.python_name
-                _log.warning("%s: a row can't be read and is left out, see Rows.skipped: %s", name, row.reason)
+                _log.warning("%s: skipped a row, see Rows.skipped: %s", method.python_name, row.reason)
 
     def statistics(self) -> ClientStatistics:
-        """Return the present statistics."""
+        """Return a snapshot of the statistics."""
         return ClientStatistics(
             requests=dict(self._requests),
             waiting=self._rate_limiter.waiting(),

@@ -1,4 +1,4 @@
-"""The pace: requests begin one by one, never two within the gap, urgent ones first."""
+"""The pace: requests begin one at a time, at least a gap apart, urgent ones first."""
 
 from __future__ import annotations
 
@@ -18,79 +18,77 @@ from smspva_async._api.validation import seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Pace", "Permit", "Priority", "RateLimiter", "grown", "next_priority", "shrunk", "skipped"]
-
 _SLOTS_PER_SHARE = 4
-_LEAST_GROWTH = 0.5
+_LEAST_GROWN_GAP = 0.5
 _MOST_GROWTH = 16
 _LONGEST_GROWN_GAP = 60.0
 _SHRINKING = 0.95
-_NEARLY_BACK = 0.05
+_NEARLY_SHRUNK = 0.05
 
 
 @frozen
 class Pace:
-    """How quickly a client may ask.
+    """The limit on a client's request rate.
 
-    The default is 40 requests a minute: for its other API the provider states so many connections at most (and 4 to 5
-    seconds between queries), for rentals it states nothing. A gap that can't be right raises `ValueError`.
+    The default is 40 requests a minute, the provider's limit for its other API (where it also asks for 4 to 5 seconds
+    between queries); for rentals it states none. An invalid gap raises `ValueError`.
 
-    When the server says that there were too many requests, the gap doubles, to half a second at least, and to sixteen
-    times the setting or a minute at most; each answer after that takes a twentieth of the growth away again. A wait
-    that the server asks for (``Retry-After``, up to two minutes) is kept by every request of the client.
+    When the server reports too many requests, the gap doubles, to at least half a second, and at most a minute or
+    sixteen times the setting. Each later answer removes a twentieth of the growth. All requests of the client wait for
+    a ``Retry-After`` of up to two minutes.
     """
 
     gap: float = 1.5
-    """Least seconds between the beginnings of two requests; 0 is no gap."""
+    """The minimum of seconds between the beginnings of two requests; 0 for no gap."""
 
     def __attrs_post_init__(self) -> None:
         seconds("the gap", self.gap, zero=True)
 
 
 class Priority(Enum):
-    """The classes of requests, the most urgent first."""
+    """The priorities of requests, the most urgent first."""
 
     SPENDING = "spending"
-    """Spends or destroys."""
+    """A call that spends or destroys."""
     FOREGROUND = "foreground"
-    """A caller waits for the answer."""
+    """Any other call by the user."""
     POLLS = "polls"
-    """A watcher polls."""
+    """A watcher's poll."""
 
 
 @define(eq=False)
 class Permit:
-    """A caller's place in the queue, and then its permission to begin one request."""
+    """A caller's place in the queue, and its permission to begin one request once granted."""
 
     priority: Priority
     queue: _Queue
     number: int = 0
-    """Of its request, from 1; 0: none has begun."""
+    """The number of its request, from 1; 0 before the request has begun."""
     woken: anyio.Event = field(factory=anyio.Event)
 
 
 class _Queue:
-    """The permits of one event loop that wait: first come, first served within a priority.
+    """The waiting permits of one event loop, first come, first served within a priority.
 
-    One waiter at a time runs the timer. When a slot is free, it grants it to the permit that is next by then. The next
-    slot is granted after that request has begun or was given up.
+    One waiter at a time runs the timer. When a slot is free, it grants the slot to the permit that is next by then. The
+    next slot is granted after that request has begun or was cancelled.
     """
 
     def __init__(self, loop: object) -> None:
         self.loop = loop
         self.waiting = {priority: OrderedDict[Permit, None]() for priority in Priority}
         self.skips: dict[Priority, int] = {}
-        """Of the priorities that have a waiter."""
+        """Slots that went to other priorities, for each priority that has a waiter."""
         self.timer: Permit | None = None
-        """The permit whose owner runs the timer."""
+        """The permit whose waiter runs the timer."""
         self.granted: Permit | None = None
         self.last = self.free_at = -math.inf
-        """The beginning of the last request and the next free slot, by the loop's clock."""
+        """The times of the last request and of the next free slot, by the loop's clock."""
         self.last_monotonic = 0.0
-        """The former by a clock that every loop has."""
+        """The time of the last request, by `time.monotonic`."""
 
     def join(self, priority: Priority) -> Permit:
-        """Return a new permit, which waits."""
+        """Add a permit to the queue and return it."""
         permit = Permit(priority, self)
         self.waiting[priority][permit] = None
         self.skips.setdefault(priority, 0)
@@ -98,14 +96,14 @@ class _Queue:
         return permit
 
     async def sleep_until_free(self) -> None:
-        """Return when a slot is free."""
-        moment = math.nan
-        while moment != self.free_at:  # it moves on if the server asks for it
-            moment = self.free_at
-            await anyio.sleep_until(moment)
+        """Sleep until a slot is free."""
+        wakeup = math.nan
+        while wakeup != self.free_at:  # the server may have requested a later time meanwhile
+            wakeup = self.free_at
+            await anyio.sleep_until(wakeup)
 
     def grant(self, timer: Permit) -> None:
-        """Grant a free slot to the permit that is next."""
+        """Grant the free slot to the next permit."""
         self.timer = None
         self.granted = self._next()
         self._remove(self.granted)
@@ -113,7 +111,7 @@ class _Queue:
         self.granted.woken.set()
 
     def leave(self, permit: Permit) -> None:
-        """Take a permit out, waiting or granted. A second time does nothing."""
+        """Remove a waiting or granted permit. A second call does nothing."""
         self._remove(permit)
         if permit is self.timer:
             self.timer = None
@@ -132,35 +130,35 @@ class _Queue:
 
     def _appoint_timer(self) -> None:
         if self.skips and self.timer is None and self.granted is None:
-            self.timer = self._next()  # likely to be the next one then, too
-            with contextlib.suppress(RuntimeError):  # a call may be given up when its event loop is gone
+            self.timer = self._next()  # likely to get the slot, too
+            with contextlib.suppress(RuntimeError):  # a call may be cancelled after its event loop has ended
                 self.timer.woken.set()
 
 
 class RateLimiter:
-    """Grants permits one by one, in one event loop after another.
+    """Grants permits one at a time, in one event loop after another.
 
     Args:
-        gap: Least seconds between the beginnings of two requests.
+        gap: The minimum of seconds between the beginnings of two requests.
 
     """
 
     def __init__(self, gap: float) -> None:
         self.gap = gap
-        """The gap now: it grows when the server says that there were too many requests."""
+        """The present gap. It grows when the server reports too many requests."""
         self._setting = gap
         self._begun = 0
         self._begun_when_grown = 0
         self._queue = _Queue(None)
 
     def waiting(self) -> dict[str, int]:
-        """Return how many wait, by priority."""
+        """Return the number of waiting calls by priority."""
         return {priority.value: len(waiting) for priority, waiting in self._queue.waiting.items()}
 
     async def acquire(self, priority: Priority) -> Permit:
-        """Return a permit when a request may begin.
+        """Wait until a request may begin, and return a permit for it.
 
-        The caller then calls `begin` as its request is sent, and `release` in any case.
+        The caller calls `begin` when it sends the request, and `release` in any case.
         """
         if (loop := anyio.lowlevel.current_token()) != self._queue.loop:
             before, self._queue = self._queue, _Queue(loop)  # waiters of another loop keep their queue
@@ -192,7 +190,7 @@ class RateLimiter:
         self.release(permit)
 
     def release(self, permit: Permit) -> None:
-        """Let the next one begin. A second call does nothing."""
+        """Give up a permit, so that the next request may begin. A second call does nothing."""
         permit.queue.leave(permit)
 
     def accepted(self, permit: Permit) -> None:
@@ -201,62 +199,62 @@ class RateLimiter:
             self.gap = shrunk(self.gap, self._setting)
 
     def refused(self, permit: Permit) -> None:
-        """Record that the server refused a request as one too many."""
-        # Requests that began before the gap grew say nothing about the gap now.
+        """Record that the server refused a request because there were too many."""
+        # Requests that began before the gap grew don't count against the present gap.
         if permit.number > self._begun_when_grown:
             self.gap = grown(self.gap, self._setting)
             self._begun_when_grown = self._begun
             permit.queue.free_at = max(permit.queue.free_at, permit.queue.last + self.gap)
 
     def pause(self, seconds: float) -> None:
-        """Let nothing begin for some seconds."""
+        """Delay all requests by some seconds."""
         self._queue.free_at = max(self._queue.free_at, anyio.current_time() + seconds)
 
 
 def next_priority(skips: Mapping[Priority, int]) -> Priority:
-    """Return the priority that the next slot goes to.
+    """Return the priority that gets the next slot.
 
-    It is the most urgent one, unless another one that waits would then miss its share, one slot in four.
+    It is the most urgent one, unless another waiting one would then miss its share of one slot in four.
 
     Args:
-        skips: The priorities that wait, one at least, and how many slots each has seen go to others meanwhile.
+        skips: The slots that went to other priorities, for each priority that has a waiter; at least one.
 
     """
     if len(skips) == 1:
         return next(iter(skips))
 
-    def latest(priority: Priority) -> int:
-        """Return how many slots some priority will need for one of its own, if the next goes to `priority`."""
+    def longest_wait(priority: Priority) -> int:
+        """Return the most slots that another priority waits for its own one if `priority` gets the next slot."""
         others = sorted((count for other, count in skips.items() if other is not priority), reverse=True)
         return max([_SLOTS_PER_SHARE, *(count + place for place, count in enumerate(others, 2))])
 
-    return min((priority for priority in Priority if priority in skips), key=latest)
+    return min((priority for priority in Priority if priority in skips), key=longest_wait)
 
 
 def skipped(skips: Mapping[Priority, int], priority: Priority) -> dict[Priority, int]:
-    """Return how many slots each waiting priority has seen go to others, once one has gone to `priority`."""
+    """Return the updated counts of skipped slots after a slot went to `priority`."""
     return {other: 0 if other is priority else count + 1 for other, count in skips.items()}
 
 
 def grown(gap: float, setting: float) -> float:
-    """Return the gap after the server has said that there were too many requests.
+    """Return the gap after the server has reported too many requests.
 
     Args:
-        gap: Seconds until now.
-        setting: Seconds that the user asked for, which may be more than a gap grows to.
+        gap: The present gap in seconds.
+        setting: The user's gap in seconds; it may be longer than the limit of growth.
 
     """
-    unit = max(setting, _LEAST_GROWTH)
+    unit = max(setting, _LEAST_GROWN_GAP)
     return max(gap, min(max(2 * gap, unit), _MOST_GROWTH * unit, _LONGEST_GROWN_GAP))
 
 
 def shrunk(gap: float, setting: float) -> float:
-    """Return the gap after an answer to a request that began no sooner than this gap allows.
+    """Return the gap after an answer to a request that kept the present gap.
 
     Args:
-        gap: Seconds until now.
-        setting: Seconds that the user asked for.
+        gap: The present gap in seconds.
+        setting: The user's gap in seconds.
 
     """
     growth = _SHRINKING * (gap - setting)
-    return setting if growth < _NEARLY_BACK * max(setting, _LEAST_GROWTH) else setting + growth
+    return setting if growth < _NEARLY_SHRUNK * max(setting, _LEAST_GROWN_GAP) else setting + growth

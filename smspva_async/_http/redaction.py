@@ -1,4 +1,4 @@
-"""The API key: an object that doesn't show it, and its removal from everything a server or a log says."""
+"""The API key: an object that doesn't show it, and its removal from answers and logs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,21 @@ from weakref import ref
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ApiKey"]
-
 _MASK = "[key]"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
-_ROUNDS = 100_000
-_INNOCENT = 3
-"""Characters of the key that a text may end with by chance."""
+"""A key with fewer characters is removed only as a whole word, since it may be part of other words."""
+_FINGERPRINT_ROUNDS = 100_000
+_CHANCE = 3
+"""Characters of the key with which other text may end by chance."""
 
 
 class ApiKey:
-    """An API key.
-
-    A key of fewer than 8 characters is removed where it is a whole word: it may be a part of innocent words.
-    """
+    """An API key that its `repr` doesn't show."""
 
     def __init__(self, key: str) -> None:
         self.key = key
-        # In an address, in HTML and in JSON (PHP escapes slashes, and more on request) it may be written otherwise.
+        # An address, HTML and JSON (in which PHP escapes slashes, and optionally more) may contain the key encoded.
         percent = quote(key, safe="")
         json_escaped = json.dumps(key)[1:-1]
         php_escaped = json_escaped.replace("/", r"\/")
@@ -43,27 +39,29 @@ class ApiKey:
         pattern = "|".join(map(re.escape, longest_first))
         pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if len(key) < _SHORT else pattern
         self.redact: Callable[[str], str] = partial(re.compile(pattern).sub, _MASK)
-        """Returns a text without the key."""
+        """Returns text without the key."""
         self.forms = [form.encode() for form in longest_first]
-        """The key as it may be written in an answer."""
+        """The encodings of the key that an answer may contain."""
         _redact_logs_of(self)
 
     def __repr__(self) -> str:
         return _MASK
 
     def fingerprint(self) -> str:
-        """Return an identifier of the account. It takes tens of milliseconds, so that nobody can guess keys quickly."""
-        return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
+        """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
+        return hashlib.pbkdf2_hmac(
+            "sha256", self.key.encode(), b"smspva_async account", _FINGERPRINT_ROUNDS, dklen=12
+        ).hex()
 
     def redact_cut(self, text: str) -> str:
-        """Return a text that may have been cut off, possibly within the key, without the key."""
+        """Return text that may be truncated, even within the key, without the key."""
         text = self.redact(text)
-        starts = (self.key[:length] for length in range(len(self.key) - 1, _INNOCENT, -1))
+        starts = (self.key[:length] for length in range(len(self.key) - 1, _CHANCE, -1))
         cut = next((start for start in starts if text.endswith(start)), "")
         return text.removesuffix(cut) + _MASK if cut else text
 
     def redact_body(self, body: bytes) -> bytes:
-        """Return an answer's body without the key. JSON stays JSON; numbers stay, which may hold a key of digits."""
+        """Return an answer's body without the key. JSON stays JSON, and numbers stay even if they contain the key."""
         try:
             redacted = json.dumps(self._redact_json(json.loads(body)))
         except (ValueError, RecursionError):
@@ -77,7 +75,7 @@ class ApiKey:
         if isinstance(value, list):
             return [self._redact_json(item) for item in cast("list[object]", value)]
         if isinstance(value, dict):
-            # A field may have the name of a short key.
+            # A short key may equal the name of a field.
             redact_name = self.redact if len(self.key) >= _SHORT else str
             fields = cast("dict[str, object]", value).items()
             return {redact_name(name): self._redact_json(item) for name, item in fields}
@@ -90,7 +88,7 @@ _in_use: list[ref[ApiKey]] = []
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
-    """Remove the keys in use from a log record."""
+    """Remove all keys in use from a log record."""
     message = redacted = record.getMessage()
     for key in filter(None, [known() for known in list(_in_use)]):
         redacted = key.redact(redacted)
@@ -101,7 +99,7 @@ def _redact_record(record: logging.LogRecord) -> bool:
 
 def _redact_logs_of(key: ApiKey) -> None:
     _in_use.append(ref(key, _in_use.remove))
-    # At DEBUG, httpcore logs the headers of an answer, and so a redirect to an address with the key.
+    # At DEBUG, httpcore logs an answer's headers, and so a redirect to an address with the key.
     for library in ("httpcore", "httpcore2"):
         for part in ("connection", "http11", "http2", "proxy", "socks"):
             logging.getLogger(f"{library}.{part}").addFilter(_redact_record)

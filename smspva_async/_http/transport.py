@@ -1,9 +1,9 @@
 """HTTP: one request and its answer, over httpx.
 
-The API key is added below everything that logs, traces or records requests: on httpx's own transport it is in the
-request's `target` extension, which httpcore writes to the wire, and not in the request's URL. Two cases have it in the
-URL: an HTTP proxy, since httpcore sends `target` to the proxy too, and a transport of another kind, which knows nothing
-of `target`. What comes back is searched for the key before anything sees it.
+The API key is added below everything that logs, traces or records requests. On httpx's own transport it is in the
+request's `target` extension, which httpcore writes to the wire, and not in the request's URL. The URL contains it in
+two cases: behind an HTTP proxy, since httpcore sends `target` to the proxy too, and on a transport of another kind,
+which doesn't know `target`. The key is removed from an answer before anything else sees it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import ssl
 import sys
 import zlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -31,9 +32,10 @@ from attrs import define, field
 
 from smspva_async._api.decoding import Answer
 from smspva_async._api.methods import KeyPlace
-from smspva_async._api.validation import is_address, is_loopback
+from smspva_async._api.validation import is_ip_address, is_loopback
 from smspva_async._concurrency import has_ended, start_in
 from smspva_async.errors import (
+    LONGEST_DATA,
     ClientClosed,
     ClientInUse,
     ConnectionFailed,
@@ -43,20 +45,19 @@ from smspva_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping
+    import ssl
+    from collections.abc import AsyncIterable, Mapping
 
     from smspva_async._http.redaction import ApiKey
-
-__all__ = ["HttpSession", "Transport"]
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 
 _LARGEST_ANSWER = 16 * 1024 * 1024
-_LONGEST_RECEIVED = 64 * 1024
 _MOST_CONNECTIONS = 100
+_MOST_IDLE_CONNECTIONS = 20
 _HEADERS = {"User-Agent": "smspva-async", "Accept": "application/json", "Accept-Encoding": "gzip"}
 _BEFORE_SENDING = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
-"""Errors of httpx that show that nothing was sent."""
+"""Errors of httpx after which nothing was sent."""
 _WITHOUT_CONNECTIONS = {"MockTransport", "ASGITransport"}
 """Transports of httpx that work in any event loop."""
 _INFLATED = {"gzip", "x-gzip", "deflate"}
@@ -68,7 +69,7 @@ class HttpSession:
 
     Args:
         api_key: The key.
-        injected: A transport to send with instead of the network; closed with the session.
+        injected: A transport to use instead of the network; closed with the session.
 
     """
 
@@ -78,15 +79,15 @@ class HttpSession:
         self._loop = anyio.lowlevel.current_token()
         self._api_key = api_key
         self._injected = injected
-        self._networks: dict[str, _Network] = {}
+        self._pools: dict[str, _Pool] = {}
         self._slots = anyio.Semaphore(_MOST_CONNECTIONS, fast_acquire=True)
 
     def belongs_here(self) -> bool:
-        """Return whether the running event loop is the session's."""
+        """Return whether the session belongs to the running event loop."""
         return self._loop == anyio.lowlevel.current_token() and self._process == os.getpid()
 
     def check_replaceable(self) -> None:
-        """Check that a session of the running event loop may take the place of this one.
+        """Check that a session of the running event loop may replace this one.
 
         Raises:
             ClientInUse: It may not.
@@ -94,42 +95,42 @@ class HttpSession:
         """
         if self.belongs_here():
             return
-        # In a forked child, a loop of the parent process is over.
+        # For a forked child, the loops of its parent process have ended.
         if not self.is_closed and self._process == os.getpid() and not has_ended(self._loop):
             raise ClientInUse(
-                "the client is in use in another event loop that has not ended; nothing was sent."
-                " Use a client per event loop, or close it with `await client.aclose()` first"
+                "the client is in use in another event loop that hasn't ended; nothing was sent."
+                " Use one client per event loop, or close it with `await client.aclose()` first"
             )
         if self._injected is not None and _WITHOUT_CONNECTIONS.isdisjoint(_httpx_kinds(self._injected)):
             raise ClientInUse(
-                "the injected transport may have connections of another event loop; nothing was sent."
-                " Make a client with a new transport in each event loop"
+                "the injected transport may have connections in another event loop; nothing was sent."
+                " Create a client with a new transport in each event loop"
             )
 
     async def open(self, url: str) -> None:
-        """Read the certificates and the proxy settings for a server, off the event loop.
+        """Read the certificates (off the event loop) and the proxy settings for a server.
 
         Raises:
-            ConnectionFailed: They can't be used.
+            ConnectionFailed: They are unusable.
 
         """
-        if self._injected is not None or url in self._networks:
+        if self._injected is not None or url in self._pools:
             return
         try:
             context = await _tls_context()
             if not self.is_closed:
-                self._networks.setdefault(url, _Network(_proxy_for(httpx.URL(url)), context))
+                self._pools.setdefault(url, _Pool(partial(_new_transport, _proxy_for(httpx.URL(url)), context)))
         except OSError as error:
-            # OpenSSL, which reads the certificates, names no file.
+            # OpenSSL reads the certificates; its errors have no file name.
             name = "SSLKEYLOGFILE" if error.filename else "SSL_CERT_FILE or SSL_CERT_DIR"
-            reason = f"what {name} names can't be used ({error})"
+            reason = f"the file or directory in {name} is unusable ({error})"
         except ImportError as error:
-            reason = f"the proxy that the environment names can't be used ({error})"
+            reason = f"the proxy in the environment is unusable ({error})"
         except (ValueError, httpx.InvalidURL):
-            reason = "the proxy that the environment names can't be used: its address is malformed"
+            reason = "the proxy in the environment is unusable: its address is malformed"
         else:
             return
-        # Raised outside of any `except`, whose error leads to the proxy's address and so to its password.
+        # Outside of the `except`, so that its error, which contains the proxy's password, isn't the context.
         raise ConnectionFailed(f"no connection: {one_line(reason)}; nothing was sent", sent=False)
 
     async def get(
@@ -146,16 +147,16 @@ class HttpSession:
         Args:
             url: The address, without a query.
             params: The query, without the key.
-            key_place: Where the key goes.
-            timeout: Seconds for the whole of it, waiting for one of 100 connections aside.
-            received: For a call that is sent once. It gets the text of the answer, as much of it as came, however the
-                request ends. Such a call opens a connection of its own: an idle one may be closed by the server in the
-                moment of sending, which would leave the outcome unknown.
+            key_place: The place of the key.
+            timeout: Seconds for the request, without the wait for one of 100 connections.
+            received: For a call that is sent once: a list that gets the text of the answer, as much as arrived, however
+                the request ends. Such a call opens a new connection, because the server may close an idle one at the
+                moment of sending, which would make the outcome unknown.
 
         Raises:
-            ConnectionFailed: No answer; `sent` tells whether the request may have left.
-            RequestTimeout: No answer in time; the request counts as sent.
-            UnexpectedResponse: The answer is too large, or can't be decompressed.
+            ConnectionFailed: There was no answer; `sent` is true if the request may have left this machine.
+            RequestTimeout: There was no answer in time; the request counts as sent.
+            UnexpectedResponse: The answer is too large or can't be decompressed.
             ClientClosed: The session was closed before the request was sent.
 
         """
@@ -165,23 +166,19 @@ class HttpSession:
                 outcome = await self._exchange(url, params, key_place, timeout, received)
                 if isinstance(outcome, Answer):
                     return outcome
-                # Raised here, outside of any `except`, so that no cause, context or frame leads to the key.
+                # Outside of any `except`, so that no cause, context or frame contains the key.
                 raise outcome
         raise RequestTimeout(f"no answer within {timeout:g} s")
 
     async def _exchange(
         self, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float, received: list[str] | None
     ) -> Answer | BaseException:
-        """Return the answer, or a failure that doesn't lead to the key."""
+        """Return the answer, or an error that doesn't contain the key."""
         if self.is_closed:
             return ClientClosed("the client is closed; nothing was sent")
         began = anyio.current_time()
         chunks: list[bytes] = []
-        pool = (
-            _Pool(self._injected)
-            if self._injected is not None
-            else self._networks[url].pool(is_fresh=received is not None)
-        )
+        pool = self._pool(url, is_fresh=received is not None)
         try:
             transport = _unless_mocked(pool.transport)
             request = self._request(transport, url, params, key_place, timeout)
@@ -194,28 +191,40 @@ class HttpSession:
                     if not response.is_closed:
                         await _close(response)
             except anyio.get_cancelled_exc_class():
-                # httpcore 1.0 may lose a connection of a request that is cancelled, for good.
+                # httpcore 1.0 may leak the connection of a cancelled request.
                 pool.is_retired = self._injected is None
                 raise
             finally:
                 pool.requests -= 1
                 if pool.is_retired and not pool.requests:
                     await _close(pool.transport)
-        except Exception as error:  # noqa: BLE001 - whatever a transport raises may hold the key
+        except Exception as error:  # noqa: BLE001 - any error of a transport may contain the key
             return self._failure(error)
-        except BaseException as error:  # noqa: BLE001 - cancelled; raised again above
+        except BaseException as error:  # noqa: BLE001 - a cancellation; `get` raises it
             return self._cancellation(error) or self._failure(error)
         finally:
             if received is not None:
-                text = _as_utf_8(b"".join(chunks)).decode("utf-8", "replace")[:_LONGEST_RECEIVED]
+                text = _as_utf_8(b"".join(chunks)).decode("utf-8", "replace")[:LONGEST_DATA]
                 received.append(self._api_key.redact_cut(text))
+
+    def _pool(self, url: str, *, is_fresh: bool) -> _Pool:
+        """Return the connections that requests share, or new ones for one request."""
+        if self._injected is not None:
+            injected = self._injected
+            return _Pool(lambda: injected)
+        pool = self._pools[url]
+        if is_fresh:
+            return _Pool(pool.connect, is_retired=True)
+        if pool.is_retired:
+            pool = self._pools[url] = _Pool(pool.connect)
+        return pool
 
     def _request(
         self, transport: Transport, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float
     ) -> httpx.Request:
         library = _library_of(transport)
-        # A third of the time each for a free connection, TCP and TLS, so that a connection which can't be made is
-        # reported as such, before the whole time is up and the request counts as sent.
+        # TCP and TLS each get a third of the time, so that a connection that can't be made is reported as such, before
+        # the whole time is up and the request counts as sent.
         extensions: dict[str, Any] = {
             "timeout": {"connect": timeout / 3, "pool": timeout / 3, "read": None, "write": None},
             "trace": self._redact_failure,
@@ -233,9 +242,9 @@ class HttpSession:
         return cast("httpx.Request", library.Request("GET", address, headers=headers, extensions=extensions))
 
     async def _redact_failure(self, _: str, info: Mapping[str, object]) -> None:
-        """Remove the key from an error of httpcore, which quotes an answer that isn't HTTP.
+        """Remove the key from an httpcore error, which may quote an answer that isn't HTTP.
 
-        httpcore's extension `trace`: called before anything above httpcore, such as a tracer, sees the error.
+        httpcore's `trace` extension calls this before anything above httpcore, such as a tracer, sees the error.
         """
         error = info.get("exception")
         while isinstance(error, Exception):
@@ -269,7 +278,7 @@ class HttpSession:
         return ConnectionFailed(f"no connection ({failure}); nothing was sent", sent=False)
 
     def _cancellation(self, error: BaseException) -> BaseException | None:
-        """Return a cancellation without what may lead to the key; None if it is a group that has none."""
+        """Return a cancellation without anything that may contain the key; None for a group without a cancellation."""
         if isinstance(error, BaseExceptionGroup):
             # Other errors in the group are dropped: a cancelled call does not report failures.
             group = cast("BaseExceptionGroup[BaseException]", error)
@@ -279,7 +288,7 @@ class HttpSession:
             return BaseExceptionGroup("cancelled", bare) if bare else None
         error.__traceback__ = error.__context__ = error.__cause__ = None
         vars(error).pop("__notes__", None)
-        # anyio knows its own cancellations by their text.
+        # anyio recognises its own cancellations by their text.
         if not all(isinstance(part, str) and self._api_key.redact(part) == part for part in error.args):
             error.args = ()
         return error
@@ -287,26 +296,26 @@ class HttpSession:
     async def aclose(self) -> None:
         """Close every connection; a request in progress fails.
 
-        Another event loop that has not ended closes its connections itself, soon after.
+        If they belong to another event loop that hasn't ended, they are closed in that loop soon after.
         """
         self.is_closed = True
         if self._process != os.getpid():
-            return  # a forked child has copies, and closing them would disturb the parent
+            return  # a forked child has copies; closing them would break the parent's connections
         if self.belongs_here():
             await self._close_all()
             return
-        with contextlib.suppress(Exception):  # the connections of a loop that has ended can't be closed in order
+        with contextlib.suppress(Exception):  # connections of a loop that has ended can't be closed properly
             if has_ended(self._loop):
                 await self._close_all()
             else:
                 start_in(self._loop, self._close_all)
 
     async def _close_all(self) -> None:
-        networks, self._networks = self._networks, {}
+        pools, self._pools = self._pools, {}
         if self._injected is not None:
             await self._injected.aclose()
-        for network in networks.values():
-            await network.close()
+        for pool in pools.values():
+            await pool.transport.aclose()
 
 
 # -- httpx -----------------------------------------------------------------------------------------------------------
@@ -314,76 +323,56 @@ class HttpSession:
 
 @define
 class _Pool:
-    """Connections, closed when they are retired and no request has one."""
+    """Connections to one server. A retired pool is closed as soon as no request uses it."""
 
-    transport: Transport
+    connect: Callable[[], Transport]
     is_retired: bool = False
     requests: int = 0
-
-
-@define
-class _Network:
-    """The way to one server."""
-
-    _proxy: str | None
-    _context: ssl.SSLContext
-    _pool: _Pool = field(init=False)
+    transport: Transport = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._pool = self._made()
+        self.transport = self.connect()
 
-    async def close(self) -> None:
-        """Close the connections that requests share."""
-        await self._pool.transport.aclose()
 
-    def pool(self, *, is_fresh: bool) -> _Pool:
-        """Return the connections that requests share, or fresh ones for a single request."""
-        if is_fresh:
-            return self._made(is_retired=True)
-        if self._pool.is_retired:
-            self._pool = self._made()
-        return self._pool
-
-    def _made(self, *, is_retired: bool = False) -> _Pool:
-        proxy = None
-        if self._proxy is not None:
-            proxy = httpx.Proxy(self._proxy)
-            if proxy.url.scheme == "https":
-                proxy = httpx.Proxy(self._proxy, ssl_context=self._context)
-        # The session limits the number of connections; waiting for one in the pool isn't safe from cancellation.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-        return _Pool(httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy, limits=limits), is_retired)
+def _new_transport(proxy_url: str | None, context: ssl.SSLContext) -> Transport:
+    proxy = None
+    if proxy_url is not None:
+        is_https = httpx.URL(proxy_url).scheme == "https"
+        proxy = httpx.Proxy(proxy_url, ssl_context=context if is_https else None)
+    # The session limits the number of connections, because waiting for one in httpcore's pool isn't cancellation-safe.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE_CONNECTIONS)
+    return httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits)
 
 
 async def _close(closable: httpx.Response | Transport) -> None:
-    """Close what a request has had. A failure must not cost its answer, nor a cancellation leave it open."""
+    """Close a response or transport, despite cancellation. Its errors are dropped, so that the answer isn't lost."""
     with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
         await closable.aclose()
 
 
 def _unless_mocked(transport: Transport) -> Transport:
-    """Return what a client of httpx would send with: the transport, or respx's mock where it mocks httpx."""
+    """Return the transport, or respx's mock if it mocks httpx."""
     if "AsyncHTTPTransport" not in _httpx_kinds(transport):
         return transport
     client = httpx.AsyncClient(transport=transport, trust_env=False)
-    # The method that respx replaces. Without this, a test's requests would reach the server, and spend.
+    # respx replaces this method. Without it, a test's requests would reach the server and spend money.
     find: Callable[[httpx.URL], Transport] = getattr(client, "_transport_for_url", lambda _: transport)
     return find(client.base_url)
 
 
 def _httpx_kinds(value: object) -> set[str]:
-    """Return the names of the classes of httpx, or httpx2, that an object is an instance of."""
+    """Return the names of an object's classes that belong to httpx or httpx2."""
     return {kind.__name__ for kind in type(value).__mro__ if kind.__module__.partition(".")[0] in ("httpx", "httpx2")}
 
 
 def _library_of(transport: object) -> Any:  # noqa: ANN401 - the module httpx or httpx2
-    """Return the library whose requests a transport takes."""
+    """Return the library of a transport's requests."""
     roots = (kind.__module__.partition(".")[0] for kind in type(transport).__mro__)
     return sys.modules["httpx2"] if "httpx2" in roots else httpx
 
 
 def _sends_target(transport: object) -> bool:
-    """Return whether a transport is httpx's own and has no HTTP proxy, which would be sent `target` too."""
+    """Return whether a transport is httpx's own without an HTTP proxy, which would be sent `target` too."""
     is_httpx = type(transport).__name__ == "AsyncHTTPTransport" and "AsyncHTTPTransport" in _httpx_kinds(transport)
     pool = getattr(transport, "_pool", None)
     return is_httpx and type(pool).__name__ in ("AsyncConnectionPool", "AsyncSOCKSProxy")
@@ -393,18 +382,18 @@ def _sends_target(transport: object) -> bool:
 
 
 async def _read_body(response: httpx.Response, chunks: list[bytes]) -> str:
-    """Read a body, decompressed, and return why it is refused; "" if it isn't."""
-    if response.is_stream_consumed:  # a mock's answer, or one that the injected transport has read
+    """Read and decompress a body. Return the reason if it can't be accepted, or ""."""
+    if response.is_stream_consumed:  # by a mock, or by the injected transport
         chunks.append(response.content)
         return _too_large(len(response.content))
     named = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
     compressions = [name for name in named if name in _COMPRESSIONS]
     if len(compressions) > 1:
         return f"the answer is compressed more than once ({', '.join(compressions)})"
-    # Of zlib's and gzip's form. Anything else is read as it is.
+    # Other encodings are read as they are.
     inflater = _Inflater() if _INFLATED.intersection(compressions) else None
     size = received = 0
-    # Not `aiter_raw`, which closes the response itself: if that fails, a whole answer is lost.
+    # Not `aiter_raw`: it closes the response, and if that fails, the answer is lost.
     async for chunk in cast("AsyncIterable[bytes]", response.stream):
         try:
             plain = bytes(chunk) if inflater is None else inflater.decompress(chunk, _LARGEST_ANSWER - size)
@@ -419,18 +408,18 @@ async def _read_body(response: httpx.Response, chunks: list[bytes]) -> str:
 
 
 class _Inflater:
-    """Decompresses a body of zlib's or gzip's form, which may have several members."""
+    """Decompresses a zlib or gzip body, which may have several members."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def decompress(self, chunk: bytes, room: int) -> bytes:
-        """Return what a chunk becomes, and never more than one byte above the room that is left."""
+        """Return the decompressed chunk, cut off one byte after `room`."""
         plain = b""
         while chunk and len(plain) <= room:
             if self._member.eof:
                 if not chunk.startswith(b"\x1f\x8b"):
-                    break  # what follows is no part of the answer
+                    break  # the rest isn't part of the answer
                 self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
             plain += self._member.decompress(chunk, room + 1 - len(plain))
             chunk = self._member.unused_data
@@ -442,7 +431,7 @@ def _too_large(size: int) -> str:
 
 
 def _as_utf_8(body: bytes) -> bytes:
-    """Return a body in UTF-16 or UTF-32 as UTF-8, in which the key is searched for."""
+    """Convert a body in UTF-16 or UTF-32 to UTF-8, in which the key can be found."""
     encoding = json.detect_encoding(body)
     return body if encoding.startswith("utf-8") else body.decode(encoding, "replace").encode("utf-8", "replace")
 
@@ -450,7 +439,7 @@ def _as_utf_8(body: bytes) -> bytes:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an error of somebody else's, reporting which must not fail
+    except Exception:  # noqa: BLE001 - a foreign error's __str__ must not break the report
         return ""
 
 
@@ -474,18 +463,18 @@ def _seconds_until(retry_after: str, now: datetime | None) -> float | None:
 
 _contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}
 _loading: dict[int, Lock] = {}
-"""A lock for each process: a fork may copy a locked one."""
+"""One lock per process, since a fork may copy a locked one."""
 
 
 async def _tls_context() -> ssl.SSLContext:
-    """Return the certificates to trust, read once per process and setting, which takes up to some 0.2 s."""
+    """Return the trusted certificates. Reading them takes up to 0.2 s, once per process and setting."""
     setting = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
 
     def load() -> None:
         with _loading.setdefault(os.getpid(), Lock()):
             if setting not in _contexts:
                 context = httpx.create_ssl_context()
-                httpx.AsyncHTTPTransport(verify=context)  # the first one imports httpcore, which takes long too
+                httpx.AsyncHTTPTransport(verify=context)  # the first one imports httpcore, which is slow too
                 _contexts[setting] = context
 
     if setting not in _contexts:
@@ -494,9 +483,10 @@ async def _tls_context() -> ssl.SSLContext:
 
 
 def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for an address.
+    """Return the proxy for an address from the environment.
 
-    By httpx's rules, which it applies only where it has no transport; in addition ``NO_PROXY`` may name a network.
+    These are httpx's rules, which it applies only without a transport of one's own; in addition ``NO_PROXY`` may
+    contain networks.
     """
     settings = getproxies()
     exceptions = [entry.strip() for entry in settings.get("no", "").split(",") if entry.strip()]
@@ -504,23 +494,26 @@ def _proxy_for(url: httpx.URL) -> str | None:
     if not proxy or any(entry == "*" or _is_excepted(url, entry) for entry in exceptions):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    # In the clear the key may travel on this machine, and no further.
+    # The key may leave this machine only encrypted.
     return proxy if url.scheme == "https" or is_loopback(httpx.URL(proxy).host) else None
 
 
 def _is_excepted(url: httpx.URL, entry: str) -> bool:
-    """Return whether an entry of ``NO_PROXY`` means an address."""
+    """Return whether an entry of ``NO_PROXY`` matches an address."""
     with contextlib.suppress(ValueError):
         return ip_address(url.host) in ip_network(entry, strict=False)
     exact = "://" in entry
     if not exact and entry.count(":") > 1 and not entry.startswith("["):
         entry = f"[{entry}]"
     try:
-        means = httpx.URL(entry if exact else f"all://{entry}")
+        excepted = httpx.URL(entry if exact else f"all://{entry}")
     except httpx.InvalidURL:
         return False
-    if means.scheme not in ("all", url.scheme) or means.port not in (None, url.port):
+    if excepted.scheme not in ("all", url.scheme) or excepted.port not in (None, url.port):
         return False
-    if exact or is_address(means.host) or means.host == "localhost":
-        return means.host == url.host
-    return url.host.endswith(means.host if means.host.startswith(".") else f".{means.host}") or url.host == means.host
+    if exact or is_ip_address(excepted.host) or excepted.host == "localhost":
+        return excepted.host == url.host
+    return (
+        url.host.endswith(excepted.host if excepted.host.startswith(".") else f".{excepted.host}")
+        or url.host == excepted.host
+    )
