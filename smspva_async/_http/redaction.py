@@ -19,7 +19,7 @@ _MASK = "[key]"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
 """A key with fewer characters is removed only as a whole word, since it may be part of other words."""
-_FINGERPRINT_ROUNDS = 100_000
+_ROUNDS = 100_000
 _CHANCE = 3
 """Characters of the key with which other text may end by chance."""
 
@@ -49,9 +49,7 @@ class ApiKey:
 
     def fingerprint(self) -> str:
         """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
-        return hashlib.pbkdf2_hmac(
-            "sha256", self.key.encode(), b"smspva_async account", _FINGERPRINT_ROUNDS, dklen=12
-        ).hex()
+        return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
     def redact_cut(self, text: str) -> str:
         """Return text that may be truncated, even within the key, without the key."""

@@ -1,4 +1,4 @@
-"""Every shape in which the server was seen to answer, method by method, and the envelope around it."""
+"""Every form of an answer that the server is known to send, by method, and of its envelope."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def read(fake_server: FakeServer, client: SmspvaClient, method: str, data:
     return await CALLS[method].make(client)
 
 
-# -- other shapes to accept, method by method ----------------------------------------------------------------------
+# -- other forms to accept, by method -----------------------------------------------------------------------------
 
 _OFFER, _ORDER, _SMS, _PAST = (row_of(method) for method in ("getdata", "orders", "sms", "get_rent_history"))
 _RENTAL, _QUOTE = row_of("create"), row_of("restore_user_precalc")
@@ -80,11 +80,11 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
     "getCountWithProviders": {
         "plain numbers": ({"opt1": 5, "opt2": "7"}, {"opt1": Stock(5), "opt2": Stock(7)}),
         "no provider": ({"opt1": {"Amount": [], "Total": 0}}, {"opt1": Stock(0)}),
-        "an odd amount": ({"opt1": {"Amount": {"A": None}, "Total": 5}}, {"opt1": Stock(5)}),
-        "an odd service": ({"opt1": 5, "opt2": None}, {"opt1": Stock(5)}),
+        "an unreadable amount": ({"opt1": {"Amount": {"A": None}, "Total": 5}}, {"opt1": Stock(5)}),
+        "an unreadable service": ({"opt1": 5, "opt2": None}, {"opt1": Stock(5)}),
         "no service": ([], {}),
     },
-    "get_count_multi": {"a bare number": ("3", 3)},
+    "get_count_multi": {"a number by itself": ("3", 3)},
     "getdata": {
         "under services": ({"services": [_OFFER]}, [OFFER]),
         "under services, numbered": ({"services": {"0": _OFFER}}, [OFFER]),
@@ -105,9 +105,9 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
             [{**_OFFER, "count": [5, "3"]}],
             [evolve(OFFER, count=8, by_provider={"0": 5, "1": 3})],
         ),
-        "a total beside no provider": ([{**_OFFER, "count": {}, "totalCount": 8}], [evolve(OFFER, count=8)]),
-        "a total beside an odd count": ([{**_OFFER, "count": "many", "totalCount": 8}], [evolve(OFFER, count=8)]),
-        "a count that can't be read": (
+        "a total without providers": ([{**_OFFER, "count": {}, "totalCount": 8}], [evolve(OFFER, count=8)]),
+        "a total with an unreadable count": ([{**_OFFER, "count": "many", "totalCount": 8}], [evolve(OFFER, count=8)]),
+        "an unreadable count": (
             [{**_OFFER, "count": {"north": "many"}}],
             [evolve(OFFER, count=None)],
         ),
@@ -120,10 +120,10 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "ccode empty, whole pnumber": ({**_WHOLE_NUMBER, "ccode": ""}, RENTAL),
         "ccode null, whole pnumber": ({**_WHOLE_NUMBER, "ccode": None}, RENTAL),
         "ccode empty, whole pnumber with a plus": ({**_RENTAL, "ccode": "", "pnumber": "+79096037108"}, RENTAL),
-        "the id alone": ({"id": 40370}, Rental(40370, services=("opt6",))),
-        "a bare id": (40370, Rental(40370, services=("opt6",))),
-        "a bare id as text": ("40370", Rental(40370, services=("opt6",))),
-        "numbered fields beside the named ones": (
+        "only the id": ({"id": 40370}, Rental(40370, services=("opt6",))),
+        "an id by itself": (40370, Rental(40370, services=("opt6",))),
+        "an id by itself as text": ("40370", Rental(40370, services=("opt6",))),
+        "numbered fields next to the named ones": (
             {"0": 40370, "id": 40370, "1": "x", "until": "1587633960"},
             Rental(40370, services=("opt6",), until=RENTAL.until),
         ),
@@ -139,17 +139,17 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
             [RENTAL, evolve(RENTAL, id=40371, services=("opt7",))],
         ),
         "no service": (without(_RENTAL, "service"), [BOTH]),
-        "the id alone": ({"id": "40370"}, [Rental(40370, services=("opt6", "opt7"))]),
+        "only the id": ({"id": "40370"}, [Rental(40370, services=("opt6", "opt7"))]),
         "a joined service": ({**_RENTAL, "service": "opt7,opt6"}, [BOTH]),
-        "a row for each service, of one id": ([_RENTAL, {**_RENTAL, "service": "opt7"}], [BOTH]),
-        "a row for each service, of ids of their own": (
+        "a row for each service with one id": ([_RENTAL, {**_RENTAL, "service": "opt7"}], [BOTH]),
+        "a row for each service with its own id": (
             {"0": _RENTAL, "1": {**_RENTAL, "service": "opt7", "id": "40371"}},
             [RENTAL, evolve(RENTAL, id=40371, services=("opt7",))],
         ),
     },
     "orders": {
         "numbers as strings": ([{**_ORDER, "id": "40300", "state": "0", "until": "1587552240"}], [ORDER]),
-        "only what every order has": (
+        "only the required fields": (
             [_BARE],
             [
                 evolve(
@@ -163,7 +163,7 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
                 )
             ],
         ),
-        "times that are none": (
+        "empty times": (
             [{**_ORDER, "lastonline": 0, "canprolonguntil": ""}],
             [evolve(ORDER, last_online=None, can_prolong_until=None)],
         ),
@@ -193,7 +193,7 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
                 )
             ],
         ),
-        "nothing but the id": (
+        "only the id": (
             [{"id": 40300}],
             [Order(40300, (), "", OrderState.UNKNOWN, "", "", None, None, raw_state=None)],
         ),
@@ -215,13 +215,13 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "no date": ([without(_SMS, "date")], [evolve(MESSAGE, received=None)]),
         "sender and date null": ([{**_SMS, "sender": None, "date": None}], [Sms(TEXT)]),
         "the same twice": ([_SMS, _SMS], [MESSAGE, MESSAGE]),
-        "another's, as usual": ({"SmsList": [], "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
-        "another's, a bare string": ({"SmsList": [], "OtherSms": [TEXT]}, [Sms(TEXT, other=True)]),
-        "another's, under message": ({"OtherSms": [{"message": TEXT}]}, [Sms(TEXT, other=True)]),
-        "another's, under fullText": ({"OtherSms": {"0": {"fullText": TEXT}}}, [Sms(TEXT, other=True)]),
-        "a bare string": ([TEXT], [Sms(TEXT)]),
-        "a number for a text": ([{**_SMS, "text": 671094}], [evolve(MESSAGE, text="671094")]),
-        "a number for a sender": ([{**_SMS, "sender": 900}], [evolve(MESSAGE, sender="900")]),
+        "another service's": ({"SmsList": [], "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
+        "another service's, a string by itself": ({"SmsList": [], "OtherSms": [TEXT]}, [Sms(TEXT, other=True)]),
+        "another service's, under message": ({"OtherSms": [{"message": TEXT}]}, [Sms(TEXT, other=True)]),
+        "another service's, under fullText": ({"OtherSms": {"0": {"fullText": TEXT}}}, [Sms(TEXT, other=True)]),
+        "a string by itself": ([TEXT], [Sms(TEXT)]),
+        "a number as the text": ([{**_SMS, "text": 671094}], [evolve(MESSAGE, text="671094")]),
+        "a number as the sender": ([{**_SMS, "sender": 900}], [evolve(MESSAGE, sender="900")]),
         "a false sender": ([{**_SMS, "sender": False}], [evolve(MESSAGE, sender=None)]),
         "text under message": ([{"message": TEXT, "sender": "FACEBOOK", "date": 1586948100}], [MESSAGE]),
         "text under sms": ([{"sms": TEXT, "sender": "FACEBOOK", "date": 1586948100}], [MESSAGE]),
@@ -239,19 +239,19 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
             {"SmsList": [_SMS], "OtherSms": [without(_SMS, "sender")]},
             [MESSAGE],
         ),
-        "one message in both lists, and another like it": (
+        "one message in both lists, and an equal one": (
             {"SmsList": [_SMS], "OtherSms": [_SMS, _SMS]},
             [MESSAGE, evolve(MESSAGE, other=True)],
         ),
-        "an empty text, and another": ([{**_SMS, "text": "", "fullText": TEXT}], [MESSAGE]),
+        "an empty text, and another field with the text": ([{**_SMS, "text": "", "fullText": TEXT}], [MESSAGE]),
         "an empty text": ([{**_SMS, "text": ""}], [evolve(MESSAGE, text="")]),
         "a date with a fraction": ([{**_SMS, "date": 1586948100.0}], [MESSAGE]),
-        "no list of one's own": ({"SmsList": False, "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
-        "each with its own place": (
+        "no list of its own messages": ({"SmsList": False, "OtherSms": [_SMS]}, [evolve(MESSAGE, other=True)]),
+        "equal senders matched first": (
             {"SmsList": [without(_SMS, "sender"), _SMS], "OtherSms": [_SMS, {**_SMS, "sender": "B"}]},
             [evolve(MESSAGE, sender=None), MESSAGE],
         ),
-        "another's, dated in words": ({"OtherSms": [{"text": TEXT, "date": "today"}]}, [Sms(TEXT, other=True)]),
+        "another service's, dated in words": ({"OtherSms": [{"text": TEXT, "date": "today"}]}, [Sms(TEXT, other=True)]),
     },
     "prolong": {
         "empty": ({}, None),
@@ -279,8 +279,8 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         "a new order": ({"id": "517018"}, 517018),
         "true as a number": (1, None),
         "true as a string": ("1", None),
-        "a bare id": (517018, 517018),
-        "a bare id as text": ("517018", 517018),
+        "an id by itself": (517018, 517018),
+        "an id by itself as text": ("517018", 517018),
         "an id of 0": ({"id": 0}, None),
         "an id that is false": ({"id": False}, None),
         "an empty list": ([], None),
@@ -298,7 +298,7 @@ SHAPES: dict[str, dict[str, tuple[Any, Any]]] = {
         for name, (data, expected) in shapes.items()
     ],
 )
-async def test_another_shape_is_read_as_well(
+async def test_other_forms_of_an_answer_are_decoded(
     method: str, data: Any, expected: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     assert await read(fake_server, client, method, data) == expected
@@ -306,14 +306,14 @@ async def test_another_shape_is_read_as_well(
 
 @pytest.mark.parametrize("empty", [[], None, {}], ids=str)
 @pytest.mark.parametrize("call", LISTS, ids=name_of)
-async def test_an_empty_list_is_empty_in_all_of_phps_forms(
+async def test_an_empty_list_is_decoded_in_all_of_phps_forms(
     call: Call, empty: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     assert await read(fake_server, client, call.method, empty) == []
 
 
 @pytest.mark.parametrize("call", LISTS, ids=name_of)
-async def test_a_list_may_come_as_an_object_with_gaps_in_its_numbers(
+async def test_a_list_can_be_an_object_with_numbered_keys_and_gaps(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     row = row_of(call.method)
@@ -330,7 +330,7 @@ async def test_a_list_may_come_as_an_object_with_gaps_in_its_numbers(
     ],
     ids=repr,
 )
-async def test_a_flag_is_read_in_all_of_phps_forms(
+async def test_a_flag_is_decoded_in_all_of_phps_forms(
     value: Any, *, flag: bool | None, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     (order,) = await read(fake_server, client, "orders", [{**_ORDER, "hasnewsms": value, "canprolong": value}])
@@ -345,7 +345,7 @@ async def test_a_flag_is_read_in_all_of_phps_forms(
     ],
     ids=str,
 )
-async def test_a_state_keeps_the_servers_number(
+async def test_the_raw_state_is_the_servers_number(
     raw: Any, state: OrderState, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     (order,) = await read(fake_server, client, "orders", [{**_ORDER, "state": raw}])
@@ -367,14 +367,14 @@ async def test_a_state_keeps_the_servers_number(
     ],
     ids=str,
 )
-async def test_a_phone_number_is_put_together_and_nothing_stripped(
+async def test_a_phone_number_is_dial_code_and_number_without_stripping_digits(
     ccode: Any, pnumber: Any, phone: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     assert (await read(fake_server, client, "create", {**_RENTAL, "ccode": ccode, "pnumber": pnumber})).phone == phone
 
 
 @pytest.mark.parametrize(("price", "exact"), [(0.1, "0.1"), ("1.10", "1.10"), (12, "12"), (1e-7, "1E-7")], ids=str)
-async def test_a_price_is_the_decimal_that_the_server_wrote(
+async def test_a_price_is_exactly_the_servers_decimal(
     price: Any, exact: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     (offer,) = await read(fake_server, client, "getdata", [{**_OFFER, "price_day": price}])
@@ -382,24 +382,24 @@ async def test_a_price_is_the_decimal_that_the_server_wrote(
     assert offer.price_day == Decimal(exact)
 
 
-async def test_text_stays_text(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_text_of_digits_stays_text(client: SmspvaClient, fake_server: FakeServer) -> None:
     (message,) = await read(fake_server, client, "sms", [{**_SMS, "text": "007", "sender": "0042"}])
     assert (message.text, message.sender) == ("007", "0042")
 
 
-# -- what the model doesn't know -----------------------------------------------------------------------------------
+# -- unknown fields -----------------------------------------------------------------------------------------------
 
 NOT_ROWS = {
     *("get_country_by_service", "getCountWithProviders", "getdataWithProviders"),
     *("get_count_multi", "get_days_canada_paypal", "get_min_paypal_days"),
 }
-"""Methods whose data are mappings or bare numbers."""
+"""Methods whose data are mappings or numbers."""
 
 
 @pytest.mark.parametrize(
     "call", [call for call in CALLS.values() if row_of(call.method) and call.method not in NOT_ROWS], ids=name_of
 )
-async def test_unknown_fields_are_kept_apart(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_unknown_fields_go_to_extra(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
     news = {"news": {"deep": [1, None]}, "ещё": ""}
     row = {**row_of(call.method), **news}
     many = isinstance(call.sample["data"], list) or isinstance(call.expected, list)
@@ -418,7 +418,7 @@ async def test_unknown_fields_are_kept_apart(call: Call, client: SmspvaClient, f
 
 @pytest.mark.parametrize("status", ["1", True, "true"], ids=repr)
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_a_success_may_be_written_otherwise(
+async def test_a_success_status_is_decoded_in_other_forms(
     call: Call, status: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, {**call.sample, "status": status, "msg": "ok", "time": 0.1})
@@ -436,7 +436,7 @@ async def test_usable_data_without_a_message_is_a_success(
 
 @pytest.mark.parametrize("data", [[], {}, None, "text", [{}], 0], ids=repr)
 @pytest.mark.parametrize("call", READING, ids=name_of)
-async def test_without_usable_data_it_is_an_error(
+async def test_status_0_without_usable_data_is_an_error(
     call: Call, data: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, {"status": 0, "data": data})
@@ -446,7 +446,7 @@ async def test_without_usable_data_it_is_an_error(
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_a_message_makes_it_an_error_that_carries_the_data(
+async def test_status_0_with_a_message_is_an_error_with_the_data(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, {"data": {"id": 5}, **call.sample, "status": 0, "msg": "closed for lunch"})
@@ -467,19 +467,19 @@ NOT_JSON = {
     "text": "Service is temporarily unavailable",
     "Russian text": "Сервис временно недоступен",
     "nothing": "",
-    "half of it": '{"status": 1, "data": [{"na',
-    "two of them": "{}{}",
-    "JSON, but a text": '"hello"',
-    "bytes of no text": b"\xff\xfe\x00",
-    "endless nesting": "[" * 100_000,
-    "an endless number": '{"status": 1, "data": [' + "9" * 5000 + "]}",
+    "a truncated answer": '{"status": 1, "data": [{"na',
+    "two objects": "{}{}",
+    "a JSON string": '"hello"',
+    "binary data": b"\xff\xfe\x00",
+    "deep nesting": "[" * 100_000,
+    "a huge number": '{"status": 1, "data": [' + "9" * 5000 + "]}",
 }
-NO_ENVELOPE = {"list": "[]", "null": "null", "number": "1", "no status": "{}", "status of no form": '{"status": "ok"}'}
+NO_ENVELOPE = {"list": "[]", "null": "null", "number": "1", "no status": "{}", "unknown status": '{"status": "ok"}'}
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in {**NOT_JSON, **NO_ENVELOPE}.items()])
-async def test_what_is_no_answer_of_the_api_is_told_as_such(
+async def test_a_body_that_is_not_an_api_answer_is_unexpected(
     body: str | bytes, status: int, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", httpx.Response(status, content=body, headers={"Content-Type": "text/x"}))
@@ -492,7 +492,7 @@ async def test_what_is_no_answer_of_the_api_is_told_as_such(
     assert len(str(error).splitlines()) == 1
 
 
-async def test_an_excerpt_shows_what_came(fake_server: FakeServer, client: SmspvaClient) -> None:
+async def test_the_excerpt_is_the_beginning_of_the_answer(fake_server: FakeServer, client: SmspvaClient) -> None:
     fake_server.on("orders", httpx.Response(404, text="<h1>\n  Пусто\x07</h1>"))
     with pytest.raises(UnexpectedResponse, match="HTTP 404") as unexpected:
         await client.orders()
@@ -504,36 +504,36 @@ BOM = b"\xef\xbb\xbf"
 NOISE: dict[str, tuple[bytes, bytes]] = {
     "a byte order mark": (BOM, b""),
     "two byte order marks": (BOM + BOM, b""),
-    "a notice of PHP's": (NOTICE, b""),
+    "a PHP notice": (NOTICE, b""),
     "a notice with a date in brackets": (b"[29-Nov-2026 10:00:00 UTC] PHP Notice: x in /var/www/rent.php:3\n", b""),
     "a warning with braces": (b'Warning: strpos(): {needle} {"a": 1} is empty\n', b""),
     "a notice and byte order marks": (BOM + NOTICE + BOM, b""),
     "white space": (b"\r\n ", b" \n\n"),
     "NUL": (b"", b"\x00\x00"),
-    "a comment of HTML's": (b"", b"\n<!-- served in 0.1 s -->\n"),
-    "a comment of C's": (b"", b"/* 0.1 s */ // node 3"),
+    "an HTML comment": (b"", b"\n<!-- served in 0.1 s -->\n"),
+    "a C comment": (b"", b"/* 0.1 s */ // node 3"),
 }
 
 
 HIDDEN = {
-    "a part of a cut answer": '{"status": 1, "data": {"id": 4}, "balance": {"status": 0, "msg": "low"}',
-    "a part of a cut list": '[{"status": 0, "msg": "low"}',
-    "a part of a cut list of lists": '[\n [{"status": 0, "msg": "low"}',
-    "a part of a cut answer behind a notice": 'Note: {"status": 1, "data": {"id": 4}, "b": {"status": 0, "msg": "no"}',
-    "a part of a cut log": '{"log": {"status": 1}',
+    "a part of a truncated answer": '{"status": 1, "data": {"id": 4}, "balance": {"status": 0, "msg": "low"}',
+    "a part of a truncated list": '[{"status": 0, "msg": "low"}',
+    "a part of a truncated list of lists": '[\n [{"status": 0, "msg": "low"}',
+    "a truncated answer after a notice": 'Note: {"status": 1, "data": {"id": 4}, "b": {"status": 0, "msg": "no"}',
+    "a part of a truncated log": '{"log": {"status": 1}',
     "two answers": '{"status": 0, "msg": "NOBALANCE"}{"status": 1, "data": {"id": 4}}',
-    "two answers in lines": '{"status": 1, "data": {"id": 7}}\n{"status": 0, "msg": "NOBALANCE"}',
-    "two answers behind a notice": 'Notice: x {"status": 1, "data": {"id": 7}} {"status": 0, "msg": "NOBALANCE"}',
+    "two answers on two lines": '{"status": 1, "data": {"id": 7}}\n{"status": 0, "msg": "NOBALANCE"}',
+    "two answers after a notice": 'Notice: x {"status": 1, "data": {"id": 7}} {"status": 0, "msg": "NOBALANCE"}',
     "many comments and a word": '{"status": 1, "data": {"id": 7}}' + "<!-- a -->" * 5000 + "x",
     "many slashes and a word": '{"status": 1, "data": {"id": 7}}' + "/" * 50_000 + "\nx",
     "a server that failed": '{"statusCode": 502, "error": {"type": "BAD_GATEWAY", "description": "upstream"}}',
-    "a flag for an error": '{"status": 0, "error": true}',
+    "an error without text": '{"status": 0, "error": true}',
     "an id of 0": '{"status": 1, "data": {"id": 0}}',
 }
 
 
 @pytest.mark.parametrize("body", HIDDEN.values(), ids=HIDDEN)
-async def test_no_part_of_an_answer_stands_for_the_whole(
+async def test_a_part_of_an_answer_is_not_taken_for_the_whole(
     body: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["create"], body)
@@ -541,7 +541,7 @@ async def test_no_part_of_an_answer_stands_for_the_whole(
         await CALLS["create"].make(client)
 
 
-async def test_too_many_requests_beside_a_paid_order_leave_the_outcome_unknown(
+async def test_http_429_with_a_paid_order_leaves_the_outcome_unknown(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["create"], httpx.Response(429, json=CALLS["create"].sample))
@@ -555,7 +555,7 @@ async def test_an_id_beside_the_status_is_found(client: SmspvaClient, fake_serve
 
 
 @pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "cp037", "utf-7"])
-async def test_an_odd_charset_costs_nothing(charset: str, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_unusual_charset_is_ignored(charset: str, client: SmspvaClient, fake_server: FakeServer) -> None:
     body = json.dumps({"status": 1, "data": [_SMS]}).encode().replace(b"FACEBOOK", b"\xff")
     headers = {"Content-Type": f"application/json; charset={charset}"}
     fake_server.call(CALLS["sms"], httpx.Response(200, content=body, headers=headers))
@@ -570,14 +570,16 @@ async def test_one_bad_byte_doesnt_change_the_charset(client: SmspvaClient, fake
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)])
-async def test_a_number_without_end_costs_no_row(number: int, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_huge_number_in_an_optional_field_does_not_skip_the_row(
+    number: int, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     rows = [{**_ORDER, "sname": number, "state": number, "canprolongmax": number, "cname": number}]
     fake_server.call(CALLS["orders"], {"status": 1, "data": rows})
     (order,) = await client.orders()
     assert (order.id, order.service_name, order.state) == (ORDER.id, "", OrderState.UNKNOWN)
 
 
-async def test_many_messages_in_both_lists_are_read_at_once(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_many_messages_in_both_lists_are_merged_quickly(client: SmspvaClient, fake_server: FakeServer) -> None:
     own = [{**_SMS, "sender": str(number)} for number in range(20_000)]
     fake_server.call(CALLS["sms"], {"status": 1, "data": {"SmsList": own, "OtherSms": own[::-1]}})
     assert len(await client.sms(123)) == len(own)
@@ -585,7 +587,7 @@ async def test_many_messages_in_both_lists_are_read_at_once(client: SmspvaClient
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_noise_around_an_answer_doesnt_hide_it(
+async def test_noise_around_an_answer_is_ignored(
     call: Call, noise: tuple[bytes, bytes], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     before, after = noise
@@ -594,7 +596,9 @@ async def test_noise_around_an_answer_doesnt_hide_it(
 
 
 @pytest.mark.parametrize("charset", ["windows-1251", "koi8-r", "utf-16", "utf-8", "no-such-charset"])
-async def test_an_answer_is_read_in_its_charset(charset: str, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_answer_is_decoded_with_its_charset(
+    charset: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     body = json.dumps(CALLS["getcountries"].sample, ensure_ascii=False)
     content = body.encode("utf-8" if charset == "no-such-charset" else charset)
     headers = {"Content-Type": f"application/json; charset={charset}"}
@@ -602,21 +606,21 @@ async def test_an_answer_is_read_in_its_charset(charset: str, client: SmspvaClie
     assert await client.countries() == [Country("Россия", "RU")]
 
 
-async def test_a_wrong_charset_doesnt_hide_utf_8(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_utf_8_is_recognized_despite_a_wrong_charset(client: SmspvaClient, fake_server: FakeServer) -> None:
     body = json.dumps(CALLS["getcountries"].sample, ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json; charset=windows-1251"}
     fake_server.on("getcountries", httpx.Response(200, content=body, headers=headers))
     assert await client.countries() == [Country("Россия", "RU")]
 
 
-async def test_one_bad_byte_doesnt_cost_a_list(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_bad_byte_does_not_make_a_list_unreadable(client: SmspvaClient, fake_server: FakeServer) -> None:
     body = json.dumps({"status": 1, "data": [_SMS, {**_SMS, "sender": "SENDER"}]}).encode()
     fake_server.call(CALLS["sms"], body.replace(b"SENDER", b"\xd0SENDER"))
     messages = await client.sms(123)
     assert [(sms.text, sms.received) for sms in messages] == [(TEXT, MESSAGE.received)] * 2
 
 
-async def test_nan_in_a_field_nobody_needs_doesnt_cost_the_answer(
+async def test_nan_in_an_unknown_field_does_not_make_the_answer_unreadable(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["orders"], json.dumps({"status": 1, "data": [{**_ORDER, "rating": float("nan")}]}))
@@ -624,7 +628,7 @@ async def test_nan_in_a_field_nobody_needs_doesnt_cost_the_answer(
 
 
 @pytest.mark.parametrize("status", [0, "0"])
-async def test_no_paypal_days_are_an_error_with_the_servers_words(
+async def test_a_country_without_paypal_days_is_an_error_with_the_servers_message(
     status: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     data = {"Days": 0, "Status": status, "Message": "Not for this country"}
@@ -633,11 +637,11 @@ async def test_no_paypal_days_are_an_error_with_the_servers_words(
     assert refused.value.msg == "Not for this country"
 
 
-# -- beside the rows -----------------------------------------------------------------------------------------------
+# -- other fields -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", LISTS, ids=name_of)
-async def test_what_came_beside_the_rows_is_kept(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_fields_next_to_the_data_go_to_extra(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(call, {**call.sample, "msg": "ok", "server": 7, "time": [0.1]})
     assert (await call.make(client)).extra == {"server": 7, "time": [0.1]}
 
@@ -646,7 +650,7 @@ async def test_what_came_beside_the_rows_is_kept(call: Call, client: SmspvaClien
     ("method", "data"),
     [("sms", {"SmsList": [_SMS], "OtherSms": [], "total": 1}), ("getdata", {"services": [_OFFER], "total": 1})],
 )
-async def test_what_came_beside_the_list_of_rows_too(
+async def test_fields_next_to_a_nested_list_go_to_extra(
     method: str, data: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS[method], {"status": 1, "data": data, "server": 7})
@@ -654,12 +658,14 @@ async def test_what_came_beside_the_list_of_rows_too(
 
 
 @pytest.mark.parametrize("call", LISTS, ids=name_of)
-async def test_mostly_nothing_came_beside_them(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_extra_is_empty_for_the_documented_answers(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.call(call, call.sample)
     assert (await call.make(client)).extra == {}
 
 
-async def test_no_messages_in_two_lists_are_none_whatever_the_status(
+async def test_two_empty_message_lists_are_a_success_with_status_0(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["sms"], {"status": 0, "data": {"SmsList": [], "OtherSms": []}})
@@ -667,7 +673,9 @@ async def test_no_messages_in_two_lists_are_none_whatever_the_status(
 
 
 @pytest.mark.parametrize("others", ["none", 5, True, {"count": 0}], ids=repr)
-async def test_other_messages_of_no_form_hide_none(others: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_other_messages_in_an_unknown_form_do_not_hide_the_orders_own(
+    others: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     rows = await read(fake_server, client, "sms", {"SmsList": [_SMS], "OtherSms": others})
     assert [message for message in rows if not message.other] == [MESSAGE]
     assert [row.raw for row in rows.skipped] + [row.text for row in rows if row.other] == [others]

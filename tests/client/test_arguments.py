@@ -1,4 +1,4 @@
-"""Input that can't be right raises `ValueError`, and nothing is sent."""
+"""Invalid input raises `ValueError`, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SERVICES = ("", "opt 16", "opt16,opt17", "opt16&id=1", "opt/16", "opt16\n", None
 IDS = (0, -1, 40300.0, "40300", True, None)
 PHONES = ("", "+", "123", "79096037108x", "+7909603710812345", "++79096037108", 79096037108)
 
-# What can't be sent -> the calls that would send it.
+# Invalid values of an argument, and the calls with that argument.
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awaitable[object]], ...]]] = {
     "country": (
         COUNTRIES,
@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Callable[[SmspvaClient, Any], Awai
         for number, make in enumerate(makers, 1)
     ],
 )
-async def test_nothing_impossible_is_sent(
+async def test_invalid_arguments_are_not_sent(
     make: Callable[[SmspvaClient, Any], Awaitable[object]], value: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     with pytest.raises(ValueError, match=r"\w"):
@@ -134,7 +134,7 @@ async def test_nothing_impossible_is_sent(
     + [(Period.months, count) for count in (0, -1, 4, 1.5, False, "1", None)],
     ids=lambda value: repr(value) if not callable(value) else value.__name__,
 )
-def test_a_period_outside_of_7_to_90_days_is_none(make: Callable[[Any], Period], count: Any) -> None:
+def test_a_period_outside_of_7_to_90_days_is_invalid(make: Callable[[Any], Period], count: Any) -> None:
     with pytest.raises(ValueError, match=r"period|rental"):
         make(count)
 
@@ -174,14 +174,14 @@ def test_the_longest_periods_are_twelve_weeks_and_three_months_of_thirty_days() 
     ],
     ids=repr,
 )
-def test_an_address_that_would_show_the_key_or_cant_be_one(address: str, fake_server: FakeServer) -> None:
-    with pytest.raises(ValueError, match=r"address|https|[Pp]ort|URL") as refused:
+def test_a_malformed_or_insecure_base_url_is_invalid(address: str, fake_server: FakeServer) -> None:
+    with pytest.raises(ValueError, match=r"the base URL") as refused:
         fake_server.client(base_url=address)
     assert "password" not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3:8080", "[::1]:8000"])
-def test_http_may_stay_on_this_machine(host: str, fake_server: FakeServer) -> None:
+def test_http_is_allowed_on_this_machine(host: str, fake_server: FakeServer) -> None:
     assert repr(fake_server.client(base_url=f"http://{host}/rent")) == f"<SmspvaClient http://{host}/rent>"
 
 
@@ -190,22 +190,22 @@ def test_http_may_stay_on_this_machine(host: str, fake_server: FakeServer) -> No
     [
         ("", "there is no API key"),
         ("  ", "there is no API key"),
-        ("ключ", "a letter that isn't ASCII"),
-        ("two\nlines", "a line break or a control character"),
-        ("k\n x", "a line break or a control character"),
-        ("nul\0", "a line break or a control character"),
-        (5, "is a text, not of the type int"),
-        (b"bytes", "is a text, not of the type bytes"),
+        ("ключ", "a character that isn't ASCII"),
+        ("two\nlines", "a line break or control character"),
+        ("k\n x", "a line break or control character"),
+        ("nul\0", "a line break or control character"),
+        (5, "must be text, not int"),
+        (b"bytes", "must be text, not bytes"),
     ],
     ids=repr,
 )
-def test_a_key_that_cant_be_one(key: Any, problem: str) -> None:
+def test_an_invalid_api_key_is_refused_without_showing_it(key: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem) as refused:
         SmspvaClient(key)
     assert not isinstance(key, str) or not key.strip() or key not in str(refused.value)
 
 
-def test_the_base_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_url_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSPVA_BASE_URL", "http://127.0.0.1:8000/api/rent.php")
     assert repr(SmspvaClient(KEY)) == "<SmspvaClient http://127.0.0.1:8000/api/rent.php>"
     assert repr(SmspvaClient(KEY, base_url="https://a.example/")) == "<SmspvaClient https://a.example/>"
@@ -218,35 +218,35 @@ def test_the_base_address_may_come_from_the_environment(monkeypatch: pytest.Monk
 
 
 @pytest.mark.anyio
-async def test_what_is_no_error_of_a_call_is_not_settled(client: SmspvaClient) -> None:
+async def test_only_an_outcome_unknown_can_be_settled_or_reconciled(client: SmspvaClient) -> None:
     error: Any
     for error in (None, "5f0c12ab", ValueError()):
-        with pytest.raises(ValueError, match="settle takes an OutcomeUnknown"):
+        with pytest.raises(ValueError, match="settle expects an OutcomeUnknown"):
             client.settle(error)
-        with pytest.raises(ValueError, match="reconcile takes an OutcomeUnknown"):
+        with pytest.raises(ValueError, match="reconcile expects an OutcomeUnknown"):
             await client.reconcile(error)
 
 
-def test_a_period_in_days_says_that_there_is_none() -> None:
+def test_a_period_in_days_explains_the_mistake() -> None:
     days: Any = Period.days
-    with pytest.raises(ValueError, match=r"in weeks or months, Period.weeks\(1\) for instance"):
+    with pytest.raises(ValueError, match=r"in weeks or months, for example Period.weeks\(1\)"):
         days(7)
 
 
 @pytest.mark.parametrize("journal", ["x.db", 5, SmspvaClient])
-def test_a_journal_that_is_none_says_what_it_takes(journal: Any) -> None:
+def test_an_invalid_journal_explains_what_is_expected(journal: Any) -> None:
     with pytest.raises(ValueError, match=r"journal.*SqliteJournal\('x.db'\)"):
         Watcher(SmspvaClient(KEY), journal=journal)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"code 1234"])
-def test_a_text_without_letters_says_what_it_takes(text: Any) -> None:
+def test_extract_code_explains_that_it_expects_text(text: Any) -> None:
     with pytest.raises(ValueError, match="extract_code takes a text"):
         extract_code(text)
 
 
 @pytest.mark.parametrize("key", [None, "", " "], ids=repr)
-def test_no_key_in_the_environment_either(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_api_key_names_the_environment_variable(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
     if key is not None:
         monkeypatch.setenv("SMSPVA_API_KEY", key)
@@ -255,13 +255,13 @@ def test_no_key_in_the_environment_either(key: str | None, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, math.inf, math.nan])
-def test_a_timeout_that_cant_be_one(timeout: float) -> None:
+def test_an_invalid_timeout_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         SmspvaClient(KEY, timeout=timeout, transport=httpx.MockTransport(lambda _: httpx.Response(200)))
 
 
 @pytest.mark.parametrize("gap", [-0.1, math.inf, math.nan])
-def test_a_pace_that_cant_be_one(gap: float) -> None:
+def test_an_invalid_gap_is_refused(gap: float) -> None:
     with pytest.raises(ValueError, match="gap"):
         Pace(gap=gap)
 
@@ -271,8 +271,8 @@ def test_a_pace_that_cant_be_one(gap: float) -> None:
     [{"attempts": 0}, {"attempts": -1}, {"first": -1}, {"first": math.nan}, {"cap": -1}, {"cap": math.inf}],
     ids=str,
 )
-def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"attempt|wait"):
+def test_an_invalid_retry_setting_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"attempts|first|cap"):
         Retry(**settings)
 
 
@@ -286,14 +286,14 @@ def test_a_retry_that_cant_be_one(settings: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_setting_of_another_type(settings: dict[str, Any], fake_server: FakeServer) -> None:
-    with pytest.raises(ValueError, match=r"timeout|address|pace") as refused:
+def test_a_setting_of_the_wrong_type_is_refused(settings: dict[str, Any], fake_server: FakeServer) -> None:
+    with pytest.raises(ValueError, match=r"timeout|base URL|pace") as refused:
         fake_server.client(**settings)
     assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize("gap", ["1", None, True], ids=repr)
-def test_a_pace_of_another_type(gap: Any) -> None:
+def test_a_gap_of_the_wrong_type_is_refused(gap: Any) -> None:
     with pytest.raises(ValueError, match="gap"):
         Pace(gap)
 
@@ -303,6 +303,6 @@ def test_a_pace_of_another_type(gap: Any) -> None:
     [{"attempts": attempts} for attempts in ("4", 2.5, True, None)] + [{"first": "1"}, {"cap": None}],
     ids=str,
 )
-def test_a_retry_of_another_type(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"attempt|wait"):
+def test_a_retry_setting_of_the_wrong_type_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"attempts|first|cap"):
         Retry(**settings)

@@ -1,4 +1,4 @@
-"""The balance: its address, the key in a header, its forms, its errors, retries and the pace."""
+"""The balance: its address, the key in a header, the forms of its answer, errors, retries and the pace."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refusal(code: int, kind: str, description: str = "no", status: int = 200) ->
 
 
 class Server:
-    """Answers every request in turn; the last answer is given again and again."""
+    """Answers requests in turn. The last answer is repeated."""
 
     def __init__(self, *answers: Reply) -> None:
         self.requests: list[httpx.Request] = []
@@ -124,7 +124,7 @@ DERIVED = {
 
 @pytest.mark.parametrize(("base_url", "asked"), DERIVED.items(), ids=map(str, DERIVED))
 @pytest.mark.anyio
-async def test_without_an_account_url_the_address_follows_from_the_base_url(base_url: str | None, asked: str) -> None:
+async def test_the_account_url_is_derived_from_the_base_url(base_url: str | None, asked: str) -> None:
     server = Server(balance_of("1"))
     async with server.client(base_url=base_url) as client:
         await client.balance()
@@ -132,7 +132,7 @@ async def test_without_an_account_url_the_address_follows_from_the_base_url(base
 
 
 @pytest.mark.anyio
-async def test_a_base_url_from_the_environment_also_names_the_host_of_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_account_url_is_derived_from_a_base_url_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSPVA_BASE_URL", "http://127.0.0.1:8000/api/rent.php")
     server = Server(balance_of("1"))
     async with server.client() as client:
@@ -141,7 +141,7 @@ async def test_a_base_url_from_the_environment_also_names_the_host_of_balance(mo
 
 
 @pytest.mark.anyio
-async def test_the_argument_goes_before_the_environment_and_that_before_the_base_url(
+async def test_the_argument_precedes_the_environment_which_precedes_the_base_url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = Server(balance_of("1"))
@@ -190,21 +190,21 @@ async def test_http_is_accepted_on_this_machine(host: str) -> None:
         "https://api.sms pva.com/password",
     ],
 )
-def test_an_account_url_that_is_refused_shows_no_password(
+def test_an_invalid_account_url_is_refused_without_showing_a_password(
     address: str, *, in_environment: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {} if in_environment else {"account_url": address}
     if in_environment:
         monkeypatch.setenv("SMSPVA_ACCOUNT_URL", address)
-    with pytest.raises(ValueError, match="the account address") as refused:
+    with pytest.raises(ValueError, match="the account URL") as refused:
         Server(balance_of("1")).client(**settings)
     assert "password" not in str(refused.value)
     assert refused.value.__cause__ is None
 
 
 @pytest.mark.parametrize("address", [5, b"https://user:password@api.smspva.com"], ids=["int", "bytes"])
-def test_an_account_url_of_another_type(address: Any) -> None:
-    with pytest.raises(ValueError, match="the account address is a text") as refused:
+def test_an_account_url_of_the_wrong_type_is_refused(address: Any) -> None:
+    with pytest.raises(ValueError, match="the account URL must be text") as refused:
         Server(balance_of("1")).client(account_url=address)
     assert "password" not in str(refused.value)
 
@@ -228,7 +228,7 @@ AMOUNTS: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("sent", "amount"), AMOUNTS, ids=repr)
 @pytest.mark.anyio
-async def test_a_balance_is_a_text_or_a_number(sent: object, amount: str) -> None:
+async def test_a_balance_is_decoded_from_text_or_a_number(sent: object, amount: str) -> None:
     async with Server(balance_of(sent)).client() as client:
         assert str(await client.balance()) == amount
 
@@ -313,7 +313,7 @@ LASTING: dict[str, tuple[Reply, type[SmspvaError]]] = {
 
 @pytest.mark.parametrize(("answer", "kind"), LASTING.values(), ids=LASTING)
 @pytest.mark.anyio
-async def test_a_failure_that_lasts_is_raised_after_all_attempts(answer: Reply, kind: type[SmspvaError]) -> None:
+async def test_a_lasting_failure_is_raised_after_all_attempts(answer: Reply, kind: type[SmspvaError]) -> None:
     server = Server(answer)
     error = await failure(server)
     assert type(error) is kind
@@ -323,7 +323,7 @@ async def test_a_failure_that_lasts_is_raised_after_all_attempts(answer: Reply, 
 
 
 @pytest.mark.anyio
-async def test_a_page_that_does_not_exist_is_not_asked_for_again() -> None:
+async def test_http_404_is_not_retried() -> None:
     server = Server(httpx.Response(404, html="<html>Not Found</html>"))
     error = await failure(server)
     assert isinstance(error, UnexpectedResponse)
@@ -399,7 +399,7 @@ async def test_balance_and_other_calls_share_one_pace() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_refused_rate_of_balance_slows_other_calls_down() -> None:
+async def test_http_429_for_balance_slows_other_calls_down() -> None:
     server = Server(httpx.Response(429, headers={"Retry-After": "20"}), ORDERS)
     async with server.client(pace=Pace(gap=1.5), retry=NO_RETRY) as client:
         with pytest.raises(RateLimited):

@@ -1,4 +1,4 @@
-"""The client: every call against the rental page's own sample, and its life from open to closed."""
+"""The client: every call with its documented sample answer, opening and closing."""
 
 from __future__ import annotations
 
@@ -23,37 +23,35 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_the_pages_sample_becomes_the_model(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_the_documented_sample_is_decoded_into_the_model(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.call(call, call.sample)
     assert await call.make(client) == call.expected
     assert fake_server.queries == [{"method": call.method, **call.query}]
 
 
-async def test_the_pages_sample_has_one_field_that_the_model_lacks(
-    client: SmspvaClient, fake_server: FakeServer
-) -> None:
+async def test_the_documented_branch_id_goes_to_extra(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CALLS["get_rent_history"], CALLS["get_rent_history"].sample)
     assert (await client.history())[0].extra == {"branchId": 1235}
 
 
-async def test_the_code_of_the_pages_message_is_found(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_the_code_in_the_documented_message_is_found(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CALLS["sms"], CALLS["sms"].sample)
     assert (await client.sms(123))[0].code == "671094"
 
 
-# -- what is sent --------------------------------------------------------------------------------------------------
+# -- parameters ----------------------------------------------------------------------------------------------------
 
 RENTED: dict[str, Any] = CALLS["create"].sample
 
 
-async def test_the_united_kingdom_is_sent_as_the_provider_writes_it(
-    client: SmspvaClient, fake_server: FakeServer
-) -> None:
+async def test_gb_is_sent_as_uk(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("getdata", {"status": 1, "data": []}, country="UK", dtype="month", dcount="3")
     assert await client.offers("gb", Period.months(3)) == []
 
 
-async def test_a_provider_is_sent_where_one_is_named(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_provider_is_sent_if_given(client: SmspvaClient, fake_server: FakeServer) -> None:
     week = {"dtype": "week", "dcount": "1", "country": "RU", "provider": "north"}
     fake_server.on("create", RENTED, service="opt6", **week)
     fake_server.on("create_multi", RENTED, services="opt6", **week)
@@ -61,7 +59,7 @@ async def test_a_provider_is_sent_where_one_is_named(client: SmspvaClient, fake_
     assert await client.rent_multi("RU", ["opt6"], Period.weeks(1), provider="north") == [RENTAL]
 
 
-async def test_a_further_service_may_be_rented_for_some_days(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_another_service_can_be_rented_for_some_days(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on(
         "add_service_to_order", {"status": 1}, id="5", service="opt89", pnumber="77012345678", rent_days="30"
     )
@@ -69,7 +67,7 @@ async def test_a_further_service_may_be_rented_for_some_days(client: SmspvaClien
 
 
 @pytest.mark.parametrize("base_url", ["https://mirror.example/api/rent.php", "http://127.0.0.1:8000/rent"])
-async def test_another_server_can_be_asked(base_url: str) -> None:
+async def test_the_base_url_can_be_another_server(base_url: str) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -93,30 +91,36 @@ async def ids(client: SmspvaClient, page: int) -> list[int]:
     return [order.order_id async for order in client.iter_history(page=page)]
 
 
-async def test_the_archive_is_read_to_its_end_each_order_once(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_iter_history_yields_each_order_of_the_archive_once(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.on("get_rent_history", past(5, 4), skip="0", take="2")
-    fake_server.on("get_rent_history", past(4, 3), skip="2", take="2")  # one more was archived meanwhile
+    fake_server.on("get_rent_history", past(4, 3), skip="2", take="2")  # another order was archived meanwhile
     fake_server.on("get_rent_history", past(2), skip="4", take="2")
     fake_server.on("get_rent_history", past(), skip="5", take="2")
     assert await ids(client, 2) == [5, 4, 3, 2]
 
 
-async def test_a_page_of_nothing_but_known_orders_is_not_the_end(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_iter_history_continues_after_a_page_of_known_orders(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.on("get_rent_history", past(5), skip="0", take="1")
-    fake_server.on("get_rent_history", past(5), skip="1", take="1")  # one more was archived meanwhile
+    fake_server.on("get_rent_history", past(5), skip="1", take="1")  # another order was archived meanwhile
     fake_server.on("get_rent_history", past(4), skip="2", take="1")
     fake_server.on("get_rent_history", past(), skip="3", take="1")
     assert await ids(client, 1) == [5, 4]
 
 
-async def test_rows_that_cant_be_read_count_as_passed_over(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_iter_history_counts_skipped_rows_in_its_offset(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("get_rent_history", {"status": 1, "data": [*past(5)["data"], "?"]}, skip="0", take="2")
     fake_server.on("get_rent_history", past(), skip="2", take="2")
     assert await ids(client, 2) == [5]
 
 
 @pytest.mark.parametrize("page", [1, 2, 50])
-async def test_a_server_that_ignores_skip_ends_it_too(page: int, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_iter_history_ends_if_the_server_ignores_skip(
+    page: int, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     for skip in ("0", "2", "4"):
         fake_server.on("get_rent_history", past(5, 4), skip=skip, take=str(page))
     assert await ids(client, page) == [5, 4]
@@ -125,7 +129,7 @@ async def test_a_server_that_ignores_skip_ends_it_too(page: int, client: SmspvaC
 # -- open and closed -----------------------------------------------------------------------------------------------
 
 
-async def test_a_call_opens_the_client_by_itself(fake_server: FakeServer) -> None:
+async def test_a_call_works_without_entering_the_client(fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     client = fake_server.client()
     assert await client.orders() == []
@@ -153,7 +157,7 @@ async def test_a_closed_client_can_be_opened_again(fake_server: FakeServer) -> N
 async def test_an_open_client_cant_be_entered_again(fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     async with fake_server.client() as client:
-        with pytest.raises(RuntimeError, match="open already"):
+        with pytest.raises(RuntimeError, match="already open"):
             await client.__aenter__()
         assert await client.orders() == []
 
@@ -164,7 +168,7 @@ async def test_closing_twice_does_no_harm(fake_server: FakeServer) -> None:
     await client.aclose()
 
 
-async def test_closing_fails_the_calls_that_wait_for_their_turn(fake_server: FakeServer) -> None:
+async def test_closing_fails_calls_that_wait_for_the_pace(fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     client = fake_server.client(pace=Pace(gap=60))
     await client.orders()
@@ -180,7 +184,7 @@ async def test_closing_fails_the_calls_that_wait_for_their_turn(fake_server: Fak
     assert len(fake_server.queries) == 1
 
 
-async def test_the_transport_given_is_closed_with_the_client() -> None:
+async def test_an_injected_transport_is_closed_with_the_client() -> None:
     class Transport(httpx.MockTransport):
         closed = 0
 
@@ -194,23 +198,23 @@ async def test_the_transport_given_is_closed_with_the_client() -> None:
     assert transport.closed == 1
 
 
-async def test_a_client_of_the_network_leaves_nothing_open() -> None:
+async def test_a_client_without_calls_leaves_nothing_open() -> None:
     async with SmspvaClient(KEY, base_url="http://127.0.0.1:1/"):
         pass
-    gc.collect()  # an unclosed connection would warn now, and warnings are errors
+    gc.collect()  # an unclosed connection would cause a warning here, which is an error
 
 
-# -- the key's source ----------------------------------------------------------------------------------------------
+# -- key, date, errors ---------------------------------------------------------------------------------------------
 
 
-async def test_the_key_may_come_from_the_environment(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_can_come_from_the_environment(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     monkeypatch.setenv("SMSPVA_API_KEY", f" {KEY}\n")
     async with SmspvaClient(transport=fake_server.transport()) as client:
         assert await client.orders() == []
 
 
-async def test_an_answer_brings_the_servers_time_along(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_rows_have_the_servers_time(client: SmspvaClient, fake_server: FakeServer) -> None:
     date = {"Date": "Wed, 15 Apr 2020 10:55:00 GMT"}
     fake_server.on("orders", httpx.Response(200, headers=date, json={"status": 1, "data": []}))
     assert (await client.orders()).date == datetime(2020, 4, 15, 10, 55, tzinfo=UTC)
@@ -219,12 +223,12 @@ async def test_an_answer_brings_the_servers_time_along(client: SmspvaClient, fak
 @pytest.mark.parametrize(
     "date", ["", "soon", "é", "Mon, 01 Jan 2024 00:00:00 +99999999999999999", "Fri, 31 Dec 9999 23:59:59 -0100"]
 )
-async def test_a_date_that_is_none_is_no_failure(date: str, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_invalid_date_header_is_ignored(date: str, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", httpx.Response(200, headers={b"Date": date.encode()}, json={"status": 1, "data": []}))
     assert (await client.orders()).date is None
 
 
-async def test_what_a_transport_of_ones_own_raises_becomes_our_error(
+async def test_an_error_of_an_injected_transport_becomes_connection_failed(
     client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", RuntimeError("the fake\nfell over"))

@@ -1,4 +1,4 @@
-"""Rows of an odd form: only the field that identifies a row can cost it; other fields are kept raw in `extra`."""
+"""Rows in unknown forms: only a required field makes a row unreadable; others are kept raw in `extra`."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ if TYPE_CHECKING:
 
 # -- one bad row among good ones -----------------------------------------------------------------------------------
 
-_NO_NUMBER = ("forty", "", "4e4", "40300.0", 40300.9, True, [1], {"id": 1}, "1" * 19, 10**18)
-_NO_TIME = ("soon", True, 1e30, 10**20, [1587552240])
-_NO_TEXT = (True, ["opt16"], {"code": "opt16"})
-_NO_PHONE = ("", "+", "none", "79*******95", "error 404", 7.5, True, -5, ["9096068511"])
-_NO_PRICE = ("six", "", "NaN", "Infinity", True, [6], float("inf"))
+_NOT_NUMBERS = ("forty", "", "4e4", "40300.0", 40300.9, True, [1], {"id": 1}, "1" * 19, 10**18)
+_NOT_TIMES = ("soon", True, 1e30, 10**20, [1587552240])
+_NOT_TEXTS = (True, ["opt16"], {"code": "opt16"})
+_NOT_PHONES = ("", "+", "none", "79*******95", "error 404", 7.5, True, -5, ["9096068511"])
+_NOT_PRICES = ("six", "", "NaN", "Infinity", True, [6], float("inf"))
 
-# The field that identifies a method's row, and what can't be it.
-IDENTIFYING: dict[tuple[str, str], tuple[object, ...]] = {
-    ("getcountries", "code"): (*_NO_TEXT, None),
-    ("getdata", "service"): (*_NO_TEXT, None),
-    ("orders", "id"): (*_NO_NUMBER, None),
-    ("sms", "text"): (*_NO_TEXT, None),
-    ("get_rent_history", "orderId"): (*_NO_NUMBER, None),
+# The required field of a method's row, and unreadable values.
+REQUIRED: dict[tuple[str, str], tuple[object, ...]] = {
+    ("getcountries", "code"): (*_NOT_TEXTS, None),
+    ("getdata", "service"): (*_NOT_TEXTS, None),
+    ("orders", "id"): (*_NOT_NUMBERS, None),
+    ("sms", "text"): (*_NOT_TEXTS, None),
+    ("get_rent_history", "orderId"): (*_NOT_NUMBERS, None),
 }
-# Another field, the model's name of it and its value where it is odd, and odd forms.
+# An optional field, its name in the model, its default, and unreadable values.
 OPTIONAL: dict[tuple[str, str], tuple[str, object, tuple[object, ...]]] = {
-    ("getcountries", "name"): ("name", "", _NO_TEXT),
-    ("getdata", "name"): ("name", "", _NO_TEXT),
-    ("getdata", "price_day"): ("price_day", None, _NO_PRICE),
+    ("getcountries", "name"): ("name", "", _NOT_TEXTS),
+    ("getdata", "name"): ("name", "", _NOT_TEXTS),
+    ("getdata", "price_day"): ("price_day", None, _NOT_PRICES),
     ("getdata", "count"): ("count", None, ("many", "", 3.5, True)),
     ("orders", "scode"): ("services", (), (True, {"code": "opt16"}, "", ",")),
-    ("orders", "sname"): ("service_name", "", _NO_TEXT),
+    ("orders", "sname"): ("service_name", "", _NOT_TEXTS),
     ("orders", "state"): ("state", OrderState.UNKNOWN, ([1], {"state": 1})),
-    ("orders", "pnumber"): ("phone", "", _NO_PHONE),
+    ("orders", "pnumber"): ("phone", "", _NOT_PHONES),
     ("orders", "ccode"): ("phone", "", (7.5, True, ["+7"])),
-    ("orders", "cname"): ("country", "", _NO_TEXT),
+    ("orders", "cname"): ("country", "", _NOT_TEXTS),
     ("orders", "hasnewsms"): ("has_new_sms", None, ("yes", 2, -1, [], {}, float("nan"))),
-    ("orders", "until"): ("until", None, _NO_TIME),
+    ("orders", "until"): ("until", None, _NOT_TIMES),
     ("orders", "canprolong"): ("can_prolong", None, ("perhaps", 2)),
-    ("orders", "canprolongmax"): ("can_prolong_days", None, _NO_NUMBER),
-    ("orders", "canprolonguntil"): ("can_prolong_until", None, _NO_TIME),
-    ("orders", "lastonline"): ("last_online", None, _NO_TIME),
+    ("orders", "canprolongmax"): ("can_prolong_days", None, _NOT_NUMBERS),
+    ("orders", "canprolonguntil"): ("can_prolong_until", None, _NOT_TIMES),
+    ("orders", "lastonline"): ("last_online", None, _NOT_TIMES),
     ("sms", "sender"): ("sender", None, (True, ["FB"], {"name": "FB"})),
-    ("sms", "date"): ("received", None, _NO_TIME),
-    ("get_rent_history", "number"): ("phone", "", _NO_PHONE),
+    ("sms", "date"): ("received", None, _NOT_TIMES),
+    ("get_rent_history", "number"): ("phone", "", _NOT_PHONES),
     ("get_rent_history", "haveSms"): ("had_sms", None, ("yes", 2)),
-    ("get_rent_history", "begin"): ("begin", None, _NO_TIME),
+    ("get_rent_history", "begin"): ("begin", None, _NOT_TIMES),
 }
 LISTS = ("getcountries", "getdata", "orders", "sms", "get_rent_history")
-NO_ROWS: tuple[object, ...] = (None, 5, [], {}, True)
+NOT_ROWS: tuple[object, ...] = (None, 5, [], {}, True)
 
 
-def no_rows(method: str) -> tuple[object, ...]:
-    """Return what is no row of a method; a bare text is a message."""
-    return NO_ROWS if method == "sms" else (*NO_ROWS, "row")
+def not_rows(method: str) -> tuple[object, ...]:
+    """Return values that aren't rows of a method. For `sms`, text by itself is a message."""
+    return NOT_ROWS if method == "sms" else (*NOT_ROWS, "row")
 
 
 BAD_ROWS = [
     *(
         pytest.param(method, {**row_of(method), field: value}, id=f"{method}.{field}={value!r:.30}")
-        for (method, field), values in IDENTIFYING.items()
+        for (method, field), values in REQUIRED.items()
         for value in values
     ),
-    *(pytest.param(method, row, id=f"{method}: {row!r}") for method in LISTS for row in no_rows(method)),
+    *(pytest.param(method, row, id=f"{method}: {row!r}") for method in LISTS for row in not_rows(method)),
 ]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("method", "bad"), BAD_ROWS)
-async def test_a_row_of_another_form_is_set_aside(
+async def test_an_unreadable_row_is_skipped(
     method: str, bad: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     call = CALLS[method]
@@ -105,7 +105,7 @@ async def test_a_row_of_another_form_is_set_aside(
         for odd in forms
     ],
 )
-async def test_an_optional_field_of_an_odd_form_costs_nothing(
+async def test_an_unreadable_optional_field_gets_its_default_and_goes_to_extra(
     method: str, field: str, ours: str, value: object, odd: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS[method], json.dumps({"status": 1, "data": [{**row_of(method), field: odd}]}))
@@ -120,13 +120,13 @@ async def test_an_optional_field_of_an_odd_form_costs_nothing(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("bad", NO_ROWS, ids=repr)
+@pytest.mark.parametrize("bad", NOT_ROWS, ids=repr)
 @pytest.mark.parametrize("method", LISTS)
-async def test_a_list_of_nothing_else_is_no_list(
+async def test_a_list_without_a_readable_row_is_unexpected(
     method: str, bad: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS[method], {"status": 1, "data": [bad, bad]})
-    with pytest.raises(UnexpectedResponse, match="no row can be read"):
+    with pytest.raises(UnexpectedResponse, match="no row is readable"):
         await CALLS[method].make(client)
 
 
@@ -137,9 +137,9 @@ async def test_a_list_of_nothing_else_is_no_list(
         ({**row_of("orders"), "id": 40300.9}, None),
         ("row", None),
     ],
-    ids=["id is not readable", "no row at all"],
+    ids=["unreadable id", "not a row"],
 )
-async def test_a_row_set_aside_tells_its_id_if_it_can(
+async def test_a_skipped_row_has_its_order_id_if_readable(
     bad: Any, order_id: int | None, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", {"status": 1, "data": [row_of("orders"), bad]})
@@ -147,14 +147,14 @@ async def test_a_row_set_aside_tells_its_id_if_it_can(
 
 
 @pytest.mark.anyio
-async def test_the_reason_names_the_field_that_is_missing(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_the_reason_for_skipping_names_the_missing_field(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": [row_of("orders"), without(row_of("orders"), "id")]})
     assert "id is missing" in (await client.orders()).skipped[0].reason
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("method", LISTS)
-async def test_the_reasons_use_the_servers_names_only(
+async def test_the_reasons_for_skipping_use_the_servers_names(
     method: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     good = row_of(method)
@@ -168,11 +168,11 @@ async def test_the_reasons_use_the_servers_names_only(
     ours = {field.name for field in fields(type(rows[0]))} - set(good) - {"other"}
     assert rows.skipped
     for row in rows.skipped:
-        assert ours.isdisjoint(re.findall(r"\w+", row.reason.replace("no phone number", ""))), row.reason
+        assert ours.isdisjoint(re.findall(r"\w+", row.reason.replace("phone number", ""))), row.reason
 
 
 @pytest.mark.anyio
-async def test_each_distinct_bad_row_is_warned_of_once(
+async def test_each_distinct_unreadable_row_is_logged_once(
     client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad, worse = row_of("orders"), {"id": "one"}, {"id": "two"}
@@ -181,13 +181,11 @@ async def test_each_distinct_bad_row_is_warned_of_once(
         await client.orders()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2
-    assert all(warning.startswith("orders: a row can't be read") for warning in warnings)
+    assert all(warning.startswith("orders: skipped a row") for warning in warnings)
 
 
 @pytest.mark.anyio
-async def test_a_rental_that_cant_be_read_is_not_lost_among_others(
-    client: SmspvaClient, fake_server: FakeServer
-) -> None:
+async def test_an_unreadable_rental_is_kept_as_a_skipped_row(client: SmspvaClient, fake_server: FakeServer) -> None:
     call, bad = CALLS["create_multi"], {**row_of("create"), "id": "unknown"}
     fake_server.call(call, {"status": 1, "data": [row_of("create"), bad]})
     rows = await call.make(client)
@@ -215,16 +213,18 @@ async def test_a_rental_that_cant_be_read_is_not_lost_among_others(
     ],
     ids=str,
 )
-async def test_a_bad_whole_is_unexpected(method: str, data: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_unreadable_data_is_unexpected(
+    method: str, data: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     answer = {"status": 1, "data": data}
     fake_server.call(CALLS[method], answer)
-    with pytest.raises(UnexpectedResponse, match="unknown form") as unexpected:
+    with pytest.raises(UnexpectedResponse, match="can't be decoded") as unexpected:
         await CALLS[method].make(client)
     assert unexpected.value.data == answer
     assert len(fake_server.queries) == 1
 
 
-# -- whatever comes ------------------------------------------------------------------------------------------------
+# -- any answer ----------------------------------------------------------------------------------------------------
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**25, -1, 0, 1e308, 2**63])
 TEXTS = st.text(max_size=8) | st.sampled_from(["1", "-0", "+", "1e5", "NaN", "null", "opt6", "\ud800", "0", "\u0661"])
@@ -240,7 +240,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the way to each value in an answer, the whole included."""
+    """Yield the path of each value in an answer, including the answer itself."""
     yield path
     for step, inner in (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -266,7 +266,7 @@ def spoiled_answers(draw: st.DrawFn) -> tuple[Call, Any]:
 
 
 @given(spoiled=spoiled_answers())
-def test_whatever_stands_in_an_answer_only_our_errors_come_out(spoiled: tuple[Call, Any]) -> None:
+def test_any_answer_leads_to_a_result_or_a_documented_error(spoiled: tuple[Call, Any]) -> None:
     call, answer = spoiled
 
     async def ask() -> None:
@@ -276,7 +276,7 @@ def test_whatever_stands_in_an_answer_only_our_errors_come_out(spoiled: tuple[Ca
             try:
                 await call.make(client)
             except SmspvaError as error:
-                assert (error in client.unsettled) == isinstance(error, OutcomeUnknown)  # noqa: PT017 - either is right
+                assert (error in client.unsettled) == isinstance(error, OutcomeUnknown)  # noqa: PT017 - not every answer is an error
                 assert len(str(error).splitlines()) == 1  # noqa: PT017
         assert fake_server.strangers == []
         assert call not in SPENDING or len(fake_server.queries) == 1

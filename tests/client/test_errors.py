@@ -1,4 +1,4 @@
-"""What goes wrong and what it is called: the provider's messages, and the tree of errors itself."""
+"""Errors: the provider's messages, and the tree of error classes."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from smspva_async import SmspvaClient
     from tests.support.fake_server import FakeServer
 
-# -- what the provider says ----------------------------------------------------------------------------------------
+# -- the provider's messages ----------------------------------------------------------------------------------------
 
-# Message -> class and code.
+# The error class and code of each message.
 MESSAGES: dict[str, tuple[type[ApiError], str | None]] = {
     "API KEY not received!": (InvalidKey, None),
     "API KEY NOT FOUND!": (InvalidKey, None),
@@ -78,11 +78,11 @@ MESSAGES: dict[str, tuple[type[ApiError], str | None]] = {
     "SERVER_BUSY": (ApiError, "SERVER_BUSY"),
 }
 SPELLINGS: dict[str, Callable[[str], str]] = {
-    "as it stands": str,
+    "unchanged": str,
     "lower case": str.lower,
     "upper case": str.upper,
     "with prose": lambda message: f"{message}: Looks like this. Check it; today: no",
-    "with a colon alone": lambda message: f"{message}:",
+    "with a colon": lambda message: f"{message}:",
     "with spaces": lambda message: f" {message} ",
     "with a full stop": lambda message: f"{message}.",
     "with other punctuation": lambda message: f"{message}, slow down",
@@ -98,8 +98,8 @@ ENVELOPES: tuple[Callable[[str], Any], ...] = (
 
 
 @pytest.fixture
-async def patient(fake_server: FakeServer) -> Any:
-    """Return a client that asks once."""
+async def single_attempt_client(fake_server: FakeServer) -> Any:
+    """Return a client that makes one attempt."""
     async with fake_server.client(retry=Retry(attempts=1)) as client:
         yield client
 
@@ -107,52 +107,56 @@ async def patient(fake_server: FakeServer) -> Any:
 @pytest.mark.anyio
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("message", MESSAGES)
-async def test_a_message_is_known_however_it_comes(
-    message: str, spelling: Callable[[str], str], patient: SmspvaClient, fake_server: FakeServer
+async def test_a_known_message_is_recognized_in_all_spellings_and_envelopes(
+    message: str, spelling: Callable[[str], str], single_attempt_client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     kind, code = MESSAGES[message]
-    said = spelling(message)
-    for call in (CALLS["restore_user"], CALLS["sms"]):  # the one spends, the other doesn't
-        fake_server.call(call, *(envelope(said) for envelope in ENVELOPES))
+    text = spelling(message)
+    for call in (CALLS["restore_user"], CALLS["sms"]):  # a spending call and a read
+        fake_server.call(call, *(envelope(text) for envelope in ENVELOPES))
         for envelope in ENVELOPES:
             with pytest.raises(ApiError) as refused:
-                await call.make(patient)
+                await call.make(single_attempt_client)
             error = refused.value
             assert type(error) is kind, envelope
             assert (error.code, error.method) == (code, call.method), envelope
-            assert error.msg.startswith(said.strip()), envelope
-            assert said.strip() in str(error), envelope
-    assert patient.unsettled == ()
+            assert error.msg.startswith(text.strip()), envelope
+            assert text.strip() in str(error), envelope
+    assert single_attempt_client.unsettled == ()
     assert len(fake_server.queries) == 2 * len(ENVELOPES)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("spelling", ["as it stands", "lower case", "upper case", "with spaces", "with a full stop"])
+@pytest.mark.parametrize("spelling", ["unchanged", "lower case", "upper case", "with spaces", "with a full stop"])
 @pytest.mark.parametrize("message", MESSAGES)
-async def test_a_body_that_is_a_known_message_as_a_whole_is_a_refusal(
-    message: str, spelling: str, patient: SmspvaClient, fake_server: FakeServer
+async def test_a_plain_text_body_that_equals_a_known_message_is_a_refusal(
+    message: str, spelling: str, single_attempt_client: SmspvaClient, fake_server: FakeServer
 ) -> None:
-    said = SPELLINGS[spelling](message)
+    text = SPELLINGS[spelling](message)
     for call in (CALLS["restore_user"], CALLS["sms"]):
-        fake_server.call(call, said, f'"{said}"')
+        fake_server.call(call, text, f'"{text}"')
         for _ in range(2):
             with pytest.raises(ApiError) as refused:
-                await call.make(patient)
+                await call.make(single_attempt_client)
             assert type(refused.value) is MESSAGES[message][0]
-    assert patient.unsettled == ()
+    assert single_attempt_client.unsettled == ()
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", ["NOBALANCE: top up", "Service not found on this server", "<p>BANNED</p>"])
-async def test_a_body_with_more_in_it_is_none(body: str, patient: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_plain_text_body_with_more_than_a_known_message_is_not_a_refusal(
+    body: str, single_attempt_client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.call(CALLS["restore_user"], body)
     with pytest.raises(OutcomeUnknown):
-        await CALLS["restore_user"].make(patient)
+        await CALLS["restore_user"].make(single_attempt_client)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("message", ["Come back tomorrow", "NOTOWNERSHIP", "unBANNED", "нет", "balance"])
-async def test_any_other_message_is_kept_as_it_is(message: str, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_unknown_message_is_kept_unchanged(
+    message: str, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.on("orders", {"status": 0, "msg": message})
     with pytest.raises(ApiError) as refused:
         await client.orders()
@@ -162,7 +166,7 @@ async def test_any_other_message_is_kept_as_it_is(message: str, client: SmspvaCl
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("message", [{"ru": "нет"}, ["no", "never"], 17])
-async def test_a_message_that_is_no_text_is_a_refusal_too(
+async def test_a_message_that_is_not_text_is_a_refusal(
     message: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", {"status": 0, "msg": message})
@@ -171,7 +175,7 @@ async def test_a_message_that_is_no_text_is_a_refusal_too(
 
 
 @pytest.mark.anyio
-async def test_a_message_of_many_lines_is_told_in_one(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_multiline_message_is_shortened_to_one_line(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 0, "msg": "first\n second\r\nthird" + " and on" * 1000})
     with pytest.raises(ApiError) as refused:
         await client.orders()
@@ -184,33 +188,31 @@ async def test_a_message_of_many_lines_is_told_in_one(client: SmspvaClient, fake
 @pytest.mark.parametrize("body", ["", "slow down", "<html>429</html>", '{"status": 1, "data": []}', "BANNED"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
 async def test_http_429_is_too_many_requests(
-    call: Call, body: str, patient: SmspvaClient, fake_server: FakeServer
+    call: Call, body: str, single_attempt_client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, httpx.Response(429, text=body, headers={"Retry-After": "7"}))
     with pytest.raises(RateLimited) as refused:
-        await call.make(patient)
+        await call.make(single_attempt_client)
     assert refused.value.retry_after == 7
-    assert patient.unsettled == ()
+    assert single_attempt_client.unsettled == ()
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_http_429_keeps_the_servers_words_and_data(
-    call: Call, patient: SmspvaClient, fake_server: FakeServer
+async def test_http_429_keeps_the_servers_message_and_data(
+    call: Call, single_attempt_client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(
         call, httpx.Response(429, json={"status": 0, "msg": "Slow down, 40 a minute", "data": {"left": 0}})
     )
     with pytest.raises(RateLimited, match="Slow down, 40 a minute") as refused:
-        await call.make(patient)
+        await call.make(single_attempt_client)
     assert (refused.value.msg, refused.value.data) == ("Slow down, 40 a minute", {"left": 0})
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("data", [False, 0, "0", "false", [False]], ids=repr)
-async def test_false_means_not_restored_although_the_status_is_1(
-    data: Any, client: SmspvaClient, fake_server: FakeServer
-) -> None:
+async def test_false_with_status_1_means_not_restored(data: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CALLS["restore_user"], {"status": 1, "data": data})
     with pytest.raises(RestoreRefused) as refused:
         await client.restore(517017)
@@ -219,7 +221,7 @@ async def test_false_means_not_restored_although_the_status_is_1(
 
 
 @pytest.mark.anyio
-async def test_an_error_names_the_method_and_the_time_it_took(fake_server: FakeServer) -> None:
+async def test_an_error_has_the_method_and_the_elapsed_time(fake_server: FakeServer) -> None:
     async def late() -> dict[str, Any]:
         await anyio.sleep(2.5)
         return {"status": 0, "msg": "Order not found"}
@@ -277,7 +279,7 @@ EXAMPLES: list[SmspvaError] = [
 ]
 
 
-def test_the_tree_is_as_drawn() -> None:
+def test_the_error_classes_form_the_documented_tree() -> None:
     for parent, children in TREE.items():
         assert set(parent.__subclasses__()) >= set(children)
         assert all(child.__bases__[0] is parent for child in children)
@@ -287,12 +289,12 @@ def test_the_tree_is_as_drawn() -> None:
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in defined)
 
 
-def test_a_wait_that_timed_out_is_a_timeout_error() -> None:
+def test_wait_timeout_is_a_timeout_error() -> None:
     assert issubclass(WaitTimeout, TimeoutError)
     assert not issubclass(RequestTimeout, TimeoutError)
 
 
-def test_there_is_an_example_of_each() -> None:
+def test_there_is_an_example_of_each_error() -> None:
     assert {SmspvaError, *(child for children in TREE.values() for child in children)} <= set(map(type, EXAMPLES))
 
 
@@ -303,7 +305,7 @@ def test_there_is_an_example_of_each() -> None:
     + [lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol)) for protocol in (2, 4, 5)],  # noqa: S301
     ids=["copy", "deep copy", "pickle 2", "pickle 4", "pickle 5"],
 )
-def test_an_error_survives_a_copy(again: Callable[[SmspvaError], SmspvaError], error: SmspvaError) -> None:
+def test_an_error_can_be_copied_and_pickled(again: Callable[[SmspvaError], SmspvaError], error: SmspvaError) -> None:
     twin = again(error)
     assert type(twin) is type(error)
     assert twin is not error
@@ -311,7 +313,7 @@ def test_an_error_survives_a_copy(again: Callable[[SmspvaError], SmspvaError], e
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_reads_as_one_line(error: SmspvaError) -> None:
+def test_an_error_is_printed_on_one_line(error: SmspvaError) -> None:
     assert error.message in str(error)
     assert len(str(error).splitlines()) == len(repr(error).splitlines()) == 1
     assert repr(error) == f"{type(error).__name__}({str(error)!r})"
@@ -321,14 +323,14 @@ def test_an_error_reads_as_one_line(error: SmspvaError) -> None:
         assert str(error).endswith(f" [after {error.elapsed:.1f} s]")
 
 
-# -- texts of the server -------------------------------------------------------------------------------------------
+# -- text from the server -------------------------------------------------------------------------------------------
 
 HOSTILE = "a\x1b[2J\x85b\u2028c\x9b31m"
 
 
 @pytest.mark.anyio
-async def test_a_servers_texts_stay_on_one_printable_line(
-    patient: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+async def test_text_from_the_server_becomes_one_printable_line(
+    single_attempt_client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = {**CALLS["orders"].sample["data"][0]}
     headers = [(b"Content-Type", HOSTILE.encode()), (b"Location", f"https://x.example/{HOSTILE}".encode())]
@@ -344,7 +346,7 @@ async def test_a_servers_texts_stay_on_one_printable_line(
     texts: list[str] = []
     for _ in range(6):
         try:
-            texts += [skipped.reason for skipped in (await patient.orders()).skipped]
+            texts += [skipped.reason for skipped in (await single_attempt_client.orders()).skipped]
         except SmspvaError as error:
             texts += [str(error), repr(error)]
     texts += [record.getMessage() for record in caplog.records]
@@ -358,13 +360,13 @@ async def test_a_servers_texts_stay_on_one_printable_line(
     ("status", "kind"), [(1, UnexpectedResponse), (2, UnexpectedResponse), ("0 NOBALANCE", InsufficientFunds)]
 )
 async def test_data_nested_too_deeply_is_kept_as_text(
-    status: object, kind: type[SmspvaError], depth: int, patient: SmspvaClient, fake_server: FakeServer
+    status: object, kind: type[SmspvaError], depth: int, single_attempt_client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     data = "[" * depth + '{"id": 40370}' + "]" * depth
     number, _, message = str(status).partition(" ")
     fake_server.on("orders", f'{{"status": {number}, "msg": "{message}", "data": {data}}}')
     with pytest.raises(kind) as failed:
-        await patient.orders()
+        await single_attempt_client.orders()
     twin: Any = pickle.loads(pickle.dumps(failed.value))  # noqa: S301 - our own
     assert isinstance(twin.data, str)
     assert '"id": 40370' in twin.data

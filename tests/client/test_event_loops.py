@@ -1,4 +1,4 @@
-"""One client in several event loops: one after another, in several threads, and after a fork."""
+"""One client in several event loops: in succession, in several threads, and after a fork."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smspva_async import ClientClosed, ClientInUse, Pace, Retry, SmspvaClient, S
 from smspva_async.models import Period
 from tests.support import PATIENCE
 from tests.support.fake_server import KEY
-from tests.support.threaded_server import ThreadedServer, threaded_server
+from tests.support.loopback import ThreadedServer, threaded_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.usefixtures("plain_environment"),
-    # A loop that ends with open connections leaves them to the garbage collector.
+    # The garbage collector closes the open connections of a loop that has ended, with warnings.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -42,7 +42,7 @@ RUNS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
 
 
 class Wrapper(httpx.AsyncBaseTransport):
-    """Passes requests on to the network, as transports that cache or retry do."""
+    """Passes requests on to the network, like transports that cache or retry."""
 
     def __init__(self) -> None:
         self._network = httpx.AsyncHTTPTransport()
@@ -58,7 +58,7 @@ class Wrapper(httpx.AsyncBaseTransport):
 def server() -> Generator[ThreadedServer]:
     with threaded_server() as server:
         yield server
-    gc.collect()  # while its warnings are expected
+    gc.collect()  # while its warnings are ignored
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_second_event_loop_is_refused_while_the_first_has_not_ended(
 
     with used_elsewhere(elsewhere, client) as portal:
         RUNS[here](refused)
-        portal.call(client.orders)  # the first one may go on
+        portal.call(client.orders)  # still works in the first loop
     assert server.methods == ["orders", "orders"]
     RUNS[here](client.orders)
     RUNS[here](client.aclose)
@@ -148,7 +148,7 @@ def test_a_second_event_loop_is_refused_while_the_first_has_not_ended(
 
 @pytest.mark.parametrize("here", RUNS)
 @pytest.mark.parametrize("elsewhere", RUNS)
-def test_a_client_is_closed_in_whatever_event_loop(
+def test_a_client_can_be_closed_in_another_event_loop(
     here: str, elsewhere: str, client: SmspvaClient, server: ThreadedServer
 ) -> None:
     async def take_over() -> None:
@@ -174,9 +174,7 @@ def test_closing_elsewhere_closes_the_connections_of_the_first_event_loop(client
 
 
 @pytest.mark.parametrize("here", RUNS)
-def test_whoever_waits_in_the_first_event_loop_is_told_that_another_took_over(
-    here: str, server: ThreadedServer
-) -> None:
+def test_waiting_calls_fail_after_another_event_loop_took_over(here: str, server: ThreadedServer) -> None:
     client = SmspvaClient(KEY, base_url=server.url, pace=Pace(gap=0.02), retry=Retry(attempts=1))
 
     async def take_over() -> None:
@@ -195,7 +193,7 @@ def test_whoever_waits_in_the_first_event_loop_is_told_that_another_took_over(
 
 
 @pytest.mark.parametrize("here", RUNS)
-def test_a_client_that_is_entered_elsewhere_is_refused_until_that_event_loop_has_ended(
+def test_an_entered_client_is_refused_until_its_event_loop_has_ended(
     here: str, client: SmspvaClient, server: ThreadedServer
 ) -> None:
     async def refused() -> None:
@@ -208,13 +206,13 @@ def test_a_client_that_is_entered_elsewhere_is_refused_until_that_event_loop_has
         portal.call(client.orders)
 
         async def refused_twice() -> None:
-            with pytest.raises(RuntimeError, match="open already"):
+            with pytest.raises(RuntimeError, match="already open"):
                 await client.__aenter__()
 
         portal.call(refused_twice)
 
     async def enter() -> None:
-        async with client:  # though it was never left
+        async with client:  # although it was never left
             await rent(client)
 
     RUNS[here](enter)
@@ -240,7 +238,7 @@ def test_an_injected_transport_that_was_closed_elsewhere_is_refused(
 def test_a_client_that_is_closed_while_certificates_are_read_sends_nothing(
     client: SmspvaClient, server: ThreadedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))  # so that they aren't known yet
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))  # so that they aren't cached yet
     may_load = threading.Event()
     load = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: may_load.wait(PATIENCE) and load())
@@ -258,7 +256,7 @@ def test_a_client_that_is_closed_while_certificates_are_read_sends_nothing(
     assert client.unsettled == ()
 
 
-def test_two_event_loops_that_begin_at_once_share_no_client(client: SmspvaClient, server: ThreadedServer) -> None:
+def test_two_event_loops_cannot_begin_with_one_client_at_once(client: SmspvaClient, server: ThreadedServer) -> None:
     barrier, leave = threading.Barrier(2, timeout=PATIENCE), threading.Event()
     outcomes: list[str] = []
 
@@ -281,7 +279,7 @@ def test_two_event_loops_that_begin_at_once_share_no_client(client: SmspvaClient
     assert server.methods == ["create"]
 
 
-def test_a_watch_of_a_client_that_is_in_use_elsewhere_cant_be_entered(client: SmspvaClient) -> None:
+def test_a_watcher_of_a_client_in_use_elsewhere_cannot_be_entered(client: SmspvaClient) -> None:
     async def watch() -> None:
         with pytest.raises(ClientInUse):
             await Watcher(client).__aenter__()
@@ -392,7 +390,7 @@ asyncio.run(client.aclose())
 
 
 @pytest.mark.parametrize("when", ["while the loop runs", "after it"])
-def test_a_forked_child_rents_with_a_ledger_that_was_in_use(when: str, server: ThreadedServer, tmp_path: Path) -> None:
+def test_a_forked_child_can_use_the_ledger_of_its_parent(when: str, server: ThreadedServer, tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", FORK, server.url, str(tmp_path / "ledger"), when],
         capture_output=True,
@@ -414,7 +412,7 @@ client = SmspvaClient("key", base_url=sys.argv[1], pace=Pace(gap=0), retry=Retry
 async def main():
     await client.orders()
     read = asyncio.create_task(client.orders())
-    await asyncio.sleep(0.05)  # on its way
+    await asyncio.sleep(0.05)  # until the request is sent
     process = os.fork()
     if not process:
         asyncio.run(client.aclose())
@@ -426,14 +424,14 @@ asyncio.run(main())
 """
 
 
-def test_a_forked_child_that_closes_the_client_disturbs_no_call_of_the_parent(server: ThreadedServer) -> None:
+def test_a_forked_child_that_closes_the_client_leaves_the_parents_calls_alone(server: ThreadedServer) -> None:
     server.delay = 0.2
     command = [sys.executable, "-c", FORK_IN_FLIGHT, server.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_purchase_opens_a_connection_so_that_an_idle_one_cant_fail_it(server: ThreadedServer) -> None:
+def test_a_purchase_does_not_reuse_an_idle_connection(server: ThreadedServer) -> None:
     server.requests_per_connection = 1
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Injected transports: those of httpx and httpx2, mocks, subclasses and wrappers."""
+"""Injected transports: of httpx and httpx2, mocks, subclasses and wrappers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_an_httpx2_mock_works() -> None:
         assert await make_three_calls(client) == RESULTS
 
 
-async def test_a_purchase_is_sent_again_after_a_connect_error_of_httpx2() -> None:
+async def test_a_purchase_is_retried_after_a_connect_error_of_httpx2() -> None:
     requests: list[httpx2.Request] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -92,7 +92,7 @@ async def test_the_outcome_is_unknown_if_httpx2_fails_after_sending(kind: type[E
 
 
 @on_a_real_loop
-async def test_an_httpx2_transport_tells_a_refused_connection_from_a_broken_one() -> None:
+async def test_refused_and_broken_connections_are_distinguished_with_httpx2() -> None:
     async with (
         Loopback(lambda _: b"") as server,
         client_of(server.url(), transport=httpx2.AsyncHTTPTransport()) as client,
@@ -127,7 +127,7 @@ async def test_a_wrapper_of_the_network_transport_sees_no_key(kind: Any, monkeyp
 
 
 class Subclass(httpx.AsyncHTTPTransport):
-    """A transport that may do anything with a request, such as record it."""
+    """A transport that records requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Subclass(httpx.AsyncHTTPTransport):
 
 
 class Wrapper(httpx.AsyncBaseTransport):
-    """The same around another transport."""
+    """A transport that records requests and wraps another transport."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -155,7 +155,7 @@ class Wrapper(httpx.AsyncBaseTransport):
 
 @on_a_real_loop
 @pytest.mark.parametrize("kind", [Subclass, Wrapper])
-async def test_a_transport_of_another_kind_gets_the_key_in_the_url(kind: type[Subclass | Wrapper]) -> None:
+async def test_a_custom_transport_gets_the_key_in_the_url(kind: type[Subclass | Wrapper]) -> None:
     transport = kind()
     async with Loopback(success) as server, client_of(server.url(), transport=transport) as client:
         assert await make_three_calls(client) == RESULTS

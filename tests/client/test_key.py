@@ -1,4 +1,4 @@
-"""The key goes to the server and nowhere else, whatever is logged, raised, pickled or echoed."""
+"""The key is sent to the server and appears nowhere else: in no log, error, pickle or echoed answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smspva_async import Pace, Retry, SmspvaClient, errors
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown, UnexpectedResponse
 from tests.support.backends import on_a_real_loop
 from tests.support.fake_server import KEYLESS
-from tests.support.keys import ENCODINGS, HEAD, KEY, client_of, logged, shown, told_by
+from tests.support.keys import ENCODINGS, HEAD, KEY, dump, dump_log, dump_result, mocked_client
 from tests.support.loopback import Loopback, http
 from tests.support.processes import until
 from tests.support.samples import CALLS, Call, name_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("everything_is_logged")
 
-# -- over real sockets, where httpx and httpcore log for themselves ------------------------------------------------
+# -- over real sockets, where httpx and httpcore write logs --------------------------------------------------------
 
 
 def sample(target: str) -> dict[str, Any]:
@@ -45,20 +45,20 @@ def always(body: str) -> Callable[[str], bytes]:
 
 REPLIES: dict[str, Callable[[str], bytes]] = {
     "success": lambda target: http(json.dumps(sample(target)), X_Echo=KEY, Set_Cookie=f"key={KEY}"),
-    "success that echoes": lambda target: http(
+    "success with echo": lambda target: http(
         json.dumps({**sample(target), "data": {"id": KEY, "text": KEY, "name": [target]}})
     ),
     "content type": lambda _: http("<html>", Content_Type=f"text/html; key={KEY}", Date=KEY, Retry_After=KEY),
-    "page that echoes": lambda target: http(f"<html>{target} {escape(target)}</html>", "404 Not Found"),
+    "page with echo": lambda target: http(f"<html>{target} {escape(target)}</html>", "404 Not Found"),
     "redirect": lambda target: http("", "302 Found", Location=f"https://elsewhere.example{target}"),
-    "redirect, plain": lambda _: http("", "301 Moved", Location=f"/login?key={KEY}"),
-    "redirect to nowhere": lambda _: http("", "302 Found", Location=f"http://[{KEY}"),
+    "relative redirect": lambda _: http("", "301 Moved", Location=f"/login?key={KEY}"),
+    "malformed redirect": lambda _: http("", "302 Found", Location=f"http://[{KEY}"),
     "reason": lambda target: http("", f"500 no luck with {KEY} {target}"),
-    "no HTTP": lambda target: f"SMTP/1.1 hello {KEY} {target}\r\n\r\n".encode(),
-    "header of no form": lambda _: f"HTTP/1.1 200 OK\r\n{KEY}\x01: 1\r\n\r\n".encode(),
-    "cut body": lambda target: http(target, Content_Length="9999"),
+    "not HTTP": lambda target: f"SMTP/1.1 hello {KEY} {target}\r\n\r\n".encode(),
+    "malformed header": lambda _: f"HTTP/1.1 200 OK\r\n{KEY}\x01: 1\r\n\r\n".encode(),
+    "truncated body": lambda target: http(target, Content_Length="9999"),
     "broken gzip": lambda target: http(target, Content_Encoding="gzip"),
-    "nothing": lambda _: b"",
+    "empty": lambda _: b"",
     **{f"echo, {name}": always(echo(text)) for name, text in ENCODINGS.items()},
 }
 
@@ -66,36 +66,36 @@ REPLIES: dict[str, Callable[[str], bytes]] = {
 @on_a_real_loop
 @pytest.mark.anyio
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-async def test_nothing_shows_the_key_over_a_real_connection(
+async def test_the_key_never_appears_over_a_real_connection(
     reply: Callable[[str], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
         Loopback(reply) as server,
         SmspvaClient(KEY, base_url=server.url(), pace=Pace(gap=0), retry=Retry(attempts=2, first=0)) as client,
     ):
-        told = "".join([await told_by(call, client) for call in CALLS.values()])
-        told += repr(client) + repr(vars(client)) + repr(client.unsettled) + repr([e.params for e in client.unsettled])
-    assert HEAD not in told
-    assert HEAD not in logged(caplog)
-    asked = [parse_qs(urlsplit(target).query) for target in server.targets]
-    assert {query["method"][0] for query in asked} == set(CALLS)
-    for query in asked:  # it did arrive, wherever it is due
+        text = "".join([await dump_result(call, client) for call in CALLS.values()])
+        text += repr(client) + repr(vars(client)) + repr(client.unsettled) + repr([e.params for e in client.unsettled])
+    assert HEAD not in text
+    assert HEAD not in dump_log(caplog)
+    queries = [parse_qs(urlsplit(target).query) for target in server.targets]
+    assert {query["method"][0] for query in queries} == set(CALLS)
+    for query in queries:  # the server did get it
         assert query.get("apikey", []) == ([] if query["method"][0] in KEYLESS else [KEY])
     assert {"httpcore.http11", "httpcore.connection"} <= {record.name for record in caplog.records}
 
 
 @on_a_real_loop
 @pytest.mark.anyio
-async def test_nothing_shows_the_key_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_key_never_appears_when_the_connection_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with Loopback(lambda _: b"") as server:
         url = server.url()
     async with SmspvaClient(KEY, base_url=url, pace=Pace(gap=0), retry=Retry(attempts=1)) as client:
-        told = "".join([await told_by(call, client) for call in CALLS.values()])
-    assert "ConnectError" in told
-    assert HEAD not in told + logged(caplog)
+        text = "".join([await dump_result(call, client) for call in CALLS.values()])
+    assert "ConnectError" in text
+    assert HEAD not in text + dump_log(caplog)
 
 
-def test_a_log_without_a_client_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_are_not_redacted_after_the_client_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     client: SmspvaClient | None = SmspvaClient(KEY)
     logging.getLogger("httpcore.http11").debug("while a client is there: %s", KEY)
     del client
@@ -112,8 +112,8 @@ def test_a_log_without_a_client_is_left_alone(caplog: pytest.LogCaptureFixture) 
 
 def fails_with(kind: type[Exception]) -> Callable[[httpx.Request], httpx.Response]:
     def answer(request: httpx.Request) -> httpx.Response:
-        below = OSError(f"deep below: {request.url}")
-        raise kind(f"can't send {request.url}\nwith {KEY} and {quote(KEY, safe='')}") from below
+        cause = OSError(f"cause: {request.url}")
+        raise kind(f"can't send {request.url}\nwith {KEY} and {quote(KEY, safe='')}") from cause
 
     return answer
 
@@ -123,54 +123,54 @@ def fails_with(kind: type[Exception]) -> Callable[[httpx.Request], httpx.Respons
     "kind", [httpx.ConnectError, httpx.ProxyError, httpx.ReadError, httpx.DecodingError, RuntimeError, KeyError]
 )
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_a_transport_that_tells_it_is_not_repeated(
+async def test_the_key_is_removed_from_a_transports_error(
     call: Call, kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with client_of(fails_with(kind)) as client:
-        told = await told_by(call, client)
-    assert "can't send" in told
-    assert HEAD not in told + logged(caplog)
+    async with mocked_client(fails_with(kind)) as client:
+        text = await dump_result(call, client)
+    assert "can't send" in text
+    assert HEAD not in text + dump_log(caplog)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_a_time_out_doesnt_show_it(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_timeout_does_not_contain_the_key(call: Call, caplog: pytest.LogCaptureFixture) -> None:
     async def answer(_: httpx.Request) -> httpx.Response:
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with client_of(answer) as client:
-        told = await told_by(call, client)
-    assert "no answer within 30 s" in told
-    assert HEAD not in told + logged(caplog)
+    async with mocked_client(answer) as client:
+        text = await dump_result(call, client)
+    assert "no answer within 30 s" in text
+    assert HEAD not in text + dump_log(caplog)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", CALLS.values(), ids=name_of)
-async def test_a_cancellation_doesnt_show_it(call: Call, caplog: pytest.LogCaptureFixture) -> None:
-    told: list[str] = []
+async def test_a_cancellation_does_not_contain_the_key(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    texts: list[str] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
         try:
             return fails_with(httpx.ConnectError)(request)
         except httpx.ConnectError:
-            await anyio.sleep_forever()  # the failure becomes the cancellation's context
+            await anyio.sleep_forever()  # the error becomes the cancellation's context
         raise AssertionError
 
-    async with client_of(answer) as client:
+    async with mocked_client(answer) as client:
         with anyio.move_on_after(1):
             try:
                 await call.make(client)
             except anyio.get_cancelled_exc_class() as error:
-                told.append(shown(error))
+                texts.append(dump(error))
                 raise
-    assert len(told) == 1
-    assert HEAD not in told[0] + logged(caplog)
+    assert len(texts) == 1
+    assert HEAD not in texts[0] + dump_log(caplog)
 
 
 @on_a_real_loop
 @pytest.mark.anyio
-async def test_a_task_cancelled_from_outside_doesnt_show_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_cancellation_of_a_task_does_not_contain_the_key(caplog: pytest.LogCaptureFixture) -> None:
     arrived = asyncio.Event()
 
     async def answer(_: httpx.Request) -> httpx.Response:
@@ -178,41 +178,41 @@ async def test_a_task_cancelled_from_outside_doesnt_show_it(caplog: pytest.LogCa
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with client_of(answer) as client:
+    async with mocked_client(answer) as client:
         task = asyncio.ensure_future(client.delete(5))
         await until(arrived.is_set, task)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await task
         (unsettled,) = client.unsettled
-    assert HEAD not in shown(cancelled.value) + shown(unsettled) + logged(caplog)
+    assert HEAD not in dump(cancelled.value) + dump(unsettled) + dump_log(caplog)
 
 
 @pytest.mark.anyio
-async def test_an_echo_is_masked_where_it_stands() -> None:
+async def test_an_echoed_key_is_masked_in_place() -> None:
     row = {**CALLS["orders"].sample["data"][0], "sname": f"by {KEY}", "note": [KEY]}
-    async with client_of(lambda _: httpx.Response(200, json={"status": 1, "data": [row]})) as client:
+    async with mocked_client(lambda _: httpx.Response(200, json={"status": 1, "data": [row]})) as client:
         (order,) = await client.orders()
     assert order.service_name == "by [key]"
     assert order.extra == {"note": ["[key]"]}
 
 
 @pytest.mark.anyio
-async def test_an_echo_is_masked_each_time_it_comes() -> None:
+async def test_an_echoed_key_is_masked_every_time() -> None:
     names = iter(["nobody", KEY, KEY, "nobody", "nobody"])
     row = CALLS["orders"].sample["data"][0]
 
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"status": 1, "data": [{**row, "sname": next(names)}]})
 
-    async with client_of(answer) as client:
-        told = [(await client.orders())[0].service_name for _ in range(5)]
-    assert told == ["nobody", "[key]", "[key]", "nobody", "nobody"]
+    async with mocked_client(answer) as client:
+        service_names = [(await client.orders())[0].service_name for _ in range(5)]
+    assert service_names == ["nobody", "[key]", "[key]", "nobody", "nobody"]
 
 
 @pytest.mark.anyio
-async def test_an_unknown_outcome_has_the_parameters_without_it() -> None:
-    async with client_of(lambda request: httpx.Response(500, text=str(request.url))) as client:
+async def test_the_parameters_of_an_unknown_outcome_do_not_contain_the_key() -> None:
+    async with mocked_client(lambda request: httpx.Response(500, text=str(request.url))) as client:
         with pytest.raises(OutcomeUnknown, match=r"apikey=\[key\]") as failed:
             await client.delete(5)
     assert failed.value.params == {"id": "5"}
@@ -220,7 +220,7 @@ async def test_an_unknown_outcome_has_the_parameters_without_it() -> None:
 
 @on_a_real_loop
 @pytest.mark.anyio
-async def test_a_key_with_a_space_is_masked_as_it_was_sent() -> None:
+async def test_a_key_with_spaces_is_masked_in_encoded_form() -> None:
     key = "abcd efgh ijkl"
     async with (
         Loopback(lambda target: http("", "302 Found", Location=f"https://elsewhere.example{target}")) as server,
@@ -231,11 +231,11 @@ async def test_a_key_with_a_space_is_masked_as_it_was_sent() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_redirect_is_told_without_it() -> None:
+async def test_the_key_is_masked_in_the_address_of_a_redirect() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers={"Location": str(request.url)})
 
-    async with client_of(answer) as client:
+    async with mocked_client(answer) as client:
         with pytest.raises(UnexpectedResponse, match=r"redirects to https://smspva\.com/.*apikey=\[key\]"):
             await client.orders()
 
@@ -243,41 +243,41 @@ async def test_a_redirect_is_told_without_it() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("key", ["abc", "12345", "a-b"])
 async def test_a_short_key_is_masked_as_a_whole_word_only(key: str) -> None:
-    said = f"{key} is no key, but {key}x, x{key} and {key}{key} are words: ({key})"
-    async with client_of(lambda _: httpx.Response(200, json={"status": 0, "msg": said}), key) as client:
+    message = f"{key} is no key, but {key}x, x{key} and {key}{key} are words: ({key})"
+    async with mocked_client(lambda _: httpx.Response(200, json={"status": 0, "msg": message}), key) as client:
         with pytest.raises(ApiError) as refused:
             await client.orders()
-    assert refused.value.msg == said.replace(f"{key} is", "[key] is").replace(f"({key})", "([key])")
+    assert refused.value.msg == message.replace(f"{key} is", "[key] is").replace(f"({key})", "([key])")
 
 
 @pytest.mark.anyio
-async def test_a_key_of_eight_characters_is_masked_anywhere() -> None:
-    async with client_of(lambda _: httpx.Response(200, text="x12345678x"), "12345678") as client:
+async def test_a_key_of_eight_characters_is_masked_within_words() -> None:
+    async with mocked_client(lambda _: httpx.Response(200, text="x12345678x"), "12345678") as client:
         with pytest.raises(UnexpectedResponse) as unexpected:
             await client.orders()
     assert unexpected.value.excerpt == "x[key]x"
 
 
 @pytest.mark.anyio
-async def test_a_body_that_is_no_text_is_masked_as_well() -> None:
-    async with client_of(lambda _: httpx.Response(404, content=b"\xff" + KEY.encode() + b"\xfe")) as client:
+async def test_the_key_is_masked_in_a_binary_body() -> None:
+    async with mocked_client(lambda _: httpx.Response(404, content=b"\xff" + KEY.encode() + b"\xfe")) as client:
         with pytest.raises(UnexpectedResponse) as unexpected:
             await client.orders()
     assert "[key]" in unexpected.value.excerpt
-    assert HEAD not in shown(unexpected.value)
+    assert HEAD not in dump(unexpected.value)
 
 
-def test_a_setting_that_fails_doesnt_show_it() -> None:
+def test_the_error_for_an_invalid_setting_does_not_contain_the_key() -> None:
     settings: dict[str, Any]
     for settings in ({"timeout": 0}, {"base_url": "http://smspva.com/"}):
         with pytest.raises(ValueError, match=r"timeout|https") as refused:
             SmspvaClient(KEY, **settings)
-        assert HEAD not in shown(refused.value)
+        assert HEAD not in dump(refused.value)
 
 
-def test_a_failure_keeps_the_name_of_what_lies_below() -> None:
+def test_a_connection_failure_names_the_underlying_error() -> None:
     async def main() -> ConnectionFailed:
-        async with client_of(fails_with(httpx.ConnectError)) as client:
+        async with mocked_client(fails_with(httpx.ConnectError)) as client:
             with pytest.raises(ConnectionFailed) as failed:
                 await client.orders()
         return failed.value
@@ -299,6 +299,6 @@ async def test_the_key_is_found_in_other_encodings(encoding: str) -> None:
     async with SmspvaClient(KEY, pace=Pace(gap=0), retry=Retry(attempts=1), transport=transport) as client:
         with pytest.raises(errors.SmspvaError) as refused:
             await client.orders()
-    told = f"{refused.value} {refused.value.__dict__}"
-    assert KEY not in told
-    assert KEY not in told.replace(" ", "")
+    text = f"{refused.value} {refused.value.__dict__}"
+    assert KEY not in text
+    assert KEY not in text.replace(" ", "")

@@ -1,4 +1,4 @@
-"""Tests of users that mock httpx: with respx, in both of its ways, and with pytest-httpx."""
+"""Mocking httpx as in users' tests: with respx, in both of its modes, and with pytest-httpx."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from smspva_async import Retry
 from smspva_async.errors import ConnectionFailed, NoNumbers, OutcomeUnknown
 from smspva_async.models import Period
 from tests.support.backends import on_a_real_loop
+from tests.support.fake_server import URL
 from tests.support.loopback import Loopback, http
 from tests.support.samples import CALLS, ORDER, RENTAL
 from tests.support.three_calls import BALANCE, RESULTS, body_for, carries_key, client_of, make_three_calls
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plain_environment")]
 
-URL = "https://smspva.com/api/rent.php"
 ACCOUNT_URL = "https://api.smspva.com/activation/balance"
 ORDERS, PURCHASE = CALLS["orders"].sample, CALLS["create"].sample
 
@@ -65,7 +65,7 @@ async def test_respx_answers_calls_by_their_method(router: respx.MockRouter, bod
     assert [route.call_count for route in (orders, purchase, balance)] == [1, 1, 1]
 
 
-async def test_respx_answers_a_client_that_was_open_before(router: respx.MockRouter) -> None:
+async def test_respx_answers_a_client_that_was_already_open(router: respx.MockRouter) -> None:
     router.stop()
     async with client_of() as client:
         router.start()
@@ -73,7 +73,7 @@ async def test_respx_answers_a_client_that_was_open_before(router: respx.MockRou
         assert await client.orders() == [ORDER]
 
 
-async def test_respx_gives_other_answers_in_turn(router: respx.MockRouter) -> None:
+async def test_respx_side_effects_are_used_in_order(router: respx.MockRouter) -> None:
     answers: list[httpx.Response | Exception] = [
         httpx.ConnectError("no route"),
         httpx.Response(200, json={"status": 0, "msg": "No numbers available"}),
@@ -87,7 +87,7 @@ async def test_respx_gives_other_answers_in_turn(router: respx.MockRouter) -> No
     assert route.call_count == 3
 
 
-async def test_failures_of_respx_are_those_of_httpx(router: respx.MockRouter) -> None:
+async def test_errors_raised_by_respx_are_handled_like_those_of_httpx(router: respx.MockRouter) -> None:
     route = router.get(URL, params={"method": "create"})
     async with client_of() as client:
         route.mock(side_effect=httpx.ConnectTimeout("too slow"))
@@ -100,7 +100,7 @@ async def test_failures_of_respx_are_those_of_httpx(router: respx.MockRouter) ->
 
 
 @on_a_real_loop
-async def test_a_request_that_respx_has_no_answer_for_is_not_sent(router: respx.MockRouter) -> None:
+async def test_a_request_without_a_respx_route_is_not_sent(router: respx.MockRouter) -> None:
     router.get(URL, params={"method": "orders"}).respond(json=ORDERS)
     async with Loopback(lambda target: http(body_for(target))) as server, client_of(server.url()) as client:
         with pytest.raises(OutcomeUnknown, match="AllMockedAssertionError"):
@@ -109,7 +109,7 @@ async def test_a_request_that_respx_has_no_answer_for_is_not_sent(router: respx.
 
 
 @on_a_real_loop
-async def test_a_request_that_respx_lets_pass_reaches_the_server_with_the_key(router: respx.MockRouter) -> None:
+async def test_a_request_passed_through_by_respx_reaches_the_server_with_the_key(router: respx.MockRouter) -> None:
     router.route(host="127.0.0.1").pass_through()
     async with Loopback(lambda target: http(body_for(target))) as server, client_of(server.url()) as client:
         assert await make_three_calls(client) == RESULTS
@@ -149,13 +149,13 @@ async def test_pytest_httpx_answers_calls_by_their_method(httpx_mock: HTTPXMock,
     assert methods == ["orders", "create", None]
 
 
-async def test_pytest_httpx_answers_the_whole_address(httpx_mock: HTTPXMock) -> None:
+async def test_pytest_httpx_can_match_the_whole_url(httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(url=f"{URL}?method=orders", json=ORDERS)
     async with client_of() as client:
         assert await client.orders() == [ORDER]
 
 
-async def test_failures_of_pytest_httpx_are_those_of_httpx(httpx_mock: HTTPXMock) -> None:
+async def test_errors_raised_by_pytest_httpx_are_handled_like_those_of_httpx(httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_exception(httpx.ConnectError("no route"))
     httpx_mock.add_exception(httpx.ReadError("cut"))
     async with client_of() as client:

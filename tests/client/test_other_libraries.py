@@ -1,4 +1,4 @@
-"""Libraries around httpx that record requests: OpenTelemetry's instrumentation, and the logs of an aliased httpx2."""
+"""Libraries that record httpx requests: OpenTelemetry's instrumentation, and the logs of an aliased httpx2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.three_calls import (
     body_for,
     carries_key,
     client_of,
-    told_by_three_calls,
+    dump_three_calls,
 )
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ REPLIES: dict[str, Callable[[str], bytes]] = {
     "success": success,
     "error": lambda target: http(f"{target} {KEY}", f"500 no luck with {KEY}", X_Echo=KEY),
     "redirect": lambda target: http("", "302 Found", Location=f"https://elsewhere.example{target}?key={KEY}"),
-    "nothing": lambda _: b"",
-    "no HTTP": lambda target: f"SMTP/1.1 {target} {KEY}\r\n\r\n".encode(),
-    "no header": lambda target: f"HTTP/1.1 200 OK\r\n{target} {KEY}\r\n\r\n".encode(),
+    "empty": lambda _: b"",
+    "not HTTP": lambda target: f"SMTP/1.1 {target} {KEY}\r\n\r\n".encode(),
+    "malformed header": lambda target: f"HTTP/1.1 200 OK\r\n{target} {KEY}\r\n\r\n".encode(),
 }
 
 # -- OpenTelemetry ---------------------------------------------------------------------------------------------------
 
 
 def trace(conventions: str, reply: str, sender: Connection) -> None:
-    """Send the spans of three calls, as JSON, and how many of the requests had the key."""
+    """Send the spans of three calls as JSON, and the number of requests with the key."""
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = conventions
-    # Imported here: the first use of the instrumentation fixes the conventions for the whole process.
+    # Imported here, because its first use sets the conventions of the whole process.
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
@@ -64,10 +64,10 @@ def trace(conventions: str, reply: str, sender: Connection) -> None:
             url = server.url()
             if reply != "refused":
                 async with client_of(url) as client:
-                    await told_by_three_calls(client)
+                    await dump_three_calls(client)
         if reply == "refused":
             async with client_of(url) as client:
-                await told_by_three_calls(client)
+                await dump_three_calls(client)
         return sum(map(carries_key, server.heads))
 
     instrumentor = HTTPXClientInstrumentor()
@@ -81,9 +81,9 @@ def trace(conventions: str, reply: str, sender: Connection) -> None:
 
 @pytest.mark.parametrize(("conventions", "url_name"), [("", "http.url"), ("http", "url.full")], ids=["old", "new"])
 @pytest.mark.parametrize("reply", [*REPLIES, "refused"])
-def test_no_span_of_opentelemetry_holds_the_key(reply: str, conventions: str, url_name: str) -> None:
+def test_opentelemetry_spans_do_not_contain_the_key(reply: str, conventions: str, url_name: str) -> None:
     spans, keyed = run_worker(trace, conventions, reply)
-    assert keyed == (0 if reply == "refused" else 3), "the server gets the key"
+    assert keyed == (0 if reply == "refused" else 3), "the server must get the key"
     attributes = [json.loads(span)["attributes"] for span in spans]
     paths = [httpx.URL(each[url_name]).raw_path.decode() for each in attributes]
     assert paths == [
@@ -96,11 +96,11 @@ def test_no_span_of_opentelemetry_holds_the_key(reply: str, conventions: str, ur
     assert failed == [reply not in ("success", "redirect")] * 3
 
 
-# -- httpx2 in the place of httpx ------------------------------------------------------------------------------------
+# -- httpx2 instead of httpx -----------------------------------------------------------------------------------------
 
 
 def log_calls() -> None:
-    """Print, as JSON, what comes of the calls and every log record, for each reply."""
+    """Print the results of the calls for each reply, and all log records, as JSON."""
     records: list[tuple[str, str]] = []
 
     class Recorder(logging.Handler):
@@ -111,14 +111,14 @@ def log_calls() -> None:
 
     async def make_calls(reply: Callable[[str], bytes]) -> dict[str, Any]:
         async with Loopback(reply) as server, client_of(server.url()) as client:
-            told = await told_by_three_calls(client)
-        return {"told": told, "keyed": sum(map(carries_key, server.heads))}
+            results = await dump_three_calls(client)
+        return {"results": results, "keyed": sum(map(carries_key, server.heads))}
 
     answers = {name: anyio.run(make_calls, reply) for name, reply in REPLIES.items()}
     print(json.dumps({"library": httpx.__name__, "answers": answers, "records": records}))  # noqa: T201
 
 
-def test_no_log_of_an_aliased_httpx2_holds_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_of_an_aliased_httpx2_do_not_contain_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     program = (
         "import httpx2; httpx2.alias_httpx(); from tests.client.test_other_libraries import log_calls; log_calls()"
@@ -126,9 +126,11 @@ def test_no_log_of_an_aliased_httpx2_holds_the_key(monkeypatch: pytest.MonkeyPat
     output = run_program(sys.executable, "-c", program)
     result = json.loads(output)
     assert result["library"] == "httpx2"
-    assert result["answers"]["success"]["told"] == list(map(repr, RESULTS))
-    assert [answer["keyed"] for answer in result["answers"].values()] == [3] * len(REPLIES), "the server gets the key"
+    assert result["answers"]["success"]["results"] == list(map(repr, RESULTS))
+    assert [answer["keyed"] for answer in result["answers"].values()] == [3] * len(REPLIES), (
+        "the server must get the key"
+    )
     records = result["records"]
     assert {"httpcore2.connection", "httpcore2.http11"} <= {name for name, _ in records}
-    assert any("elsewhere.example" in text for _, text in records), "the redirect is logged"
+    assert any("elsewhere.example" in text for _, text in records), "the redirect must be logged"
     assert HEAD not in output

@@ -1,4 +1,4 @@
-"""The pace: the gap between requests, whoever is cancelled, and statistics."""
+"""The pace: the gap between requests, cancellation, and statistics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from smspva_async import (
 )
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.backends import on_both_backends, virtual_time
-from tests.support.fake_server import KEY, nothing_ever
-from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
+from tests.support.fake_server import KEY, never_answer
+from tests.support.pacing import FOREGROUND, POLL, SPEND, answer_all_priorities, make_call, too_many
 from tests.support.samples import CALLS, NOTHING
 from tests.support.watching import gaps
 
@@ -50,7 +50,7 @@ async def test_requests_keep_the_gap_in_the_order_of_their_calls(fake_server: Fa
             tasks.start_soon(client.sms, order_id)
             await anyio.sleep(0.01)
     assert [query["id"] for query in fake_server.queries] == ["1", "2", "3", "4", "5"]
-    assert waits(fake_server) == pytest.approx([1.5] * 4)
+    assert fake_server.gaps == pytest.approx([1.5] * 4)
 
 
 @pytest.mark.anyio
@@ -63,7 +63,7 @@ async def test_the_default_pace_is_forty_a_minute(fake_server: FakeServer) -> No
 
 
 @pytest.mark.anyio
-async def test_no_wait_is_due_after_a_pause(fake_server: FakeServer) -> None:
+async def test_a_call_after_a_pause_does_not_wait(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     async with fake_server.client(pace=Pace(gap=10)) as client:
         await client.orders()
@@ -74,7 +74,7 @@ async def test_no_wait_is_due_after_a_pause(fake_server: FakeServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_who_is_cancelled_leaves_the_queue(fake_server: FakeServer) -> None:
+async def test_a_cancelled_call_leaves_the_queue(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     fake_server.on("sms", NOTHING, id="7")
     async with fake_server.client(pace=Pace(gap=10)) as client, anyio.create_task_group() as tasks:
@@ -89,27 +89,27 @@ async def test_who_is_cancelled_leaves_the_queue(fake_server: FakeServer) -> Non
         await anyio.sleep(0.5)
         tasks.start_soon(client.sms, 7)
     assert fake_server.methods == ["orders", "sms"]
-    assert waits(fake_server) == [pytest.approx(10)]
+    assert fake_server.gaps == [pytest.approx(10)]
 
 
 @pytest.mark.anyio
-async def test_another_attempt_keeps_the_gap_too(fake_server: FakeServer) -> None:
+async def test_retries_keep_the_gap(fake_server: FakeServer) -> None:
     fake_server.on("orders", httpx.Response(500), httpx.Response(500), NOTHING)
     async with fake_server.client(pace=Pace(gap=20), retry=Retry(first=0)) as client:
         await client.orders()
-    assert waits(fake_server) == pytest.approx([20, 20])
+    assert fake_server.gaps == pytest.approx([20, 20])
 
 
 @pytest.mark.anyio
-async def test_waiting_for_the_pace_doesnt_count_as_time(fake_server: FakeServer) -> None:
+async def test_waiting_for_the_pace_does_not_count_towards_the_timeout(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     async with fake_server.client(pace=Pace(gap=60), timeout=1) as client:
         assert await client.orders() == await client.orders() == []
 
 
 @pytest.mark.anyio
-async def test_a_slow_answer_holds_nobody_up(fake_server: FakeServer) -> None:
-    fake_server.call(CALLS["sms"], nothing_ever)
+async def test_a_slow_answer_does_not_delay_other_calls(fake_server: FakeServer) -> None:
+    fake_server.call(CALLS["sms"], never_answer)
     fake_server.on("orders", NOTHING)
     async with fake_server.client(pace=Pace(gap=1), timeout=100) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(client.sms, 123)
@@ -120,17 +120,17 @@ async def test_a_slow_answer_holds_nobody_up(fake_server: FakeServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_pace_is_kept_from_one_opening_to_the_next(fake_server: FakeServer) -> None:
+async def test_the_gap_is_kept_when_a_client_is_closed_and_entered_again(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     client = fake_server.client(pace=Pace(gap=1.5))
     for _ in range(3):
         async with client:
             await client.orders()
-    assert waits(fake_server) == pytest.approx([1.5, 1.5])
+    assert fake_server.gaps == pytest.approx([1.5, 1.5])
 
 
 @pytest.mark.anyio
-async def test_the_gap_is_kept_whatever_asks() -> None:
+async def test_the_gap_is_kept_across_calls_and_polls() -> None:
     sim = Simulator(seed=3)
     orders = [sim.add_order().id for _ in range(40)]
     sim.behavior.rate_limit = 1.5
@@ -153,8 +153,8 @@ async def test_the_gap_is_kept_whatever_asks() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_slow_ledger_brings_no_two_requests_closer(tmp_path: Path, fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_a_slow_ledger_does_not_shorten_the_gap(tmp_path: Path, fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
         store: Any = client._purchases._store
         save = store.save
@@ -165,20 +165,18 @@ async def test_a_slow_ledger_brings_no_two_requests_closer(tmp_path: Path, fake_
             await save(records)
 
         store.save = save_late
-        await asked(client, FOREGROUND)
+        await make_call(client, FOREGROUND)
         async with anyio.create_task_group() as tasks:
             for call in (SPEND, FOREGROUND, SPEND, FOREGROUND):
-                tasks.start_soon(asked, client, call)
-    # A slot is given to who is next when it is free, and is over when the request has left.
+                tasks.start_soon(make_call, client, call)
+    # A slot is granted to the next call when it is free, and ends when the request is sent.
     assert fake_server.methods == ["getcountries", "create", "create", "getcountries", "getcountries"]
-    assert waits(fake_server) == pytest.approx([22, 22, 10, 10])
+    assert fake_server.gaps == pytest.approx([22, 22, 10, 10])
 
 
 @pytest.mark.anyio
-async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
-    tmp_path: Path, fake_server: FakeServer
-) -> None:
-    three_classes(fake_server)
+async def test_a_purchase_that_cannot_be_recorded_gives_up_its_slot(tmp_path: Path, fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     async with fake_server.client(pace=Pace(gap=10), ledger=tmp_path / "ledger") as client:
         store: Any = client._purchases._store
 
@@ -187,22 +185,22 @@ async def test_what_could_not_be_written_down_leaves_its_slot_to_the_next(
             raise JournalError("disk full")
 
         store.save = full
-        await asked(client, FOREGROUND)
+        await make_call(client, FOREGROUND)
 
         async def rent() -> None:
             with pytest.raises(JournalError, match="disk full"):
-                await asked(client, SPEND)
+                await make_call(client, SPEND)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(rent)
-            tasks.start_soon(asked, client, FOREGROUND)
-    assert waits(fake_server) == pytest.approx([13])
+            tasks.start_soon(make_call, client, FOREGROUND)
+    assert fake_server.gaps == pytest.approx([13])
 
 
 @pytest.mark.parametrize("second", ["asyncio", "trio"])
 @pytest.mark.parametrize("first", ["asyncio", "trio"])
-def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, fake_server: FakeServer) -> None:
+def test_the_gap_is_kept_from_one_event_loop_to_the_next(first: str, second: str, fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     client = fake_server.client(pace=Pace(gap=10))
 
@@ -212,11 +210,11 @@ def test_the_gap_holds_from_one_event_loop_to_the_next(first: str, second: str, 
         return anyio.current_time() - began
 
     waited = [anyio.run(ask, backend=name, backend_options=virtual_time(name)) for name in (first, second, first)]
-    # In real time next to nothing has passed.
+    # Almost no real time has passed.
     assert waited == pytest.approx([0, 10, 10], abs=1)
 
 
-def test_the_gap_holds_when_a_client_moves_to_an_event_loop_with_another_clock(fake_server: FakeServer) -> None:
+def test_the_gap_is_kept_in_an_event_loop_with_another_clock(fake_server: FakeServer) -> None:
     fake_server.on("orders", NOTHING)
     client = fake_server.client(pace=Pace(gap=10))
 
@@ -236,7 +234,7 @@ def test_the_gap_holds_when_a_client_moves_to_an_event_loop_with_another_clock(f
         asked = asyncio.get_running_loop().time()
         for number in (1, 2):
             await client.orders()
-            assert fake_server.times[-1] == pytest.approx(asked + 10 * number, abs=1)  # real time has passed, a little
+            assert fake_server.times[-1] == pytest.approx(asked + 10 * number, abs=1)  # a little real time has passed
         await client.aclose()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -245,35 +243,35 @@ def test_the_gap_holds_when_a_client_moves_to_an_event_loop_with_another_clock(f
     assert len(fake_server.times) == 3
 
 
-# -- who is cancelled ----------------------------------------------------------------------------------------------
+# -- cancellation -------------------------------------------------------------------------------------------------
 
 
 STEPS = [-1, *range(12)]
-"""Of the scheduler, from the time at which the slot is free on; -1: before."""
+"""Steps of the event loop after the slot becomes free; -1 for a time before."""
 
 
 async def cancel_one(
     victim: int, step: int, spawn: Callable[[Any], Callable[[], object]], fake_server: FakeServer
 ) -> None:
-    """Let four calls wait, cancel one at some step, and check on the others.
+    """Let four calls wait, cancel one at a step, and check the others.
 
     Args:
-        victim: Which.
+        victim: The index of the call to cancel.
         step: One of `STEPS`.
-        spawn: Begins a call, and returns what cancels it.
+        spawn: Starts a call, and returns a function that cancels it.
         fake_server: The server.
 
     """
-    three_classes(fake_server)
+    answer_all_priorities(fake_server)
     fake_server.call(CALLS["sms"], CALLS["sms"].sample)
-    calls = [POLL, FOREGROUND, SPEND, POLL]  # the first keeps the time, the third has the slot
+    calls = [POLL, FOREGROUND, SPEND, POLL]  # the first runs the timer, the third gets the slot
     done = [False] * 4
     async with fake_server.client(pace=Pace(gap=10)) as client:
         await client.sms(123)
         slot = anyio.current_time() + 10
 
         async def make(number: int) -> None:
-            await asked(client, calls[number])
+            await make_call(client, calls[number])
             done[number] = True
 
         cancels: list[Callable[[], object]] = []
@@ -291,13 +289,13 @@ async def cancel_one(
     if len(fake_server.times) < 5:
         sent.remove(calls[victim].method)
     assert fake_server.methods == ["sms", *sent]
-    assert waits(fake_server) == pytest.approx([10] * len(sent))
+    assert fake_server.gaps == pytest.approx([10] * len(sent))
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("victim", range(4), ids=["keeper", "second", "first", "last"])
-async def test_who_is_cancelled_at_any_step_takes_nothing_from_the_others(
+@pytest.mark.parametrize("victim", range(4), ids=["timer", "second", "granted", "last"])
+async def test_a_cancellation_at_any_step_does_not_affect_other_calls(
     victim: int, step: int, fake_server: FakeServer
 ) -> None:
     async with anyio.create_task_group() as tasks:
@@ -317,8 +315,8 @@ async def test_who_is_cancelled_at_any_step_takes_nothing_from_the_others(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("victim", range(4), ids=["keeper", "second", "first", "last"])
-async def test_a_task_that_is_cancelled_takes_nothing_from_the_others(
+@pytest.mark.parametrize("victim", range(4), ids=["timer", "second", "granted", "last"])
+async def test_a_cancelled_asyncio_task_does_not_affect_other_calls(
     victim: int, step: int, fake_server: FakeServer
 ) -> None:
     tasks: list[asyncio.Task[None]] = []
@@ -331,36 +329,36 @@ async def test_a_task_that_is_cancelled_takes_nothing_from_the_others(
 
 
 @pytest.mark.anyio
-async def test_all_who_wait_may_be_cancelled_at_once(fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_all_waiting_calls_can_be_cancelled_at_once(fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     async with fake_server.client(pace=Pace(gap=10)) as client:
-        await asked(client, FOREGROUND)
+        await make_call(client, FOREGROUND)
         with anyio.move_on_after(10):
             async with anyio.create_task_group() as tasks:
                 for call in (POLL, FOREGROUND, SPEND) * 5:
-                    tasks.start_soon(asked, client, call)
+                    tasks.start_soon(make_call, client, call)
         cancelled = len(fake_server.times)
-        await asked(client, POLL)
+        await make_call(client, POLL)
         assert client.statistics().waiting == {"spending": 0, "foreground": 0, "polls": 0}
     assert cancelled <= 2
-    assert waits(fake_server) == pytest.approx([10] * cancelled)
+    assert fake_server.gaps == pytest.approx([10] * cancelled)
 
 
 # -- statistics ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
-async def test_statistics_count_attempts_and_failures_and_those_who_wait(fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_statistics_count_attempts_failures_and_waiting_calls(fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     fake_server.on("orders", httpx.Response(500), httpx.ReadError("lost"), too_many(), POLL.sample)
-    fake_server.call(SPEND, nothing_ever)
+    fake_server.call(SPEND, never_answer)
     nothing = {"spending": 0, "foreground": 0, "polls": 0}
     client = fake_server.client(pace=Pace(gap=0.25), timeout=5)
     assert client.statistics() == ClientStatistics(requests={}, waiting=nothing, gap=0.25, errors={})
     async with client:
         await client.orders()
         with pytest.raises(OutcomeUnknown):
-            await asked(client, SPEND)
+            await make_call(client, SPEND)
         statistics = client.statistics()
         assert statistics.requests == {"orders": 4, "create": 1}
         assert statistics.errors == {
@@ -373,12 +371,12 @@ async def test_statistics_count_attempts_and_failures_and_those_who_wait(fake_se
         assert statistics.waiting == nothing
         async with anyio.create_task_group() as tasks:
             for call in (POLL, POLL, FOREGROUND, SPEND, SPEND, SPEND, POLL):
-                tasks.start_soon(asked, client, call)
+                tasks.start_soon(make_call, client, call)
             await anyio.sleep(0.1)
             assert client.statistics().waiting == {"spending": 2, "foreground": 1, "polls": 3}
             tasks.cancel_scope.cancel()
         assert client.statistics().waiting == nothing
-    # A snapshot changes no more, and a client's own account outlasts its closing.
+    # A snapshot doesn't change, and the statistics are kept after closing.
     assert statistics.requests == {"orders": 4, "create": 1}
     assert client.statistics().requests == {"orders": 4, "create": 2}
     with pytest.raises(ClientClosed):

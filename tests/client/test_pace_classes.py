@@ -1,4 +1,4 @@
-"""The pace: who goes first, and the share of each class."""
+"""The pace: the order of the priorities, and the share of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smspva_async._http.rate_limiter import Priority, next_priority, skipped
 from smspva_async.client import polled_client
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
-from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, waits
+from tests.support.pacing import FOREGROUND, POLL, SPEND, answer_all_priorities, make_call
 from tests.support.samples import CALLS, SPENDING, Call, name_of
 from tests.support.selection import mostly_slow
 
@@ -31,16 +31,16 @@ pytestmark = on_both_backends
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("spending", SPENDING, ids=name_of)
-async def test_whoever_is_most_urgent_when_a_slot_is_free_goes(spending: Call, fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_a_free_slot_goes_to_the_most_urgent_call(spending: Call, fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     fake_server.call(spending, spending.sample)
     async with fake_server.client(pace=Pace(gap=10)) as client, anyio.create_task_group() as tasks:
-        await asked(client, FOREGROUND)
+        await make_call(client, FOREGROUND)
         for call in (POLL, FOREGROUND, spending):  # the most urgent comes last
             await anyio.sleep(3)
-            tasks.start_soon(asked, client, call)
+            tasks.start_soon(make_call, client, call)
     assert fake_server.methods[1:] == [spending.method, FOREGROUND.method, POLL.method]
-    assert waits(fake_server) == pytest.approx([10] * 3)
+    assert fake_server.gaps == pytest.approx([10] * 3)
 
 
 @pytest.mark.anyio
@@ -55,34 +55,34 @@ async def test_whoever_is_most_urgent_when_a_slot_is_free_goes(spending: Call, f
     ],
     ids=["all", "no spending", "no foreground", "no polls", "polls"],
 )
-async def test_every_class_that_waits_has_one_slot_in_four(
+async def test_every_waiting_priority_gets_one_slot_in_four(
     calls: list[Call], expected: str, fake_server: FakeServer
 ) -> None:
-    three_classes(fake_server)
+    answer_all_priorities(fake_server)
     async with fake_server.client(pace=Pace(gap=1)) as client, anyio.create_task_group() as tasks:
         for call in calls * 20:
-            tasks.start_soon(asked, client, call)
+            tasks.start_soon(make_call, client, call)
         await anyio.sleep(11.5)
         tasks.cancel_scope.cancel()
     letters = {"create": "S", "getcountries": "F", "orders": "P"}
     assert "".join(letters[method] for method in fake_server.methods) == expected
-    assert waits(fake_server) == pytest.approx([1] * 11)
+    assert fake_server.gaps == pytest.approx([1] * 11)
 
 
 @pytest.mark.anyio
-async def test_an_activation_that_a_session_waits_for_is_no_poll(fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_an_activation_by_a_watcher_has_foreground_priority(fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     fake_server.call(CALLS["activate"], CALLS["activate"].sample)
     async with fake_server.client(pace=Pace(gap=10)) as client, anyio.create_task_group() as tasks:
-        await asked(client, FOREGROUND)
-        tasks.start_soon(asked, client, POLL)
+        await make_call(client, FOREGROUND)
+        tasks.start_soon(make_call, client, POLL)
         await anyio.sleep(1)
         tasks.start_soon(polled_client(client, 60).activate, 123)
     assert fake_server.methods == ["getcountries", "activate", "orders"]
 
 
 @pytest.mark.anyio
-async def test_a_watch_of_many_orders_delays_a_call_by_its_share_at_most() -> None:
+async def test_a_watcher_of_many_orders_delays_calls_by_its_share_at_most() -> None:
     sim = Simulator(seed=5)
     for _ in range(300):
         sim.add_order()
@@ -93,14 +93,14 @@ async def test_a_watch_of_many_orders_delays_a_call_by_its_share_at_most() -> No
             async with anyio.create_task_group() as tasks:
                 for _ in range(count):
                     tasks.start_soon(client.countries)
-            # One slot may have been taken just before, and of every four one is the watch's.
+            # One slot may have been used just before, and one in four is the watcher's.
             assert anyio.current_time() - began <= 1.5 * (1 + count + count / 3) + 0.01
             await anyio.sleep(30)
 
 
 @define(eq=False)
 class Waiting:
-    """A call that waits from one time to another; whether it was made in the end."""
+    """A call that waits from `joined` to `left`; `went` is true if it was made."""
 
     call: Call
     joined: float
@@ -110,14 +110,14 @@ class Waiting:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", mostly_slow(range(12), every=4))
-async def test_the_shares_and_the_order_hold_whoever_comes_and_goes(seed: int, fake_server: FakeServer) -> None:
+async def test_the_shares_and_the_order_are_kept_while_calls_come_and_go(seed: int, fake_server: FakeServer) -> None:
     rng = random.Random(seed)
-    three_classes(fake_server)
+    answer_all_priorities(fake_server)
     all_of_them: list[Waiting] = []
 
     async def caller(client: SmspvaClient, one: Waiting, patience: float) -> None:
         with anyio.move_on_after(patience):
-            await asked(client, one.call)
+            await make_call(client, one.call)
             one.went = True
         one.left = anyio.current_time()
 
@@ -129,13 +129,13 @@ async def test_the_shares_and_the_order_hold_whoever_comes_and_goes(seed: int, f
             tasks.start_soon(caller, client, one, rng.choice([math.inf, rng.uniform(0, 6)]))
     went = sorted((one for one in all_of_them if one.went), key=lambda one: one.left)
     assert [one.left for one in went] == fake_server.times
-    assert min(waits(fake_server)) >= 1 - 1e-9
+    assert min(fake_server.gaps) >= 1 - 1e-9
     for first, last in zip(fake_server.times, fake_server.times[3:], strict=False):
         served = {one.call.method for one in went if first <= one.left <= last}
         for method in {SPEND.method, FOREGROUND.method, POLL.method} - served:
             assert not waited_throughout([one for one in all_of_them if one.call.method == method], first, last)
     for earlier, later in pairwise(fake_server.times):
-        # Nobody waits while a slot is free.
+        # No call waits while a slot is free.
         assert later - earlier <= 1 + 1e-9 or not any(
             one.joined < later - 1e-6 and one.left >= later for one in all_of_them
         )
@@ -145,7 +145,7 @@ async def test_the_shares_and_the_order_hold_whoever_comes_and_goes(seed: int, f
 
 
 def waited_throughout(calls: list[Waiting], first: float, last: float) -> bool:
-    """Tell whether at every time between two times some call waited."""
+    """Return whether at least one of the calls waited at every time between two times."""
     until = first
     for one in sorted(calls, key=lambda one: one.joined):
         if one.joined < until < one.left:
@@ -160,24 +160,24 @@ STATES = [
 ]
 
 
-def can_be_kept(passed: dict[Priority, int]) -> bool:
-    """Tell whether there is an order in which each class has a slot before it has been passed over four times."""
+def can_be_kept(skips: dict[Priority, int]) -> bool:
+    """Return whether there is an order in which each priority gets a slot before it is skipped four times."""
     return any(
-        all(passed[priority] + place <= LATEST for place, priority in enumerate(order))
-        for order in itertools.permutations(passed)
+        all(skips[priority] + place <= LATEST for place, priority in enumerate(order))
+        for order in itertools.permutations(skips)
     )
 
 
-@pytest.mark.parametrize("passed", [state for state in STATES if state and can_be_kept(state)], ids=repr)
-def test_the_most_urgent_goes_unless_the_shares_could_not_be_kept(passed: dict[Priority, int]) -> None:
-    chosen = next_priority(passed)
-    for priority in passed:
+@pytest.mark.parametrize("skips", [state for state in STATES if state and can_be_kept(state)], ids=repr)
+def test_the_most_urgent_priority_goes_first_unless_a_share_would_be_missed(skips: dict[Priority, int]) -> None:
+    chosen = next_priority(skips)
+    for priority in skips:
         if priority is chosen:
             break
-        assert not can_be_kept(skipped(passed, priority))
-    after = skipped(passed, chosen)
+        assert not can_be_kept(skipped(skips, priority))
+    after = skipped(skips, chosen)
     assert can_be_kept(after)
-    # Whoever comes or goes doesn't change that.
+    # This stays true when a priority gets or loses its waiters.
     assert all(can_be_kept({priority: 0} | after) for priority in Priority)
     assert all(
         can_be_kept({priority: after[priority] for priority in after if priority is not gone}) for gone in Priority
@@ -185,13 +185,13 @@ def test_the_most_urgent_goes_unless_the_shares_could_not_be_kept(passed: dict[P
 
 
 @given(strategies.lists(strategies.sets(strategies.sampled_from(Priority), min_size=1), min_size=4, max_size=60))
-def test_whatever_the_arrivals_a_class_that_waits_has_one_slot_in_four(slots: list[set[Priority]]) -> None:
-    passed: dict[Priority, int] = {}
+def test_with_any_arrivals_a_waiting_priority_gets_one_slot_in_four(slots: list[set[Priority]]) -> None:
+    skips: dict[Priority, int] = {}
     went: list[Priority] = []
     for waiting in slots:
-        passed = {priority: passed.get(priority, 0) for priority in waiting}
-        went.append(next_priority(passed))
-        passed = skipped(passed, went[-1])
+        skips = {priority: skips.get(priority, 0) for priority in waiting}
+        went.append(next_priority(skips))
+        skips = skipped(skips, went[-1])
     for start in range(len(slots) - 3):
         window = slice(start, start + 4)
         assert set.intersection(*slots[window]) <= set(went[window])

@@ -1,4 +1,4 @@
-"""The pace: what the server asks for by refusing, as too many requests or by `Retry-After`."""
+"""The pace after refusals: too many requests, and `Retry-After`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smspva_async import OutcomeUnknown, Pace, RateLimited, Retry, SmspvaClient,
 from smspva_async._http.rate_limiter import grown, shrunk
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_both_backends
-from tests.support.pacing import FOREGROUND, POLL, SPEND, asked, three_classes, too_many, waits
+from tests.support.pacing import FOREGROUND, POLL, SPEND, answer_all_priorities, make_call, too_many
 from tests.support.samples import CALLS, NOTHING, Call, name_of
 from tests.support.selection import slow
 from tests.support.watching import gaps
@@ -40,7 +40,7 @@ TOO_MANY = {
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("answer", TOO_MANY.values(), ids=TOO_MANY)
-async def test_the_gap_doubles_for_everybody(answer: Any, fake_server: FakeServer) -> None:
+async def test_the_gap_doubles_for_all_calls(answer: Any, fake_server: FakeServer) -> None:
     fake_server.on("orders", answer, answer, NOTHING)
     fake_server.on("getcountries", NOTHING)
     async with (
@@ -52,7 +52,7 @@ async def test_the_gap_doubles_for_everybody(answer: Any, fake_server: FakeServe
         assert client.statistics().gap == 20
         tasks.start_soon(client.countries)
     assert fake_server.methods == ["orders", "orders", "getcountries", "orders"]
-    assert waits(fake_server) == pytest.approx([20, 40, 40])
+    assert fake_server.gaps == pytest.approx([20, 40, 40])
 
 
 @pytest.mark.anyio
@@ -66,9 +66,7 @@ async def test_the_gap_doubles_for_everybody(answer: Any, fake_server: FakeServe
         (100, [100, 100]),
     ],
 )
-async def test_the_gap_grows_so_far_and_no_further(
-    setting: float, expected: list[float], fake_server: FakeServer
-) -> None:
+async def test_the_growth_of_the_gap_is_limited(setting: float, expected: list[float], fake_server: FakeServer) -> None:
     fake_server.on("orders", too_many())
     found: list[float] = []
     async with fake_server.client(pace=Pace(gap=setting), retry=ONCE) as client:
@@ -77,11 +75,11 @@ async def test_the_gap_grows_so_far_and_no_further(
                 await client.orders()
             found.append(client.statistics().gap)
     assert found == pytest.approx(expected)
-    assert waits(fake_server) == pytest.approx(expected[:-1])
+    assert fake_server.gaps == pytest.approx(expected[:-1])
 
 
 @pytest.mark.anyio
-async def test_refusals_of_requests_that_began_before_it_grew_make_it_no_larger(fake_server: FakeServer) -> None:
+async def test_refusals_of_earlier_requests_do_not_grow_the_gap_again(fake_server: FakeServer) -> None:
     async def refused_late() -> httpx.Response:
         await anyio.sleep(5)
         return too_many()
@@ -96,8 +94,8 @@ async def test_refusals_of_requests_that_began_before_it_grew_make_it_no_larger(
         for _ in range(5):
             tasks.start_soon(refused, client)
         await anyio.sleep(9.4)
-        # At 0, 1.5, 3 and 4.5; the first is answered at 5, the fifth leaves at 7.5.
-        assert waits(fake_server) == pytest.approx([1.5, 1.5, 1.5, 3])
+        # Sent at 0, 1.5, 3 and 4.5; the first is answered at 5, the fifth is sent at 7.5.
+        assert fake_server.gaps == pytest.approx([1.5, 1.5, 1.5, 3])
         assert client.statistics().gap == 3
         await anyio.sleep(4)
         assert client.statistics().gap == 6
@@ -105,7 +103,9 @@ async def test_refusals_of_requests_that_began_before_it_grew_make_it_no_larger(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("refused", [1, 4])
-async def test_the_gap_is_back_after_some_minutes_without_a_refusal(refused: int, fake_server: FakeServer) -> None:
+async def test_the_gap_returns_to_the_setting_after_some_minutes_without_a_refusal(
+    refused: int, fake_server: FakeServer
+) -> None:
     fake_server.on("orders", *[too_many()] * refused, NOTHING)
     found: list[float] = []
     async with fake_server.client(pace=Pace(gap=1.5), retry=Retry(attempts=9, first=0)) as client:
@@ -119,11 +119,11 @@ async def test_the_gap_is_back_after_some_minutes_without_a_refusal(refused: int
     assert found == sorted(found, reverse=True)
     assert found[1] - 1.5 == pytest.approx(0.95 * (found[0] - 1.5))
     assert found[-1] == 1.5
-    assert waits(fake_server)[-1] == pytest.approx(1.5)
+    assert fake_server.gaps[-1] == pytest.approx(1.5)
 
 
 @pytest.mark.anyio
-async def test_only_an_answer_to_a_request_since_then_lets_the_gap_shrink(fake_server: FakeServer) -> None:
+async def test_only_answers_to_later_requests_shrink_the_gap(fake_server: FakeServer) -> None:
     async def late() -> dict[str, Any]:
         await anyio.sleep(10)
         return NOTHING
@@ -133,7 +133,7 @@ async def test_only_an_answer_to_a_request_since_then_lets_the_gap_shrink(fake_s
     async with fake_server.client(pace=Pace(gap=1), retry=ONCE) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(client.orders)
         await anyio.sleep(0.1)
-        for gap in (2, 2, 2, 1.95):  # a refusal for another reason is an answer as well
+        for gap in (2, 2, 2, 1.95):  # a refusal for another reason is an answer too
             with pytest.raises(SmspvaError):
                 await client.countries()
             assert client.statistics().gap == pytest.approx(gap)
@@ -158,7 +158,7 @@ def test_the_gap_stays_between_the_setting_and_its_cap(setting: float, refusals:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seconds", [1200, slow(3600)])
-async def test_a_watch_finds_the_pace_that_the_server_keeps(seconds: float) -> None:
+async def test_a_watcher_adapts_to_the_servers_rate_limit(seconds: float) -> None:
     sim = Simulator(seed=4)
     orders = [sim.add_order().id for _ in range(10)]
     sim.behavior.rate_limit = 4
@@ -175,7 +175,7 @@ async def test_a_watch_finds_the_pace_that_the_server_keeps(seconds: float) -> N
 
 
 @pytest.mark.anyio
-async def test_a_watch_that_hurries_goes_by_the_gap_as_it_is() -> None:
+async def test_a_watcher_in_a_hurry_respects_the_grown_gap() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with (
@@ -197,26 +197,24 @@ async def test_a_watch_that_hurries_goes_by_the_gap_as_it_is() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [429, 503])
-async def test_no_request_begins_before_the_wait_that_the_server_asks_for_is_over(
-    status: int, fake_server: FakeServer
-) -> None:
-    three_classes(fake_server)
+async def test_all_requests_wait_for_retry_after(status: int, fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     fake_server.on("sms", too_many(30, status), CALLS["sms"].sample, id="123")
     async with fake_server.client(pace=Pace(gap=1)) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(client.sms, 123)
         await anyio.sleep(0.5)
-        tasks.start_soon(asked, client, POLL)
+        tasks.start_soon(make_call, client, POLL)
         await anyio.sleep(25)
-        tasks.start_soon(asked, client, FOREGROUND)
-        tasks.start_soon(asked, client, SPEND)
-    assert waits(fake_server)[0] == pytest.approx(30)
+        tasks.start_soon(make_call, client, FOREGROUND)
+        tasks.start_soon(make_call, client, SPEND)
+    assert fake_server.gaps[0] == pytest.approx(30)
     assert fake_server.methods[:3] == ["sms", "create", "getcountries"]
     assert sorted(fake_server.methods[3:]) == ["orders", "sms"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seconds", [(10, 40), (40, 10), (40, 0)])
-async def test_the_longest_wait_wins(seconds: tuple[float, float], fake_server: FakeServer) -> None:
+async def test_the_longest_retry_after_counts(seconds: tuple[float, float], fake_server: FakeServer) -> None:
     def late(after: float, retry_after: float) -> Any:
         async def answer() -> httpx.Response:
             await anyio.sleep(after)
@@ -245,44 +243,44 @@ async def test_the_longest_wait_wins(seconds: tuple[float, float], fake_server: 
 
 
 @pytest.mark.anyio
-async def test_a_wait_above_two_minutes_holds_nobody_else(fake_server: FakeServer) -> None:
+async def test_a_retry_after_above_two_minutes_does_not_delay_other_calls(fake_server: FakeServer) -> None:
     fake_server.on("orders", too_many(121))
     fake_server.on("getcountries", NOTHING)
     async with fake_server.client(pace=Pace(gap=1)) as client:
         with pytest.raises(RateLimited):
             await client.orders()
         await client.countries()
-    assert waits(fake_server) == pytest.approx([2])
+    assert fake_server.gaps == pytest.approx([2])
 
 
 @pytest.mark.anyio
-async def test_a_purchase_without_an_outcome_tells_of_the_wait_too(fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_retry_after_counts_for_a_purchase_without_an_outcome(fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     fake_server.call(SPEND, too_many(30, 503))
     async with fake_server.client() as client:
         with pytest.raises(OutcomeUnknown):
-            await asked(client, SPEND)
-        await asked(client, FOREGROUND)
-    assert waits(fake_server) == pytest.approx([30])
+            await make_call(client, SPEND)
+        await make_call(client, FOREGROUND)
+    assert fake_server.gaps == pytest.approx([30])
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", [FOREGROUND, SPEND], ids=name_of)
 @pytest.mark.parametrize("status", [200, 403])
-async def test_whatever_is_refused_may_tell_of_a_wait(call: Call, status: int, fake_server: FakeServer) -> None:
-    three_classes(fake_server)
+async def test_retry_after_counts_for_any_refusal(call: Call, status: int, fake_server: FakeServer) -> None:
+    answer_all_priorities(fake_server)
     refusal = {"status": 0, "msg": "Maintenance"}
     fake_server.call(call, httpx.Response(status, json=refusal, headers={"Retry-After": "30"}))
     async with fake_server.client() as client:
         with pytest.raises(SmspvaError) as refused:
-            await asked(client, call)
-        await asked(client, POLL)
+            await make_call(client, call)
+        await make_call(client, POLL)
     assert vars(refused.value.__cause__ or refused.value)["retry_after"] == 30
-    assert waits(fake_server) == pytest.approx([30])
+    assert fake_server.gaps == pytest.approx([30])
 
 
 @pytest.mark.anyio
-async def test_whoever_gives_up_during_such_a_wait_leaves_the_queue(fake_server: FakeServer) -> None:
+async def test_a_call_cancelled_during_retry_after_leaves_the_queue(fake_server: FakeServer) -> None:
     fake_server.on("orders", too_many(60), NOTHING)
     async with fake_server.client(retry=ONCE) as client:
         with pytest.raises(RateLimited):
@@ -290,4 +288,4 @@ async def test_whoever_gives_up_during_such_a_wait_leaves_the_queue(fake_server:
         with anyio.move_on_after(20):
             await client.orders()
         await client.orders()
-    assert waits(fake_server) == pytest.approx([60])
+    assert fake_server.gaps == pytest.approx([60])

@@ -1,4 +1,4 @@
-"""Purchases that ask for something else first: a price limit, and the number of an order."""
+"""Purchases that need another request first: a price limit, and an order's phone number."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ def offered(fake_server: FakeServer, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("most", [Decimal(42), Decimal("42.01"), 100])
-async def test_a_price_within_the_limit_is_paid(most: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_rental_within_max_price_is_bought(most: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
     offered(fake_server)
     assert await client.rent("RU", "opt6", max_price=most) == RENTAL
     assert fake_server.methods == ["getdata", "create"]
 
 
 @pytest.mark.parametrize("most", [Decimal("41.99"), Decimal(0)])
-async def test_a_price_above_the_limit_is_not(most: Decimal, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_rental_above_max_price_is_not_bought(
+    most: Decimal, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     offered(fake_server)
     with pytest.raises(
         PriceTooHigh, match=r"^rent: opt6 in RU costs about \$42.00 for 7 days .*estimate.*nothing was sent \[create\]$"
@@ -55,7 +57,9 @@ async def test_the_estimate_is_for_the_whole_period(client: SmspvaClient, fake_s
 
 
 @pytest.mark.parametrize("price", ["free", 0, "-3", "1e1000000", None])
-async def test_without_a_price_nothing_is_bought(price: Any, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_service_without_a_price_is_not_bought_with_max_price(
+    price: Any, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     offered(fake_server, price_day=price)
     with pytest.raises(PriceTooHigh, match=r"states no price.*nothing was sent") as refused:
         await client.rent("RU", "opt6", max_price=Decimal(1000))
@@ -63,7 +67,7 @@ async def test_without_a_price_nothing_is_bought(price: Any, client: SmspvaClien
     assert fake_server.methods == ["getdata"]
 
 
-async def test_the_dearest_offer_of_a_service_counts(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_the_highest_price_of_a_service_counts(client: SmspvaClient, fake_server: FakeServer) -> None:
     rows = [{**OFFER, "service": code, "price_day": price} for code, price in (("opt6", 1), ("OPT6", 9), ("opt7", 90))]
     fake_server.on("getdata", {"status": 1, "data": rows}, country="RU", dtype="week", dcount="1")
     with pytest.raises(PriceTooHigh) as refused:
@@ -78,7 +82,7 @@ async def test_a_service_that_isnt_offered_is_not_bought(client: SmspvaClient, f
     assert fake_server.methods == ["getdata"]
 
 
-async def test_the_number_of_an_order_is_looked_up(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_the_phone_number_of_an_order_is_looked_up(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", CALLS["orders"].sample)
     fake_server.on("add_service_to_order", {"status": 1}, id="40300", service="opt89", pnumber="79096068511")
     assert await client.add_service(40300, "opt89") is None
@@ -90,11 +94,11 @@ async def test_the_number_of_an_order_is_looked_up(client: SmspvaClient, fake_se
     [[], [{**row_of("orders"), "id": 5}], [without(row_of("orders"), "pnumber")]],
     ids=["none", "other", "no number"],
 )
-async def test_without_the_number_nothing_is_bought(
+async def test_no_service_is_added_if_the_phone_number_is_unknown(
     rows: list[Any], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", {"status": 1, "data": rows})
-    with pytest.raises(OrderNotFound, match=r"^add_service: order 40300 isn't listed .*nothing was sent, pass phone"):
+    with pytest.raises(OrderNotFound, match=r"^add_service: order 40300 isn't listed .*nothing was sent; pass phone"):
         await client.add_service(40300, "opt89")
     assert fake_server.methods == ["orders"]
 

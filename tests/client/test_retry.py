@@ -1,8 +1,7 @@
-"""When a call is made: tried again, within its time."""
+"""Retries, Retry-After and the timeout of a call."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,7 +10,7 @@ import pytest
 
 from smspva_async import Retry
 from smspva_async.errors import ApiError, ConnectionFailed, RateLimited, RequestTimeout, UnexpectedResponse
-from tests.support.fake_server import nothing_ever
+from tests.support.fake_server import never_answer
 from tests.support.samples import NOTHING, REPEATABLE, Call, name_of
 
 if TYPE_CHECKING:
@@ -23,17 +22,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-def waits(fake_server: FakeServer) -> list[float]:
-    return [later - earlier for earlier, later in pairwise(fake_server.times)]
-
-
-# -- tried again ---------------------------------------------------------------------------------------------------
+# -- retries -------------------------------------------------------------------------------------------------------
 
 PASSING = {
     "connection refused": httpx.ConnectError("refused"),
     "lost answer": httpx.ReadError("lost"),
     "cut body": httpx.RemoteProtocolError("cut"),
-    "no answer in time": nothing_ever,
+    "no answer in time": never_answer,
     "HTTP 500": httpx.Response(500),
     "HTTP 503 with a message": httpx.Response(503, json={"status": 0, "msg": "later"}),
     "HTML": "<html>",
@@ -45,7 +40,7 @@ PASSING = {
 
 @pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING)
 @pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
-async def test_what_may_pass_is_tried_again(
+async def test_a_temporary_failure_is_retried(
     call: Call, failure: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, failure, failure, failure, call.sample)
@@ -58,13 +53,13 @@ async def test_what_may_pass_is_tried_again(
     [
         (httpx.ConnectError("refused"), ConnectionFailed),
         (httpx.ReadError("lost"), ConnectionFailed),
-        (nothing_ever, RequestTimeout),
+        (never_answer, RequestTimeout),
         (httpx.Response(502), UnexpectedResponse),
         (httpx.Response(429), RateLimited),
     ],
     ids=["refused", "lost", "silent", "HTTP 502", "HTTP 429"],
 )
-async def test_what_doesnt_pass_is_raised_in_the_end(
+async def test_a_lasting_failure_is_raised_after_all_attempts(
     failure: Any, kind: type[Exception], client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", failure)
@@ -84,7 +79,7 @@ LASTING = {
 
 @pytest.mark.parametrize("failure", LASTING.values(), ids=LASTING)
 @pytest.mark.parametrize("call", REPEATABLE, ids=name_of)
-async def test_what_wont_pass_is_raised_at_once(
+async def test_a_permanent_failure_is_raised_at_once(
     call: Call, failure: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(call, failure, call.sample)
@@ -93,20 +88,20 @@ async def test_what_wont_pass_is_raised_at_once(
     assert len(fake_server.queries) == 1
 
 
-async def test_waits_double_up_to_a_cap_and_vary_within_the_upper_half(fake_server: FakeServer) -> None:
+async def test_delays_double_up_to_a_cap_with_jitter_in_the_upper_half(fake_server: FakeServer) -> None:
     fake_server.on("orders", httpx.Response(500))
     async with fake_server.client(retry=Retry(attempts=9, first=1, cap=10)) as client:
         for _ in range(3):
             with pytest.raises(UnexpectedResponse):
                 await client.orders()
-    runs = [waits(fake_server)[start : start + 8] for start in (0, 9, 18)]
+    runs = [fake_server.gaps[start : start + 8] for start in (0, 9, 18)]
     for run in runs:
-        for wait, most in zip(run, [1, 2, 4, 8, 10, 10, 10, 10], strict=True):
-            assert most / 2 <= wait <= most + 0.001
+        for delay, most in zip(run, [1, 2, 4, 8, 10, 10, 10, 10], strict=True):
+            assert most / 2 <= delay <= most + 0.001
     assert runs[0] != runs[1] != runs[2]
 
 
-async def test_one_attempt_means_none_again(fake_server: FakeServer) -> None:
+async def test_one_attempt_means_no_retry(fake_server: FakeServer) -> None:
     fake_server.on("orders", httpx.Response(500))
     async with fake_server.client(retry=Retry(attempts=1)) as client:
         with pytest.raises(UnexpectedResponse):
@@ -114,7 +109,7 @@ async def test_one_attempt_means_none_again(fake_server: FakeServer) -> None:
     assert len(fake_server.queries) == 1
 
 
-# -- when the server asks for a wait -------------------------------------------------------------------------------
+# -- Retry-After ---------------------------------------------------------------------------------------------------
 
 DATE = "Wed, 15 Apr 2020 10:55:00 GMT"
 BUSY: dict[str, tuple[int, str]] = {
@@ -130,18 +125,18 @@ BUSY: dict[str, tuple[int, str]] = {
     [("7", 7), ("120", 120), ("Wed, 15 Apr 2020 10:55:40 GMT", 40), (" 7 ", 7)],
 )
 @pytest.mark.parametrize(("status", "body"), BUSY.values(), ids=BUSY)
-async def test_the_wait_that_the_server_asks_for_is_kept(
+async def test_retry_after_is_respected(
     status: int, body: str, retry_after: str, seconds: float, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     headers = {"Retry-After": retry_after, "Date": DATE}
     fake_server.on("orders", httpx.Response(status, text=body, headers=headers), NOTHING)
     assert await client.orders() == []
-    assert waits(fake_server) == [pytest.approx(seconds)]
+    assert fake_server.gaps == [pytest.approx(seconds)]
 
 
 @pytest.mark.parametrize("retry_after", ["121", "9" * 400, "Wed, 15 Apr 2020 10:58:00 GMT"], ids=lambda text: text[:20])
 @pytest.mark.parametrize(("status", "body"), BUSY.values(), ids=BUSY)
-async def test_a_wait_above_two_minutes_is_raised_instead(
+async def test_a_retry_after_above_two_minutes_is_raised(
     status: int, body: str, retry_after: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     headers = {"Retry-After": retry_after, "Date": DATE}
@@ -153,26 +148,26 @@ async def test_a_wait_above_two_minutes_is_raised_instead(
 
 
 @pytest.mark.parametrize("retry_after", ["", "soon", "-5", "Wed, 15 Apr 2020 10:54:00 GMT", "Wed, 15 Apr 9999 99:99"])
-async def test_a_wait_that_is_none_changes_nothing(
+async def test_an_invalid_retry_after_is_ignored(
     retry_after: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.on("orders", httpx.Response(503, headers={"Retry-After": retry_after, "Date": DATE}), NOTHING)
     assert await client.orders() == []
-    assert 0.25 <= waits(fake_server)[0] <= 0.501
+    assert 0.25 <= fake_server.gaps[0] <= 0.501
 
 
-# -- within its time -----------------------------------------------------------------------------------------------
+# -- the timeout ---------------------------------------------------------------------------------------------------
 
 
 async def test_an_attempt_is_bounded_by_the_timeout(fake_server: FakeServer) -> None:
-    fake_server.on("orders", nothing_ever)
+    fake_server.on("orders", never_answer)
     async with fake_server.client(timeout=5, retry=Retry(attempts=1)) as client:
         with pytest.raises(RequestTimeout, match=r"^orders: no answer within 5 s \[after 5.0 s\]$") as failed:
             await client.orders()
     assert failed.value.elapsed == pytest.approx(5)
 
 
-async def test_an_answer_that_trickles_in_is_bounded_as_a_whole(fake_server: FakeServer) -> None:
+async def test_the_timeout_bounds_an_answer_that_trickles_in(fake_server: FakeServer) -> None:
     class Trickle(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             while True:
@@ -189,8 +184,8 @@ async def test_an_answer_that_trickles_in_is_bounded_as_a_whole(fake_server: Fak
     assert failed.value.elapsed == pytest.approx(5)
 
 
-async def test_each_attempt_has_the_time_of_its_own(fake_server: FakeServer) -> None:
-    fake_server.on("orders", nothing_ever, nothing_ever, NOTHING)
+async def test_each_attempt_has_its_own_timeout(fake_server: FakeServer) -> None:
+    fake_server.on("orders", never_answer, never_answer, NOTHING)
     async with fake_server.client(timeout=5, retry=Retry(first=0)) as client:
         assert await client.orders() == []
-    assert waits(fake_server) == pytest.approx([5, 5])
+    assert fake_server.gaps == pytest.approx([5, 5])

@@ -20,8 +20,8 @@ from smspva_async import Retry
 from smspva_async.errors import ConnectionFailed
 from smspva_async.models import Period
 from tests.support.backends import on_a_real_loop
-from tests.support.connections import DEFAULT_HOST, EMPTY, client_of
-from tests.support.fake_server import KEY
+from tests.support.connections import EMPTY, client_of
+from tests.support.fake_server import KEY, URL
 from tests.support.loopback import Loopback, Proxy, http
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def authority() -> trustme.CA:
 @pytest.fixture
 def tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(DEFAULT_HOST, "localhost").configure_cert(context)
+    authority.issue_cert(httpx.URL(URL).host, "localhost").configure_cert(context)
     return context
 
 
@@ -61,14 +61,14 @@ def trusted(authority: trustme.CA, tmp_path: Path, plain_environment: pytest.Mon
 
 @on_a_real_loop
 @pytest.mark.usefixtures("trusted")
-async def test_ssl_cert_file_names_whom_to_trust(tls: ssl.SSLContext) -> None:
+async def test_ssl_cert_file_is_used(tls: ssl.SSLContext) -> None:
     async with Loopback(empty_list, tls) as server, client_of(server.url("localhost")) as client:
         assert await client.orders() == []
     assert keys(server.targets) == [[KEY]]
 
 
 @on_a_real_loop
-async def test_a_server_that_nobody_vouches_for_is_sent_nothing(tls: ssl.SSLContext) -> None:
+async def test_nothing_is_sent_to_a_server_without_a_trusted_certificate(tls: ssl.SSLContext) -> None:
     async with Loopback(empty_list, tls) as server, client_of(server.url("localhost")) as client:
         with pytest.raises(ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED") as failed:
             await client.rent("RU", "opt16", Period.weeks(1))
@@ -79,7 +79,7 @@ async def test_a_server_that_nobody_vouches_for_is_sent_nothing(tls: ssl.SSLCont
 
 @on_a_real_loop
 @pytest.mark.usefixtures("trusted")
-async def test_a_server_of_another_name_is_sent_nothing(tls: ssl.SSLContext) -> None:
+async def test_nothing_is_sent_to_a_server_with_a_certificate_for_another_name(tls: ssl.SSLContext) -> None:
     async with Loopback(empty_list, tls) as server, client_of(server.url("127.0.0.1")) as client:
         with pytest.raises(ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await client.orders()
@@ -88,7 +88,7 @@ async def test_a_server_of_another_name_is_sent_nothing(tls: ssl.SSLContext) -> 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Record in which thread certificates are read."""
+    """Record the threads in which certificates are read."""
     threads: list[int] = []
     create = httpx.create_ssl_context
 
@@ -124,7 +124,7 @@ async def test_certificates_are_read_in_another_thread_once_per_setting(
 @on_a_real_loop
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_https_goes_through_the_proxy_which_sees_no_key(
+async def test_https_uses_the_proxy_which_does_not_see_the_key(
     variable: str, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -141,12 +141,12 @@ async def test_https_goes_through_the_proxy_which_sees_no_key(
 
 @on_a_real_loop
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
-async def test_http_on_this_machine_goes_through_the_proxy_too(
+async def test_http_on_this_machine_uses_a_proxy_on_this_machine(
     variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with Loopback(empty_list) as server, Proxy(server) as proxy:
-        monkeypatch.setenv(variable, proxy.url.removeprefix("http://"))  # httpx takes it without the scheme as well
+        monkeypatch.setenv(variable, proxy.url.removeprefix("http://"))  # httpx also accepts it without the scheme
         async with client_of(server.url()) as client:
             assert await client.orders() == []
     (head,) = proxy.heads
@@ -156,12 +156,12 @@ async def test_http_on_this_machine_goes_through_the_proxy_too(
 
 @on_a_real_loop
 @pytest.mark.parametrize(
-    "spared", ["127.0.0.1", "example.com, 127.0.0.1", "*", "127.0.0.0/8", "10.0.0.0/8,127.0.0.1/32"]
+    "exceptions", ["127.0.0.1", "example.com, 127.0.0.1", "*", "127.0.0.0/8", "10.0.0.0/8,127.0.0.1/32"]
 )
-async def test_no_proxy_goes_straight(spared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_addresses_in_no_proxy_bypass_the_proxy(exceptions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Loopback(empty_list) as server, Proxy(server) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", spared)
+        monkeypatch.setenv("NO_PROXY", exceptions)
         async with client_of(server.url()) as client:
             assert await client.orders() == []
     assert proxy.heads == []
@@ -169,14 +169,14 @@ async def test_no_proxy_goes_straight(spared: str, monkeypatch: pytest.MonkeyPat
 
 
 @on_a_real_loop
-async def test_a_proxy_that_refuses_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Loopback(lambda _: http("", "407 Proxy Authentication Required")) as stern:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{stern.port}")
+async def test_nothing_was_sent_if_the_proxy_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Loopback(lambda _: http("", "407 Proxy Authentication Required")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         async with client_of(retry=Retry(attempts=2, first=0)) as client:
             with pytest.raises(ConnectionFailed, match="407 Proxy Authentication Required") as failed:
                 await client.rent("RU", "opt16", Period.weeks(1))
     assert not failed.value.sent
-    assert stern.targets == ["smspva.com:443"] * 2
+    assert proxy.targets == ["smspva.com:443"] * 2
     assert client.unsettled == ()
 
 
@@ -203,7 +203,7 @@ PROXIES: tuple[dict[str, str], ...] = (
     {"ALL_PROXY": NEAR},
     {"https_proxy": FAR, "http_proxy": "", "all_proxy": "http://localhost:1"},
 )
-SPARED = (
+EXCEPTIONS = (
     *(
         "",
         "*",
@@ -222,55 +222,55 @@ SPARED = (
 
 
 def proxy_of_httpx(address: str) -> str | None:
-    """Return what httpx itself would take: the first pattern that fits."""
+    """Return the proxy that httpx would use: that of the first matching pattern."""
     mounts = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
     return next((proxy for pattern, proxy in mounts if pattern.matches(httpx.URL(address))), None)
 
 
 @pytest.fixture
-def proxies_taken(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """Record which proxy each transport to the network is given."""
-    taken: list[str | None] = []
+def proxies_used(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Record the proxy of each transport."""
+    used: list[str | None] = []
 
     def transport(*, proxy: httpx.Proxy | None, **_: object) -> httpx.MockTransport:
-        taken.append(None if proxy is None else str(proxy.url))
+        used.append(None if proxy is None else str(proxy.url))
         return httpx.MockTransport(lambda _: httpx.Response(200, text=EMPTY))
 
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", transport)
-    return taken
+    return used
 
 
 @pytest.mark.parametrize("settings", PROXIES, ids=str)
-async def test_the_environment_is_read_as_httpx_reads_it(
-    settings: dict[str, str], proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+async def test_proxy_variables_are_interpreted_as_by_httpx(
+    settings: dict[str, str], proxies_used: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    for spared in SPARED:
-        monkeypatch.setenv("NO_PROXY", spared)
-        proxies_taken.clear()
+    for exceptions in EXCEPTIONS:
+        monkeypatch.setenv("NO_PROXY", exceptions)
+        proxies_used.clear()
         for address in ADDRESSES:
             async with client_of(address):
                 pass
         expected = {url: proxy_of_httpx(url) for url in ADDRESSES}
-        assert dict(zip(ADDRESSES, proxies_taken, strict=True)) == expected, spared
+        assert dict(zip(ADDRESSES, proxies_used, strict=True)) == expected, exceptions
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("proxy", [FAR, "proxy.example:3128", "https://proxy.example", "http://10.0.0.1:3128"])
-async def test_http_on_this_machine_never_goes_through_a_proxy_elsewhere(
-    proxy: str, variable: str, proxies_taken: list[str | None], monkeypatch: pytest.MonkeyPatch
+async def test_http_on_this_machine_never_uses_a_remote_proxy(
+    proxy: str, variable: str, proxies_used: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, proxy)
     for host in ("127.0.0.1", "localhost", "[::1]:8000"):
         async with client_of(f"http://{host}/"):
             pass
-    assert proxies_taken == [None, None, None]
+    assert proxies_used == [None, None, None]
 
 
-# -- nothing to connect with ---------------------------------------------------------------------------------------
+# -- unusable settings -------------------------------------------------------------------------------------------
 
-USELESS = {
+UNUSABLE = {
     "no such file": ("SSL_CERT_FILE", "/nowhere/authority.pem", "SSL_CERT_FILE.*No such file"),
     "no certificates": ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE"),
     "no such folder for keys": ("SSLKEYLOGFILE", "/nowhere/keys", "SSLKEYLOGFILE.*No such file"),
@@ -279,22 +279,22 @@ USELESS = {
 }
 
 
-@pytest.mark.parametrize(("variable", "value", "told"), USELESS.values(), ids=USELESS)
-async def test_what_cant_be_connected_with_is_told_as_such(
-    variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("variable", "value", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+async def test_unusable_certificates_and_proxies_are_connection_failures(
+    variable: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
     entered, lazy = client_of(), client_of()
     for _ in range(2):
-        with pytest.raises(ConnectionFailed, match=told) as failed:
+        with pytest.raises(ConnectionFailed, match=reason) as failed:
             await entered.__aenter__()
-        with pytest.raises(ConnectionFailed, match=rf"^rent: .*{told}.*nothing was sent") as called:
+        with pytest.raises(ConnectionFailed, match=rf"^rent: .*{reason}.*nothing was sent") as called:
             await lazy.rent("RU", "opt16", Period.weeks(1))
         for error in (failed.value, called.value):
             assert not error.sent
             assert len(str(error).splitlines()) == 1
-            tale = traceback.TracebackException.from_exception(error, capture_locals=True)
-            assert "sesame" not in "".join(line for line in tale.format() if "test_transport" not in line)
+            trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+            assert "sesame" not in "".join(line for line in trace.format() if "test_transport" not in line)
             assert error.__context__ is None
     assert lazy.unsettled == ()
     monkeypatch.delenv(variable)

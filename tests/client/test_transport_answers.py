@@ -31,8 +31,8 @@ MIB = 2**20
 LARGEST = json.dumps({"status": 1, "data": [], "x": ""}).encode()
 LARGEST = LARGEST[:-2] + b"x" * (16 * MIB - len(LARGEST)) + LARGEST[-2:]
 LARGE = {
-    "as it stands": http,
-    "packed": lambda body: http(gzip.compress(body, 1), Content_Encoding="gzip"),
+    "plain": http,
+    "compressed": lambda body: http(gzip.compress(body, 1), Content_Encoding="gzip"),
 }
 
 
@@ -59,9 +59,7 @@ BOMB = gzip.compress(bytes(170 * MIB))
     ("encodings", "reason"),
     [("gzip", "larger than 16 MiB"), ("gzip, gzip", r"compressed more than once \(gzip, gzip\)")],
 )
-async def test_an_answer_that_grows_when_it_is_unpacked_is_refused_in_little_memory(
-    encodings: str, reason: str
-) -> None:
+async def test_a_decompression_bomb_is_refused_in_little_memory(encodings: str, reason: str) -> None:
     answer = http(gzip.compress(BOMB) if "," in encodings else BOMB, Content_Encoding=encodings)
     async with Loopback(lambda _: answer) as server, client_of(server.url()) as client:
         tracemalloc.start()
@@ -75,7 +73,7 @@ async def test_an_answer_that_grows_when_it_is_unpacked_is_refused_in_little_mem
 
 
 @on_a_real_loop
-async def test_an_answer_that_cant_be_decompressed_is_asked_for_again_and_leaves_a_purchase_unknown() -> None:
+async def test_an_answer_that_cannot_be_decompressed_is_retried_and_leaves_a_purchase_unknown() -> None:
     async with (
         Loopback(lambda _: http(EMPTY, Content_Encoding="gzip")) as server,
         client_of(server.url(), retry=Retry(attempts=2, first=0)) as client,
@@ -89,14 +87,14 @@ async def test_an_answer_that_cant_be_decompressed_is_asked_for_again_and_leaves
 
 @on_a_real_loop
 @pytest.mark.parametrize("encoding", ["none", "utf-8", "binary", "identity", "br"])
-async def test_an_answer_that_only_claims_to_be_encoded_is_read(encoding: str) -> None:
+async def test_an_unknown_content_encoding_is_ignored(encoding: str) -> None:
     paid = '{"status": 1, "data": {"id": 7}}'
     async with Loopback(lambda _: http(paid, Content_Encoding=encoding)) as server, client_of(server.url()) as client:
         assert (await client.rent("RU", "opt16", Period.weeks(1))).id == 7
 
 
 @on_a_real_loop
-async def test_a_compressed_answer_that_drips_ends_with_the_time_out() -> None:
+async def test_the_timeout_bounds_a_compressed_answer_that_trickles_in() -> None:
     packed = gzip.compress(EMPTY.encode())
 
     async def drip() -> AsyncIterator[bytes]:
@@ -139,7 +137,7 @@ async def test_a_compressed_answer_of_several_members_is_read(body: bytes) -> No
 
 
 @on_a_real_loop
-async def test_what_follows_a_compressed_answer_counts_for_its_size() -> None:
+async def test_data_after_a_compressed_answer_counts_towards_its_size() -> None:
     body = gzip.compress(EMPTY.encode()) + bytes(17 * MIB)
     async with (
         Loopback(lambda _: http(body, Content_Encoding="gzip")) as server,
@@ -149,7 +147,7 @@ async def test_what_follows_a_compressed_answer_counts_for_its_size() -> None:
             await client.orders()
 
 
-async def test_an_answer_whose_end_cant_be_closed_is_read() -> None:
+async def test_an_answer_is_kept_if_closing_the_response_fails() -> None:
     class Stubborn(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b'{"status": 1, "data": {"id": 7}}'
@@ -163,7 +161,7 @@ async def test_an_answer_whose_end_cant_be_closed_is_read() -> None:
 
 
 @on_a_real_loop
-async def test_a_compressed_answer_that_is_cut_off_is_asked_for_again() -> None:
+async def test_a_truncated_compressed_answer_is_retried() -> None:
     whole = gzip.compress(EMPTY.encode())
     answers = iter([whole[:-9], whole])
     async with (
@@ -186,7 +184,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
     assert len(server.targets) == 1
 
 
-async def test_a_header_beyond_ascii_is_no_obstacle(fake_server: FakeServer, client: SmspvaClient) -> None:
+async def test_headers_can_contain_other_characters_than_ascii(fake_server: FakeServer, client: SmspvaClient) -> None:
     headers = {b"Content-Type": "text/html; charset=кои-8".encode()}
     fake_server.on("orders", httpx.Response(404, headers=headers))
     with pytest.raises(UnexpectedResponse) as unexpected:

@@ -1,4 +1,4 @@
-"""Connections: how many there are at a time, and what a cancelled request leaves behind."""
+"""Connections: their maximum number, and no leaks after cancelled requests."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MOST = 100
 
 @define
 class Line(httpcore.AsyncNetworkBackend):
-    """A network in memory, whose server answers when it is let."""
+    """A network in memory, whose server answers once `may_answer` is set."""
 
     may_answer: anyio.Event = field(factory=anyio.Event)
     open: int = 0
-    """Connections."""
+    """Open connections."""
     made: int = 0
 
     async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
@@ -77,7 +77,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     return line
 
 
-async def test_a_hundred_reads_have_a_connection_at_a_time_and_the_next_ones_wait(line: Line) -> None:
+async def test_at_most_a_hundred_reads_have_a_connection_at_once(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         async with anyio.create_task_group() as tasks:
             for _ in range(MOST + 50):
@@ -86,12 +86,12 @@ async def test_a_hundred_reads_have_a_connection_at_a_time_and_the_next_ones_wai
             assert line.open == MOST
             line.may_answer.set()
             await anyio.sleep(1)
-        # The wait for a connection doesn't count as the server's: all are answered, 20 connections stay.
+        # The wait for a connection doesn't count towards the timeout: all are answered, and 20 connections are kept.
         assert line.open <= 20
     assert line.open == 0
 
 
-async def test_a_purchase_waits_for_no_read(line: Line) -> None:
+async def test_a_purchase_does_not_wait_for_reads(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client, anyio.create_task_group() as tasks:
         for _ in range(MOST):
             tasks.start_soon(client.orders)
@@ -102,7 +102,7 @@ async def test_a_purchase_waits_for_no_read(line: Line) -> None:
         line.may_answer.set()
 
 
-async def test_each_purchase_opens_a_connection_and_closes_it(line: Line) -> None:
+async def test_each_purchase_opens_and_closes_its_own_connection(line: Line) -> None:
     line.may_answer.set()
     async with client_of("http://127.0.0.1/") as client:
         for _ in range(3):
@@ -115,14 +115,14 @@ async def test_each_purchase_opens_a_connection_and_closes_it(line: Line) -> Non
 
 
 @on_asyncio
-async def test_reads_that_are_cancelled_at_any_step_keep_no_connection(line: Line) -> None:
+async def test_reads_cancelled_at_any_step_leak_no_connection(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         for steps in range(12):
             reads = [asyncio.ensure_future(client.orders()) for _ in range(MOST)]
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
             for read in reads:
-                read.cancel()  # by asyncio itself, which httpcore can lose a connection to
+                read.cancel()  # through asyncio, after which httpcore may leak a connection
             await asyncio.gather(*reads, return_exceptions=True)
             assert line.open == 0
         line.may_answer.set()
@@ -132,7 +132,7 @@ async def test_reads_that_are_cancelled_at_any_step_keep_no_connection(line: Lin
 
 
 @on_asyncio
-async def test_a_purchase_that_is_cancelled_at_any_step_keeps_no_connection(line: Line) -> None:
+async def test_a_purchase_cancelled_at_any_step_leaks_no_connection(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         for steps in range(12):
             purchase = asyncio.ensure_future(client.rent("RU", "opt16", Period.weeks(1)))
@@ -143,7 +143,7 @@ async def test_a_purchase_that_is_cancelled_at_any_step_keeps_no_connection(line
             assert line.open == 0
 
 
-async def test_a_request_without_an_answer_in_time_keeps_no_connection(line: Line) -> None:
+async def test_a_request_that_times_out_leaks_no_connection(line: Line) -> None:
     async with client_of("http://127.0.0.1/", timeout=15) as client:
         for call in (client.orders, lambda: client.rent("RU", "opt16", Period.weeks(1))):
             with pytest.raises((RequestTimeout, OutcomeUnknown)):

@@ -1,4 +1,4 @@
-"""Helpers of the tests, one subject a module."""
+"""Test helpers, one subject per module."""
 
 PATIENCE = 120.0
-"""Seconds to wait for another process or thread: far more than it takes, also on a machine at ten times the load."""
+"""Seconds to wait for another process or thread, much longer than needed even under heavy load."""

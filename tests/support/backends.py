@@ -1,4 +1,4 @@
-"""The event loops that `anyio` tests run on. In virtual time, unless a test asks for a real loop."""
+"""The event loops of `anyio` tests: in virtual time, unless a test requests a real loop."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-"""On asyncio alone, in virtual time."""
+"""Run on asyncio only, in virtual time."""
 
 on_a_real_loop = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"loop_factory": asyncio.new_event_loop})], ids=["asyncio"]
 )
-"""On asyncio in real time, where sockets are waited for."""
+"""Run on asyncio only, in real time, for tests that wait for sockets."""
 
 on_both_backends = pytest.mark.on_both_backends
-"""In the quick run, on trio as well: concurrency or virtual time is the subject. The slow run does so everywhere."""
+"""Run on trio in the quick run too, for tests of concurrency or virtual time. (The slow run does so for all tests.)"""
 
 
 def virtual_time(backend: str) -> dict[str, object]:
-    """Return `anyio.run`'s options for one run in virtual time."""
+    """Return the options of `anyio.run` for virtual time."""
     return {"loop_factory": VirtualTimeLoop} if backend == "asyncio" else {"clock": MockClock(autojump_threshold=0)}
 
 
@@ -60,7 +60,7 @@ def hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
 
 
 def for_other_threads() -> Callable[[Callable[[], object]], object]:
-    """Return a function that runs another one in this event loop, and blocks another thread until it is done."""
+    """Return a function for another thread that runs a callable in this event loop and waits until it is done."""
 
     async def run(do: Callable[[], object]) -> None:
         do()

@@ -1,8 +1,9 @@
-"""A strict fake server: the HTTP edge of the client."""
+"""A strict fake server behind the client's transport."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -23,21 +24,21 @@ KEYLESS = {
     *("getcountries", "get_default_services", "get_country_by_service"),
     *("get_count_multi", "get_days_canada_paypal", "get_min_paypal_days"),
 }
-"""The methods that are asked without the key."""
+"""The methods that are called without the key."""
 
 Answer: TypeAlias = (
     "dict[str, Any] | list[Any] | str | bytes | httpx.Response | Exception | Callable[[], Awaitable[Any]]"
 )
-"""JSON, a body, a whole answer, a failure of the transport, or what is awaited to have one of them."""
+"""JSON, a body, a response, an error of the transport, or an async function that returns one of them."""
 
 
 class FakeServer:
-    """The server as the client's transport meets it.
+    """Answers the requests that a test expects, and records all requests.
 
     Attributes:
-        queries: What was asked, in order: the query of each request, without the key.
-        times: When, by anyio's clock.
-        strangers: Requests that the test provided no answer for.
+        queries: The query of each request, without the key.
+        times: The time of each request by anyio's clock.
+        strangers: The addresses of unexpected requests.
 
     """
 
@@ -51,8 +52,13 @@ class FakeServer:
     def methods(self) -> list[str]:
         return [query["method"] for query in self.queries]
 
+    @property
+    def gaps(self) -> list[float]:
+        """The seconds between successive requests."""
+        return [later - earlier for earlier, later in pairwise(self.times)]
+
     def on(self, method: str, *answers: Answer, **query: str) -> None:
-        """Answer a method, asked with exactly this query; the last answer is given again and again."""
+        """Answer requests for a method with exactly this query. The last answer is repeated."""
         left = list(answers)
 
         async def answer(_: httpx.Request) -> httpx.Response:
@@ -62,7 +68,7 @@ class FakeServer:
         self.router.get(URL, params__eq={"method": method, **key, **query}).mock(side_effect=answer)
 
     def call(self, call: Call, *answers: Answer) -> None:
-        """Answer one of `CALLS`."""
+        """Answer a call of `CALLS`."""
         self.on(call.method, *answers, **call.query)
 
     def transport(self) -> httpx.MockTransport:
@@ -93,6 +99,6 @@ async def _response(answer: Any) -> httpx.Response:
     return httpx.Response(200, content=json.dumps(answer), headers={"Content-Type": "application/json"})
 
 
-async def nothing_ever() -> None:
-    """Never answer."""
+async def never_answer() -> None:
+    """Wait forever instead of answering."""
     await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""A key that would be known again anywhere, and what a program might print or store of a call made with it."""
+"""A recognizable key, and everything that a program might print or store of a call made with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.samples import Call
 
-# Every way of writing it down changes its tail, none its head.
+# Every encoding changes its tail, none its head.
 KEY = "Sentinel/4f+9c=e&7"
 HEAD = "Sentinel"
 ENCODINGS = {
@@ -33,33 +33,33 @@ ENCODINGS = {
 }
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> str:
+def dump_log(caplog: pytest.LogCaptureFixture) -> str:
+    """Return all log records with their attributes as text."""
     return caplog.text + "".join(repr(vars(record)) for record in caplog.records)
 
 
-def shown(error: BaseException) -> str:
-    """Return whatever a program might print or store of an error, its causes and contexts included."""
-    tale = traceback.TracebackException.from_exception(error, capture_locals=True)
-    parts = ["".join(tale.format()), str(error), repr(error), repr(vars(error))]
+def dump(error: BaseException) -> str:
+    """Return everything that a program might print or store of an error, including its causes and contexts."""
+    trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+    parts = ["".join(trace.format()), str(error), repr(error), repr(vars(error))]
     if isinstance(error, SmspvaError):
         parts += [repr(vars(twin)) for twin in (copy.copy(error), copy.deepcopy(error))]
         parts.append(pickle.dumps(error).decode("latin-1"))
-    for led_here in (error.__cause__, error.__context__):
-        if led_here is not None:
-            parts.append(shown(led_here))
+    parts += [dump(linked) for linked in (error.__cause__, error.__context__) if linked is not None]
     return "".join(parts)
 
 
-async def told_by(call: Call, client: SmspvaClient) -> str:
-    """Make a call and return whatever comes of it, as text."""
+async def dump_result(call: Call, client: SmspvaClient) -> str:
+    """Make a call and return its result or error as text."""
     try:
         result = await call.make(client)
     except SmspvaError as error:
-        return shown(error)
+        return dump(error)
     rows = result if isinstance(result, list) else [result]
     return repr(result) + repr([getattr(row, "extra", None) for row in rows])
 
 
-def client_of(answer: Any, key: str = KEY, **settings: Any) -> SmspvaClient:
+def mocked_client(answer: Any, key: str = KEY, **settings: Any) -> SmspvaClient:
+    """Return a client with a mock transport."""
     settings = {"pace": Pace(gap=0), "retry": Retry(attempts=2, first=0), **settings}
     return SmspvaClient(key, transport=httpx.MockTransport(answer), **settings)

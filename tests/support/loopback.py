@@ -1,21 +1,29 @@
-"""Tiny servers and a tiny proxy on 127.0.0.1, for what only real sockets show. For asyncio."""
+"""Small servers and a proxy on 127.0.0.1, for tests that need real sockets. For asyncio, one also for threads."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import define, field
 
 from tests.support import PATIENCE
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from smspva_async.simulator import Simulator
 
 
 class _Listener:
-    """Serves one request per connection; what is left at the end is waited for."""
+    """Serves one request per connection. Leaving it waits for the open connections."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
@@ -53,7 +61,7 @@ class _Listener:
 
 
 async def _begin_what_is_accepted() -> None:
-    """Let the conversation of a connection that was just accepted begin, so that it ends in order."""
+    """Let the task of a connection that was just accepted begin, so that it can end properly."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -62,12 +70,12 @@ class Loopback(_Listener):
     """A server.
 
     Args:
-        answer: The target of a request -> the bytes to send back, head and all.
-        tls: For https.
+        answer: Returns the bytes of the answer, including the head, for the target of a request.
+        tls: The TLS context for https.
 
     Attributes:
-        targets: What was asked for.
-        heads: The requests, with their headers.
+        targets: The targets of the requests.
+        heads: The requests with their headers.
 
     """
 
@@ -88,7 +96,7 @@ class Loopback(_Listener):
 
 
 class Served(_Listener):
-    """A simulator behind a socket. Where its faults leave an answer unfinished, the connection is reset."""
+    """A simulator behind a socket. If a fault leaves an answer unfinished, the connection is reset."""
 
     def __init__(self, simulator: Simulator) -> None:
         super().__init__()
@@ -101,7 +109,7 @@ class Served(_Listener):
     async def __aexit__(self, *_: object) -> None:
         await _begin_what_is_accepted()
         for conversation in self._conversations:
-            conversation.cancel()  # a simulated hang lasts until its client has gone
+            conversation.cancel()  # a simulated hang lasts until the client disconnects
         self._server.close()
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*self._conversations, return_exceptions=True)
@@ -136,10 +144,10 @@ class Served(_Listener):
 
 
 class Proxy(_Listener):
-    """A proxy that leads to one server, wherever one wants to go.
+    """A proxy that connects to one server, whatever the requested host.
 
     Attributes:
-        heads: The requests that it was sent, CONNECT or others.
+        heads: The requests to the proxy, CONNECT or others.
 
     """
 
@@ -160,7 +168,7 @@ class Proxy(_Listener):
         else:
             inner_writer.write(head)
         ways = [asyncio.ensure_future(_pipe(*ends)) for ends in ((reader, inner_writer), (inner_reader, writer))]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # who hangs up ends it for both
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
@@ -174,8 +182,76 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def http(body: str | bytes, status: str = "200 OK", **headers: str) -> bytes:
-    """Return an answer as it travels; its connection ends with it."""
+    """Return the bytes of an answer that closes its connection."""
     content = body.encode() if isinstance(body, str) else body
     given = {"Content_Type": "application/json", "Content_Length": str(len(content)), "Connection": "close", **headers}
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in given.items())]
     return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+# -- a server in a thread --------------------------------------------------------------------------------------------
+
+
+@define
+class ThreadedServer:
+    """The state of a server in a thread, which answers every purchase with a new order.
+
+    Attributes:
+        url: The address of the API.
+        methods: The methods of the requests, in order.
+        connections: The clients' ports, in order.
+        requests_per_connection: The connection is closed without an answer at the next request.
+        delay: Seconds from a request to its answer.
+
+    """
+
+    url: str = ""
+    methods: list[str] = field(factory=list)
+    connections: list[int] = field(factory=list)
+    requests_per_connection: int = 1000
+    delay: float = 0
+
+
+@contextmanager
+def threaded_server() -> Generator[ThreadedServer]:
+    """Run a server that keeps connections open while event loops begin and end."""
+    server = ThreadedServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        left = 0
+
+        def setup(self) -> None:
+            super().setup()
+            server.connections.append(self.client_address[1])
+            self.left = server.requests_per_connection
+
+        def do_GET(self) -> None:
+            if not self.left:
+                self.close_connection = True
+                return
+            self.left -= 1
+            method = parse_qs(urlsplit(self.path).query)["method"][0]
+            server.methods.append(method)
+            time.sleep(server.delay)
+            data: object = [] if method == "orders" else {"id": 40000 + len(server.methods)}
+            body = json.dumps({"status": 1, "data": data}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        listener.daemon_threads = True
+        listener.block_on_close = False
+        server.url = f"http://127.0.0.1:{listener.server_port}/api/rent.php"
+        thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            listener.shutdown()
+            thread.join()

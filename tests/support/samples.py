@@ -1,4 +1,4 @@
-"""Every call of the client, with the answer that the provider's rental page or its contract shows for it."""
+"""Every call of the client, with the sample answer of the provider's rental page or contract."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ QUOTE = RestoreQuote(317017, "EN", "opt59", "Avito", "+79929831844", Decimal("2.
 
 @frozen
 class Call:
-    """A call of the client, what it sends, and what the rental page shows as the answer."""
+    """A call of the client, with its query, a sample answer and the expected result."""
 
     method: str
     """The wire name."""
@@ -71,7 +71,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The name of the client's method, with which the texts of errors begin."""
+        """The name of the client's method, with which error messages begin."""
         return _PYTHON_NAMES.get(self.method, self.method)
 
 
@@ -107,8 +107,8 @@ def _call(
 
 _RENTAL = '{"id": 40370, "pnumber": "9096037108", "ccode": "+7", "service": "opt6", "until": 1587633960}'
 
-# The samples are the page's, with its comments stripped and the comma that its `orders` lacks put in, or the contract's
-# where the page lacks the call.
+# The samples come from the page, without its comments and with the comma that its `orders` lacks, or from the contract
+# if the page lacks the call.
 CALLS = {
     call.method: call
     for call in (
@@ -271,10 +271,10 @@ CALLS = {
 }
 
 NOTHING: dict[str, Any] = {"status": 1, "data": []}
-"""An answer without a row."""
+"""An answer without rows."""
 
 HALF = '{"status": 1, "data": {"id": 40370, "pnum'
-"""An answer to `create` that breaks off."""
+"""A truncated answer to `create`."""
 
 _SPENDING = ("create", "create_multi", "add_service_to_order", "prolong", "prolong_max", "delete", "restore_user")
 SPENDING = [CALLS[method] for method in _SPENDING]
@@ -283,7 +283,7 @@ READING = [call for call in REPEATABLE if call.method != "activate"]
 
 
 def name_of(value: object) -> str | None:
-    """Name a call in a test's id."""
+    """Return a call's name for the id of a test."""
     return value.method if isinstance(value, Call) else None
 
 
@@ -291,12 +291,12 @@ every_spending_call = pytest.mark.parametrize("call", SPENDING, ids=name_of)
 
 
 def row_of(method: str) -> dict[str, Any]:
-    """Return the only row, or the object, of a method's sample; empty where it has none."""
+    """Return the only row, or the object, of a method's sample; empty if it has none."""
     data = CALLS[method].sample.get("data")
     row = data[0] if isinstance(data, list) else data
     return dict(row) if isinstance(row, dict) else {}
 
 
 def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return a row less some of its fields."""
+    """Return a row without some of its fields."""
     return {name: value for name, value in row.items() if name not in names}

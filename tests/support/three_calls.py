@@ -1,4 +1,4 @@
-"""A read, a purchase and the balance: made on one client, and answered as the provider does."""
+"""A read, a purchase and the balance, made with one client and answered as by the provider."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from smspva_async import Pace, Retry, SmspvaClient
+from smspva_async import SmspvaClient
 from smspva_async.errors import SmspvaError
-from tests.support.keys import KEY, shown
+from tests.support import connections
+from tests.support.fake_server import URL
+from tests.support.keys import KEY, dump
 from tests.support.samples import CALLS, ORDER, RENTAL
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ __all__ = [
     "body_for",
     "carries_key",
     "client_of",
+    "dump_three_calls",
     "make_three_calls",
-    "told_by_three_calls",
 ]
 
 THREE_CALLS: list[Callable[[SmspvaClient], Awaitable[object]]] = [
@@ -34,30 +36,31 @@ THREE_CALLS: list[Callable[[SmspvaClient], Awaitable[object]]] = [
 ]
 BALANCE = {"statusCode": 200, "data": {"balance": "12.30"}}
 RESULTS = [[ORDER], RENTAL, Decimal("12.30")]
-"""What the calls return."""
+"""The results of the calls."""
 
 
 def answer_to(target: str) -> dict[str, Any]:
-    """Return the answer to one of the calls, as JSON."""
+    """Return the answer to one of the calls."""
     query = parse_qs(urlsplit(target).query)
     return CALLS[query["method"][0]].sample if "method" in query else BALANCE
 
 
 def body_for(target: str) -> str:
+    """Return the answer to one of the calls as JSON text."""
     return json.dumps(answer_to(target))
 
 
 def carries_key(head: bytes) -> bool:
-    """Return whether a request has the key where it belongs: in the header for the balance, else in the query."""
+    """Return whether a request has the key in its place: in a header for the balance, in the query otherwise."""
     first, _, headers = head.decode().partition("\r\n")
     if "/activation/balance" in first:
         return f"apikey: {KEY}\r\n" in headers
     return f"&apikey={quote(KEY, safe='')} HTTP/1.1" in first
 
 
-def client_of(url: str = "https://smspva.com/api/rent.php", **settings: Any) -> SmspvaClient:
-    """Return a client without delays that tries everything once."""
-    return SmspvaClient(KEY, **{"base_url": url, "pace": Pace(gap=0), "retry": Retry(attempts=1), **settings})
+def client_of(url: str = URL, **settings: Any) -> SmspvaClient:
+    """Return a client with the recognizable key, without a gap, that makes one attempt."""
+    return connections.client_of(url, key=KEY, **settings)
 
 
 async def make_three_calls(client: SmspvaClient) -> list[object]:
@@ -65,12 +68,12 @@ async def make_three_calls(client: SmspvaClient) -> list[object]:
     return [await call(client) for call in THREE_CALLS]
 
 
-async def told_by_three_calls(client: SmspvaClient) -> list[str]:
-    """Return whatever comes of each call, as text."""
-    told = []
+async def dump_three_calls(client: SmspvaClient) -> list[str]:
+    """Return the result or error of each call as text."""
+    texts = []
     for call in THREE_CALLS:
         try:
-            told.append(repr(await call(client)))
+            texts.append(repr(await call(client)))
         except SmspvaError as error:
-            told.append(shown(error))
-    return told
+            texts.append(dump(error))
+    return texts
