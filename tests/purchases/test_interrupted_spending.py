@@ -14,7 +14,7 @@ from smspva_async import Pace, Period, SmspvaClient
 from smspva_async.errors import OutcomeUnknown
 from smspva_async.simulator import Simulator
 from tests.support.backends import on_asyncio, on_both_backends
-from tests.support.fake_server import KEY, nothing_ever
+from tests.support.fake_server import KEY, never_answer
 from tests.support.logs import warnings
 from tests.support.samples import CALLS, HALF, Call, every_spending_call
 
@@ -50,7 +50,7 @@ async def test_a_call_cancelled_after_sending_is_unsettled(
     fake_server: FakeServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    fake_server.call(call, nothing_ever)
+    fake_server.call(call, never_answer)
     await cancelled(lambda: call.make(client))
     (error,) = client.unsettled
     assert len(fake_server.queries) == 1
@@ -63,7 +63,7 @@ async def test_a_call_cancelled_after_sending_is_unsettled(
 async def test_cancelling_an_asyncio_task_leaves_the_call_unsettled(
     client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake_server.call(CALLS["delete"], nothing_ever)
+    fake_server.call(CALLS["delete"], never_answer)
     task = asyncio.ensure_future(client.delete(123))
     await anyio.sleep(1)
     task.cancel()
@@ -96,7 +96,7 @@ async def test_a_call_cancelled_between_attempts_is_not_sent(client: SmspvaClien
 
 
 async def test_closing_the_client_does_not_abort_a_call_in_progress(fake_server: FakeServer) -> None:
-    fake_server.call(CALLS["create"], nothing_ever)
+    fake_server.call(CALLS["create"], never_answer)
     async with fake_server.client(timeout=5) as client, anyio.create_task_group() as tasks:
 
         async def rent() -> None:
@@ -115,7 +115,7 @@ async def test_closing_the_client_does_not_abort_a_call_in_progress(fake_server:
 async def test_a_coroutine_closed_after_sending_is_unsettled(
     call: Call, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
-    fake_server.call(call, nothing_ever)
+    fake_server.call(call, never_answer)
 
     async def make() -> None:
         await call.make(client)

@@ -14,7 +14,7 @@ import pytest
 from smspva_async import Purchase, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
 from tests.support.backends import on_asyncio
-from tests.support.fake_server import KEY, FakeServer, nothing_ever
+from tests.support.fake_server import KEY, FakeServer, never_answer
 from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, sql, written_by
 from tests.support.samples import CALLS, HALF, ORDER, RENTAL, SPENDING, Call, every_spending_call
 from tests.support.selection import slow
@@ -201,7 +201,7 @@ async def cancelled(call: Call, client: SmspvaClient, fake_server: FakeServer) -
 
     async def cancel() -> None:
         scope.cancel()
-        await nothing_ever()
+        await never_answer()
 
     fake_server.call(call, cancel)
     with scope:

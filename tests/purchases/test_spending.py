@@ -12,7 +12,7 @@ import pytest
 from smspva_async import Period, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, InvalidKey, OutcomeUnknown
 from smspva_async.simulator import Simulator
-from tests.support.fake_server import KEY, nothing_ever
+from tests.support.fake_server import KEY, never_answer
 from tests.support.samples import CALLS, HALF, REPEATABLE, Call, every_spending_call, name_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ UNKNOWN: dict[str, tuple[Any, object]] = {
     "cut body": (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), None),
     "broken while sending": (httpx.WriteError("broken pipe"), None),
     "time-out of the transport": (httpx.ReadTimeout(""), None),
-    "time-out of the client": (nothing_ever, None),
+    "time-out of the client": (never_answer, None),
     "HTTP 500": (httpx.Response(500), None),
     "HTTP 502 with HTML": (httpx.Response(502, text="<h1>Bad gateway</h1>"), "<h1>Bad gateway</h1>"),
     "HTTP 503 with a message": (
