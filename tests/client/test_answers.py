@@ -529,6 +529,7 @@ HIDDEN = {
     "a server that failed": '{"statusCode": 502, "error": {"type": "BAD_GATEWAY", "description": "upstream"}}',
     "an error without text": '{"status": 0, "error": true}',
     "an id of 0": '{"status": 1, "data": {"id": 0}}',
+    "an id of 0 in a documented row": json.dumps({"status": 1, "data": {**_RENTAL, "id": 0}}),
 }
 
 

@@ -35,9 +35,9 @@ _NOT_PRICES = ("six", "", "NaN", "Infinity", True, [6], float("inf"))
 REQUIRED: dict[tuple[str, str], tuple[object, ...]] = {
     ("getcountries", "code"): (*_NOT_TEXTS, None),
     ("getdata", "service"): (*_NOT_TEXTS, None),
-    ("orders", "id"): (*_NOT_NUMBERS, None),
+    ("orders", "id"): (*_NOT_NUMBERS, 0, -1, None),
     ("sms", "text"): (*_NOT_TEXTS, None),
-    ("get_rent_history", "orderId"): (*_NOT_NUMBERS, None),
+    ("get_rent_history", "orderId"): (*_NOT_NUMBERS, 0, -1, None),
 }
 # An optional field, its name in the model, its default, and unreadable values.
 OPTIONAL: dict[tuple[str, str], tuple[str, object, tuple[object, ...]]] = {
