@@ -136,14 +136,17 @@ def _json(answer: Answer) -> object:
 
 # -- refusals --------------------------------------------------------------------------------------------------------
 
+SERVER_BUSY = "SERVER_BUSY"
 _RESTORE_CODES = ("NOAVAILDAYS", "NOREMOTEDATA", "NOORDERCOUNTRY", "DATEDIFFINVERT", "NOSERVICEDATA")
-_CODES = (*_RESTORE_CODES, "NOTOWNER", "NOBALANCE", "APIKEY_NOT_SET", "LOW_BALANCE", "SERVER_BUSY")
+_TOO_MANY = 429
+_TOO_MANY_MESSAGE = "TOO MANY REQUESTS"
+_CODES = (*_RESTORE_CODES, "NOTOWNER", "NOBALANCE", "APIKEY_NOT_SET", "LOW_BALANCE", SERVER_BUSY)
 # The error and the advice for each of the provider's messages. The messages come from the rental page (restoring), the
 # contract, and other parts of the provider's API.
 _REFUSALS: tuple[tuple[type[ApiError], str, str], ...] = (
     (InvalidKey, "check the API key", "API KEY not received|API KEY NOT FOUND|Invalid apikey|Wrong apikey|BANNED"),
     (InvalidKey, "check the API key", "APIKEY_NOT_SET"),
-    (RateLimited, "ask less often", "TOO MANY REQUESTS"),
+    (RateLimited, "ask less often", _TOO_MANY_MESSAGE),
     (InsufficientFunds, "top up the balance", "NOBALANCE|Balance is not enough|Insufficient balance|LOW_BALANCE"),
     (InsufficientFunds, "top up the balance", "Not enough money"),
     (NoNumbers, "try later, or another country, service or period", "No number available|No numbers available"),
@@ -155,9 +158,8 @@ _REFUSALS: tuple[tuple[type[ApiError], str, str], ...] = (
     (ApiError, "choose another period", "Incorrect duration count"),
     (ApiError, "choose another period", "Incorrect duration count. Min 7 days. Max 90 days."),
     (ApiError, "this server doesn't offer the method", "Incorrect method"),
-    (ApiError, "try again later", "SERVER_BUSY"),
+    (ApiError, "try again later", SERVER_BUSY),
 )
-_TOO_MANY = 429
 
 
 def _words(text: str) -> str:
@@ -220,7 +222,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     if not is_object(payload):
         message = payload.strip() if isinstance(payload, str) and _words(payload) in _KNOWN else ""
         if answer.status == _TOO_MANY or (message and (answer.ok or not spends)):
-            raise _refusal(answer, message or "TOO MANY REQUESTS")
+            raise _refusal(answer, message or _TOO_MANY_MESSAGE)
         if isinstance(payload, str):
             raise _unexpected(answer, "not JSON")
         raise _unexpected(answer, "not an object", payload)
@@ -228,7 +230,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     too_many = answer.status == _TOO_MANY or (answer.ok and _integer(payload.get("statusCode")) == _TOO_MANY)
     may_be_paid = spends and succeeded and data not in (MISSING, None, [], {})
     if too_many and not may_be_paid:
-        raise _refusal(evolve(answer, status=_TOO_MANY), message or "TOO MANY REQUESTS", data)
+        raise _refusal(evolve(answer, status=_TOO_MANY), message or _TOO_MANY_MESSAGE, data)
     if answer.ok and succeeded:
         return _value(method, params, answer, payload)
     if spends:
@@ -270,14 +272,18 @@ def _value(method: Method[T], params: Params, answer: Answer, payload: dict[str,
     except UnreadableError as error:
         reason = "no data" if data is MISSING else str(error)
         raise _unexpected(answer, f"the data can't be decoded: {reason}", payload) from None
-    if isinstance(value, Rows):
-        rows = cast("Rows[object]", value)
-        rows.date, rows.took = answer.date, answer.took
-        extra = {name: field for name, field in payload.items() if name not in _ENVELOPE}
-        if is_object(data) and not _CONTAINERS.isdisjoint(data):
-            extra |= {name: field for name, field in data.items() if name not in _CONTAINERS}
-        rows.extra = extra
+    _add_details(value, answer, payload)
     return value
+
+
+def _add_details(value: object, answer: Answer, payload: dict[str, Any]) -> None:
+    """Add an answer's date, duration and other fields to its rows."""
+    if isinstance(value, Rows):
+        rows, data = cast("Rows[object]", value), payload.get("data")
+        rows.date, rows.took = answer.date, answer.took
+        rows.extra = {name: field for name, field in payload.items() if name not in _ENVELOPE}
+        if is_object(data) and not _CONTAINERS.isdisjoint(data):
+            rows.extra |= {name: field for name, field in data.items() if name not in _CONTAINERS}
 
 
 def _unexpected(answer: Answer, reason: str, data: object = None) -> UnexpectedResponse:

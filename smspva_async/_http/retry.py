@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from smspva_async._api.decoding import SERVER_BUSY
 from smspva_async._api.methods import Safety
 from smspva_async._api.validation import integer, seconds
 from smspva_async.errors import (
@@ -16,7 +17,6 @@ from smspva_async.errors import (
 )
 
 _LONGEST_RETRY_AFTER = 120.0
-_BUSY = "SERVER_BUSY"
 
 
 @frozen
@@ -48,7 +48,7 @@ def is_worth_retrying(safety: Safety, error: SmspvaError) -> bool:
     if isinstance(error, UnexpectedResponse):
         # An outage or a proxy's page passes; JSON in an unknown form doesn't.
         return error.status // 100 == 5 or (error.status // 100 == 2 and error.data is None)  # noqa: PLR2004
-    if isinstance(error, ApiError) and error.code == _BUSY:
+    if isinstance(error, ApiError) and error.code == SERVER_BUSY:
         return True
     return isinstance(error, ConnectionFailed | RequestTimeout | RateLimited)
 
