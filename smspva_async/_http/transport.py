@@ -513,7 +513,4 @@ def _is_excepted(url: httpx.URL, entry: str) -> bool:
         return False
     if exact or is_ip_address(excepted.host) or excepted.host == "localhost":
         return excepted.host == url.host
-    return (
-        url.host.endswith(excepted.host if excepted.host.startswith(".") else f".{excepted.host}")
-        or url.host == excepted.host
-    )
+    return url.host == excepted.host or url.host.endswith("." + excepted.host.removeprefix("."))
