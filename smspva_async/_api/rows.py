@@ -320,14 +320,14 @@ def read_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: s
         id_name: The server's name of the order id, if the rows are orders.
 
     Raises:
-        UnreadableError: There are rows, and none is readable.
+        UnreadableError: There are rows, but no readable one.
 
     """
     return require_readable(read_any_rows(rows, read, id_name=id_name))
 
 
 def read_any_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: str | None = None) -> Rows[T]:
-    """Decode rows as `read_rows` does, but allow that none is readable."""
+    """Decode rows as `read_rows` does, but allow a list without a readable row."""
     readable: list[T] = []
     skipped: list[SkippedRow] = []
     for item in rows:
@@ -339,7 +339,7 @@ def read_any_rows(rows: Iterable[object], read: Callable[[object], T], *, id_nam
 
 
 def require_readable(rows: Rows[T]) -> Rows[T]:
-    """Return the rows unchanged; raise `UnreadableError` if there are some and none is readable."""
+    """Return the rows unchanged; raise `UnreadableError` if all of them are unreadable."""
     if rows.skipped and not rows:
         raise UnreadableError(f"no row is readable; the first one: {rows.skipped[0].reason}")
     return rows
