@@ -20,8 +20,8 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
 """A key with fewer characters is removed only as a whole word, since it may be part of other words."""
 _ROUNDS = 100_000
-_CHANCE = 3
-"""Characters of the key with which other text may end by chance."""
+_LONGEST_COINCIDENCE = 3
+"""Characters of the key with which unrelated text may end."""
 
 
 class ApiKey:
@@ -51,10 +51,10 @@ class ApiKey:
         """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
         return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
-    def redact_cut(self, text: str) -> str:
+    def redact_truncated(self, text: str) -> str:
         """Return text that may be truncated, even within the key, without the key."""
         text = self.redact(text)
-        starts = (self.key[:length] for length in range(len(self.key) - 1, _CHANCE, -1))
+        starts = (self.key[:length] for length in range(len(self.key) - 1, _LONGEST_COINCIDENCE, -1))
         cut = next((start for start in starts if text.endswith(start)), "")
         return text.removesuffix(cut) + _MASK if cut else text
 

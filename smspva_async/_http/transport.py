@@ -205,7 +205,7 @@ class HttpSession:
         finally:
             if received is not None:
                 text = _as_utf_8(b"".join(chunks)).decode("utf-8", "replace")[:LONGEST_DATA]
-                received.append(self._api_key.redact_cut(text))
+                received.append(self._api_key.redact_truncated(text))
 
     def _pool(self, url: str, *, is_fresh: bool) -> _Pool:
         """Return the connections that requests share, or new ones for one request."""
