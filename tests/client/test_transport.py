@@ -20,7 +20,7 @@ from smspva_async import Retry
 from smspva_async.errors import ConnectionFailed
 from smspva_async.models import Period
 from tests.support.backends import on_a_real_loop
-from tests.support.connections import EMPTY, client_of
+from tests.support.clients import EMPTY, client_of
 from tests.support.fake_server import KEY, URL
 from tests.support.loopback import Loopback, Proxy, http
 

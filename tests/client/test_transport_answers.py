@@ -16,7 +16,7 @@ from smspva_async import Retry
 from smspva_async.errors import OutcomeUnknown, RequestTimeout, UnexpectedResponse
 from smspva_async.models import Period
 from tests.support.backends import on_a_real_loop
-from tests.support.connections import EMPTY, client_of
+from tests.support.clients import EMPTY, client_of
 from tests.support.loopback import Loopback, http
 
 if TYPE_CHECKING:

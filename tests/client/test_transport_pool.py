@@ -15,7 +15,7 @@ from attrs import define, field
 from smspva_async.errors import OutcomeUnknown, RequestTimeout
 from smspva_async.models import Period
 from tests.support.backends import on_asyncio, on_both_backends
-from tests.support.connections import EMPTY, client_of
+from tests.support.clients import EMPTY, client_of
 from tests.support.loopback import http
 
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("plain_environment")]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from smspva_async import SmspvaClient
 from smspva_async.errors import SmspvaError
-from tests.support import connections
+from tests.support import clients
 from tests.support.fake_server import URL
 from tests.support.keys import KEY, dump
 from tests.support.samples import CALLS, ORDER, RENTAL
@@ -60,7 +60,7 @@ def carries_key(head: bytes) -> bool:
 
 def client_of(url: str = URL, **settings: Any) -> SmspvaClient:
     """Return a client with the recognizable key, without a gap, that makes one attempt."""
-    return connections.client_of(url, key=KEY, **settings)
+    return clients.client_of(url, key=KEY, **settings)
 
 
 async def make_three_calls(client: SmspvaClient) -> list[object]:
