@@ -570,7 +570,7 @@ def test_a_service_is_not_added_to_what_is_no_number(commands: Commands, phone: 
     done = commands.run("add-service", "7", "opt29", "--yes")
     assert (done.code, done.out) == (2, "")
     assert re.fullmatch(
-        rf"smspva: a phone number is given whole[^\n]*{re.escape(phone)}[^\n]*nothing was sent[^\n]*\n", done.err
+        rf"smspva: expected a phone number[^\n]*{re.escape(phone)}[^\n]*nothing was sent[^\n]*\n", done.err
     )
     assert spent(commands) == []
 

@@ -96,8 +96,8 @@ def interpret(*arguments: str) -> Done:
         (["watch", "--api-key-file", "nowhere"], "the API key can't be read from nowhere: No such file or directory"),
         (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
         (["watch", "--api-key-file", "binary"], "the API key can't be read from binary: it is no text"),
-        (["watch", "--api-key-file", "two-lines"], "two-lines: the API key has a line break or a control character"),
-        (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "https is needed"),
+        (["watch", "--api-key-file", "two-lines"], "two-lines: the API key contains a line break or control character"),
+        (["watch", "--api-key-file", "good", "--base-url", "http://example.com"], "must use https"),
         *(
             (["orders", "--api-key-file", "good", "--base-url", address], "such as https://smspva.com/api/rent.php")
             for address in ("", "nonsense", "https://", "https://[::1", "https://smspva.com:port/", "https://a b/")
@@ -115,14 +115,14 @@ def interpret(*arguments: str) -> Done:
         (["wach"], "No such command 'wach'"),
         (["orders", "--api-key-file", "good", "--gap", "fast"], "'fast' is no number of seconds above 0"),
         (["offers"], "Missing argument 'COUNTRY'"),
-        (["offers", "Poland"], "a country is given by its two letters"),
-        (["rent", "PL", "opt 1"], "a service is given by its code"),
+        (["offers", "Poland"], "expected a two-letter country code"),
+        (["rent", "PL", "opt 1"], "expected a service code"),
         (
             ["rent", "PL", "opt1", "--api-key-file", "good", "--weeks", "1", "--months", "1"],
             "in --weeks or in --months, not in both",
         ),
         (["rent", "PL", "opt1", "--months", "4"], "4 is not in the range 1<=x<=3"),
-        (["rent", "PL", "opt1", "--provider", ""], "a provider is given by its name"),
+        (["rent", "PL", "opt1", "--provider", ""], "expected a provider's name"),
         (
             ["rent", "PL", "opt1", "opt2", "--api-key-file", "good", "--max-price", "5"],
             "--max-price is for one service: nothing was sent",
@@ -132,9 +132,9 @@ def interpret(*arguments: str) -> Done:
             for amount in ("0", "0.00", "-1", "5,50", "nan", "1e3", "")
         ),
         (["countries", "--api-key-file", "good", "--weeks", "1"], "--weeks and --months go with --for SERVICE"),
-        (["countries", "--for", "opt 1"], "a service is given by its code"),
+        (["countries", "--for", "opt 1"], "expected a service code"),
         (["stock"], "Missing argument 'COUNTRY'"),
-        (["stock", "PL", "opt 1"], "a service is given by its code"),
+        (["stock", "PL", "opt 1"], "expected a service code"),
         (["prolong", "1", "--days", "7"], "7 is not in the range 1<=x<=6"),
         *(
             (

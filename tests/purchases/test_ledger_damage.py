@@ -267,7 +267,7 @@ async def test_the_advice_for_a_new_key_of_the_same_account_works(path: Path, fa
 
 @pytest.mark.parametrize("ledger", ["", 5, b"ledger", "a\0b"])
 def test_an_invalid_path_is_rejected(ledger: Any) -> None:
-    with pytest.raises(ValueError, match="the ledger is a file"):
+    with pytest.raises(ValueError, match="the ledger must be the path of a file"):
         SmspvaClient(KEY, ledger=ledger)
 
 

@@ -195,7 +195,7 @@ async def test_what_is_refused_takes_nothing_over(memory: Disk, wrong: int) -> N
 @pytest.mark.parametrize("name", ["", 1, b"name"])
 async def test_a_name_is_a_text(memory: Disk, name: str) -> None:
     async with memory.watching(account_with(0)) as watcher:
-        with pytest.raises(ValueError, match="a name is a text"):
+        with pytest.raises(ValueError, match="expected a name"):
             watcher.consumer(name)
 
 
