@@ -126,8 +126,8 @@ class RequestExecutor:
         priority: Priority = Priority.FOREGROUND,
         retry: Retry | None = None,
         deadline: float = math.inf,
-        begun: Callable[[], None] | None = None,
-        again: Callable[[], Awaitable[None]] | None = None,
+        on_send: Callable[[], None] | None = None,
+        before_retry: Callable[[], Awaitable[None]] | None = None,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
     ) -> T:
         """Call a method: wait for the pace, send the request, decode the answer, and retry if that is safe.
@@ -138,8 +138,8 @@ class RequestExecutor:
             priority: The priority for the pace; a spending call has its own.
             retry: Overrides the client's settings.
             deadline: Seconds for all attempts together, without the waits for the pace.
-            begun: Called when a request is about to be sent.
-            again: Awaited before each retry; its time doesn't count towards the deadline.
+            on_send: Called when a request is about to be sent.
+            before_retry: Awaited before each retry; its time doesn't count towards the deadline.
             decode: Decodes the answer if the call doesn't spend.
 
         """
@@ -157,8 +157,8 @@ class RequestExecutor:
                 try:
                     sent = anyio.current_time()
                     self._current()  # raises if the client was closed meanwhile, before the ledger is written
-                    if begun is not None:
-                        begun()
+                    if on_send is not None:
+                        on_send()
                     return await self._attempt(method, params, permit, min(self._timeout, left), decode)
                 finally:
                     self._rate_limiter.release(permit)
@@ -174,8 +174,8 @@ class RequestExecutor:
                     raise
                 left -= delay
             await anyio.sleep(delay)
-            if again is not None:
-                await again()
+            if before_retry is not None:
+                await before_retry()
         raise AssertionError("the loop ends by returning or raising")
 
     def _url(self, method: Method[T]) -> str:

@@ -115,15 +115,15 @@ class ClientSource:
             {},
             priority=Priority.POLLS,
             deadline=self._deadline,
-            begun=begun,
-            again=again,
+            on_send=begun,
+            before_retry=again,
             decode=self._orders.decode,
         )
 
     async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
         params = {"id": str(order_id)}
         return await self._executor.call(
-            methods.SMS, params, priority=Priority.POLLS, deadline=self._deadline, begun=begun, again=again
+            methods.SMS, params, priority=Priority.POLLS, deadline=self._deadline, on_send=begun, before_retry=again
         )
 
     async def activate(self, order_id: int) -> None:
