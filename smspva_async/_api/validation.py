@@ -75,7 +75,7 @@ def provider(name: str) -> str:
 
 def order_id(value: int) -> str:
     """Return an order's id as a parameter."""
-    return integer("the order id", value, 1)
+    return integer("the order's id", value, 1)
 
 
 def integer(name: str, value: int, least: int, most: int | None = None) -> str:
