@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order, read_orders
-from smspva_async._api.rows import UnreadableError, boolean, integer, is_object
+from smspva_async._api.methods import MISSING, Method, Params, Safety, read_order
+from smspva_async._api.rows import UnreadableError, boolean, integer, is_object, read_orders
 from smspva_async.errors import (
     ApiError,
     InsufficientFunds,
@@ -227,7 +227,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
             raise _unexpected(answer, "not JSON")
         raise _unexpected(answer, "not an object", payload)
     succeeded, message, data = _succeeded(payload), _message(payload, spends=spends), payload.get("data", MISSING)
-    too_many = answer.status == _TOO_MANY or (answer.ok and _integer(payload.get("statusCode")) == _TOO_MANY)
+    too_many = answer.status == _TOO_MANY or (answer.ok and payload.get("statusCode") in (_TOO_MANY, str(_TOO_MANY)))
     may_be_paid = spends and succeeded and data not in (MISSING, None, [], {})
     if too_many and not may_be_paid:
         raise _refusal(evolve(answer, status=_TOO_MANY), message or _TOO_MANY_MESSAGE, data)
@@ -248,20 +248,12 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
     raise _refusal(answer, "", payload.get("data", MISSING))
 
 
-def _integer(value: object) -> int | None:
-    with contextlib.suppress(UnreadableError):
-        return integer(value)
-    return None
-
-
 def _succeeded(payload: dict[str, Any]) -> bool | None:
     """Return whether the call succeeded; None if the answer doesn't say."""
-    code = _integer(payload.get("statusCode"))
-    if "status" not in payload and code is not None:
-        return {2: True, 4: False}.get(code // 100)  # as for HTTP, 3xx and 5xx leave the outcome unknown
-    status = payload.get("status")
     with contextlib.suppress(UnreadableError):
-        return None if status == "" else boolean(status)
+        if "status" not in payload:  # the newer API's form; as for HTTP, 3xx and 5xx leave the outcome unknown
+            return {2: True, 4: False}.get(integer(payload.get("statusCode")) // 100)
+        return None if payload["status"] == "" else boolean(payload["status"])
     return None
 
 

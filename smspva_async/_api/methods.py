@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -32,6 +33,7 @@ from smspva_async._api.rows import (
     order_id,
     price,
     read_any_rows,
+    read_orders,
     read_rows,
     require_readable,
     service_codes,
@@ -51,7 +53,6 @@ from smspva_async.models import (
     Service,
     Sms,
     Stock,
-    merge_orders,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ Params: TypeAlias = Mapping[str, str]
 Decoder: TypeAlias = Callable[[object, Params], T]
 
 MISSING = object()
-"""Stands for the data of an answer that has none."""
+"""The data of an answer without data."""
 
 
 class Safety(Enum):
@@ -346,14 +347,7 @@ def _nothing(_data: object, _params: Params) -> None:
     return None
 
 
-# -- orders and messages -------------------------------------------------------------------------------------------
-
-
-def read_orders(data: object, _: Params, *, read: Callable[[object], Order] = read_order) -> Rows[Order]:
-    """Decode the orders of an answer. Rows that share an id become one order."""
-    rows = read_rows(items_of(data), read, id_name="id")
-    rows[:] = merge_orders(rows)
-    return rows
+# -- messages ------------------------------------------------------------------------------------------------------
 
 
 def _messages(data: object, _: Params) -> Rows[Sms]:
@@ -454,7 +448,7 @@ DELETE = Method(
     refusal_note="nothing was deleted",
 )
 RESTORE = Method("restore_user", "restore", _SPENDS, _restored)
-ORDERS = Method("orders", "orders", _SAFE, read_orders)
+ORDERS = Method("orders", "orders", _SAFE, partial(read_orders, read=read_order))
 SMS = Method("sms", "sms", _SAFE, _messages)
 ACTIVATE = Method("activate", "activate", Safety.IDEMPOTENT, _nothing)
 HISTORY = Method("get_rent_history", "history", _SAFE, _past_orders)

@@ -15,10 +15,12 @@ from functools import lru_cache
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
-from smspva_async.models import OrderState, Rows, SkippedRow, utc
+from smspva_async.models import OrderState, Rows, SkippedRow, merge_orders, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from smspva_async.models import Order
 
 T = TypeVar("T")
 
@@ -324,6 +326,13 @@ def read_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: s
 
     """
     return require_readable(read_any_rows(rows, read, id_name=id_name))
+
+
+def read_orders(data: object, _: object, *, read: Callable[[object], Order]) -> Rows[Order]:
+    """Decode the orders of an answer. Rows that share an id become one order."""
+    rows = read_rows(items_of(data), read, id_name="id")
+    rows[:] = merge_orders(rows)
+    return rows
 
 
 def read_any_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: str | None = None) -> Rows[T]:

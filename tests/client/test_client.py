@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
+import smspva_async
 from smspva_async import Pace, SmspvaClient
 from smspva_async.errors import ClientClosed, ConnectionFailed
 from smspva_async.models import Period
@@ -202,6 +205,24 @@ async def test_a_client_without_calls_leaves_nothing_open() -> None:
     async with SmspvaClient(KEY, base_url="http://127.0.0.1:1/"):
         pass
     gc.collect()  # an unclosed connection would cause a warning here, which is an error
+
+
+# -- structure --------------------------------------------------------------------------------------------------------
+
+
+async def test_orders_runs_through_at_most_eight_modules(client: SmspvaClient, fake_server: FakeServer) -> None:
+    fake_server.on("orders", CALLS["orders"].sample)
+    await client.orders()
+    package = Path(smspva_async.__file__).parent
+    modules: set[Path] = set()
+    profile = sys.getprofile()
+    sys.setprofile(lambda frame, *_: modules.add(Path(frame.f_code.co_filename)))
+    try:
+        await client.orders()
+    finally:
+        sys.setprofile(profile)
+    modules = {it for it in modules if it.is_relative_to(package) and not it.is_relative_to(package / "simulator")}
+    assert len(modules) <= 8
 
 
 # -- key, date, errors ---------------------------------------------------------------------------------------------

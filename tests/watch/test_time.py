@@ -153,7 +153,7 @@ async def test_a_list_that_does_not_come_delays_the_next_poll_by_no_more_than_th
 @pytest.mark.parametrize("setting", ["interval", "eager_interval"])
 @pytest.mark.parametrize("seconds", [0, 0.009, -1, float("nan"), float("inf"), None])
 def test_an_interval_is_some_time(setting: str, seconds: Any) -> None:
-    with pytest.raises(ValueError, match="interval (is in|must be a number of) seconds"):
+    with pytest.raises(ValueError, match="interval"):
         Watcher(Account(), **{setting: seconds})
 
 
