@@ -122,13 +122,13 @@ DERIVED = {
 }
 
 
-@pytest.mark.parametrize(("base_url", "asked"), DERIVED.items(), ids=map(str, DERIVED))
+@pytest.mark.parametrize(("base_url", "url"), DERIVED.items(), ids=map(str, DERIVED))
 @pytest.mark.anyio
-async def test_the_account_url_is_derived_from_the_base_url(base_url: str | None, asked: str) -> None:
+async def test_the_account_url_is_derived_from_the_base_url(base_url: str | None, url: str) -> None:
     server = Server(balance_of("1"))
     async with server.client(base_url=base_url) as client:
         await client.balance()
-    assert server.urls == [asked]
+    assert server.urls == [url]
 
 
 @pytest.mark.anyio

@@ -71,15 +71,15 @@ async def test_another_service_can_be_rented_for_some_days(client: SmspvaClient,
 
 @pytest.mark.parametrize("base_url", ["https://mirror.example/api/rent.php", "http://127.0.0.1:8000/rent"])
 async def test_the_base_url_can_be_another_server(base_url: str) -> None:
-    asked: list[str] = []
+    urls: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
+        urls.append(str(request.url))
         return httpx.Response(200, json={"status": 1, "data": []})
 
     async with SmspvaClient(KEY, base_url=base_url, transport=httpx.MockTransport(answer)) as client:
         await client.orders()
-    assert asked == [f"{base_url}?method=orders&apikey={KEY}"]
+    assert urls == [f"{base_url}?method=orders&apikey={KEY}"]
 
 
 # -- the archive, page by page -------------------------------------------------------------------------------------

@@ -98,25 +98,23 @@ async def test_an_unreadable_row_is_skipped(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("method", "field", "ours", "value", "odd"),
+    ("method", "field", "name", "default", "raw"),
     [
-        pytest.param(method, field, ours, value, odd, id=f"{method}.{field}={odd!r:.30}")
-        for (method, field), (ours, value, forms) in OPTIONAL.items()
-        for odd in forms
+        pytest.param(method, field, name, default, raw, id=f"{method}.{field}={raw!r:.30}")
+        for (method, field), (name, default, values) in OPTIONAL.items()
+        for raw in values
     ],
 )
 async def test_an_unreadable_optional_field_gets_its_default_and_goes_to_extra(
-    method: str, field: str, ours: str, value: object, odd: Any, client: SmspvaClient, fake_server: FakeServer
+    method: str, field: str, name: str, default: object, raw: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
-    fake_server.call(CALLS[method], json.dumps({"status": 1, "data": [{**row_of(method), field: odd}]}))
+    fake_server.call(CALLS[method], json.dumps({"status": 1, "data": [{**row_of(method), field: raw}]}))
     (row,) = await CALLS[method].make(client)
-    assert getattr(row, ours) == value
-    assert repr(row.extra[field]) == repr(odd)
-    others = {name: getattr(row, name) for name in (it.name for it in fields(type(row))) if name != ours}
+    assert getattr(row, name) == default
+    assert repr(row.extra[field]) == repr(raw)
     (expected,) = CALLS[method].expected
-    assert {name: getattr(expected, name) for name in others if name not in ("extra", "raw_state")} == {
-        name: known for name, known in others.items() if name not in ("extra", "raw_state")
-    }
+    others = {it.name for it in fields(type(row))} - {name, "extra", "raw_state"}
+    assert {other: getattr(row, other) for other in others} == {other: getattr(expected, other) for other in others}
 
 
 @pytest.mark.anyio

@@ -68,9 +68,9 @@ async def test_a_call_after_a_pause_does_not_wait(fake_server: FakeServer) -> No
     async with fake_server.client(pace=Pace(gap=10)) as client:
         await client.orders()
         await anyio.sleep(11)
-        asked = anyio.current_time()
+        called = anyio.current_time()
         await client.orders()
-    assert fake_server.times[1] == pytest.approx(asked)
+    assert fake_server.times[1] == pytest.approx(called)
 
 
 @pytest.mark.anyio
@@ -231,10 +231,10 @@ def test_the_gap_is_kept_in_an_event_loop_with_another_clock(fake_server: FakeSe
     first.close()  # while a call waits
 
     async def go_on() -> None:
-        asked = asyncio.get_running_loop().time()
+        called = asyncio.get_running_loop().time()
         for number in (1, 2):
             await client.orders()
-            assert fake_server.times[-1] == pytest.approx(asked + 10 * number, abs=1)  # a little real time has passed
+            assert fake_server.times[-1] == pytest.approx(called + 10 * number, abs=1)  # a little real time has passed
         await client.aclose()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
