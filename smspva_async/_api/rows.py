@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_DIGITS = 18
-"""Of a number. No id or time has more, and few databases could store one."""
+"""The maximum number of digits: no id or time has more, and few databases could store one."""
 _TOO_LARGE = 10**_MOST_DIGITS
 _INTEGER = re.compile(rf"\s*[+-]?[0-9]{{1,{_MOST_DIGITS}}}\s*")
 _PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
