@@ -12,10 +12,13 @@ import pytest
 from attrs import fields
 from hypothesis import given, strategies as st
 
+from smspva_async._api.methods import read_order
+from smspva_async._api.rows import RowReader, UnreadableError
 from smspva_async.errors import OutcomeUnknown, SmspvaError, UnexpectedResponse
 from smspva_async.models import OrderState
 from smspva_async.simulator import VirtualTimeLoop
 from tests.support.fake_server import FakeServer
+from tests.support.order_rows import any_row
 from tests.support.samples import CALLS, RENTAL, SPENDING, Call, row_of, without
 
 if TYPE_CHECKING:
@@ -220,6 +223,31 @@ async def test_unreadable_data_is_unexpected(
         await CALLS[method].make(client)
     assert unexpected.value.data == answer
     assert len(fake_server.queries) == 1
+
+
+# -- the quick way for documented rows -----------------------------------------------------------------------------
+
+
+@given(any_row())
+def test_the_quick_and_the_lenient_way_decode_a_row_equally(row: dict[str, Any]) -> None:
+    try:
+        order = read_order(row)
+    except UnreadableError:
+        with pytest.raises(UnreadableError):
+            read_order._read_leniently(row)
+        return
+    lenient = read_order._read_leniently(row)
+    assert (repr(order), repr(order.extra)) == (repr(lenient), repr(lenient.extra))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", [method for method in LISTS if method not in ("getcountries", "get_rent_history")])
+async def test_documented_rows_are_decoded_in_the_quick_way(
+    method: str, client: SmspvaClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(RowReader, "_read_leniently")
+    fake_server.call(CALLS[method], CALLS[method].sample)
+    assert await CALLS[method].make(client) == CALLS[method].expected
 
 
 # -- any answer ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The two parsers, orjson and the standard one, and the two ways of decoding a row give equal results."""
+"""The two parsers, orjson and the standard one, give equal results."""
 
 from __future__ import annotations
 
@@ -13,26 +13,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from smspva_async._api import decoding
-from smspva_async._api.methods import read_order
-from smspva_async._api.rows import UnreadableError
-from tests.support.order_rows import any_row
-
-# -- rows ------------------------------------------------------------------------------------------------------------
-
-
-@given(any_row())
-def test_a_documented_row_is_decoded_as_by_the_lenient_way(row: dict[str, Any]) -> None:
-    try:
-        order = read_order(row)
-    except UnreadableError:
-        with pytest.raises(UnreadableError):
-            read_order._read_leniently(row)
-        return
-    lenient = read_order._read_leniently(row)
-    assert (repr(order), repr(order.extra)) == (repr(lenient), repr(lenient.extra))
-
-
-# -- parsers ---------------------------------------------------------------------------------------------------------
 
 TEXTS = [
     *(b"", b" ", b"{", b"[1,]", b"01", b"1.", b"+1", b"[1] 2", b"nul", b'"\x1f"', b"\x0b1", b"\xa01"),
