@@ -1,4 +1,4 @@
-"""`python -m smspva_async` is `smspva`."""
+"""Run `smspva` as `python -m smspva_async`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line, or say what it takes."""
+    """Run the command line, or say which package is missing."""
     try:
-        # Here, as it may be missing what it needs, and takes long enough for a Ctrl-C.
+        # Imported here, because packages may be missing, and because Ctrl-C may interrupt the import.
         from smspva_async import cli  # noqa: PLC0415
 
         cli.main()
     except KeyboardInterrupt:
         with suppress(AttributeError, OSError):  # standard error may be closed or full
-            sys.stderr.write("\n")  # as after every Ctrl-C
+            sys.stderr.write("\n")  # end the line with ^C
         sys.exit(128 + signal.SIGINT)
     except ModuleNotFoundError as missing:
         package = (missing.name or "").partition(".")[0]
         if package not in {"click", "platformdirs", "rich"}:
             raise
         with suppress(AttributeError, OSError):
-            sys.stderr.write(f"smspva: {package} is missing; pip install 'smspva-async[cli]' brings it\n")
+            sys.stderr.write(f"smspva: {package} is not installed; run: pip install 'smspva-async[cli]'\n")
         sys.exit(1)
     finally:
         _discard_unwritten_output()
@@ -38,9 +38,9 @@ def _discard_unwritten_output() -> None:
         try:
             stream.flush()
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)
 
 
 if __name__ == "__main__":

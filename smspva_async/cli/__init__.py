@@ -1,10 +1,16 @@
 """The command line, `smspva`. It needs the extra `cli`.
 
-Exit codes: 0 done; 1 refused by the provider, above `--max-price`, or a wait that timed out; 2 wrong usage, or a ledger
-or journal that can't be used; 3 outcome unknown; 4 network; 130 after Ctrl-C or a "no"; 143 after SIGTERM. A closed
-pipe ends a command with 0: its reader has read enough. A purchase that can't be written to standard output is printed
-on standard error, and the exit code is 3 unless a closed pipe is the reason. A call that `unsettled` can't print stays
-unsettled, and the exit code is 3 for any reason.
+Exit codes:
+
+- 0: success, or the reader of a pipe closed it.
+- 1: refused by the provider, above `--max-price`, or a wait timed out.
+- 2: wrong usage, or a ledger or journal that can't be used.
+- 3: the outcome of a purchase is unknown, or its result can't be printed. A purchase whose result can't be written to
+  standard output is printed on standard error; the code is 3 unless the reader closed the pipe. A call whose verdict
+  `unsettled` can't print stays unsettled; the code is 3 even if the reader closed the pipe.
+- 4: the network or the server failed.
+- 130: interrupted with Ctrl-C, or the answer to a question was no.
+- 143: terminated by SIGTERM.
 """
 
 from __future__ import annotations

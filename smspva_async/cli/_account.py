@@ -1,4 +1,4 @@
-"""The account that a command works with, and the place of its ledger."""
+"""The account that a command uses, its ledger, and the options for both."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 import click
 import platformdirs
-from attrs import frozen
+from attrs import evolve, frozen
 
 from smspva_async import Pace, SmspvaClient
 from smspva_async._api import validation
 from smspva_async._http.redaction import ApiKey
-from smspva_async.cli._values import ADDRESS, SECONDS
+from smspva_async.cli._parameters import SECONDS, URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Account", "with_account"]
+__all__ = ["Account", "with_account", "with_ledger"]
 
 R = TypeVar("R")
 
@@ -35,77 +35,106 @@ class Account:
     base_url: str
     gap: float
     """Seconds between two requests."""
+    ledger: Path | None = None
 
-    def client(self, *, ledger: Path | None = None) -> SmspvaClient:
-        """Return a client of the account."""
-        return SmspvaClient(self.key.key, base_url=self.base_url, pace=Pace(gap=self.gap), ledger=ledger)
-
-    def ledger(self) -> Path:
-        """Return the account's ledger in the user's state folder, which is made if need be.
-
-        The provider's mirrors share it; what runs on this machine, such as a simulator, has another.
-        """
-        address = urlsplit(self.base_url)
-        place = f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
-        try:
-            folder = platformdirs.user_state_path("smspva", appauthor=False)
-        except RuntimeError:
-            folder = Path()
-        if not folder.is_absolute():  # HOME is unset, and the user has no entry with a home folder
-            raise click.UsageError("there is no home folder for the ledger; nothing was sent, give --ledger")
-        try:
-            folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
-        except OSError as error:
-            raise click.UsageError(
-                f"the folder {folder} for the ledger can't be made ({error.strerror}); nothing was sent, give --ledger"
-            ) from None
-        return folder / f"ledger-{self.key.fingerprint()[:8]}{place}.sqlite"
+    def client(self) -> SmspvaClient:
+        """Return a client of the account. Before it is entered, it reads the ledger and makes no requests."""
+        return SmspvaClient(self.key.key, base_url=self.base_url, pace=Pace(gap=self.gap), ledger=self.ledger)
 
 
 def with_account(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options that name an account, and the account as its first argument."""
+    """Add the options of an account to a command, which gets the `Account` as its first argument."""
 
     @click.option(
         "--api-key-file",
         type=click.Path(path_type=Path),
-        metavar="PATH",
-        help="A file with the API key; by default the key is in the environment variable SMSPVA_API_KEY.",
+        help="Read the API key from this file instead of the environment variable SMSPVA_API_KEY.",
     )
     @click.option(
         "--base-url",
-        type=ADDRESS,
+        type=URL,
         envvar="SMSPVA_BASE_URL",
         default=validation.DEFAULT_BASE_URL,
-        metavar="URL",
         show_default=True,
         show_envvar=True,
-        help="The address of the API.",
+        help="Address of the API.",
     )
     @click.option(
-        "--gap", type=SECONDS, default=Pace().gap, show_default="1.5", metavar="SECONDS", help="Between two requests."
+        "--gap", type=SECONDS, default=Pace().gap, show_default=True, help="Minimum time between two requests."
     )
     @wraps(command)
-    def of_account(*args: Any, api_key_file: Path | None, base_url: str, gap: float, **options: Any) -> R:  # noqa: ANN401
-        return command(Account(_key(api_key_file), base_url, gap), *args, **options)
+    def run_with_account(*args: Any, api_key_file: Path | None, base_url: str, gap: float, **options: Any) -> R:  # noqa: ANN401 - click's
+        return command(Account(_read_key(api_key_file), base_url, gap), *args, **options)
 
-    return of_account
+    return run_with_account
 
 
-def _key(file: Path | None) -> ApiKey:
-    """Return the key, read once: a pipe such as ``<(pass smspva)`` can't be read again."""
+def with_ledger(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the options of an account and its ledger to a command, which gets the `Account` as its first argument."""
+
+    @click.option(
+        "--ledger",
+        type=click.Path(dir_okay=False, path_type=Path),
+        show_default="in the user's state folder",
+        help="File that records purchases.",
+    )
+    @with_account
+    @wraps(command)
+    def run_with_ledger(account: Account, *args: Any, ledger: Path | None, **options: Any) -> R:  # noqa: ANN401 - click's
+        ledger = ledger or _default_ledger(account)
+        _check_access(ledger)
+        return command(evolve(account, ledger=ledger), *args, **options)
+
+    return run_with_ledger
+
+
+def _read_key(file: Path | None) -> ApiKey:
+    """Return the key, read only once: a pipe such as ``<(pass smspva)`` can't be read again."""
     if file is None:
         key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
     else:
         try:
             key, place = file.read_text(encoding="utf-8-sig"), str(file)
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise click.UsageError(f"the API key can't be read from {file}: {reason}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it isn't a text file"
+            raise click.UsageError(f"can't read the API key from {file}: {reason}") from None
     key = key.strip()
     if not key:
-        other = "; --api-key-file names a file with one" if file is None else ""
-        raise click.UsageError(f"there is no API key in {place}{other}")
+        hint = "; set it or use --api-key-file" if file is None else ""
+        raise click.UsageError(f"there is no API key in {place}{hint}")
     problem = validation.api_key_problem(key)
     if problem:
         raise click.UsageError(f"{place}: {problem}")
     return ApiKey(key)
+
+
+def _default_ledger(account: Account) -> Path:
+    """Return the path of the account's ledger in the user's state folder, and create the folder.
+
+    The provider's mirrors share a ledger. A server on this machine, such as a simulator, has its own.
+    """
+    address = urlsplit(account.base_url)
+    server = f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
+    try:
+        folder = platformdirs.user_state_path("smspva", appauthor=False)
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # HOME is unset, and the system knows no home folder of the user
+        raise click.UsageError("there is no home folder for the ledger; nothing was sent; use --ledger")
+    try:
+        folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(
+            f"can't create the folder {folder} for the ledger ({error.strerror}); nothing was sent; use --ledger"
+        ) from None
+    return folder / f"ledger-{account.key.fingerprint()[:8]}{server}.sqlite"
+
+
+def _check_access(ledger: Path) -> None:
+    """Raise before any request if the ledger can't be read and written."""
+    if os.access(ledger, os.F_OK):
+        is_accessible = os.access(ledger, os.R_OK | os.W_OK)
+    else:
+        is_accessible = os.access(ledger.parent, os.W_OK | os.X_OK)
+    if not is_accessible:
+        raise click.UsageError(f"can't read and write a ledger at {ledger}; nothing was sent; use another --ledger")

@@ -1,174 +1,140 @@
-"""The catalogue, the balance and the archive: `services`, `countries`, `offers`, `stock`, `balance`, `history`."""
+"""Commands that read: `services`, `countries`, `offers`, `stock`, `balance`, `history`."""
 
 from __future__ import annotations
 
-import anyio
 import click
 
-from smspva_async import to_dict
-from smspva_async.cli import _tables
+from smspva_async import WEEK, Period, to_dict
+from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import Printer, printing, say_aside
-from smspva_async.cli._values import COUNTRY, SERVICE, example, period_of, period_options
-from smspva_async.cli._words import clean, dollars
+from smspva_async.cli._output import Printer, print_stderr, with_printer
+from smspva_async.cli._parameters import COUNTRY, SERVICE, NumberRange, examples, with_period
 
 __all__ = ["balance", "countries", "history", "offers", "services", "stock"]
 
-_TAKE = 50
+_PAGE_SIZE = 50
 
 
-@click.command(epilog=example("smspva services", "smspva services --json"))
+@click.command(epilog=examples("smspva services", "smspva services --json"))
 @with_account
-@printing
-def services(printer: Printer, account: Account) -> None:
-    """List the services that numbers can be rented for.
+@with_printer
+async def services(printer: Printer, account: Account) -> None:
+    """List all services by name.
 
-    By name, with the code that other commands take and a price in US dollars a day. `smspva offers COUNTRY` has the
-    prices of a country.
+    Show the code of each service and its price in US dollars per day. For the prices in one country, see `smspva
+    offers`.
     """
-
-    async def run() -> None:
-        async with account.client() as client:
-            found = await client.services()
-        found.sort(key=lambda service: (service.name.casefold(), service.service))
-        printer.rows(found, _tables.services, "No service is listed now.")
-
-    anyio.run(run)
+    async with account.client() as client:
+        rows = await client.services()
+    rows.sort(key=lambda service: (service.name.casefold(), service.service))
+    printer.print_rows(rows, _tables.services, empty="No services are listed now.")
 
 
-@click.command(epilog=example("smspva countries", "smspva countries --for opt16 --weeks 2"))
-@click.option("--for", "service", type=SERVICE, metavar="SERVICE", help="Only those that offer it, the cheapest first.")
-@period_options
+@click.command(epilog=examples("smspva countries", "smspva countries --for opt16 --weeks 2"))
+@click.option("--for", "service", type=SERVICE, help="Service code, such as opt16.")
+@with_period
 @with_account
-@printing
-def countries(printer: Printer, account: Account, service: str | None, weeks: int | None, months: int | None) -> None:
+@with_printer
+async def countries(printer: Printer, account: Account, service: str | None, period: Period | None) -> None:
     """List the countries that have numbers.
 
-    With --for only those that offer a service such as opt16, with the price in US dollars that the provider states for
-    the period, a week by default, and the numbers available.
+    With --for, list only the countries that offer the service, cheapest first, with the price in US dollars for the
+    period and how many numbers are available.
     """
-    period = period_of(weeks, months)
-    if service is None and (weeks, months) != (None, None):
-        raise click.UsageError("--weeks and --months go with --for SERVICE")
-
-    async def run() -> None:
-        async with account.client() as client:
-            if service is None:
-                printer.rows(await client.countries(), _tables.countries, "No country has numbers now.")
-            else:
-                found = await client.countries_for(service, period)
-                printer.rows(found, _tables.countries_for, f"No country offers {service} now.")
-
-    anyio.run(run)
+    if service is None and period is not None:
+        raise click.UsageError("--weeks and --months need --for SERVICE")
+    async with account.client() as client:
+        if service is None:
+            printer.print_rows(await client.countries(), _tables.countries, empty="No countries have numbers now.")
+        else:
+            rows = await client.countries_for(service, period or WEEK)
+            printer.print_rows(rows, _tables.countries_for, empty=f"No country offers {service} now.")
 
 
-@click.command(epilog=example("smspva offers PL", "smspva offers PL --months 1 --json", "smspva offers PL --providers"))
+@click.command(
+    epilog=examples("smspva offers PL", "smspva offers PL --months 1 --json", "smspva offers PL --providers")
+)
 @click.argument("country", type=COUNTRY)
 @click.option("--providers", "by_provider", is_flag=True, help="Also show how many numbers each provider has.")
-@period_options
+@with_period
 @with_account
-@printing
-def offers(
-    printer: Printer, account: Account, country: str, weeks: int | None, months: int | None, *, by_provider: bool
-) -> None:
-    """List what can be rented in a country.
+@with_printer
+async def offers(printer: Printer, account: Account, country: str, period: Period | None, *, by_provider: bool) -> None:
+    """List the services in a country, cheapest first.
 
-    COUNTRY is two letters; the cheapest service comes first. Prices are US dollars a day; they may depend on the
-    period, a week by default.
+    COUNTRY is a two-letter code. Prices are in US dollars per day, and may depend on the period.
     """
-    period = period_of(weeks, months)
-    table = _tables.offers_by_provider if by_provider else _tables.offers
-
-    async def run() -> None:
-        async with account.client() as client:
-            found = await client.offers(country, period, by_provider=by_provider)
-        found.sort(key=lambda offer: (offer.price_day is None, offer.price_day, offer.name, offer.service))
-        printer.rows(found, table, f"Nothing can be rented in {country} now.")
-
-    anyio.run(run)
+    async with account.client() as client:
+        rows = await client.offers(country, period or WEEK, by_provider=by_provider)
+    rows.sort(key=lambda offer: (offer.price_day is None, offer.price_day, offer.name, offer.service))
+    make_table = _tables.offers_by_provider if by_provider else _tables.offers
+    printer.print_rows(rows, make_table, empty=f"Nothing can be rented in {country} now.")
 
 
-@click.command(epilog=example("smspva stock PL", "smspva stock PL opt16 opt29 --months 1"))
+@click.command(epilog=examples("smspva stock PL", "smspva stock PL opt16 opt29 --months 1"))
 @click.argument("country", type=COUNTRY)
 @click.argument("services", type=SERVICE, nargs=-1)
-@period_options
+@with_period
 @with_account
-@printing
-def stock(
-    printer: Printer,
-    account: Account,
-    country: str,
-    services: tuple[str, ...],
-    weeks: int | None,
-    months: int | None,
+@with_printer
+async def stock(
+    printer: Printer, account: Account, country: str, services: tuple[str, ...], period: Period | None
 ) -> None:
     """Show how many numbers a country has for each service.
 
-    COUNTRY is two letters. With SERVICES such as opt16 only these are shown, and for several also how many numbers
-    serve all of them. The period is a week by default.
+    COUNTRY is a two-letter code. With SERVICES, such as opt16, show only these, and for two or more also how many
+    numbers support all of them.
     """
-    period = period_of(weeks, months)
+    period = period or WEEK
     wanted = {service.casefold(): service for service in services}
-
-    async def run() -> None:
-        async with account.client() as client:
-            found = await client.stock(country, period)
-            codes = sorted(found, key=lambda code: (len(code), code))
-            rows = [(code, found[code]) for code in codes if not wanted or code.casefold() in wanted]
-            if printer.as_json:
-                for code, row in rows:
-                    printer.json_line({"service": code, **to_dict(row)})
-            elif rows:
-                printer.table(_tables.stock(rows))
-            elif not wanted:
-                printer.say(f"No service has a number in {country} now.")
-            listed = {code.casefold() for code in found}
-            for unlisted in (service for folded, service in wanted.items() if folded not in listed):
-                say_aside(f"smspva: {unlisted} isn't listed in {country}")
-            if len(wanted) > 1:
-                together = await client.stock_multi(country, wanted.values(), period)
-                told = (
-                    f"{together} number{' serves' if together == 1 else 's serve'} all of {', '.join(wanted.values())}."
-                )
-                printer.tell({"services": [*wanted.values()], "total": together}, clean(told))
-
-    anyio.run(run)
+    async with account.client() as client:
+        found = await client.stock(country, period)
+        codes = sorted(found, key=lambda code: (len(code), code))
+        rows = [(code, found[code]) for code in codes if not wanted or code.casefold() in wanted]
+        if printer.as_json:
+            for code, row in rows:
+                printer.print_json({"service": code, **to_dict(row)})
+        elif rows:
+            printer.print_table(_tables.stock(rows))
+        elif not wanted:
+            printer.print_text(f"{country} has no numbers now.")
+        listed = {code.casefold() for code in found}
+        for unlisted in (service for folded, service in wanted.items() if folded not in listed):
+            print_stderr(f"smspva: {unlisted} isn't listed in {country}")
+        if len(wanted) > 1:
+            total = await client.stock_multi(country, wanted.values(), period)
+            text = f"{total} number{' supports' if total == 1 else 's support'} all of {', '.join(wanted.values())}."
+            printer.print_result({"services": [*wanted.values()], "total": total}, fmt.clean(text))
 
 
-@click.command(epilog=example("smspva balance", "smspva balance --json"))
+@click.command(epilog=examples("smspva balance", "smspva balance --json"))
 @with_account
-@printing
-def balance(printer: Printer, account: Account) -> None:
-    """Show the account's balance in US dollars.
+@with_printer
+async def balance(printer: Printer, account: Account) -> None:
+    """Show the account balance in US dollars.
 
-    The balance has a host of its own at the provider. The environment variable SMSPVA_ACCOUNT_URL names another.
+    The provider reports the balance on another host. Set the environment variable SMSPVA_ACCOUNT_URL to change it.
     """
-
-    async def run() -> None:
-        async with account.client() as client:
-            amount = await client.balance()
-        sign = "-" if amount < 0 else ""
-        printer.tell({"balance": str(amount)}, f"The balance is {sign}${dollars(abs(amount))}.")
-
-    anyio.run(run)
+    async with account.client() as client:
+        amount = await client.balance()
+    sign = "-" if amount < 0 else ""
+    printer.print_result({"balance": str(amount)}, f"The balance is {sign}${fmt.price(abs(amount))}.")
 
 
-@click.command(epilog=example("smspva history", "smspva history --page 2 --json"))
-@click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help="Which page.")
+@click.command(epilog=examples("smspva history", "smspva history --page 2 --json"))
+@click.option("--page", type=NumberRange(min=1), default=1, show_default=True, help="Page number.")
 @click.option(
-    "--take", type=click.IntRange(1, 1000), default=_TAKE, show_default=True, help="How many orders on a page."
+    "--take", type=NumberRange(1, 1000), default=_PAGE_SIZE, show_default=True, help="Number of orders per page."
 )
 @with_account
-@printing
-def history(printer: Printer, account: Account, page: int, take: int) -> None:
-    """List past orders: the archive of the provider's page."""
-
-    async def run() -> None:
-        async with account.client() as client:
-            rows = await client.history(skip=(page - 1) * take, take=take)
-        printer.rows(rows, _tables.history, "No past order." if page == 1 else f"No past order on page {page}.")
-        if len(rows) + len(rows.skipped) == take:
-            same = "" if take == _TAKE else f" --take {take}"
-            printer.hint(f"page {page}; the next: smspva history --page {page + 1}{same}")
-
-    anyio.run(run)
+@with_printer
+async def history(printer: Printer, account: Account, page: int, take: int) -> None:
+    """List past orders, as in the archive on the provider's page."""
+    async with account.client() as client:
+        rows = await client.history(skip=(page - 1) * take, take=take)
+    printer.print_rows(
+        rows, _tables.history, empty="No past orders." if page == 1 else f"No past orders on page {page}."
+    )
+    if len(rows) + len(rows.skipped) == take:
+        same_size = "" if take == _PAGE_SIZE else f" --take {take}"
+        printer.print_hint(f"Page {page}. Next page: smspva history --page {page + 1}{same_size}")

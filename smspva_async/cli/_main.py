@@ -1,4 +1,4 @@
-"""The commands as one program: its start, its exit codes and its error messages."""
+"""The command line's entry point: its setup, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
-import anyio
 import click
 
 from smspva_async import (
@@ -24,12 +23,10 @@ from smspva_async import (
     WaitTimeout,
     __version__,
 )
-from smspva_async.cli import _catalogue, _numbers, _purchases, _simulate, _spending, _unsettled, _watch
-from smspva_async.cli._demo import demo
-from smspva_async.cli._lines import JsonLines, Lines
-from smspva_async.cli._output import Printer, printing
-from smspva_async.cli._values import example
-from smspva_async.cli._words import STATUS, clean, command, describe, second
+from smspva_async.cli import _catalogue, _demo, _formatting as fmt, _orders, _purchases, _simulate, _spending, _watch
+from smspva_async.cli._output import print_stderr
+from smspva_async.cli._parameters import examples
+from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,12 +37,12 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    _open_what_is_closed()
+    _replace_closed_streams()
     _correct_terminal_variables()
-    # What the library warns of is an event as well, and shown as one.
+    # Keep Python from printing the library's warnings: commands print them as events.
     logging.getLogger("smspva_async").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a message may be in a script that the output can't encode
+        if isinstance(stream, TextIOWrapper):  # a message may contain characters that the output can't encode
             stream.reconfigure(errors="backslashreplace")
     with _sigterm_as_ctrl_c() as terminated:
         code = _run()
@@ -61,35 +58,35 @@ def _run() -> int:
     except click.Abort:
         return 128 + signal.SIGINT
     except click.ClickException as error:
-        told, failed = error.format_message(), error.exit_code
+        message, failure = error.format_message(), error.exit_code
     except SmspvaError as error:
-        told, failed = _explain(error), _exit_code(error)
-    except ValueError as error:  # the library's, for what can't be right: before anything is sent
-        told, failed = str(error), 2
+        message, failure = _explain(error), _exit_code(error)
+    except ValueError as error:  # the library's, for invalid arguments, before anything is sent
+        message, failure = str(error), 2
     except SystemExit:  # rich and click exit by themselves when the reader closed the pipe
         return 0
-    except OSError as error:  # a full disk behind standard output, for one
+    except OSError as error:  # such as a full disk behind standard output
         if isinstance(error.__context__, KeyboardInterrupt):  # click can't write the newline after Ctrl-C
             return 128 + signal.SIGINT
         if isinstance(error, BrokenPipeError):
             return 0
-        told, failed = error.strerror or str(error), 1
+        message, failure = error.strerror or str(error), 1
     else:
         return code if isinstance(code, int) else 0
-    with suppress(OSError):  # the exit code tells it as well
-        click.echo(f"smspva: {clean(told)}", err=True)
-    return failed
+    print_stderr(f"smspva: {fmt.clean(message)}")
+    return failure
 
 
-def _open_what_is_closed() -> None:
-    """Let a closed standard stream be one that leads nowhere, before a connection or the ledger takes its place."""
+def _replace_closed_streams() -> None:
+    """Replace closed standard streams, so that no connection or file gets their descriptors."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115 - it stays
+            devnull = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(devnull, mode, closefd=False))  # noqa: SIM115 - stays open
 
 
 def _correct_terminal_variables() -> None:
-    """Remove a width or height of 0, with which rich prints nothing, and treat a terminal without a type as dumb."""
+    """Remove a width or height of 0, which makes rich print nothing, and treat a terminal without a type as dumb."""
     for name in ("COLUMNS", "LINES"):
         if not os.environ.get(name, "").lstrip("0"):
             os.environ.pop(name, None)
@@ -98,24 +95,29 @@ def _correct_terminal_variables() -> None:
 
 
 def _explain(error: SmspvaError) -> str:
-    """Return what happened and what to do about it with commands."""
+    """Return what happened, and which command to use next."""
     match error:
         case OutcomeUnknown(__cause__=cause):
-            name, reason = command(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
+            name, reason = command_name(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
             return (
-                f"{name}: it was sent, and it isn't known whether it was done{reason}; don't repeat it:"
-                " smspva unsettled looks into it"
+                f"{name}: the request was sent, but its outcome is unknown{reason}; don't repeat it; run smspva"
+                " unsettled to check"
             )
         case WaitTimeout(state=state, last_success=last):
             what = error.message.partition(";")[0]
-            stands = "it was never listed" if state is None else f"it is {STATUS.get(state, 'in an unknown state')}"
-            answered = "no answer came" if last is None else f"last answer {second(last)}"
-            failed = error.last_failure or "none"
-            return f"{what}; {stands}; {answered}; last failure: {failed}; it can be waited for again"
+            is_state = (
+                "it was never listed" if state is None else f"it is {STATE_WORDS.get(state, 'in an unknown state')}"
+            )
+            last_answer = "none" if last is None else fmt.second(last)
+            last_failure = error.last_failure or "none"
+            return f"{what}; {is_state}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
         case OrderGone():
-            return f"order {error.order_id} is gone: it expired or was deleted; smspva history lists past orders"
+            return (
+                f"order {error.order_id} is no longer listed: it expired or was deleted; smspva history lists past"
+                " orders"
+            )
         case _:
-            return describe(error)
+            return describe_error(error)
 
 
 def _exit_code(error: SmspvaError) -> int:
@@ -132,18 +134,18 @@ def _exit_code(error: SmspvaError) -> int:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
-    """Have SIGTERM end a command as cleanly as Ctrl-C does; what is yielded isn't empty once it came."""
+    """Make SIGTERM end a command as cleanly as Ctrl-C. The yielded list isn't empty once SIGTERM arrived."""
     terminated: list[bool] = []
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not terminated:
-            # Ctrl-C came before, and what it ended takes too long; a ledger remembers what was sent.
+            # Ctrl-C came before, and the command takes too long to end. A ledger has recorded what was sent.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
         terminated.append(True)
         signal.raise_signal(signal.SIGINT)
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has it so for what a script starts with `&`
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what a script starts with `&`
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
@@ -152,61 +154,48 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _InOrder(click.Group):
-    """Lists its commands in the order in which a number needs them."""
+class _UnsortedGroup(click.Group):
+    """A group that lists its commands in the order of their use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(self.commands)
 
 
 @click.group(
-    cls=_InOrder,
+    cls=_UnsortedGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"""{example("smspva demo", "smspva watch --api-key-file ~/.config/smspva-key")}
+    epilog=f"""{examples("smspva demo", "smspva watch --api-key-file ~/.config/smspva-key")}
 
 \b
 Exit codes:
-  0    done, or the reader of the output closed the pipe
-  1    refused by the provider, dearer than --max-price, or what was waited
-       for didn't come
+  0    success, or the reader of a pipe closed it
+  1    refused by the provider, above --max-price, or a wait timed out
   2    wrong usage, or a ledger or journal that can't be used
-  3    it isn't known, or can't be told, whether something that spends money
-       was done
-  4    the network or the server failed
-  130  ended by Ctrl-C or by a "no" (143: by SIGTERM)
+  3    the outcome of a purchase is unknown, or its result can't be printed
+  4    network or server failure
+  130  interrupted with Ctrl-C, or answered "no" (143: SIGTERM)
 """,
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def _smspva(context: click.Context) -> None:
-    """Rent phone numbers at SMSPVA, and watch them and the messages they receive."""
+    """Rent phone numbers from SMSPVA, and watch them and their messages."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@click.command("demo", epilog=example("smspva demo"))
-@printing
-def _demo(printer: Printer) -> None:
-    """Show in 15 seconds what a watch is like, without an account.
-
-    Three numbers are rented from a simulated provider. They are activated, receive messages, lapse and come back, and
-    the network fails once.
-    """
-    anyio.run(demo, JsonLines(printer) if printer.as_json else Lines(printer.output))
-
-
 for _command in (
-    _demo,
+    _demo.demo,
     _catalogue.services,
     _catalogue.countries,
     _catalogue.offers,
     _catalogue.stock,
     _catalogue.balance,
     _spending.rent,
-    _numbers.orders,
-    _numbers.sms,
-    _numbers.activate,
+    _orders.orders,
+    _orders.sms,
+    _orders.activate,
     _watch.watch,
     _spending.prolong,
     _spending.add_service,
@@ -214,7 +203,7 @@ for _command in (
     _catalogue.history,
     _spending.restore,
     _purchases.purchases,
-    _unsettled.unsettled,
+    _purchases.unsettled,
     _simulate.simulate,
 ):
     _smspva.add_command(_command)

@@ -1,4 +1,4 @@
-"""A line that shows what is waited for, and since when."""
+"""A progress line on standard error while a command waits."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from smspva_async.cli._output import say_aside
+from smspva_async.cli._output import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["progress"]
+__all__ = ["show_progress"]
 
 
 @contextmanager
-def progress(what: Callable[[], str]) -> Generator[None]:
-    """Show on standard error, while inside and if it is a terminal, what is waited for and how long already.
+def show_progress(status: Callable[[], str]) -> Generator[None]:
+    """Show the status and the elapsed time while inside, if standard error is a terminal.
 
-    A terminal that can't draw over a line gets one whenever it changes, without the time.
+    A terminal that can't draw over a line gets a new line for each change, without the time.
 
     Args:
-        what: Returns it; asked by another thread each second.
+        status: Returns the status. Another thread calls it every second.
 
     """
     if not sys.stderr.isatty():
@@ -37,12 +37,12 @@ def progress(what: Callable[[], str]) -> Generator[None]:
 
     def line() -> Text:
         minutes, seconds = divmod(int(monotonic() - began), 60)
-        return Text(f"{minutes:02}:{seconds:02}  {what()}", no_wrap=True, overflow="ellipsis")
+        return Text(f"{minutes:02}:{seconds:02}  {status()}", no_wrap=True, overflow="ellipsis")
 
     # It is a terminal, even if FORCE_COLOR or TTY_COMPATIBLE say otherwise.
     console = Console(stderr=True, force_terminal=True, highlight=False)
     if console.is_dumb_terminal or not console.is_interactive:
-        with _changes(what):
+        with _print_changes(status):
             yield
         return
     with Live(console=console, get_renderable=line, refresh_per_second=1, transient=True):
@@ -50,18 +50,18 @@ def progress(what: Callable[[], str]) -> Generator[None]:
 
 
 @contextmanager
-def _changes(what: Callable[[], str]) -> Generator[None]:
+def _print_changes(status: Callable[[], str]) -> Generator[None]:
     ended = Event()
 
-    def tell() -> None:
-        told = ""
+    def print_changes() -> None:
+        printed = ""
         while not ended.is_set():
-            now = what()
-            if now != told:
-                say_aside(told := now)
+            current = status()
+            if current != printed:
+                print_stderr(printed := current)
             ended.wait(1)
 
-    thread = Thread(target=tell)
+    thread = Thread(target=print_changes)
     thread.start()
     try:
         yield

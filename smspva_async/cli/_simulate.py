@@ -1,4 +1,4 @@
-"""The simulator on a socket: `simulate`."""
+"""The command `simulate`: the simulator as a local server."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from typing import get_args
 import anyio
 import click
 
-from smspva_async.cli._output import Printer, printing
-from smspva_async.cli._values import SECONDS, example
+from smspva_async.cli._output import Printer, with_printer
+from smspva_async.cli._parameters import SECONDS, NumberRange, examples
 from smspva_async.simulator import DialectName, Simulator
 
 __all__ = ["simulate"]
 
-_GRACE = 1  # seconds for answers under way when it ends
+_SHUTDOWN_SECONDS = 1
 _COUNTRIES = ("RU", "LT", "PL")
-_ACTIVE = (600.0, 1800.0)
+_SERVICES = ("opt16", "opt20", "opt29")
+_ACTIVE_SECONDS = (600.0, 1800.0)
 
 
 @click.command(
-    epilog=example(
+    epilog=examples(
         "smspva simulate --port 8000 --orders 3",
         "export SMSPVA_API_KEY=any SMSPVA_BASE_URL=http://127.0.0.1:8000/api/rent.php",
         "smspva watch",
     )
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--orders", type=click.IntRange(0, 1000), default=0, show_default=True, help="Numbers rented already.")
 @click.option(
-    "--queue", type=SECONDS, default=10.0, show_default="10", metavar="SECONDS", help="How long an activation takes."
+    "--port", type=NumberRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 picks a free one."
 )
+@click.option(
+    "--orders", type=NumberRange(0, 1000), default=0, show_default=True, help="Numbers that are rented at the start."
+)
+@click.option("--queue", type=SECONDS, default=10, show_default=True, help="How long an activation takes.")
 @click.option(
     "--messages",
     type=SECONDS,
-    default=15.0,
-    show_default="15",
-    metavar="SECONDS",
-    help="How often a message reaches one of the active numbers.",
+    default=15,
+    show_default=True,
+    help="Time between two messages, each to one of the active numbers.",
 )
 @click.option(
     "--dialect",
     type=click.Choice(get_args(DialectName)),
     default="contract",
     show_default=True,
-    help="Answers as on the rental page, as seen on the live server, or as in the contract of the provider's SDK.",
+    help="Form of the answers: as on the rental page, as seen on the live server, or as in the contract of the"
+    " provider's SDK.",
 )
-@click.option("--api-key", metavar="KEY", help="The only key that is accepted; by default any is.")
-@click.option("--seed", type=int, default=0, show_default=True, help="What is left to chance is drawn from it.")
-@printing
-def simulate(
+@click.option("--api-key", metavar="KEY", help="Accept only this API key. By default, accept any.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choices.")
+@with_printer
+async def simulate(
     printer: Printer,
     port: int,
     orders: int,
@@ -62,11 +65,10 @@ def simulate(
     api_key: str | None,
     seed: int,
 ) -> None:
-    """Serve a simulated provider on this machine.
+    """Run a simulated provider on this machine.
 
-    For trying commands and programs without an account. It takes any key, or only that of --api-key. Active numbers
-    receive messages with codes now and then, and an activation takes seconds, where the real provider needs 10 to 15
-    minutes.
+    Use it to try commands and programs without an account. Active numbers receive messages with codes, and an
+    activation takes seconds; at the real provider it takes 10 to 15 minutes.
     """
     simulator = Simulator(
         seed=seed,
@@ -74,40 +76,37 @@ def simulate(
         dialect=dialect,
         api_key=api_key,
         activation=(queue, queue),
-        active=_ACTIVE,
+        active=_ACTIVE_SECONDS,
     )
     for number in range(orders):
-        simulator.add_order(_COUNTRIES[number % len(_COUNTRIES)], ["opt16", "opt20", "opt29"][number % 3])
-    anyio.run(_serve, printer, simulator, port, messages, Random(seed))  # noqa: S311 - not cryptography
-
-
-async def _serve(printer: Printer, simulator: Simulator, port: int, pause: float, chance: Random) -> None:
-    """Serve until a signal ends it."""
+        simulator.add_order(_COUNTRIES[number % len(_COUNTRIES)], _SERVICES[number % len(_SERVICES)])
     try:
         import uvicorn  # noqa: PLC0415 - of an extra of its own
     except ModuleNotFoundError:
-        raise click.UsageError("uvicorn is missing; pip install 'smspva-async[sim]' brings it") from None
+        raise click.UsageError("uvicorn is not installed; run: pip install 'smspva-async[sim]'") from None
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        raise click.UsageError(f"port {port} can't be had ({error.strerror}); --port 0 takes a free one") from None
+        raise click.UsageError(f"can't listen on port {port} ({error.strerror}); --port 0 picks a free one") from None
     with listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/rent.php"
-        keys = "any key" if simulator.api_key is None else "the key of --api-key only"
-        printer.tell({"url": url}, f"The simulated provider answers at {url}, to {keys}. Ctrl-C ends it.")
-        config = uvicorn.Config(simulator, ws="none", log_level=logging.ERROR, timeout_graceful_shutdown=_GRACE)
+        keys = "any API key" if api_key is None else "only the key of --api-key"
+        text = f"The simulated provider runs at {url} and accepts {keys}. Press Ctrl-C to stop."
+        printer.print_result({"url": url}, text)
+        config = uvicorn.Config(
+            simulator, ws="none", log_level=logging.ERROR, timeout_graceful_shutdown=_SHUTDOWN_SECONDS
+        )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_deliver, simulator, pause, chance)
+            tasks.start_soon(_deliver_messages, simulator, messages, Random(seed))  # noqa: S311 - not cryptography
             await uvicorn.Server(config).serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
-async def _deliver(simulator: Simulator, pause: float, chance: Random) -> None:
-    """Let messages arrive."""
+async def _deliver_messages(simulator: Simulator, interval: float, random: Random) -> None:
     while True:
-        await anyio.sleep(pause)
+        await anyio.sleep(interval)
         active = [order for order in simulator.orders if order.state == 1]
         if active:
-            order = chance.choice(active)
-            code = f"{chance.randrange(1000):03} {chance.randrange(1000):03}"
+            order = random.choice(active)
+            code = f"{random.randrange(1000):03} {random.randrange(1000):03}"
             simulator.deliver(order.id, f"Your {order.service_name} code: {code}", sender=order.service_name)

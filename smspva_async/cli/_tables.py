@@ -1,4 +1,4 @@
-"""Answers as tables, with columns as narrow as they are useful."""
+"""Answers as tables for people. Only names of services and countries are cut off on a narrow terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from smspva_async import Country, CountryOffer, Offer, Order, OrderState, PastOrder, Purchase, Service, Stock
-from smspva_async.cli._words import as_typed, clean, count, date, dollars, minute, second, service, status
+from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._vocabulary import ALARM, STATE_STYLES, as_command, state_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from smspva_async import Country, CountryOffer, Offer, Order, PastOrder, Purchase, Service, Stock
 
 __all__ = [
     "countries",
@@ -25,40 +27,37 @@ __all__ = [
     "stock",
 ]
 
-_STYLE = {OrderState.ACTIVATING: "yellow", OrderState.ACTIVE: "green", OrderState.INACTIVE: ""}
-_ALARM = "red"
-
 
 def services(rows: Iterable[Service]) -> Table:
-    """Return services as they come."""
+    """Return a table of services."""
     table = _table("code", "*service", ">$ a day")
     for row in rows:
-        table.add_row(Text(clean(row.service)), _flexible(clean(row.name)), Text(dollars(row.price_day)))
+        table.add_row(Text(fmt.clean(row.service)), _cuttable(fmt.clean(row.name)), Text(fmt.price(row.price_day)))
     return table
 
 
 def countries(rows: Iterable[Country]) -> Table:
-    """Return countries by name."""
+    """Return a table of countries, sorted by name."""
     table = _table("code", "*country")
     for row in sorted(rows, key=lambda row: row.name):
-        table.add_row(Text(clean(row.code)), _flexible(clean(row.name)))
+        table.add_row(Text(fmt.clean(row.code)), _cuttable(fmt.clean(row.name)))
     return table
 
 
 def countries_for(rows: Iterable[CountryOffer]) -> Table:
-    """Return the countries that offer a service as they come, with their names where the provider states them."""
+    """Return a table of the countries that offer a service, with their names if the provider gives any."""
     listed = [*rows]
     has_names = any(row.name not in ("", row.country) for row in listed)
     table = _table("code", *(["*country"] if has_names else []), ">$", ">available")
     for row in listed:
-        name = [_flexible(clean(row.name))] if has_names else []
-        price, available = Text(dollars(row.price)), Text(count(row.count))
-        table.add_row(Text(clean(row.country)), *name, price, available, style=None if row.count else "dim")
+        name = [_cuttable(fmt.clean(row.name))] if has_names else []
+        price, available = Text(fmt.price(row.price)), Text(fmt.count(row.count))
+        table.add_row(Text(fmt.clean(row.country)), *name, price, available, style=None if row.count else "dim")
     return table
 
 
 def offers(rows: Iterable[Offer]) -> Table:
-    """Return offers as they come."""
+    """Return a table of offers."""
     table = _table("code", "*service", ">$ a day", ">available")
     for row in rows:
         table.add_row(*_offer(row), style=None if row.count else "dim")
@@ -66,7 +65,7 @@ def offers(rows: Iterable[Offer]) -> Table:
 
 
 def offers_by_provider(rows: Iterable[Offer]) -> Table:
-    """Return offers as they come, with the numbers of each provider."""
+    """Return a table of offers with the count of each provider."""
     table = _table("code", "*service", ">$ a day", ">available", "*by provider")
     for row in rows:
         table.add_row(*_offer(row), Text(_by_provider(row.by_provider)), style=None if row.count else "dim")
@@ -74,55 +73,55 @@ def offers_by_provider(rows: Iterable[Offer]) -> Table:
 
 
 def stock(rows: Iterable[tuple[str, Stock]]) -> Table:
-    """Return the numbers of services as they come, by provider."""
+    """Return a table of the available numbers for each service, by provider."""
     table = _table("code", ">available", "*by provider")
     for code, row in rows:
-        cells = Text(clean(code)), Text(str(row.total)), Text(_by_provider(row.by_provider))
+        cells = Text(fmt.clean(code)), Text(str(row.total)), Text(_by_provider(row.by_provider))
         table.add_row(*cells, style=None if row.total else "dim")
     return table
 
 
 def orders(rows: Iterable[Order]) -> Table:
-    """Return orders as the provider's own page shows them, with their ids."""
+    """Return a table of orders with the columns of the provider's page, and their ids."""
     table = _table(">id", "status", "number", "*service", "expires")
     for row in rows:
-        state = Text(status(row), _STYLE.get(row.state, _ALARM))
-        number = Text(clean(row.phone) or "?")
-        table.add_row(Text(str(row.id)), state, number, _flexible(service(row)), Text(minute(row.until)))
+        state = Text(state_word(row), STATE_STYLES.get(row.state, ALARM))
+        number = Text(fmt.clean(row.phone) or "?")
+        table.add_row(Text(str(row.id)), state, number, _cuttable(fmt.service(row)), Text(fmt.minute(row.until)))
     return table
 
 
 def history(rows: Iterable[PastOrder]) -> Table:
-    """Return past orders as the archive of the provider's page shows them, with their ids."""
+    """Return a table of past orders with the columns of the archive on the provider's page, and their ids."""
     table = _table(">id", "begin", "closed", "*service", "number")
     for row in rows:
-        days = Text(date(row.begin)), Text(date(row.closed))
-        number = Text(clean(row.phone) or "?")
-        table.add_row(Text(str(row.order_id)), *days, _flexible(clean(row.service) or "?"), number)
+        days = Text(fmt.date(row.begin)), Text(fmt.date(row.closed))
+        number = Text(fmt.clean(row.phone) or "?")
+        table.add_row(Text(str(row.order_id)), *days, _cuttable(fmt.clean(row.service) or "?"), number)
     return table
 
 
 def purchases(rows: Iterable[Purchase]) -> Table:
-    """Return the calls of a ledger as they come, with the orders that their answers named."""
+    """Return a table of the calls in a ledger, with the order ids in their answers."""
     table = _table("began", "*command", "outcome", "orders")
     for row in rows:
-        outcome = Text(row.outcome.replace("_", " "), _ALARM if row.outcome == "unknown" else "")
+        outcome = Text(row.outcome.replace("_", " "), ALARM if row.outcome == "unknown" else "")
         orders = Text(", ".join(map(str, row.order_ids)))
-        table.add_row(Text(second(row.started_at)), _flexible(as_typed(row)), outcome, orders)
+        table.add_row(Text(fmt.second(row.started_at)), _cuttable(as_command(row)), outcome, orders)
     return table
 
 
 def _offer(row: Offer) -> tuple[Text, Text, Text, Text]:
-    price, available = Text(dollars(row.price_day)), Text(count(row.count))
-    return Text(clean(row.service)), _flexible(clean(row.name)), price, available
+    price, available = Text(fmt.price(row.price_day)), Text(fmt.count(row.count))
+    return Text(fmt.clean(row.service)), _cuttable(fmt.clean(row.name)), price, available
 
 
 def _by_provider(numbers: Mapping[str, int]) -> str:
-    return clean(", ".join(f"{provider} {number}" for provider, number in numbers.items()))
+    return fmt.clean(", ".join(f"{provider} {number}" for provider, number in numbers.items()))
 
 
 def _table(*heads: str) -> Table:
-    """Return an empty table. A head with `*` is of a column that gives way, one with `>` of numbers."""
+    """Return an empty table. `*` before a column's head lets it be cut off, `>` aligns it to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for head in heads:
         table.add_column(
@@ -131,6 +130,6 @@ def _table(*heads: str) -> Table:
     return table
 
 
-def _flexible(text: str) -> Text:
-    """Return the cell of a column that gives way: still one line."""
+def _cuttable(text: str) -> Text:
+    """Return a cell that is cut off on a narrow terminal."""
     return Text(text, no_wrap=True, overflow="ellipsis")

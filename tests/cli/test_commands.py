@@ -13,7 +13,8 @@ from rich.cells import cell_len
 
 from smspva_async import CountryOffer, Offer, Retry, Rows, Service, SmspvaClient
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, Commands, Done, minimal_environment, run, serving
+from tests.support.command_processes import Result
+from tests.support.commands import KEY, Commands, minimal_environment, run, serving
 from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
 
 if TYPE_CHECKING:
@@ -176,11 +177,11 @@ def test_the_balance(commands: Commands) -> None:
     sim = commands.simulator
     for amount, told in (("100", "$100.00"), ("0", "$0.00"), ("0.5", "$0.50"), ("-1.50", "-$1.50")):
         sim.balance = Decimal(amount)
-        assert commands.run("balance") == Done(0, f"The balance is {told}.\n", "")
+        assert commands.run("balance") == Result(0, f"The balance is {told}.\n", "")
     for width in WIDTHS:
         assert shown(commands, width, "balance") == ["The balance is -$1.50."]
     sim.balance = Decimal("12.34")
-    assert commands.run("balance", "--json") == Done(0, '{"balance": "12.34"}\n', "")
+    assert commands.run("balance", "--json") == Result(0, '{"balance": "12.34"}\n', "")
     assert {request.method for request in sim.requests} == {"balance"}
 
 
@@ -369,7 +370,7 @@ def test_waiting_for_a_message(commands: Commands) -> None:
     with commands.start("sms", "40300", "--wait", "--json") as waiting:
         waiting.wait_until(lambda: "sms" in [request.method for request in commands.simulator.requests])
         commands.on_server(lambda: commands.simulator.deliver(40300, "Your code: 112233", sender="Instagram"))
-        done = waiting.ended()
+        done = waiting.result()
     assert (done.code, [row["code"] for row in done.rows]) == (0, ["112233"])
     assert done.err == "#40300 is inactive: smspva activate 40300 has it receive\n"
 
@@ -379,7 +380,7 @@ def test_a_message_like_one_before_is_new(commands: Commands) -> None:
         waiting.wait_until(lambda: "sms" in [request.method for request in commands.simulator.requests])
         text = "Code Instagram: 671 094."
         commands.on_server(lambda: commands.simulator.deliver(40300, text, sender="FACEBOOK", date=1586948100))
-        done = waiting.ended()
+        done = waiting.result()
     assert (done.code, [row["code"] for row in done.rows]) == (0, ["671094"])
 
 

@@ -21,7 +21,7 @@ from smspva_async.cli._watch import LineView, follow
 from smspva_async.simulator import Simulator
 from tests.support.commands import KEY
 from tests.support.documents import block
-from tests.support.terminal import ESCAPE, columns, console, in_virtual_time, plain, printed
+from tests.support.terminal import ESCAPE, columns, console, plain, printed
 
 
 @cache

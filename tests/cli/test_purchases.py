@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smspva_async.simulator import Simulator
-from tests.support.commands import KEY, Commands, Done, serving
+from tests.support.command_processes import Result
+from tests.support.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,8 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 
 
 def test_an_empty_ledger_says_so(commands: Commands) -> None:
-    assert commands.run("purchases") == Done(0, "The ledger has no purchases.\n", "")
-    assert commands.run("purchases", "--json") == Done(0, "", "")
+    assert commands.run("purchases") == Result(0, "The ledger has no purchases.\n", "")
+    assert commands.run("purchases", "--json") == Result(0, "", "")
     assert [*commands.folder.glob("state/smspva/*")] == []
     assert commands.simulator.requests == []
 

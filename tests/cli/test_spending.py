@@ -20,7 +20,8 @@ import pytest
 from smspva_async import JournalError, Offer, Rental, Rows, SmspvaClient
 from smspva_async._purchases.store import SqliteLedger
 from smspva_async.simulator import Simulator
-from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
+from tests.support.command_processes import CLOSED_PIPE, Result
+from tests.support.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,7 +195,7 @@ def test_within_the_highest_price_it_rents(commands: Commands, price: str) -> No
 def test_above_the_highest_price_it_is_one_line_and_1(commands: Commands) -> None:
     for form in ([], ["--json"]):
         done = commands.run("rent", "PL", "opt29", "--weeks", "2", "--max-price", "6.99", *form)  # not even asked
-        assert done == Done(
+        assert done == Result(
             1,
             "",
             "smspva: rent: opt29 in PL costs about $7.00 for 14 days (an estimate without rebates), more than"
@@ -211,7 +212,7 @@ def test_without_a_price_to_compare_it_is_one_line_and_1(commands: Commands, rea
         del commands.simulator.catalogue["PL"].offers["opt29"]
     done = commands.run("rent", "PL", "opt29", "--max-price", "100", "--yes")
     told = "smspva: rent: no price of opt29 in PL is known to compare with --max-price; nothing was sent\n"
-    assert done == Done(1, "", told)
+    assert done == Result(1, "", told)
     assert spent(commands) == []
 
 
@@ -294,7 +295,7 @@ def test_what_stays_open_is_3_until_it_is_settled(commands: Commands) -> None:
     with commands.start("rent", "PL", "opt29", "--yes") as renting:
         renting.wait_until(lambda: "create" in spent(commands))
         renting.send_signal(signal.SIGINT)
-        ended = renting.ended()
+        ended = renting.result()
     assert ended.code == 3  # Ctrl-C, but what it ended may have been done
     told = ended.err
     assert told.count("\n") == 3  # what it is about, with a price, and once how it ended
@@ -321,7 +322,7 @@ def test_what_is_proved_not_to_be_done_is_settled(commands: Commands) -> None:
     with commands.start("delete", "40300", "--yes") as deleting:
         deleting.wait_until(lambda: "delete" in spent(commands))
         deleting.send_signal(signal.SIGKILL)  # before it could write that it ends
-        assert deleting.ended().code == -signal.SIGKILL
+        assert deleting.result().code == -signal.SIGKILL
     order = commands.simulator.order(40300)
     done = commands.run("unsettled")
     assert done.code == 3  # the list may be as old as the call
@@ -370,7 +371,7 @@ def test_the_key_may_come_through_a_pipe(commands: Commands, mark: str) -> None:
     key = ("--api-key-file", str(pipe))
     with commands.start("rent", "PL", "opt29", "--yes", *key, variables={"SMSPVA_API_KEY": "another"}) as renting:
         renting.wait_until(write_once)
-        done = renting.ended()
+        done = renting.result()
     assert (done.code, done.out[:8]) == (0, "Rented: "), done.err
 
 
@@ -383,7 +384,7 @@ needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the
 def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: str, form: str) -> None:
     arguments, _, _, method = DEEDS[deed]
     with commands.start(*arguments, "--yes", *form.split(), stdout="/dev/full") as process:
-        done = process.ended()
+        done = process.result()
     assert done.code == 3  # not 1, which says that nothing was done
     *_, one, last = done.err.splitlines()
     assert re.match(r"Rented: #\d|#40300 was deleted", one)
@@ -394,7 +395,7 @@ def test_what_cannot_be_printed_is_told_all_the_same(commands: Commands, deed: s
 
 @needs_full_disk
 def test_a_new_interpreter_exits_with_3_on_a_full_disk(commands: Commands) -> None:
-    done = commands.shell("rent PL opt29 --yes --json > /dev/full")
+    done = commands.run_in_shell("rent PL opt29 --yes --json > /dev/full")
     assert (done.code, done.err.count("Rented: #"), "Traceback" in done.err) == (3, 1, False)
 
 
@@ -402,13 +403,13 @@ def test_a_new_interpreter_exits_with_3_on_a_full_disk(commands: Commands) -> No
 def test_nothing_is_bought_when_its_price_cannot_be_shown(commands: Commands) -> None:
     for stdout in (None, "/dev/full"):
         with commands.start("rent", "PL", "opt29", "--yes", stdout=stdout, stderr="/dev/full") as renting:
-            assert renting.ended() == Done(2, "", "")
+            assert renting.result() == Result(2, "", "")
     assert spent(commands) == []
 
 
 def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Commands) -> None:
     with commands.start("rent", "PL", "opt29", "opt16", "--yes", stdout=CLOSED_PIPE) as renting:
-        done = renting.ended()
+        done = renting.result()
     assert (done.code, done.err.count("Rented: #")) == (0, 1)
 
 
@@ -416,10 +417,10 @@ def test_what_a_closed_pipe_does_not_take_is_told_all_the_same(commands: Command
     "closed", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", ">&-", "2>&-")), "<&- >&- 2>&-"]
 )
 def test_closed_streams_lead_nowhere(commands: Commands, closed: str) -> None:
-    done = commands.shell(f"rent PL opt29 {closed}")
+    done = commands.run_in_shell(f"rent PL opt29 {closed}")
     assert done.code == 2
     assert "Traceback" not in done.err
-    assert commands.shell(f"rent PL opt29 --yes {closed}").code == 0
+    assert commands.run_in_shell(f"rent PL opt29 --yes {closed}").code == 0
     assert spent(commands) == ["create"]
 
 
@@ -445,7 +446,7 @@ def test_impatience_does_not_keep_it_from_saying_what_was_sent(commands: Command
             return renting.has_ended
 
         renting.wait_until(has_ended)  # more quickly than anybody's finger, and not so that Python does nothing else
-        done = renting.ended()
+        done = renting.result()
     assert (done.code, "Traceback" in done.err) == (3, False)
     assert "rent: it was sent, and it isn't known whether it was done" in done.err.splitlines()[-1]
 
@@ -484,7 +485,7 @@ def test_what_another_program_does_just_now_is_not_repeated(commands: Commands) 
         assert commands.run("unsettled").out == "Nothing is unsettled.\n"
         assert [row["outcome"] for row in commands.run("purchases", "--json").rows] == ["unknown"]
         renting.send_signal(signal.SIGKILL)
-        assert renting.ended().code == -signal.SIGKILL
+        assert renting.result().code == -signal.SIGKILL
     assert spent(commands) == ["create"]
     assert commands.run("unsettled").out.count(": was done: #") == 1
 
@@ -496,7 +497,7 @@ def test_a_purchase_whose_outcome_cannot_be_recorded_is_3(commands: Commands) ->
         ledger = commands.ledger
         ledger.rename(ledger.with_suffix(".kept"))
         ledger.mkdir()
-        done = renting.ended()
+        done = renting.result()
     assert done.code == 3  # not 2, which says that nothing was sent
     assert done.out.startswith("Rented: #")
     assert "smspva: what was printed isn't in the ledger: the ledger " in done.err.splitlines()[-1]

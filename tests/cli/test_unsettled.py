@@ -10,7 +10,8 @@ import pytest
 
 from smspva_async.cli import _unsettled
 from smspva_async.simulator import Simulator
-from tests.support.commands import CLOSED_PIPE, KEY, Commands, Done, serving
+from tests.support.command_processes import CLOSED_PIPE, Result
+from tests.support.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
 def test_what_cannot_be_printed_stays_unsettled(commands: Commands) -> None:
     with commands.start("unsettled", stdout="/dev/full") as looking:
-        lost = looking.ended()
+        lost = looking.result()
     assert lost.code == 3
     told = "what was found can't be written to standard output (No space left on device): it stays unsettled"
     assert lost.err == f"smspva: {told}\n"
@@ -45,7 +46,7 @@ def test_what_cannot_be_printed_stays_unsettled(commands: Commands) -> None:
 
 def test_what_a_closed_pipe_does_not_take_stays_unsettled(commands: Commands) -> None:
     with commands.start("unsettled", stdout=CLOSED_PIPE) as looking:
-        assert looking.ended() == Done(3, "", "")
+        assert looking.result() == Result(3, "", "")
     found = commands.run("unsettled")
     assert (found.code, len(found.lines)) == (0, 2)
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
@@ -84,7 +85,7 @@ def test_what_only_one_call_is_refused_keeps_no_other_from_being_compared(comman
 def test_what_is_settled_and_cannot_be_printed_is_told_all_the_same(commands: Commands) -> None:
     names = [row["call"] for row in commands.run("unsettled", "--json", "--ledger", copied(commands)).rows]
     with commands.start("unsettled", *(f"--settle={name}" for name in names), "--yes", stdout=CLOSED_PIPE) as settling:
-        done = settling.ended()
+        done = settling.result()
     assert (done.code, done.err.count("Settled: ")) == (0, 2)
     assert commands.run("unsettled").out == "Nothing is unsettled.\n"
 

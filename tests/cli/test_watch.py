@@ -14,7 +14,8 @@ from rich.cells import cell_len
 
 from smspva_async import Sms, SmsReceived, event_from_dict
 from smspva_async.simulator import Simulator
-from tests.support.commands import HEIGHT, KEY, Commands, Done, Piped, serving
+from tests.support.command_processes import HEIGHT, Result, Piped
+from tests.support.commands import KEY, Commands, serving
 from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_through_a_pipe_it_is_a_line_for_each_event(sim: Simulator, commands: Co
         message = ["+79096068511", "Instagram", "message", "671094", r"Code Instagram \u2713: 671 094."]
         assert columns(child.line())[1:] == message
         child.send_signal(signal.SIGINT)
-        assert child.ended() == Done(130, "", "\n")
+        assert child.result() == Result(130, "", "\n")
 
 
 def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
@@ -71,7 +72,7 @@ def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
         assert isinstance(event, SmsReceived)
         assert event.sms == Sms("Код: 671 094 ✓", "Instagram", event.sms.received)
         child.send_signal(signal.SIGTERM)
-        assert child.ended() == Done(143, "", "\n")
+        assert child.result() == Result(143, "", "\n")
 
 
 def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Commands) -> None:
@@ -91,7 +92,7 @@ def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Comman
         commands.on_server(lambda: sim.deliver(order.id, "two"))
         # Ended before it asks for the next event, so that the last may be given again, and none is lost.
         child.send_signal(signal.SIGINT)
-        assert child.ended().code == 130
+        assert child.result().code == 130
     with commands.start("watch", *journal) as child:
         wait_for("two", child)
         commands.on_server(lambda: sim.deliver(order.id, "three"))
@@ -106,7 +107,7 @@ def test_a_warning_of_the_library_is_an_event_and_nothing_else(sim: Simulator, c
         lines = [child.line() for _ in range(3)]
         assert sum("a row of an answer can't be read" in told for told in lines) == 1
         child.send_signal(signal.SIGINT)
-        assert child.ended() == Done(130, "", "\n")
+        assert child.result() == Result(130, "", "\n")
 
 
 def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: Commands) -> None:
@@ -115,7 +116,7 @@ def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: C
         child.line()
         child.wait_until(lambda: sim.requests)
         child.send_signal(signal.SIGTERM)
-        assert child.ended() == Done(143, "", "\n")
+        assert child.result() == Result(143, "", "\n")
 
 
 def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: Commands) -> None:
@@ -124,7 +125,7 @@ def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: 
     with commands.start("watch", "--json", *QUICK, ignored=(signal.SIGINT,)) as child:
         child.line()
         child.send_signal(signal.SIGTERM)
-        assert child.ended() == Done(143, "", "\n")
+        assert child.result() == Result(143, "", "\n")
 
 
 def test_it_says_the_period_that_rules(sim: Simulator, commands: Commands) -> None:
@@ -132,7 +133,7 @@ def test_it_says_the_period_that_rules(sim: Simulator, commands: Commands) -> No
     with commands.start("watch", "--interval", "2", "--gap", "1.5") as child:
         assert " every 3 s. " in child.line()
         child.send_signal(signal.SIGINT)
-        child.ended()
+        child.result()
 
 
 def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> None:

@@ -1,26 +1,19 @@
-"""What the tests of the command line share: terminals in memory, and time that doesn't pass."""
+"""Consoles in memory, and the parts of their lines."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
-from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from smspva_async.simulator import VirtualTimeLoop
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 RICH_READS_TTY_INTERACTIVE = not Console(force_terminal=True, _environ={"TTY_INTERACTIVE": "0"}).is_interactive
-"""False for releases of rich before that variable."""
+"""False for versions of rich that don't read the variable."""
 
 
 def console(width: int | None = None) -> Console:
-    """Return what prints into memory: a terminal if it has a width, otherwise a file."""
+    """Return a console that prints to memory: a terminal if a width is given, otherwise a file."""
     return Console(
         file=io.StringIO(),
         width=width,
@@ -33,21 +26,16 @@ def console(width: int | None = None) -> Console:
 
 
 def printed(console: Console) -> list[str]:
+    """Return the lines that were printed to a console in memory."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
 
 def plain(lines: list[str]) -> list[str]:
+    """Return lines without escape sequences."""
     return [ESCAPE.sub("", line) for line in lines]
 
 
-def in_virtual_time(main: Coroutine[Any, Any, None]) -> float:
-    """Run a coroutine and return the seconds that it takes by the loop's clock."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main)
-        return runner.get_loop().time()
-
-
 def columns(line: str) -> list[str]:
-    """Return what stands in the columns of a line."""
+    """Return the columns of a line."""
     return re.split(r" {2,}", line.strip())

@@ -1,0 +1,81 @@
+"""Price estimates, from the price per day of the country's offers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async import ApiError, InvalidKey, Offer, SmspvaClient
+from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._output import warn_of_skipped_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from smspva_async import Period
+
+__all__ = ["RentalEstimate", "daily_price", "estimate_rental", "format_estimate"]
+
+
+@frozen
+class RentalEstimate:
+    """The estimated price of a rental."""
+
+    lines: list[str]
+    """A line for each service, and one for the total."""
+    price: Decimal | None
+    """US dollars for all services and the whole period, without rebates; None if a price is unknown."""
+
+
+async def estimate_rental(
+    client: SmspvaClient, country: str, services: Sequence[str], period: Period
+) -> RentalEstimate:
+    """Return the estimated price of a rental."""
+    try:
+        rows = await client.offers(country, period)
+    except InvalidKey:
+        raise
+    except ApiError as error:
+        return RentalEstimate([f"the price is unknown: {fmt.clean(error.msg)}"], None)
+    warn_of_skipped_rows(rows)
+    offers = {offer.service: offer for offer in rows}
+    lines = [_describe_offer(service, offers.get(service), period) for service in services]
+    price_day = _total_price(rows, services)
+    price = None if price_day is None else price_day * period.days
+    if price is not None and len(services) > 1:
+        lines.append(f"total: about ${price:.2f}")
+    return RentalEstimate(lines, price)
+
+
+async def daily_price(client: SmspvaClient, country: str, services: Sequence[str], period: Period) -> Decimal | None:
+    """Return the total price per day of services, or None if it is unknown."""
+    try:
+        rows = await client.offers(country, period)
+    except InvalidKey:
+        raise
+    except (ApiError, ValueError):  # the country has no offers, or the server didn't name an order's country
+        return None
+    warn_of_skipped_rows(rows)
+    return _total_price(rows, services)
+
+
+def format_estimate(price_day: Decimal, count: int) -> str:
+    """Return the estimated price of some days."""
+    return f"about ${price_day * count:.2f} ({fmt.days(count)} at ${price_day:.2f} per day)"
+
+
+def _describe_offer(service: str, offer: Offer | None, period: Period) -> str:
+    if offer is None:
+        return f"{service}: the price is unknown: it isn't offered now"
+    available = "unknown number available" if offer.count is None else f"{offer.count} available"
+    price = "the price is unknown" if offer.price_day is None else format_estimate(offer.price_day, period.days)
+    return f"{fmt.clean(f'{service} {offer.name}')}: {price}; {available}"
+
+
+def _total_price(offers: Iterable[Offer], services: Sequence[str]) -> Decimal | None:
+    """Return the price per day of all services, or None if one has none."""
+    by_service = {offer.service: offer.price_day for offer in offers}
+    prices = [price for service in services if (price := by_service.get(service)) is not None]
+    return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
