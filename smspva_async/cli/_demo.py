@@ -90,7 +90,7 @@ async def run_demo(lines: EventLines) -> None:
     """
     lines.print_text("smspva demo: the provider is simulated. No account, no network, no money.", "bold")
     lines.print_text("What takes 10 to 30 minutes at the real provider takes seconds here.", "dim")
-    lines.print_text("Lines with a time are watcher events, > is a call, ~ happens outside the program.", "dim")
+    lines.print_text("Lines with a time are watcher events, > is a call, ~ is outside the program.", "dim")
     lines.print_text()
     sim = Simulator(seed=_SEED, start=datetime.now(UTC), balance=_BALANCE)
     async with (

@@ -31,3 +31,4 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     simulator.add_order()
     with serving(simulator, tmp_path) as commands:
         yield commands
+    assert simulator.violations == []

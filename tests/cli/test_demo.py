@@ -1,90 +1,98 @@
-"""The demo and a watch, as a person sees them, in virtual time."""
+"""The output of the demo and of a watch, in virtual time."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from rich.cells import cell_len
 
 from smspva_async import SmspvaClient, SmsReceived, Watcher, event_from_dict
-from smspva_async.cli._demo import demo
-from smspva_async.cli._lines import JsonLines, Lines
+from smspva_async.cli._demo import run_demo
+from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._output import Printer
-from smspva_async.cli._watch import LineView, follow
-from smspva_async.simulator import Simulator
+from smspva_async.cli._watch import follow_events
+from smspva_async.simulator import Simulator, VirtualTimeLoop
 from tests.support.commands import KEY
 from tests.support.documents import block
 from tests.support.terminal import ESCAPE, columns, console, plain, printed
 
-
-@cache
-def shown_demo(width: int | None = None) -> list[str]:
-    """Return the lines of a demo."""
-    return run_demo(width)
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 
-def run_demo(width: int | None = None) -> list[str]:
+def in_virtual_time(main: Coroutine[Any, Any, None]) -> float:
+    """Run a coroutine in virtual time, and return the seconds that it took."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main)
+        return runner.get_loop().time()
+
+
+def demo_lines(width: int | None = None) -> list[str]:
     """Run the demo and return its lines."""
     shown = console(width)
 
-    async def tell() -> None:
+    async def run() -> None:
         with anyio.fail_after(16):
-            await demo(Lines(shown))
+            await run_demo(EventLines(shown))
 
-    assert in_virtual_time(tell()) > 10
+    assert in_virtual_time(run()) > 10
     return printed(shown)
 
 
-def test_the_demo_tells_its_whole_story() -> None:
-    lines = shown_demo()
-    story, summary = lines[: lines.index("Summary")], lines[lines.index("Summary") :]
-    events = [columns(line) for line in story if re.match(r"\d\d:\d\d:\d\d ", line)]
-    numbers = list(dict.fromkeys(event[1] for event in events if event[1].startswith("+")))
-    told = {number: [event[2:] for event in events if event[1] == number] for number in numbers}
+cached_demo_lines = cache(demo_lines)
 
-    assert [(number[:3], told[number][0][0]) for number in numbers] == [
+
+def test_the_demo_shows_all_events_and_a_summary() -> None:
+    lines = cached_demo_lines()
+    events_part, summary = lines[: lines.index("Summary")], lines[lines.index("Summary") :]
+    events = [columns(line) for line in events_part if re.match(r"\d\d:\d\d:\d\d ", line)]
+    numbers = list(dict.fromkeys(event[1] for event in events if event[1].startswith("+")))
+    by_number = {number: [event[2:] for event in events if event[1] == number] for number in numbers}
+
+    assert [(number[:3], by_number[number][0][0]) for number in numbers] == [
         ("+79", "Instagram"),
         ("+37", "WhatsApp"),
         ("+48", "Telegram"),
     ]
     once = ["0 -> 2", "2 -> 1"]
-    steps = {number: [what for _, what, *_ in told[number] if "->" in what] for number in numbers}
-    assert list(steps.values()) == [[*once, "1 -> 0", *once], once, once]
+    changes = {number: [tag for _, tag, *_ in by_number[number] if "->" in tag] for number in numbers}
+    assert list(changes.values()) == [[*once, "1 -> 0", *once], once, once]
 
-    messages = {number: [rest for _, what, *rest in told[number] if what == "message"] for number in numbers}
+    messages = {number: [rest for _, tag, *rest in by_number[number] if tag == "message"] for number in numbers}
     assert list(messages.values()) == [
         [["671094", "Code Instagram: 671 094."], ["305871", "Your code is 305 871."]],
         [["417205", "WhatsApp code 417-205"]],
         [["53821", "Twój kod Telegram: 53821"], ["86420", "Telegram login code: 86420"]],
     ]
-    (failed,) = [place for place, event in enumerate(events) if event[1].startswith("polling fails: ")]
+    (failed,) = [index for index, event in enumerate(events) if event[1].startswith("polling fails: ")]
     assert events[failed + 1][1] == "polling works again after 3 s"
     assert events[failed + 2][-1] == "Telegram login code: 86420"
 
-    told_again = [columns(line) for line in summary]
-    chains = {number: " -> ".join(["0", *(step[-1] for step in steps[number])]) for number in numbers}
-    assert [row[1:] for row in told_again if row[0] == "number"] == [[number, chains[number]] for number in numbers]
-    (row,) = [row for row in told_again if row[0] == "messages"]
+    totals = [columns(line) for line in summary]
+    states = {number: " -> ".join(["0", *(change[-1] for change in changes[number])]) for number in numbers}
+    assert [row[1:] for row in totals if row[0] == "number"] == [[number, states[number]] for number in numbers]
+    (row,) = [row for row in totals if row[0] == "messages"]
     codes = [event[4] for event in events if event[3:4] == ["message"]]
     assert row[1] == f"{len(codes)}, with the codes {', '.join(codes)}"
-    (row,) = [row for row in told_again if row[0] == "outage"]
-    assert row[1].startswith("of 3 s, survived")
+    (row,) = [row for row in totals if row[0] == "outage"]
+    assert row[1].startswith("3 s; ")
 
 
-def test_for_programs_the_demo_is_its_events(capsys: pytest.CaptureFixture[str]) -> None:
-    in_virtual_time(demo(JsonLines(Printer(as_json=True))))
+def test_with_json_the_demo_prints_its_events(capsys: pytest.CaptureFixture[str]) -> None:
+    in_virtual_time(run_demo(JsonEventLines(Printer(as_json=True))))
     events = [event_from_dict(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert [event.sms.code for event in events if isinstance(event, SmsReceived)][-1] == "86420"
 
 
-def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_counts_the_requests_and_the_money_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Simulator] = []
 
     def make(**settings: Any) -> Simulator:
@@ -92,7 +100,7 @@ def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPa
         return made[0]
 
     monkeypatch.setattr("smspva_async.cli._demo.Simulator", make)
-    summary = {row[0]: row[1] for row in map(columns, run_demo()) if len(row) == 2}
+    summary = {row[0]: row[1] for row in map(columns, demo_lines()) if len(row) == 2}
     (sim,) = made
     assert sim.violations == []
     failed = [request for request in sim.requests if request.fault]
@@ -107,7 +115,7 @@ def test_the_demo_counts_its_requests_and_its_money(monkeypatch: pytest.MonkeyPa
 )
 def test_the_demo_is_the_same_each_time(seeds: range) -> None:
     def without_times_and_counts() -> list[str]:
-        return [re.sub(r"^\d\d:\d\d:\d\d|^  requests .*", "", line) for line in run_demo()]
+        return [re.sub(r"^\d\d:\d\d:\d\d|^  requests .*", "", line) for line in demo_lines()]
 
     first = without_times_and_counts()
     for seed in seeds:
@@ -120,74 +128,74 @@ def test_the_guide_shows_what_the_demo_prints() -> None:
         changing = r"^\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|(?<=^  requests  )\d+"
         return [re.sub(changing, "", line) for line in lines if line]
 
-    assert without_times_and_counts(block("demo").code.splitlines()) == without_times_and_counts(shown_demo())
+    assert without_times_and_counts(block("demo").code.splitlines()) == without_times_and_counts(cached_demo_lines())
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_demo_fits_the_terminal_and_says_there_what_it_says_in_a_pipe(width: int) -> None:
-    lines = shown_demo(width)
+def test_the_demo_fits_the_terminal_and_has_the_same_words_in_a_pipe(width: int) -> None:
+    lines = cached_demo_lines(width)
     assert any(ESCAPE.search(line) for line in lines)
     assert max(map(cell_len, plain(lines))) <= width
 
     def words(lines: list[str]) -> list[str]:
-        # How many polls there are depends on the watcher's phase.
-        told = re.sub(r"requests +\d+", "requests", " ".join(plain(lines)))
-        return [word for word in told.split() if not re.fullmatch(r"\d\d:\d\d:\d\d", word)]
+        # The number of polls depends on the watcher's phase.
+        text = re.sub(r"requests +\d+", "requests", " ".join(plain(lines)))
+        return [word for word in text.split() if not re.fullmatch(r"\d\d:\d\d:\d\d", word)]
 
-    piped = shown_demo()
+    piped = cached_demo_lines()
     assert words(lines) == words(piped)
     assert not any(ESCAPE.search(line) for line in piped)
 
 
-def test_only_an_outage_is_too_long_for_80_columns() -> None:
-    assert [line for line in shown_demo() if len(line) > 80 and "polling fails" not in line] == []
-    assert sum(line.startswith(" " * 10 + "attempts failed") for line in plain(shown_demo(80))) == 1
+def test_only_the_outage_is_longer_than_80_columns() -> None:
+    assert [line for line in cached_demo_lines() if len(line) > 80 and "polling fails" not in line] == []
+    assert sum(line.startswith(" " * 10 + "attempts failed") for line in plain(cached_demo_lines(80))) == 1
 
 
 # -- watching ----------------------------------------------------------------------------------------------------------
 
 
-def shown_watch(sim: Simulator, seconds: float) -> list[str]:
-    """Watch for a while and return the lines."""
+def watch_lines(sim: Simulator, seconds: float) -> list[str]:
+    """Run a watch for some seconds and return its lines."""
     shown = console()
 
     async def watch() -> None:
         client = SmspvaClient(KEY, transport=sim.transport())
         with anyio.move_on_after(seconds):
-            await follow(client, Watcher(client), LineView(Lines(shown)))
+            await follow_events(client, Watcher(client), EventLines(shown))
 
     in_virtual_time(watch())
     return printed(shown)
 
 
-def test_watch_begins_with_what_there_is() -> None:
+def test_a_watch_lists_the_orders_first() -> None:
     sim = Simulator(start=datetime.now(UTC))
     sim.deliver(sim.add_order(phone="+79096068511").id, "Old code 111222", date=1)
     sim.add_order(country="UK", service="opt29", phone="+447700900123")
     until = f"until {sim.orders[0].until.astimezone():%Y-%m-%d}"
-    assert [line.partition("  ")[2] for line in shown_watch(sim, 300)] == [
+    assert [line.partition("  ")[2] for line in watch_lines(sim, 300)] == [
         f"+79096068511   Instagram  listed   #40300, inactive, {until}",
         f"+447700900123  Telegram   listed   #40301, active, {until}",
     ]
 
 
-def test_watch_says_that_there_is_nothing() -> None:
-    assert shown_watch(Simulator(), 300) == ["No number is rented yet."]
+def test_a_watch_of_an_empty_account_says_so() -> None:
+    assert watch_lines(Simulator(), 300) == ["No rented numbers yet."]
 
 
-def test_watch_shows_an_outage_that_was_there_before() -> None:
+def test_a_watch_shows_an_outage_at_its_start() -> None:
     sim = Simulator(start=datetime.now(UTC))
     sim.add_order()
     sim.faults.next("orders", "refused", count=4)
-    failed, recovered, listed = shown_watch(sim, 300)
+    failed, recovered, listed = watch_lines(sim, 300)
     assert "polling fails: orders: no connection" in failed
     assert "polling works again after" in recovered
     assert "listed" in listed
 
 
-def test_a_key_that_is_refused_once_ends_nothing() -> None:
+def test_a_key_refused_once_does_not_end_a_watch() -> None:
     sim = Simulator(start=datetime.now(UTC))
     sim.faults.next("orders", "refusal", msg="Invalid apikey")
-    failed, recovered = shown_watch(sim, 300)
+    failed, recovered = watch_lines(sim, 300)
     assert "polling fails: orders: refused: Invalid apikey" in failed
     assert "polling works again after" in recovered

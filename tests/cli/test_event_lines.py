@@ -1,4 +1,4 @@
-"""Events as lines that a person likes to read, whatever they hold."""
+"""Events as lines for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smspva_async import (
     StateChanged,
 )
 from smspva_async.cli import _tables
-from smspva_async.cli._lines import Lines
+from smspva_async.cli._event_lines import EventLines
 from tests.support.terminal import ESCAPE, columns, console, plain, printed
 
 UNTIL = datetime(2030, 1, 8, 12, tzinfo=UTC)
@@ -47,8 +47,8 @@ BASE: dict[str, Any] = {"seq": 1, "id": "1", "at": datetime(2026, 1, 1, 12, tzin
 
 @pytest.fixture(autouse=True)
 def today(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let it be the day of the events, also if the tests run past midnight."""
-    monkeypatch.setattr("smspva_async.cli._lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
+    """Set the date to the day of the events."""
+    monkeypatch.setattr("smspva_async.cli._event_lines.datetime", SimpleNamespace(now=lambda: BASE["at"]))
 
 
 NOW = f"{BASE['at'].astimezone():%H:%M:%S}"
@@ -59,15 +59,15 @@ def local(moment: datetime) -> str:
 
 
 def line(event: Event) -> str:
-    """Return an event as a pipe gets it."""
+    """Return the line of an event in a pipe."""
     shown = console()
-    Lines(shown).show(event)
-    (only,) = printed(shown)
-    return only
+    EventLines(shown).show(event)
+    (text,) = printed(shown)
+    return text
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "text"),
     [
         (OrderAdded(ORDER, **BASE), "listed   #40300, inactive, until 2030-01-08"),
         (
@@ -83,7 +83,7 @@ def line(event: Event) -> str:
             StateChanged(
                 evolve(ORDER, state=OrderState.UNKNOWN, raw_state=7), OrderState.ACTIVE, OrderState.UNKNOWN, **BASE
             ),
-            "1 -> 7   in the unknown state 7",
+            "1 -> 7   unknown state",
         ),
         (
             StateChanged(
@@ -102,14 +102,11 @@ def line(event: Event) -> str:
         (SmsReceived(ORDER, Sms("Welcome!"), **BASE), "message  Welcome!"),
         (
             OrderUpdated(evolve(ORDER, can_prolong=False), evolve(ORDER, until=WEEK_BEFORE, can_prolong=True), **BASE),
-            f"changed  until {local(UNTIL)}, was {local(WEEK_BEFORE)}; can't be prolonged any more",
+            f"changed  until {local(UNTIL)}, was {local(WEEK_BEFORE)}; can no longer be prolonged",
         ),
         (
             OrderUpdated(evolve(ORDER, until=None, country=""), evolve(ORDER, can_prolong=True), **BASE),
-            (
-                f"changed  country unknown, was RU; until unknown, was {local(UNTIL)};"
-                " whether it can be prolonged is unknown"
-            ),
+            (f"changed  country unknown, was RU; until unknown, was {local(UNTIL)}; unknown if it can be prolonged"),
         ),
         (
             OrderUpdated(ORDER, evolve(ORDER, phone="+1", service_name="Avito", country="KZ"), **BASE),
@@ -119,49 +116,49 @@ def line(event: Event) -> str:
             OrderUpdated(ORDER, evolve(ORDER, services=("opt16", "opt29")), **BASE),
             "changed  service Instagram, was Instagram (opt16, opt29)",
         ),
-        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  how far it can be prolonged"),
-        (OrderExpiring(ORDER, timedelta(hours=23), **BASE), f"ending   #40300, ends {local(UNTIL)}"),
-        (OrderRemoved(ORDER, expired=True, **BASE), "gone     #40300, expired"),
-        (OrderRemoved(ORDER, expired=False, **BASE), "gone     #40300, no longer listed"),
+        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  the limits of prolonging it"),
+        (OrderExpiring(ORDER, timedelta(hours=23), **BASE), f"expires  #40300, on {local(UNTIL)}"),
+        (OrderRemoved(ORDER, expired=True, **BASE), "removed  #40300, expired"),
+        (OrderRemoved(ORDER, expired=False, **BASE), "removed  #40300, no longer listed"),
     ],
 )
-def test_an_order_s_event(event: Event, told: str) -> None:
-    assert line(event) == f"{NOW}  +79096068511  Instagram  {told}"
+def test_the_line_of_an_event_of_an_order(event: Event, text: str) -> None:
+    assert line(event) == f"{NOW}  +79096068511  Instagram  {text}"
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "text"),
     [
         (PollFailed("RequestTimeout", "no answer within 30 s", **BASE), "polling fails: no answer within 30 s"),
         (PollRecovered(61.4, **BASE), "polling works again after 61 s"),
-        (RowSkipped("no id", {}, **BASE), "a row of an answer can't be read: no id"),
+        (RowSkipped("no id", {}, **BASE), "skipped a row that can't be read: no id"),
     ],
 )
-def test_an_event_of_the_whole_watch(event: Event, told: str) -> None:
-    assert line(event) == f"{NOW}  {told}"
+def test_the_line_of_an_event_without_an_order(event: Event, text: str) -> None:
+    assert line(event) == f"{NOW}  {text}"
 
 
-def test_an_event_of_the_whole_watch_that_is_about_an_order_names_its_number() -> None:
+def test_a_failure_that_concerns_one_order_names_its_number() -> None:
     shown = console()
-    lines = Lines(shown)
-    lines.fit([ORDER])
+    lines = EventLines(shown)
+    lines.fit_columns([ORDER])
     lines.show(PollFailed("RequestTimeout", "no answer", **BASE))
     assert printed(shown) == [f"{NOW}  +79096068511  Instagram  failing  polling fails: no answer"]
 
 
-def test_a_message_can_t_steer_the_terminal() -> None:
+def test_a_message_cannot_control_the_terminal() -> None:
     hostile = "a\x1b[2J\x1b]0;title\x07b\r\nc\x9b31m\u202ed\u2066 [bold red]e[/] :smile: \ud800"
     shown = console(120)
-    Lines(shown).show(SmsReceived(ORDER, Sms(hostile, "\x1b[1mS"), **BASE))
-    (only,) = printed(shown)
-    told = r"\x1b[1mS: a\x1b[2J\x1b]0;title\x07b c\x9b31md [bold red]e[/] :smile: \ud800"
-    assert plain([only]) == [f"{NOW}  +79096068511  Instagram  message  {told}"]
-    # Nothing but our own colours.
-    assert set(ESCAPE.findall(only)) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
+    EventLines(shown).show(SmsReceived(ORDER, Sms(hostile, "\x1b[1mS"), **BASE))
+    (text,) = printed(shown)
+    expected = r"\x1b[1mS: a\x1b[2J\x1b]0;title\x07b c\x9b31md [bold red]e[/] :smile: \ud800"
+    assert plain([text]) == [f"{NOW}  +79096068511  Instagram  message  {expected}"]
+    # Only the colors of the command line itself.
+    assert set(ESCAPE.findall(text)) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
 
 
 @pytest.mark.parametrize("name", ["service_name", "services", "phone", "country", "raw_state"])
-def test_nor_can_an_order(name: str) -> None:
+def test_an_order_cannot_control_the_terminal(name: str) -> None:
     hostile: Any = ("\x1b[2J",) if name == "services" else "\x1b[2J"
     changes: dict[str, Any] = {"service_name": "", "state": OrderState.UNKNOWN, name: hostile}
     order = evolve(ORDER, **changes)
@@ -176,25 +173,25 @@ def test_nor_can_an_order(name: str) -> None:
     assert not any("\x1b[2J" in row for row in printed(shown))
 
 
-def test_an_order_that_says_little_is_a_line_and_a_row() -> None:
+def test_an_order_without_details_has_a_line_and_a_row() -> None:
     bare = evolve(ORDER, services=(), service_name="", phone="", until=None, state=OrderState.UNKNOWN, raw_state=None)
     assert line(OrderAdded(bare, **BASE)).split("  ", 1)[1] == (
-        "unknown number  unknown service  listed   #40300, in the unknown state ?, until unknown"
+        "unknown number  unknown service  listed   #40300, state ?, until unknown"
     )
     shown = console(120)
     shown.print(_tables.orders([bare]))
     assert columns(plain(printed(shown))[1]) == ["40300", "state ?", "?", "unknown service", "unknown"]
 
 
-def test_a_long_message_is_cut() -> None:
+def test_a_long_message_is_cut_off() -> None:
     text = line(SmsReceived(ORDER, Sms("word " * 20_000), **BASE))
     assert text.endswith("word …")
     assert len(text) < 700
 
 
-def test_a_wide_message_is_wrapped_under_itself() -> None:
+def test_a_wide_message_is_wrapped_and_indented() -> None:
     shown = console(80)
-    Lines(shown).show(SmsReceived(ORDER, Sms("验证码" * 12), **BASE))
+    EventLines(shown).show(SmsReceived(ORDER, Sms("验证码" * 12), **BASE))
     first, *others = plain(printed(shown))
     indent = first.index("验")
     assert all(line[:indent].isspace() and line[indent] in "验证码" for line in others)
@@ -202,11 +199,11 @@ def test_a_wide_message_is_wrapped_under_itself() -> None:
     assert all(cell_len(line) <= 80 for line in [first, *others])
 
 
-def test_columns_are_as_wide_as_the_orders_need() -> None:
+def test_columns_are_wide_enough_for_the_orders() -> None:
     long = evolve(ORDER, id=1, phone="+447700900123", service_name="Microsoft Azure Cloud")
     shown = console()
-    lines = Lines(shown)
-    lines.fit([ORDER, long])
+    lines = EventLines(shown)
+    lines.fit_columns([ORDER, long])
     for order in (ORDER, long):
         lines.show(OrderAdded(order, **BASE))
     assert printed(shown) == [
@@ -215,16 +212,16 @@ def test_columns_are_as_wide_as_the_orders_need() -> None:
     ]
 
 
-def test_a_new_day_is_said_once() -> None:
+def test_a_new_date_is_printed_once() -> None:
     shown = console()
-    lines = Lines(shown)
+    lines = EventLines(shown)
     tomorrow = {**BASE, "at": BASE["at"] + timedelta(days=1)}
     for base in (BASE, tomorrow, tomorrow):
         lines.show(PollRecovered(1.0, **base))
     assert [line for line in printed(shown) if "polling" not in line] == [f"{tomorrow['at'].astimezone():%Y-%m-%d}"]
 
 
-def test_the_last_moments_of_the_calendar_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_date_of_the_calendar_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:

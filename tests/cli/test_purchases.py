@@ -1,4 +1,4 @@
-"""`smspva purchases`: what the ledger has, without a request."""
+"""`smspva purchases`: the calls in the ledger, without a request."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
         yield commands
 
 
-def test_an_empty_ledger_says_so(commands: Commands) -> None:
+def test_an_empty_ledger_is_reported(commands: Commands) -> None:
     assert commands.run("purchases") == Result(0, "The ledger has no purchases.\n", "")
     assert commands.run("purchases", "--json") == Result(0, "", "")
     assert [*commands.folder.glob("state/smspva/*")] == []
     assert commands.simulator.requests == []
 
 
-def test_every_call_is_listed_with_its_outcome_and_its_orders(commands: Commands) -> None:
+def test_every_call_is_listed_with_its_outcome_and_order_ids(commands: Commands) -> None:
     sim = commands.simulator
     assert commands.run("rent", "PL", "opt29", "--weeks", "2", "--yes").code == 0
     assert commands.run("prolong", "40300", "--yes").code == 1  # refused: too early
     sim.faults.next("create", "lost")
     assert commands.run("rent", "PL", "opt1", "--yes").code == 3
-    asked = len(sim.requests)
+    requests = len(sim.requests)
     done = commands.run("purchases")
-    assert (done.code, done.err, len(sim.requests)) == (0, "", asked)
+    assert (done.code, done.err, len(sim.requests)) == (0, "", requests)
     bought, _ = (order.id for order in sim.orders if order.id != 40300)
     assert [line.split()[2:] for line in done.lines[1:]] == [
         ["rent", "PL", "opt29", "--weeks", "2", "done", str(bought)],
@@ -61,23 +61,23 @@ def test_every_call_is_listed_with_its_outcome_and_its_orders(commands: Commands
     assert [row["outcome"] for row in commands.run("purchases", "--json").rows][2] == "settled"
 
 
-def test_a_person_is_told_what_looks_into_the_unknown(commands: Commands) -> None:
+def test_on_a_terminal_unknown_outcomes_get_a_hint(commands: Commands) -> None:
     commands.simulator.faults.next("create", "lost")
     assert commands.run("rent", "PL", "opt29", "--yes").code == 3
     with commands.terminal("purchases") as terminal:
         assert terminal.exit_code() == 0
-        assert terminal.screen[-1] == "smspva unsettled looks into what is unknown"
+        assert terminal.screen[-1] == "To check unknown outcomes: smspva unsettled"
     assert commands.run("unsettled").code == 0
     with commands.terminal("purchases") as terminal:
         assert terminal.exit_code() == 0
         assert terminal.screen[-1].split()[2:] == ["rent", "PL", "opt29", "--weeks", "1", "settled", "40301"]
 
 
-def test_a_ledger_elsewhere_is_read_and_another_account_s_refused(commands: Commands) -> None:
+def test_a_given_ledger_is_read_unless_it_belongs_to_another_account(commands: Commands) -> None:
     mine = str(commands.folder / "mine")
     assert commands.run("delete", "40300", "--yes", "--ledger", mine).code == 0
     assert [row["method"] for row in commands.run("purchases", "--json", "--ledger", mine).rows] == ["delete"]
     assert commands.run("purchases").out == "The ledger has no purchases.\n"
     done = commands.run("purchases", "--ledger", mine, SMSPVA_API_KEY="another")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "is another account's" in done.err
+    assert "another account" in done.err

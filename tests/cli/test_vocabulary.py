@@ -1,4 +1,4 @@
-"""The words of commands for the API's calls: people read what they typed, not the names on the wire."""
+"""Messages name commands, not the provider's methods."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 
 from smspva_async import ApiError, JournalError, OutcomeUnknown
 from smspva_async._api import methods
-from smspva_async.cli._words import as_typed, command, describe
+from smspva_async.cli._vocabulary import as_command, command_name, describe_error
 from tests.cli.test_usage import COMMANDS
 
 WEEK = {"dtype": "week", "dcount": "1"}
 
 
-def test_each_call_that_a_command_makes_is_told_by_its_name() -> None:
-    calls = [it for it in vars(methods).values() if isinstance(it, methods.Method)]
-    unnamed = {call.name for call in calls if command(call.name) not in COMMANDS}
+def test_every_call_of_a_command_has_its_name() -> None:
+    calls = [value for value in vars(methods).values() if isinstance(value, methods.Method)]
+    unnamed = {call.name for call in calls if command_name(call.name) not in COMMANDS}
     assert unnamed == {methods.CANADA_PAYPAL_DAYS.name, methods.MINIMUM_PAYPAL_DAYS.name}
 
 
 @pytest.mark.parametrize(
-    ("method", "params", "typed"),
+    ("method", "params", "line"),
     [
         ("create", {"country": "PL", "service": "opt29", **WEEK}, "rent PL opt29 --weeks 1"),
         (
@@ -42,12 +42,12 @@ def test_each_call_that_a_command_makes_is_told_by_its_name() -> None:
         ("delete", {"id": "\x1b[2J"}, r"delete '\x1b[2J'"),
     ],
 )
-def test_a_purchase_is_told_as_the_command_that_makes_it(method: str, params: dict[str, str], typed: str) -> None:
+def test_a_purchase_is_shown_as_a_command_line(method: str, params: dict[str, str], line: str) -> None:
     error = OutcomeUnknown("lost", method=method, params=params, started_at=datetime.now(UTC))
-    assert as_typed(error) == typed
+    assert as_command(error) == line
 
 
 def test_an_error_begins_with_the_command() -> None:
-    assert describe(ApiError("refused: no", method="create", elapsed=0.12)) == "rent: refused: no [after 0.1 s]"
-    assert describe(ApiError("refused: no", method="restore_user_precalc")) == "restore: refused: no"
-    assert describe(JournalError("the ledger is full")) == "the ledger is full"
+    assert describe_error(ApiError("refused: no", method="create", elapsed=0.12)) == "rent: refused: no [after 0.1 s]"
+    assert describe_error(ApiError("refused: no", method="restore_user_precalc")) == "restore: refused: no"
+    assert describe_error(JournalError("the ledger is full")) == "the ledger is full"

@@ -1,4 +1,4 @@
-"""`smspva watch`: lines and JSON through a pipe, a live table on a terminal."""
+"""`smspva watch`: lines and JSON in a pipe, a live table on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from smspva_async import Sms, SmsReceived, event_from_dict
 from smspva_async.simulator import Simulator
-from tests.support.command_processes import HEIGHT, Result, Piped
+from tests.support.command_processes import HEIGHT, Piped, Result
 from tests.support.commands import KEY, Commands, serving
 from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns
 
@@ -37,22 +37,22 @@ def commands(sim: Simulator, tmp_path: Path) -> Iterator[Commands]:
     assert sim.violations == []
 
 
-def rented(sim: Simulator, count: int) -> None:
-    """Rent numbers: every tenth is active, every tenth in the queue."""
+def rent(sim: Simulator, count: int) -> None:
+    """Rent numbers, of which every tenth is active and every tenth queued."""
     until = datetime.now(UTC) + timedelta(days=3)
     for number in range(count):
         state = {0: 1, 1: 2}.get(number % 10, 0)
         sim.add_order("PL", "opt16", state=state, until=until, phone=f"+4850010{number:04}")
 
 
-def test_through_a_pipe_it_is_a_line_for_each_event(sim: Simulator, commands: Commands) -> None:
+def test_a_pipe_gets_a_line_for_each_event(sim: Simulator, commands: Commands) -> None:
     (commands.folder / "key").write_text(f"{KEY}\n")
     order = sim.add_order(phone="+79096068511")
     arguments = ("--api-key-file", str(commands.folder / "key"), *QUICK)
-    # Neither may get an escape code into a pipe, nor an odd letter stop the watch.
+    # FORCE_COLOR must not add escape codes, and a character outside ASCII must not end the watch.
     variables = {"SMSPVA_API_KEY": "not-this-one", "FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}
     with commands.start("watch", *arguments, variables=variables) as child:
-        assert re.fullmatch(r"Watching http://127\S+ every 0\.2 s\. Ctrl-C ends it\.", child.line())
+        assert re.fullmatch(r"Watching http://127\S+ every 0\.2 s\. Press Ctrl-C to stop\.", child.line())
         assert columns(child.line())[1:4] == ["+79096068511", "Instagram", "listed"]
         commands.on_server(lambda: sim.deliver(order.id, "Code Instagram ✓: 671 094.", sender="Instagram"))
         message = ["+79096068511", "Instagram", "message", "671094", r"Code Instagram \u2713: 671 094."]
@@ -61,7 +61,7 @@ def test_through_a_pipe_it_is_a_line_for_each_event(sim: Simulator, commands: Co
         assert child.result() == Result(130, "", "\n")
 
 
-def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
+def test_with_json_it_prints_an_object_for_each_event(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order()
     with commands.start("watch", "--json", *QUICK) as child:
         assert json.loads(child.line())["type"] == "OrderAdded"
@@ -75,7 +75,7 @@ def test_for_programs_it_is_json(sim: Simulator, commands: Commands) -> None:
         assert child.result() == Result(143, "", "\n")
 
 
-def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Commands) -> None:
+def test_with_a_journal_it_continues_where_it_ended(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order()
     journal = ("--json", "--journal", str(commands.folder / "smspva.db"), *QUICK)
 
@@ -90,7 +90,7 @@ def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Comman
         commands.on_server(lambda: sim.deliver(order.id, "one"))
         wait_for("one", child)
         commands.on_server(lambda: sim.deliver(order.id, "two"))
-        # Ended before it asks for the next event, so that the last may be given again, and none is lost.
+        # It ends before it acknowledges the event, so the event comes again and none is lost.
         child.send_signal(signal.SIGINT)
         assert child.result().code == 130
     with commands.start("watch", *journal) as child:
@@ -99,18 +99,18 @@ def test_with_a_journal_it_goes_on_where_it_was(sim: Simulator, commands: Comman
         wait_for("three", child)
 
 
-def test_a_warning_of_the_library_is_an_event_and_nothing_else(sim: Simulator, commands: Commands) -> None:
+def test_a_warning_of_the_library_is_shown_once_as_an_event(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     sim.add_order()
     sim.faults.next("orders", "nameless_row")
     with commands.start("watch") as child:
         lines = [child.line() for _ in range(3)]
-        assert sum("a row of an answer can't be read" in told for told in lines) == 1
+        assert sum("skipped a row that can't be read" in line for line in lines) == 1
         child.send_signal(signal.SIGINT)
         assert child.result() == Result(130, "", "\n")
 
 
-def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: Commands) -> None:
+def test_a_signal_ends_it_while_a_request_has_no_answer(sim: Simulator, commands: Commands) -> None:
     sim.faults.always("orders", "latency", seconds=60)
     with commands.start("watch") as child:
         child.line()
@@ -119,7 +119,7 @@ def test_a_signal_ends_it_also_while_no_answer_comes(sim: Simulator, commands: C
         assert child.result() == Result(143, "", "\n")
 
 
-def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: Commands) -> None:
+def test_sigterm_ends_it_in_the_background_of_a_script(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     # A shell ignores the signal for what a script starts with `&`.
     with commands.start("watch", "--json", *QUICK, ignored=(signal.SIGINT,)) as child:
@@ -128,7 +128,7 @@ def test_sigterm_ends_it_also_in_a_scripts_background(sim: Simulator, commands: 
         assert child.result() == Result(143, "", "\n")
 
 
-def test_it_says_the_period_that_rules(sim: Simulator, commands: Commands) -> None:
+def test_it_shows_the_interval_that_the_gap_allows(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     with commands.start("watch", "--interval", "2", "--gap", "1.5") as child:
         assert " every 3 s. " in child.line()
@@ -136,11 +136,11 @@ def test_it_says_the_period_that_rules(sim: Simulator, commands: Commands) -> No
         child.result()
 
 
-def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> None:
+def test_a_refused_key_ends_it_with_exit_code_1(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     done = commands.run("watch")
     assert done.code == 1
-    assert "polling fails" in done.lines[1]  # and ten seconds later it is certain
+    assert "polling fails" in done.lines[1]  # and ten seconds later the watch ends
     assert re.fullmatch(r"smspva: orders: [^\n]*(?i:key)[^\n]*\n", done.err)
     assert KEY not in done.err
 
@@ -149,8 +149,8 @@ def test_a_refused_key_ends_it_with_1(sim: Simulator, commands: Commands) -> Non
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_on_a_terminal_the_table_keeps_itself_current(sim: Simulator, commands: Commands, width: int) -> None:
-    rented(sim, 3)
+def test_on_a_terminal_the_table_is_updated(sim: Simulator, commands: Commands, width: int) -> None:
+    rent(sim, 3)
     inactive = sim.orders[2]
     with commands.terminal("watch", *QUICK, width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 4)
@@ -164,79 +164,79 @@ def test_on_a_terminal_the_table_keeps_itself_current(sim: Simulator, commands: 
             ["40302", "inactive", "+48500100002", "Instagram", expires],
         ]
         commands.on_server(lambda: sim.set_state(inactive.id, 1))
-        terminal.wait_for(lambda lines: any("0 -> 1" in shown for shown in lines))
+        terminal.wait_for(lambda lines: any("0 -> 1" in line for line in lines))
         commands.on_server(lambda: sim.deliver(inactive.id, "Code Instagram: 671 094.", sender="FB"))
-        screen = terminal.wait_for(lambda lines: any("671094" in shown for shown in lines))
+        screen = terminal.wait_for(lambda lines: any("671094" in line for line in lines))
         assert columns(screen[4])[:2] == ["40302", "active"]
         assert screen[5] == ""
-        events = [columns(shown) for shown in screen[6:]]
+        events = [columns(line) for line in screen[6:]]
         assert events[0][1:4] == ["+48500100002", "Instagram", "0 -> 1"]
         assert max(map(cell_len, screen)) <= width
         terminal.type("\x03")
         assert terminal.exit_code() == 130
-        assert terminal.screen[: len(screen)] == screen  # its last picture stays
-        assert "\x1b[?25h" in terminal.raw  # and the cursor comes back
+        assert terminal.screen[: len(screen)] == screen  # the last screen stays
+        assert "\x1b[?25h" in terminal.raw  # and the cursor is shown again
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_a_hundred_orders_stay_readable(sim: Simulator, commands: Commands, width: int) -> None:
-    rented(sim, 100)
+def test_of_a_hundred_orders_the_most_relevant_are_shown(sim: Simulator, commands: Commands, width: int) -> None:
+    rent(sim, 100)
     with commands.terminal("watch", "--interval", "5", width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 10)
         assert len(screen) < HEIGHT
         rows = [columns(row) for row in screen[2:-1]]
         assert all(len(row) == 5 for row in rows)
-        # Those that can receive messages come first, and what isn't shown is counted.
+        # Active orders are shown first, and hidden orders are counted.
         assert [row[1] for row in rows].count("active") == 10
         assert [row[0] for row in rows] == sorted(row[0] for row in rows)
-        told = re.fullmatch(r"and (\d+) more: (.*)", screen[-1])
-        assert told is not None
-        assert int(told[1]) + len(rows) == 100
-        assert sum(map(int, re.findall(r"(\d+) \w+", told[2]))) == int(told[1])
+        hidden = re.fullmatch(r"and (\d+) more: (.*)", screen[-1])
+        assert hidden is not None
+        assert int(hidden[1]) + len(rows) == 100
+        assert sum(map(int, re.findall(r"(\d+) \w+", hidden[2]))) == int(hidden[1])
 
-        # What something happened to is shown, and its event below.
+        # An order with a new event is shown, and its event below the table.
         last = sim.orders[-1]
         commands.on_server(lambda: sim.deliver(last.id, "Code: 112233", sender="FB"))
-        screen = terminal.wait_for(lambda lines: any("112233" in shown for shown in lines))
-        assert any(shown.startswith(f"{last.id}  inactive") for shown in screen)
+        screen = terminal.wait_for(lambda lines: any("112233" in line for line in lines))
+        assert any(line.startswith(f"{last.id}  inactive") for line in screen)
         assert len(screen) < HEIGHT
         assert max(map(cell_len, screen)) <= width
 
 
-def test_after_a_poll_that_failed_the_first_list_is_the_beginning(sim: Simulator, commands: Commands) -> None:
-    rented(sim, 100)
+def test_after_a_failed_first_poll_the_listed_orders_are_no_events(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 100)
     sim.faults.always("orders", "refusal", msg="Closed for lunch")
     with commands.terminal("watch", *QUICK, width=60) as terminal:
-        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
+        terminal.wait_for(lambda lines: any("Closed for lunch" in line for line in lines))
         commands.on_server(sim.faults.clear)
-        terminal.wait_for(lambda lines: any("works again" in shown for shown in lines))
+        terminal.wait_for(lambda lines: any("works again" in line for line in lines))
         later = sim.orders[-1]
         commands.on_server(lambda: sim.deliver(later.id, "Code: 112233", sender="FB"))
-        screen = terminal.wait_for(lambda lines: any("112233" in shown for shown in lines))
+        screen = terminal.wait_for(lambda lines: any("112233" in line for line in lines))
         assert "listed" not in "".join(screen)
         assert [columns(row)[1] for row in screen[2 : screen.index("")] if row[:1].isdigit()].count("active") == 10
         new = commands.on_server(lambda: sim.add_order("PL", "opt29", state=0))
-        screen = terminal.wait_for(lambda lines: any(f"#{new.id}, inactive" in shown for shown in lines))
-        assert any(shown.startswith(f"{new.id}  inactive") for shown in screen)  # what comes later is an event
+        screen = terminal.wait_for(lambda lines: any(f"#{new.id}, inactive" in line for line in lines))
+        assert any(line.startswith(f"{new.id}  inactive") for line in screen)  # an order that comes later is an event
 
 
-def test_an_empty_account_says_so(sim: Simulator, commands: Commands) -> None:
+def test_an_empty_account_is_reported_after_the_first_good_poll(sim: Simulator, commands: Commands) -> None:
     sim.faults.always("orders", "refusal", msg="Closed for lunch")
     with commands.terminal("watch", *QUICK) as terminal:
-        terminal.wait_for(lambda lines: any("Closed for lunch" in shown for shown in lines))
-        assert "rented" not in terminal.raw  # nobody knows
+        terminal.wait_for(lambda lines: any("Closed for lunch" in line for line in lines))
+        assert "rented" not in terminal.raw  # not known yet
         commands.on_server(sim.faults.clear)
-        assert terminal.wait_for(lambda lines: "No number is rented." in lines)
+        assert terminal.wait_for(lambda lines: "No rented numbers." in lines)
 
 
-def test_a_height_of_0_hides_no_order(sim: Simulator, commands: Commands) -> None:
-    rented(sim, 3)
+def test_a_height_of_0_is_ignored(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 3)
     with commands.terminal("watch", *QUICK, variables={"LINES": "0"}) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 4)
-        assert [shown[:5] for shown in screen[2:]] == ["40300", "40301", "40302"]
+        assert [line[:5] for line in screen[2:]] == ["40300", "40301", "40302"]
 
 
-def test_a_refused_key_says_nothing_of_numbers(sim: Simulator, commands: Commands) -> None:
+def test_with_a_refused_key_nothing_is_said_about_numbers(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     with commands.terminal("watch") as terminal:
         assert terminal.exit_code() == 1
@@ -244,26 +244,26 @@ def test_a_refused_key_says_nothing_of_numbers(sim: Simulator, commands: Command
         assert "rented" not in terminal.raw
 
 
-def any_ends_with(last: str, lines: list[str]) -> bool:
-    return any(shown.endswith(last) for shown in lines)
+def any_line_ends_with(end: str, lines: list[str]) -> bool:
+    return any(line.endswith(end) for line in lines)
 
 
-def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, commands: Commands) -> None:
+def test_an_event_is_wrapped_to_the_current_width(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order(phone="+79096068511")
     text = "Code 671094. " + " ".join(f"word{number:02}" for number in range(40))
     with commands.terminal("watch", *QUICK, width=120) as terminal:
         terminal.wait_for(lambda lines: len(lines) > 2)
         for sent in (text, f"{text} too"):
             commands.on_server(lambda sent=sent: sim.deliver(order.id, sent, sender="FB"))
-            terminal.wait_for(partial(any_ends_with, sent[-3:]))
-        assert sum("671094  FB: Code 671094." in shown for shown in terminal.screen) == 2
+            terminal.wait_for(partial(any_line_ends_with, sent[-3:]))
+        assert sum("671094  FB: Code 671094." in line for line in terminal.screen) == 2
         terminal.resize(70)
-        screen = terminal.wait_for(lambda lines: sum("word" in shown for shown in lines) > 12)
+        screen = terminal.wait_for(lambda lines: sum("word" in line for line in lines) > 12)
         assert max(map(cell_len, screen)) <= 70
         first = screen.index("") + 1
-        # The older one has no room as a whole any more.
+        # There is no longer room for the whole older event.
         assert screen[first].endswith("message  671094  FB: Code 671094.")
-        assert sum("message" in shown for shown in screen) == 1
+        assert sum("message" in line for line in screen) == 1
         assert " ".join(" ".join(screen[first:]).split()).endswith("word39 too")
 
 
@@ -272,12 +272,12 @@ def test_an_event_is_wrapped_for_the_width_of_now_and_never_cut(sim: Simulator, 
     [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": None}, {"TERM": ""}, {"TERM": "dumb", "TTY_INTERACTIVE": "1"}],
     ids=str,
 )
-def test_where_nothing_may_be_drawn_it_prints_plain_lines(
+def test_without_color_or_a_capable_terminal_it_prints_plain_lines(
     sim: Simulator, commands: Commands, variables: dict[str, str | None]
 ) -> None:
     sim.add_order(phone="+79096068511")
     with commands.terminal("watch", *QUICK, variables=variables) as terminal:
-        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        screen = terminal.wait_for(lambda lines: any("listed" in line for line in lines))
         assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]
         assert not ESCAPE.search(terminal.raw)
         terminal.type("\x03")
@@ -288,5 +288,5 @@ def test_where_nothing_may_be_drawn_it_prints_plain_lines(
 def test_a_terminal_that_is_not_interactive_gets_lines(sim: Simulator, commands: Commands) -> None:
     sim.add_order(phone="+79096068511")
     with commands.terminal("watch", *QUICK, variables={"TTY_INTERACTIVE": "0"}) as terminal:
-        screen = terminal.wait_for(lambda lines: any("listed" in shown for shown in lines))
+        screen = terminal.wait_for(lambda lines: any("listed" in line for line in lines))
         assert columns(screen[-1])[1:4] == ["+79096068511", "Instagram", "listed"]

@@ -18,6 +18,7 @@ from unittest import mock
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from rich.cells import cell_len
 
 from smspva_async.__main__ import main
 from tests.support import PATIENCE
@@ -99,6 +100,13 @@ class Commands:
         """Start a command on a terminal."""
         environment = self._environment({"TERM": "xterm-256color", **(variables or {})})
         return Terminal(self._arguments(name, *arguments), environment, width)
+
+    def on_terminal(self, width: int, name: str, *arguments: str) -> list[str]:
+        """Run a command on a terminal, check that it succeeds and fits the width, and return its lines."""
+        with self.terminal(name, *arguments, width=width) as terminal:
+            assert terminal.exit_code() == 0
+        assert max(map(cell_len, terminal.screen)) <= width
+        return terminal.screen
 
     def _arguments(self, name: str, *arguments: str) -> list[str]:
         account = [] if name in ("demo", "simulate") else ["--base-url", self.url, "--gap", "0.01"]
