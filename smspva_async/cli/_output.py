@@ -14,15 +14,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from smspva_async import to_dict
+from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from rich.table import Table
 
-    from smspva_async import Rows
 
 __all__ = ["Output", "OutputError", "Printer", "print_stderr", "warn_of_skipped_rows", "with_printer"]
 
@@ -113,8 +112,8 @@ class Printer:
                     f"it was done, but the result can't be written to standard output: {reason}"
                 ) from None
 
-    def print_rows(self, rows: Rows[T], make_table: Callable[[Iterable[T]], Table], *, empty: str) -> None:
-        """Print the rows of an answer, and on standard error how many couldn't be read."""
+    def print_rows(self, rows: Sequence[T], make_table: Callable[[Iterable[T]], Table], *, empty: str) -> None:
+        """Print rows, and on standard error which rows of an answer couldn't be read."""
         if self.as_json:
             for row in rows:
                 self.print_json(to_dict(row))
@@ -122,7 +121,8 @@ class Printer:
             self.print_table(make_table(rows))
         else:
             self.print_text(empty)
-        warn_of_skipped_rows(rows)
+        if isinstance(rows, Rows):
+            warn_of_skipped_rows(rows)
 
     def print_table(self, table: Table) -> None:
         """Print a table without spaces at the ends of its lines."""

@@ -47,11 +47,13 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[repo
 
 
 class NumberRange(click.IntRange):
-    """A range of integers, shown as N in help texts."""
+    """A range of integers. Help texts show the value of an option as N."""
 
-    def get_metavar(self, *_: object, **__: object) -> str:
-        """Return the name of the value in help texts."""
-        return "N"
+    name = "integer"  # click's messages would say "integer range"
+
+    def get_metavar(self, param: click.Parameter, *_: object, **__: object) -> str | None:
+        """Return the name of the value in help texts, or None for the name of the parameter."""
+        return "N" if isinstance(param, click.Option) else None
 
 
 def _seconds(value: str | float) -> float:
@@ -70,7 +72,7 @@ def _dollars(value: object) -> Decimal:
 URL = _Parsed("url", validation.base_url)
 COUNTRY = _Parsed("country", validation.country)
 DOLLARS = _Parsed("usd", _dollars)
-ORDER_ID = click.IntRange(min=1)
+ORDER_ID = NumberRange(min=1)
 PROVIDER = _Parsed("name", validation.provider)
 SECONDS = _Parsed("seconds", _seconds)
 SERVICE = _Parsed("service", validation.service)

@@ -35,13 +35,7 @@ async def purchases(printer: Printer, account: Account) -> None:
     outcome of a call that is still in progress is unknown. No request is sent.
     """
     calls = account.client().purchases()
-    if printer.as_json:
-        for call in calls:
-            printer.print_json(to_dict(call))
-    elif calls:
-        printer.print_table(_tables.purchases(calls))
-    else:
-        printer.print_text("The ledger has no purchases.")
+    printer.print_rows(calls, _tables.purchases, empty="The ledger has no purchases.")
     if any(call.outcome == "unknown" for call in calls):
         printer.print_hint("To check unknown outcomes: smspva unsettled")
 

@@ -82,7 +82,7 @@ class _SpendingCall:
     account: Account
     method: str
     params: Mapping[str, str]
-    """The parameters that tell it from another call."""
+    """The parameters that identify it."""
     yes: bool
 
     @asynccontextmanager
@@ -176,7 +176,7 @@ async def rent(
     method = _RENT if len(services) == 1 else _RENT_MULTI
     call = _SpendingCall(account, method, {"country": country, "service": ",".join(services)}, yes)
     async with call.client() as client:
-        warn_of_skipped_rows(await client.orders())  # so that a new order can be told from the old ones
+        warn_of_skipped_rows(await client.orders())  # records the orders before the purchase, for `unsettled`
         estimate = await estimate_rental(client, country, services, period)
         if max_price is not None and (estimate.price is None or estimate.price > max_price):
             raise TooExpensiveError(first, country, period, estimate.price)
@@ -285,7 +285,7 @@ async def restore(printer: Printer, account: Account, order_id: int, *, yes: boo
     """
     call = _SpendingCall(account, _RESTORE, {"id": str(order_id)}, yes)
     async with call.client() as client:
-        warn_of_skipped_rows(await client.orders())  # so that a new order can be told from the old ones
+        warn_of_skipped_rows(await client.orders())  # records the orders before the purchase, for `unsettled`
         quote = await client.restore_quote(order_id)
         service = fmt.services([quote.service_name or quote.service])
         days = f"{fmt.days(quote.overdue_days)} overdue, {fmt.days(quote.prolong_days)} prepaid"

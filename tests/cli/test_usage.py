@@ -106,7 +106,7 @@ WITH_KEY = ["--api-key-file", "good"]
             )
             for unit in ("--weeks", "--months")
         ),
-        (["prolong", "forty"], "Invalid value for 'ORDER_ID': 'forty' is not a valid integer"),
+        (["prolong", "forty"], "Invalid value for 'ORDER_ID': 'forty' is not a valid integer."),
         (["sms", "0"], "0 is not in the range x>=1"),
         (["sms", "1", "--wait", "--timeout", "nan"], "expected a number of seconds above 0, got 'nan'"),
         (["add-service", "1", "opt1", "--days", "91"], "91 is not in the range 1<=x<=90"),
