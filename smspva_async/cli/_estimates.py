@@ -68,7 +68,7 @@ def format_estimate(price_day: Decimal, count: int) -> str:
 
 def _describe_offer(service: str, offer: Offer | None, period: Period) -> str:
     if offer is None:
-        return f"{service}: the price is unknown: it isn't offered now"
+        return f"{service}: the price is unknown, because it isn't offered now"
     available = "unknown number available" if offer.count is None else f"{offer.count} available"
     price = "the price is unknown" if offer.price_day is None else format_estimate(offer.price_day, period.days)
     return f"{fmt.clean(f'{service} {offer.name}')}: {price}; {available}"

@@ -7,9 +7,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from smspva_async import CountryOffer, Offer, Retry, Rows, Service, SmspvaClient
+from smspva_async import CountryOffer, Offer, Rows, Service, SmspvaClient
 from tests.support.command_processes import Result
-from tests.support.commands import KEY, minimal_environment, run
+from tests.support.commands import KEY, minimal_environment, retry_at_once, run
 from tests.support.terminal import columns
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ def test_a_balance_refused_or_failed_is_reported_in_one_line(commands: Commands)
 
 
 def test_a_balance_refused_by_a_busy_server_is_retried(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = SmspvaClient.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "retry", Retry(first=0))
+    retry_at_once(monkeypatch)
     sim = commands.simulator
     sim.faults.next("balance", "refusal", msg="SERVER_BUSY")
     assert commands.run("balance").code == 0

@@ -1,38 +1,25 @@
-"""The output of the demo and of a watch, in virtual time."""
+"""`smspva demo`, in virtual time."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
-from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 from rich.cells import cell_len
 
-from smspva_async import SmspvaClient, SmsReceived, Watcher, event_from_dict
+from smspva_async import SmsReceived, event_from_dict
 from smspva_async.cli._demo import run_demo
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._output import Printer
-from smspva_async.cli._watch import follow_events
-from smspva_async.simulator import Simulator, VirtualTimeLoop
-from tests.support.commands import KEY
+from smspva_async.simulator import Simulator
 from tests.support.documents import block
 from tests.support.terminal import ESCAPE, columns, console, plain, printed
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-
-def in_virtual_time(main: Coroutine[Any, Any, None]) -> float:
-    """Run a coroutine in virtual time, and return the seconds that it took."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main)
-        return runner.get_loop().time()
+from tests.support.virtual_time import in_virtual_time
 
 
 def demo_lines(width: int | None = None) -> list[str]:
@@ -150,52 +137,3 @@ def test_the_demo_fits_the_terminal_and_has_the_same_words_in_a_pipe(width: int)
 def test_only_the_outage_is_longer_than_80_columns() -> None:
     assert [line for line in cached_demo_lines() if len(line) > 80 and "polling fails" not in line] == []
     assert sum(line.startswith(" " * 10 + "attempts failed") for line in plain(cached_demo_lines(80))) == 1
-
-
-# -- watching ----------------------------------------------------------------------------------------------------------
-
-
-def watch_lines(sim: Simulator, seconds: float) -> list[str]:
-    """Run a watch for some seconds and return its lines."""
-    shown = console()
-
-    async def watch() -> None:
-        client = SmspvaClient(KEY, transport=sim.transport())
-        with anyio.move_on_after(seconds):
-            await follow_events(client, Watcher(client), EventLines(shown))
-
-    in_virtual_time(watch())
-    return printed(shown)
-
-
-def test_a_watch_lists_the_orders_first() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.deliver(sim.add_order(phone="+79096068511").id, "Old code 111222", date=1)
-    sim.add_order(country="UK", service="opt29", phone="+447700900123")
-    until = f"until {sim.orders[0].until.astimezone():%Y-%m-%d}"
-    assert [line.partition("  ")[2] for line in watch_lines(sim, 300)] == [
-        f"+79096068511   Instagram  listed   #40300, inactive, {until}",
-        f"+447700900123  Telegram   listed   #40301, active, {until}",
-    ]
-
-
-def test_a_watch_of_an_empty_account_says_so() -> None:
-    assert watch_lines(Simulator(), 300) == ["No rented numbers yet."]
-
-
-def test_a_watch_shows_an_outage_at_its_start() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.add_order()
-    sim.faults.next("orders", "refused", count=4)
-    failed, recovered, listed = watch_lines(sim, 300)
-    assert "polling fails: orders: no connection" in failed
-    assert "polling works again after" in recovered
-    assert "listed" in listed
-
-
-def test_a_key_refused_once_does_not_end_a_watch() -> None:
-    sim = Simulator(start=datetime.now(UTC))
-    sim.faults.next("orders", "refusal", msg="Invalid apikey")
-    failed, recovered = watch_lines(sim, 300)
-    assert "polling fails: orders: refused: Invalid apikey" in failed
-    assert "polling works again after" in recovered

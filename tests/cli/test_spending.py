@@ -159,7 +159,7 @@ def test_an_unknown_price_is_reported(commands: Commands) -> None:
     shown = commands.run("prolong", "40300").err.splitlines()
     assert "  the price is unknown: the provider lists none now" in shown
     done = commands.run("rent", "PL", "opt16", "--yes")
-    assert "  opt16: the price is unknown: it isn't offered now" in done.err.splitlines()
+    assert "  opt16: the price is unknown, because it isn't offered now" in done.err.splitlines()
     assert done.code == 1
     assert "nothing was charged" in done.err.splitlines()[-1]
     done = commands.run("prolong", "77")

@@ -10,7 +10,7 @@ import pytest
 from smspva_async.cli import _purchases
 from smspva_async.simulator import Simulator
 from tests.support.command_processes import CLOSED_PIPE, Result, needs_full_disk
-from tests.support.commands import KEY, Commands, serving
+from tests.support.commands import KEY, Commands, retry_at_once, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,10 @@ def test_after_a_closed_pipe_calls_stay_unsettled(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("reason", ["no answer", "refused key"])
-def test_calls_that_cannot_be_checked_are_listed_and_can_be_settled(commands: Commands, reason: str) -> None:
+def test_calls_that_cannot_be_checked_are_listed_and_can_be_settled(
+    commands: Commands, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
     sim = commands.simulator
     if reason == "no answer":
         sim.faults.always("orders", "http_500")

@@ -9,14 +9,18 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from rich.cells import cell_len
 
-from smspva_async import Sms, SmsReceived, event_from_dict
+from smspva_async import InvalidKey, Sms, SmspvaClient, SmsReceived, Watcher, event_from_dict
+from smspva_async.cli._event_lines import EventLines
+from smspva_async.cli._watch import follow_events
 from smspva_async.simulator import Simulator
 from tests.support.command_processes import HEIGHT, Piped, Result
 from tests.support.commands import KEY, Commands, serving
-from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns
+from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns, console, printed
+from tests.support.virtual_time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,13 +140,59 @@ def test_it_shows_the_interval_that_the_gap_allows(sim: Simulator, commands: Com
         child.result()
 
 
-def test_a_refused_key_ends_it_with_exit_code_1(sim: Simulator, commands: Commands) -> None:
-    sim.api_key = "another"
-    done = commands.run("watch")
-    assert done.code == 1
-    assert "polling fails" in done.lines[1]  # and ten seconds later the watch ends
-    assert re.fullmatch(r"smspva: orders: [^\n]*(?i:key)[^\n]*\n", done.err)
-    assert KEY not in done.err
+# -- lines in virtual time ---------------------------------------------------------------------------------------------
+
+
+def watch_lines(sim: Simulator, seconds: float) -> list[str]:
+    """Run a watch for some seconds and return its lines."""
+    shown = console()
+
+    async def watch() -> None:
+        client = SmspvaClient(KEY, transport=sim.transport())
+        with anyio.move_on_after(seconds):
+            await follow_events(client, Watcher(client), EventLines(shown))
+
+    in_virtual_time(watch())
+    return printed(shown)
+
+
+def test_a_watch_lists_the_orders_first() -> None:
+    sim = Simulator(start=datetime.now(UTC))
+    sim.deliver(sim.add_order(phone="+79096068511").id, "Old code 111222", date=1)
+    sim.add_order(country="UK", service="opt29", phone="+447700900123")
+    until = f"until {sim.orders[0].until.astimezone():%Y-%m-%d}"
+    assert [line.partition("  ")[2] for line in watch_lines(sim, 300)] == [
+        f"+79096068511   Instagram  listed   #40300, inactive, {until}",
+        f"+447700900123  Telegram   listed   #40301, active, {until}",
+    ]
+
+
+def test_a_watch_of_an_empty_account_says_so() -> None:
+    assert watch_lines(Simulator(), 300) == ["No rented numbers yet."]
+
+
+def test_a_watch_shows_an_outage_at_its_start() -> None:
+    sim = Simulator(start=datetime.now(UTC))
+    sim.add_order()
+    sim.faults.next("orders", "refused", count=4)
+    failed, recovered, listed = watch_lines(sim, 300)
+    assert "polling fails: orders: no connection" in failed
+    assert "polling works again after" in recovered
+    assert "listed" in listed
+
+
+def test_a_key_refused_for_ten_seconds_ends_a_watch() -> None:
+    sim = Simulator(start=datetime.now(UTC), api_key="another")
+    with pytest.raises(InvalidKey):
+        watch_lines(sim, 300)
+
+
+def test_a_key_refused_once_does_not_end_a_watch() -> None:
+    sim = Simulator(start=datetime.now(UTC))
+    sim.faults.next("orders", "refusal", msg="Invalid apikey")
+    failed, recovered = watch_lines(sim, 300)
+    assert "polling fails: orders: refused: Invalid apikey" in failed
+    assert "polling works again after" in recovered
 
 
 # -- the live table ----------------------------------------------------------------------------------------------------
@@ -181,7 +231,7 @@ def test_on_a_terminal_the_table_is_updated(sim: Simulator, commands: Commands, 
 @pytest.mark.parametrize("width", [60, 120])
 def test_of_a_hundred_orders_the_most_relevant_are_shown(sim: Simulator, commands: Commands, width: int) -> None:
     rent(sim, 100)
-    with commands.terminal("watch", "--interval", "5", width=width) as terminal:
+    with commands.terminal("watch", "--interval", "1", width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 10)
         assert len(screen) < HEIGHT
         rows = [columns(row) for row in screen[2:-1]]
@@ -220,7 +270,7 @@ def test_after_a_failed_first_poll_the_listed_orders_are_no_events(sim: Simulato
         assert any(line.startswith(f"{new.id}  inactive") for line in screen)  # an order that comes later is an event
 
 
-def test_an_empty_account_is_reported_after_the_first_good_poll(sim: Simulator, commands: Commands) -> None:
+def test_the_table_of_an_empty_account_says_so_after_the_first_good_poll(sim: Simulator, commands: Commands) -> None:
     sim.faults.always("orders", "refusal", msg="Closed for lunch")
     with commands.terminal("watch", *QUICK) as terminal:
         terminal.wait_for(lambda lines: any("Closed for lunch" in line for line in lines))
@@ -238,9 +288,9 @@ def test_a_height_of_0_is_ignored(sim: Simulator, commands: Commands) -> None:
 
 def test_with_a_refused_key_nothing_is_said_about_numbers(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
-    with commands.terminal("watch") as terminal:
-        assert terminal.exit_code() == 1
-        assert "no answer yet" in terminal.raw
+    with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(lambda lines: any("polling fails" in line for line in lines))
+        assert "no answer yet" in terminal.screen[0]
         assert "rented" not in terminal.raw
 
 

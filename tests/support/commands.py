@@ -20,6 +20,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from rich.cells import cell_len
 
+from smspva_async import Retry, SmspvaClient
 from smspva_async.__main__ import main
 from tests.support import PATIENCE
 from tests.support.command_processes import Piped, Result, Terminal
@@ -168,3 +169,10 @@ def serving(simulator: Simulator, folder: Path) -> Iterator[Commands]:
     """Serve a simulator while inside, in another thread."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Served(simulator)) as server:
         yield Commands(simulator, server.url, folder, portal)
+
+
+def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clients of commands in this process retry without a delay."""
+    defaults = SmspvaClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "retry", Retry(first=0))
