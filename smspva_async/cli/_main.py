@@ -174,7 +174,8 @@ Exit codes:
   2    wrong usage, or a ledger or journal that can't be used
   3    the outcome of a purchase is unknown, or its result can't be printed
   4    network or server failure
-  130  interrupted with Ctrl-C, or answered "no" (143: SIGTERM)
+  130  interrupted with Ctrl-C, or answered "no"
+  143  terminated by SIGTERM
 """,
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
