@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smspva_async import __version__
+from smspva_async import __version__, cli
 from tests.support import PATIENCE
 from tests.support.command_processes import Result, needs_full_disk
 from tests.support.commands import run
@@ -28,8 +28,8 @@ def run_python(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("missing", ["click", "platformdirs", "rich"])
 def test_a_missing_package_is_named_with_the_extra_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("smspva_async.cli")
-    for name in [name for name in sys.modules if name.startswith("smspva_async.cli")]:
+    monkeypatch.delattr(cli.__name__)
+    for name in [name for name in sys.modules if name.startswith(cli.__name__)]:
         monkeypatch.delitem(sys.modules, name)
     for name in [missing, *(name for name in sys.modules if name.startswith(f"{missing}."))]:
         monkeypatch.setitem(sys.modules, name, None)
