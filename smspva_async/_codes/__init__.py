@@ -1,75 +1,85 @@
-"""The one-time code in a message: a rule made from how such messages are built.
+"""Extraction of the one-time code from a message, by rules.
 
-A message has a word for the code ("code", "PIN", "OTP"), the code, and around them the sender, the purpose (a login, a
-payment), how long it holds, a warning, a link, a number to call. So, in this order:
+A typical message has a word for the code ("code", "PIN", "OTP"), the code itself, and around them the sender, the
+purpose (a login, a payment), how long the code is valid, a warning, a link, a phone number. The steps:
 
-1. The text is written in one spelling (`normalize`): ASCII digits, plain spaces and dashes, no accents, no invisible
-   marks.
-2. A line `@example.com #123456` names the code, and is believed.
-3. Numbers of another kind are blanked out (`patterns`): links, times, dates, amounts, phones and masked cards by their
-   form; those of orders, accounts, phones or promotions by the word right before them, unless the message speaks of a
-   code for this word ("code to verify your phone: 1234"). The words themselves are in `words`.
-4. The rest that looks like a code (`candidates`) is a candidate: 3 to 10 digits, in one piece or in groups, and letters
-   and digits mixed; where none of these will do, capitals in a code's place.
-5. Each candidate is weighed (`message`), mostly by its nearest word for a code: next to it, behind a colon or "is",
-   some words off, in another sentence. A word speaks of one candidate: the one that it leads to, or that is said to be
-   it. Without such a word the purpose and the instruction count ("use 1234 to log in"). Form and place count a little:
-   six digits are usual, three or a year aren't; codes stand first in a sentence, or alone.
-6. The heaviest is the code if it is heavy enough. In a short message without a word for a code its only number may be,
-   where nothing else explains it and it looks or stands like one.
+1. `normalize` writes the text with ASCII digits, plain spaces and dashes, no accents and no invisible characters.
+2. A line `@example.com #123456` names the code, and nothing else counts.
+3. Numbers of another kind are blanked out (`patterns`): links, times, dates, amounts, phone numbers and masked cards by
+   their form; numbers of orders, accounts, phones or promotions by the word right before them, unless the message has a
+   code for this word ("code to verify your phone: 1234"). The words are in `words.ini`.
+4. Other parts with the form of a code are candidates (`candidates`): 3 to 10 digits, in one piece or in groups, letters
+   mixed with digits, and if none of these is the code, capitals.
+5. Each candidate gets a score (`message`), mostly from the nearest word for a code: next to it, with a colon or "is"
+   between them, some words away, in another sentence. A word counts for one candidate: the one it leads to, or the one
+   before it in "1234 is your code". Without a word for a code, the purpose and the instruction count ("use 1234 to log
+   in"). Form and position count a little: six digits are usual, three digits or a year are not; codes begin a sentence,
+   or are alone.
+6. The candidate with the highest score is the code, if the score is high enough. In a short message without a word for
+   a code, the only number can be the code, if nothing else explains it and its form or position is usual.
 """
 
 from __future__ import annotations
 
 import re
 
-from smspva_async._codes.candidates import possible
-from smspva_async._codes.message import Message
-from smspva_async._codes.normalize import fold
-from smspva_async._codes.patterns import parted
+from smspva_async._codes.candidates import may_contain_code
+from smspva_async._codes.normalize import normalize
 
 __all__ = ["extract_code"]
 
-# Of a longer text this many characters are read, half of them at its end: many times what fits into a message.
-_READ = 4_000
-# What may be a part of a number where a text is cut off, and where it goes on.
-_CUT_OFF = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
-_CUT_ON = re.compile(r"\A(?:[ ._-]?[0-9])++")
-# The line by which a browser knows the site that a code is for: "@example.com #123456".
-_BOUND = re.compile(r"(?:^|[ .])@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE)
-# What an app finds its own message by, at the very end: eleven characters that are neither a number nor a word.
+# Many times the length of a real message. Of a longer text, half of this is read at each end.
+_MAX_LENGTH = 4_000
+# Parts of a number at the place where a long text is cut.
+_CUT_END = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
+_CUT_START = re.compile(r"\A(?:[ ._-]?[0-9])++")
+# The line that tells a browser which site a code is for: "@example.com #123456".
+_BOUND_TO_SITE = re.compile(
+    r"(?:^|[ .])@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE
+)
+# The hash at the very end by which an Android app finds its message: 11 characters, neither a number nor a word.
 _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 
 
 def extract_code(text: str) -> str | None:
-    """Return the one-time code in a message, or None if there is none to be seen.
+    """Return the one-time code in a message, or None if no code is found.
 
-    The code is as one types it, 3 to 10 digits, or 4 to 10 ASCII letters with or without digits: ``"Code Instagram:
-    671 094."`` gives ``"671094"``, ``"ABC-123"`` gives ``"ABC123"``. Digits of other scripts become ASCII, letters keep
-    their case. Letters and a hyphen before a longer number, as in ``"G-123456"``, say who sent it and aren't part of
-    the code: that gives ``"123456"``. In a line ``@example.com #abc`` three letters are enough.
+    The result is the code as a person types it: 3 to 10 digits, or 4 to 10 ASCII letters with or without digits.
+    ``"Code Instagram: 671 094."`` gives ``"671094"``, ``"ABC-123"`` gives ``"ABC123"``. Digits of other scripts become
+    ASCII digits; letters keep their case. Letters and a hyphen before a longer number name the sender and aren't part
+    of the code: ``"G-123456"`` gives ``"123456"``. In a line ``@example.com #abc`` three letters are enough.
 
-    It is found by what stands around it, such as the words for a code in some sixty languages. Where no known word
-    speaks of one, it may be the only number of 4 to 8 digits in a short message, if nothing else explains it and if it
-    is of a usual length or in a usual place. Amounts, dates, times, phones, cards, orders, links and promo codes are
-    passed over. What only the sense of a message tells may be wrong: a lone number that nothing explains, letters alone
-    that nothing calls a code, a brand whose name is a word for an offer.
+    The code is found by the words around it, such as the words for "code" in some sixty languages. Without a known word
+    the code can be the only number of 4 to 8 digits in a short message, if nothing else explains the number and its
+    length or position is usual. Amounts, dates, times, phone numbers, cards, orders, links and promo codes are ignored.
+    The result can be wrong if only the meaning of a message decides: a single unexplained number, letters without a
+    word for a code, a brand whose name means an offer.
 
-    The time grows with the length of the text and has a bound: of more than 4000 characters the first and the last 2000
-    are read. The first call takes longer, as the patterns are made in it. What isn't a text raises `ValueError`.
+    The time grows with the length of the text, up to a bound: of a text with more than 4000 characters, the first and
+    the last 2000 are read. The first call takes longer, because it compiles the patterns.
+
+    Raises:
+        ValueError: The argument isn't a string.
+
     """
     if not isinstance(text, str):
-        raise ValueError(f"extract_code takes a text: {text!r}")  # noqa: TRY004 - as all arguments
-    folded = (fold(text) if len(text) <= _READ else _ends(text)).strip()
-    if bound := _BOUND.findall(folded):
+        raise ValueError(f"extract_code takes a text: {text!r}")  # noqa: TRY004 - the same type as for all arguments
+    normalized = (normalize(text) if len(text) <= _MAX_LENGTH else _both_ends(text)).strip()
+    if bound := _BOUND_TO_SITE.findall(normalized):
         return str(bound[-1])
-    return Message(parted(_without_app_hash(folded))).code() if possible(folded) else None
+    if not may_contain_code(normalized):
+        return None
+    # Programs that never look for a code don't load the word list and the modules that read it.
+    from smspva_async._codes.message import Message  # noqa: PLC0415
+    from smspva_async._codes.patterns import separate_glued  # noqa: PLC0415
+
+    return Message(separate_glued(_without_app_hash(normalized))).code()
 
 
-def _ends(text: str) -> str:
-    """Return the beginning and the end of a text, folded, without what is left of a number where it was cut."""
-    beginning, end = fold(text[: _READ // 2]), fold(text[-_READ // 2 :])
-    return f"{_CUT_OFF.sub('', beginning)}\n{_CUT_ON.sub('', end)}"
+def _both_ends(text: str) -> str:
+    """Return the beginning and the end of a text, normalized, without parts of a number at the cut."""
+    beginning, end = normalize(text[: _MAX_LENGTH // 2]), normalize(text[-_MAX_LENGTH // 2 :])
+    return f"{_CUT_END.sub('', beginning)}\n{_CUT_START.sub('', end)}"
 
 
 def _without_app_hash(text: str) -> str:

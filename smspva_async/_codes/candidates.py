@@ -1,4 +1,4 @@
-"""Candidates for a code by their form: numbers in one piece or in groups, letters and digits mixed, capitals."""
+"""Parts of a message that have the form of a code: numbers, digits mixed with letters, words in capitals."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LONGEST_LONE", "SHORTEST", "Candidate", "capitals", "is_name", "is_year", "mixed", "numbers", "possible"]
+__all__ = [
+    "MAX_UNANNOUNCED",
+    "MIN_LENGTH",
+    "Candidate",
+    "capitals",
+    "is_name",
+    "is_year",
+    "may_contain_code",
+    "mixed",
+    "numbers",
+]
 
-SHORTEST, LONGEST_LONE = 3, 8
-"""Digits of the shortest code, and of the longest that no word announces."""
-_LONGEST = 10
-_GROUP = 4  # digits in a group of a longer code, at most
+MIN_LENGTH, MAX_UNANNOUNCED = 3, 8
+"""Digits of the shortest code, and of the longest code that is found without a word for a code."""
+_MAX_LENGTH = 10
+_MAX_GROUP = 4  # digits in one group of a longer code
 _PAIR = 2
 _UNUSUAL = -3
-_USUAL = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: _UNUSUAL}  # by length; any other is 1
+_SCORES = {3: _UNUSUAL, 6: 2, 9: _UNUSUAL, 10: _UNUSUAL}  # by length; 1 for any other length
 
-# Without one of these there is no code.
+# A text without one of these has no code.
 _POSSIBLE = re.compile(r"(?<![0-9])[0-9]{1,10}(?![0-9])|[A-Z]{3}")
-# These give nothing back, so that each character is read once.
+# Possessive, so that each character is read once.
 _NUMBERS = re.compile(
     r"(?<![0-9a-z])(?:[0-9]++(?:-[0-9]++)++|[0-9]++(?:\.[0-9]++)++|[0-9]++(?:_[0-9]++)++|[0-9]++(?: [0-9]++)*+)"
 )
@@ -38,101 +48,112 @@ class Candidate(NamedTuple):
     start: int
     end: int
     code: str
-    form: int
-    """How much its form alone speaks for it."""
+    form_score: int
+    """The score for its form alone."""
 
 
-def possible(text: str) -> bool:
-    """Return whether a folded text can hold a code at all."""
+def may_contain_code(text: str) -> bool:
+    """Return False if no part of a normalized text has the form of a code."""
     return _POSSIBLE.search(text) is not None
 
 
 def is_year(code: str) -> bool:
-    """Return whether a code may be a year."""
+    """Return True if a code looks like a year."""
     return _YEAR.fullmatch(code) is not None
 
 
 def is_name(code: str) -> bool:
-    """Return whether a code may be a name with a number, or a number with its unit."""
+    """Return True if a code looks like a name with a number, or a number with its unit."""
     return _NAME.fullmatch(code) is not None
 
 
 def numbers(text: str) -> Iterator[Candidate]:
-    """Yield the numbers in a text of small letters that have the form of a code, their groups put together."""
+    """Yield the numbers in a lower-case text that have the form of a code, with their groups joined."""
     for match in _NUMBERS.finditer(text):
         run, start, end = match[0], match.start(), match.end()
         if text[end : end + 1].isascii() and text[end : end + 1].isalpha():
-            run = run[: max(0, *map(run.rfind, " -._"))]  # its last group goes on with letters
-        if len(run) == SHORTEST and _beside_letters(text, start, start + len(run)):
+            run = run[: max(0, *map(run.rfind, " -._"))]  # letters follow its last group
+        if len(run) == MIN_LENGTH and _is_joined_to_letters(text, start, start + len(run)):
             continue  # half of "ABC-123"
-        divider = next((mark for mark in " -._" if mark in run), "")
-        if not divider:
+        separator = next((mark for mark in " -._" if mark in run), "")
+        if not separator:
             yield from _number(start, start + len(run), run)
-        elif divider == " ":
+        elif separator == " ":
             yield from _spaced(start, run.split(" "))
         else:
-            yield from _joined(start, run, divider)
+            yield from _joined(start, run, separator)
 
 
-def _beside_letters(text: str, start: int, end: int) -> bool:
+def _is_joined_to_letters(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     return (before[1:] == "-" and before[0].isalpha()) or (after[:1] == "-" and after[1:].isalpha())
 
 
-def _number(start: int, end: int, code: str, form: int = 0) -> Iterator[Candidate]:
-    if SHORTEST <= len(code) <= _LONGEST:
-        yield Candidate(start, end, code, _USUAL.get(len(code), 1) + form - 5 * is_year(code))
+def _number(start: int, end: int, code: str, form_score: int = 0) -> Iterator[Candidate]:
+    if MIN_LENGTH <= len(code) <= _MAX_LENGTH:
+        yield Candidate(start, end, code, _SCORES.get(len(code), 1) + form_score - 5 * is_year(code))
 
 
 def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
-    """Put together neighbouring groups of equal length: in "671 094 5 minutes" two, in "1234 5 minutes" none."""
+    """Join adjacent groups of equal length: two in "671 094 5 minutes", none in "1234 5 minutes"."""
     digits = sum(map(len, groups))
-    if len(groups) > _PAIR and len(groups[0]) <= _GROUP and digits >= _LONGEST and len(set(map(len, groups))) > 1:
-        return  # a phone
-    if len(groups) == _PAIR and digits <= LONGEST_LONE and len(groups[0]) == _PAIR < len(groups[1]):
+    if (
+        len(groups) > _PAIR
+        and len(groups[0]) <= _MAX_GROUP
+        and digits >= _MAX_LENGTH
+        and len(set(map(len, groups))) > 1
+    ):
+        return  # a phone number
+    if len(groups) == _PAIR and digits <= MAX_UNANNOUNCED and len(groups[0]) == _PAIR < len(groups[1]):
         yield from _number(start, start + digits + 1, "".join(groups), _UNUSUAL)
         return
     for length, equal in groupby(groups, len):
-        together = list(equal)
-        code = "".join(together)
-        end = start + len(code) + len(together) - 1
-        if length > _GROUP:
-            for number, group in enumerate(together):
-                place = start + number * (length + 1)
-                yield from _number(place, place + length, group)
+        adjacent = list(equal)
+        code = "".join(adjacent)
+        end = start + len(code) + len(adjacent) - 1
+        if length > _MAX_GROUP:
+            for number, group in enumerate(adjacent):
+                group_start = start + number * (length + 1)
+                yield from _number(group_start, group_start + length, group)
         else:
             yield from _number(start, end, code)
         start = end + 1
 
 
-def _joined(start: int, run: str, divider: str) -> Iterator[Candidate]:
-    """Put together groups with hyphens, dots or underscores, if they are not too many and not those of a phone."""
-    groups = run.split(divider)
-    even = len(set(map(len, groups))) == 1 and len(groups[0]) <= _GROUP
-    if even or (len(groups) == _PAIR and len(run) <= LONGEST_LONE + 1):
-        usual = even and divider == "-" and not _DATE.fullmatch(run)
+def _joined(start: int, run: str, separator: str) -> Iterator[Candidate]:
+    """Join groups with hyphens, dots or underscores, unless they look like a phone number."""
+    groups = run.split(separator)
+    even = len(set(map(len, groups))) == 1 and len(groups[0]) <= _MAX_GROUP
+    if even or (len(groups) == _PAIR and len(run) <= MAX_UNANNOUNCED + 1):
+        usual = even and separator == "-" and not _DATE.fullmatch(run)
         yield from _number(start, start + len(run), "".join(groups), 0 if usual else _UNUSUAL)
 
 
 def mixed(text: str, blanked: str) -> Iterator[Candidate]:
-    """Yield what is of letters and digits, from a text and the same in small letters without other numbers."""
+    """Yield the pieces with both letters and digits.
+
+    Args:
+        text: The normalized text.
+        blanked: The same text in lower case, with other numbers blanked out.
+
+    """
     for start, end, code in _pieces(text, blanked):
         if not code.isdigit() and not code.isalpha():
             yield Candidate(start, end, code, _UNUSUAL)
 
 
 def capitals(text: str, blanked: str) -> Iterator[Candidate]:
-    """Yield what is of capitals alone, likewise."""
+    """Yield the pieces of capitals only, from the same two texts as `mixed`."""
     for start, end, code in _pieces(text, blanked):
         if code.isalpha() and code.isupper():
             yield Candidate(start, end, code, _UNUSUAL)
 
 
 def _pieces(text: str, blanked: str) -> Iterator[tuple[int, int, str]]:
-    """Yield pieces without the hyphens between equal groups, if they are neither too short nor too long."""
+    """Yield the pieces of a code's length, without hyphens between groups of equal length."""
     for match in _PIECES.finditer(blanked):
-        groups = text[match.start() : match.end()].split("-", _GROUP)
+        groups = text[match.start() : match.end()].split("-", _MAX_GROUP)
         code = "".join(groups)
         even = len(set(map(len, groups))) == 1 and len(groups) <= max(1, len(groups[0]) + 1)
-        if even and _GROUP <= len(code) <= _LONGEST:
+        if even and _MAX_GROUP <= len(code) <= _MAX_LENGTH:
             yield match.start(), match.end(), code

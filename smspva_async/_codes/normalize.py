@@ -1,13 +1,13 @@
 # ruff: noqa: RUF001 - letters of many scripts
-"""A message as the search for its code reads it: one spelling of each digit, letter, space, dash and quote."""
+"""Normalization of a message's text: one spelling for each digit, letter, space, dash and quote."""
 
 from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["fold"]
+__all__ = ["normalize"]
 
-# What Unicode doesn't take apart by itself, or what a keyboard's language writes with a letter of its own.
+# Characters that Unicode doesn't decompose, and variants that a keyboard layout uses for the same letter.
 _SAME = {
     **dict(zip("łŁđĐðÐøØıəƏ", "lLdDdDoOieE", strict=True)),
     **dict(zip("یىېکھہەټړډڈ", "يييكهههتردد", strict=True)),
@@ -17,45 +17,46 @@ _SAME = {
     "…": "...",
     "\u2212": "-",
     "№": "#",
-    **dict.fromkeys("°º", "."),  # "n°" is short, as "no." is
+    **dict.fromkeys("°º", "."),  # "n°" is an abbreviation like "no."
     "״": '"',
     "、": ",",
 }
-_KINDS = {"Zs": " ", "Pd": "-", "Pi": '"', "Pf": '"', "Cf": "", "Mn": "", "Me": ""}
+_BY_CATEGORY = {"Zs": " ", "Pd": "-", "Pi": '"', "Pf": '"', "Cf": "", "Mn": "", "Me": ""}
 
 
-class _Folding(dict[int, str]):
-    """What to write for each character, found out when it is first met."""
+class _Translation(dict[int, str]):
+    """The replacement of each character, computed when the character is first seen."""
 
     def __missing__(self, point: int) -> str:
-        self[point] = folded = _fold(chr(point))
-        return folded
+        self[point] = replacement = _replacement(chr(point))
+        return replacement
 
 
-def _fold(character: str) -> str:
+def _replacement(character: str) -> str:
     if character in _SAME:
         return _SAME[character]
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)
-    kind = unicodedata.category(character)
-    if kind in _KINDS:
-        return _KINDS[kind]
-    how, *parts = unicodedata.decomposition(character).split() or [""]
-    if how in {"<wide>", "<narrow>", "<font>", "<square>"} and len(parts) == 1:
-        return _fold(chr(int(parts[0], 16)))
-    if how and how[0] != "<" and all(unicodedata.category(chr(int(part, 16))) == "Mn" for part in parts):
-        return _fold(chr(int(how, 16)))  # without its accent
+    category = unicodedata.category(character)
+    if category in _BY_CATEGORY:
+        return _BY_CATEGORY[category]
+    first, *parts = unicodedata.decomposition(character).split() or [""]
+    if first in {"<wide>", "<narrow>", "<font>", "<square>"} and len(parts) == 1:
+        return _replacement(chr(int(parts[0], 16)))
+    if first and first[0] != "<" and all(unicodedata.category(chr(int(part, 16))) == "Mn" for part in parts):
+        return _replacement(chr(int(first, 16)))  # the letter without its accent
     return character
 
 
-_FOLDING = _Folding()
+_TRANSLATION = _Translation()
 
 
-def fold(text: str) -> str:
-    """Return the text with ASCII digits and without accents, vowel points, and marks that nobody sees.
+def normalize(text: str) -> str:
+    """Return the text with ASCII digits and without accents, vowel points and invisible marks.
 
-    Full-width and styled letters become plain, and so do spaces, dashes, quotes and the dots that hide a card's number.
-    It takes time linear in the length, which Unicode's own normal forms don't for a text of nothing but accents.
+    Full-width and styled letters become plain letters. Spaces, dashes, quotes and the dots that mask a card's number
+    become one character each. The time is linear in the length, unlike Unicode's normal forms, which are slow for a
+    text of accents only.
     """
-    return text.translate(_FOLDING)
+    return text.translate(_TRANSLATION)

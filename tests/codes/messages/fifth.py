@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - messages in many languages
-"""Messages by language, for what a blind trial showed to be wrong: each is of such a kind, or close to one."""
+"""Messages by language, similar to those that a blind trial got wrong."""
 
 from __future__ import annotations
 

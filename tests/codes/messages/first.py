@@ -1,5 +1,5 @@
 # ruff: noqa: E501, RUF001 - messages in many languages, a line each
-"""The messages with which the rule was written, and the first two tables that it hadn't seen."""
+"""The messages that the rules were written with, and the first two tables of new messages."""
 
 from __future__ import annotations
 

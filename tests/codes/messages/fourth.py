@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - messages in many languages, a line each
-"""Messages of the same review: the harder ones, and those written to check what it mended."""
+"""Messages of the same review: the harder ones, and those that check its fixes."""
 
 from __future__ import annotations
 

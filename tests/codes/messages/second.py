@@ -1,5 +1,5 @@
 # ruff: noqa: E501, RUF001 - messages in many languages, a line each
-"""Three more tables of messages that the rule hadn't seen, the first of them the hardest."""
+"""Three more tables of new messages; the first is the hardest."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - messages in many languages
-"""Messages of the same kinds, written after the rule and not seen by it before."""
+"""New messages of the same kinds, written after the rules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501, RUF001 - messages in many languages, a line each
-"""Messages that a review put to the rule, after the form of real ones of well-known senders."""
+"""Messages of a review, with the structure of real messages of well-known senders."""
 
 from __future__ import annotations
 
