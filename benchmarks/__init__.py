@@ -1,4 +1,4 @@
-"""What the library costs and how quick it is, measured: `python -m benchmarks`.
+"""Benchmarks of the library's speed, memory and load: `python -m benchmarks`.
 
-Each row is measured beside what it is compared with, in the same run. See `README.md` for the last figures.
+Each row is measured together with its baseline, in the same run. `docs/benchmarks.md` shows the last results.
 """

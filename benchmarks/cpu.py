@@ -1,4 +1,4 @@
-"""The CPU time of a tick of the watch, and of a call of the client."""
+"""CPU time of one poll of the watcher, and of one call of the client."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ _ADDRESS = "https://smspva.com/api/rent.php"
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure ticks, then calls."""
-    yield from _ticks(form)
+    """Measure polls, then calls."""
+    yield from _polls(form)
     yield _call(form)
 
 
-# -- a tick ------------------------------------------------------------------------------------------------------
+# -- a poll ------------------------------------------------------------------------------------------------------
 
 
 class _TimedServer(Server):
-    """Takes the time from an answer to `orders` until the next request comes, and that of `json.loads` beside it.
+    """A server that measures the CPU time from an answer to `orders` until the next request.
 
-    In between lies all that a tick does: the answer is read, compared and kept, whoever waits is told, and what to read
-    next is planned.
+    In that time the watcher decodes and compares the answer, writes the journal, wakes the waiters and plans the next
+    request. The time of `json.loads` of the same body is measured next to it.
     """
 
     def __init__(self, orders: int) -> None:
         super().__init__(orders)
-        self.ticks: list[float] = []
-        self.loads: list[float] = []
+        self.polls: list[float] = []
+        self.baseline: list[float] = []
         self._loading = 0.0
         self._answered: float | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._answered is not None:
-            self.ticks.append(time.process_time() - self._answered)
-            self.loads.append(self._loading)
+            self.polls.append(time.process_time() - self._answered)
+            self.baseline.append(self._loading)
             self._answered = None
         response = await super().handle_async_request(request)
         if request.url.params["method"] == "orders":
@@ -61,56 +61,51 @@ class _TimedServer(Server):
         return response
 
 
-def _ticks(form: Form) -> Iterator[Row]:
+def _polls(form: Form) -> Iterator[Row]:
     server = _TimedServer(form.pick(full=_ORDERS, short=1_000))
     changes: list[tuple[str, float, Callable[[int], None]]] = [
         ("every `lastonline` changed", 4, lambda turn: _all_online(server, turn)),
         ("nothing changed", 0.15, lambda _: None),
-        ("1 % changed state", 3, lambda turn: _some_change(server, turn)),
+        ("1 % changed state", 3, server.change_states),
     ]
     repetitions = form.pick(full=15, short=2)
-    in_virtual_time(_tick(server, [change for _, _, change in changes], repetitions))
+    in_virtual_time(_poll(server, [change for _, _, change in changes], repetitions))
     for place, (name, goal, _) in enumerate(changes):
         kept = slice(place, None, len(changes))
-        compared = compare(server.ticks[kept], server.loads[kept])
+        compared = compare(server.polls[kept], server.baseline[kept])
         yield Row(
             group="CPU time",
-            name=f"a tick, {len(server.ids):,} orders, {name}",
+            name=f"a poll, {len(server.ids):,} orders, {name}",
             unit="ms",
             measured=compared.ours * 1e3,
             against=compared.theirs * 1e3,
-            baseline="`json.loads` of the same body, for a tick",
+            baseline="`json.loads` of the same body, for a poll",
             spread=compared.spread,
             goal=at_most(goal),
         )
 
 
-async def _tick(server: _TimedServer, changes: list[Callable[[int], None]], repetitions: int) -> None:
+async def _poll(server: _TimedServer, changes: list[Callable[[int], None]], repetitions: int) -> None:
     journal = MemoryJournal()
-    # Every list is read once before, without a pace, so that the ticks are those of a watch that has lasted a while.
+    # First read every list once, without a rate limit: the polls measured are those of a watch that runs for long.
     async with SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client, Watcher(client, journal=journal):
         await until(lambda: server.requests["sms"] >= len(server.ids))
-    before = len(server.ticks)
+    before = len(server.polls)
     async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
-        await until(lambda: len(server.ticks) > before + 1)
-        server.ticks.clear()
-        server.loads.clear()
+        await until(lambda: len(server.polls) > before + 1)
+        server.polls.clear()
+        server.baseline.clear()
         for turn in range(repetitions):
             for change in changes:
                 change(turn)
-                seen = len(server.ticks)
-                await until(lambda: len(server.ticks) > seen)  # noqa: B023 - awaited here
+                seen = len(server.polls)
+                await until(lambda: len(server.polls) > seen)  # noqa: B023 - awaited here
 
 
 def _all_online(server: Server, turn: int) -> None:
     online = int(EPOCH.timestamp()) + turn + 1
     for order_id in server.ids:
         server.change(order_id, lastonline=online)
-
-
-def _some_change(server: Server, turn: int) -> None:
-    for order_id in server.ids[turn % 100 :: 100]:
-        server.change(order_id, state=turn // 100 % 2)
 
 
 # -- a call ------------------------------------------------------------------------------------------------------
@@ -125,7 +120,7 @@ def _call(form: Form) -> Row:
         unit="ms",
         measured=compared.ours * 1e3,
         against=compared.theirs * 1e3,
-        baseline="a bare `httpx` call on the same transport, for a call",
+        baseline="a plain `httpx` call on the same transport, for a call",
         spread=compared.spread,
         goal=at_most(1.4),
     )
@@ -139,7 +134,7 @@ async def _calls(repetitions: int, calls: int) -> tuple[list[float], list[float]
     query = {"method": "sms", "id": str(order_id), "apikey": "key"}
     async with (
         SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client,
-        httpx.AsyncClient(transport=server) as bare,
+        httpx.AsyncClient(transport=server) as plain,
     ):
         for _ in range(repetitions):
             began = time.process_time()
@@ -147,7 +142,7 @@ async def _calls(repetitions: int, calls: int) -> tuple[list[float], list[float]
                 await client.sms(order_id)
             between = time.process_time()
             for _ in range(calls):
-                (await bare.get(_ADDRESS, params=query)).json()
+                (await plain.get(_ADDRESS, params=query)).json()
             ours.append((between - began) / calls)
             theirs.append((time.process_time() - between) / calls)
     return ours, theirs

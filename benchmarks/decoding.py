@@ -1,4 +1,4 @@
-"""The CPU time of decoding an answer to `orders`, as a watch does."""
+"""CPU time of decoding an answer to `orders`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _INTERVAL = 30
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure answers of each kind by turns, each after one that differs from it as its name says."""
+    """Measure answers of each kind alternately; the name of a kind is its difference from the answer before."""
     server = Server(form.pick(full=10_000, short=1_000))
     changes: list[tuple[str, float, Callable[[int], None]]] = [
         ("every `lastonline` changed", 4, lambda turn: _all_online(server, turn)),
         ("nothing changed", 0.15, lambda _: None),
-        ("1 % changed state", 3, lambda turn: _some_change(server, turn)),
+        ("1 % changed state", 3, server.change_states),
     ]
     cache = OrderCache()
     _decode(cache, server.body)
@@ -37,7 +37,9 @@ def rows(form: Form) -> Iterator[Row]:
     for turn in range(form.pick(full=30, short=2)):
         for place, (_, _, change) in enumerate(changes):
             change(turn)
-            body = bytes(bytearray(server.body))  # a new object, as an answer is: it has to be compared
+            body = bytes(
+                bytearray(server.body)
+            )  # a new object, like a real answer: an identical one would not be compared
             theirs[place].append(_seconds(lambda: json.loads(body)))  # noqa: B023 - called at once
             ours[place].append(_seconds(lambda: _decode(cache, body)))  # noqa: B023
     for (name, goal, _), our, their in zip(changes, ours, theirs, strict=True):
@@ -65,12 +67,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _all_online(server: Server, turn: int) -> None:
-    """Set each `lastonline` to a second of the last interval."""
+    """Set each `lastonline` to a second within the last interval."""
     now = int(EPOCH.timestamp()) + (turn + 1) * _INTERVAL
     for order_id in server.ids:
         server.change(order_id, lastonline=now - order_id % _INTERVAL)
-
-
-def _some_change(server: Server, turn: int) -> None:
-    for order_id in server.ids[turn % 100 :: 100]:
-        server.change(order_id, state=turn // 100 % 2)

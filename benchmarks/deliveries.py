@@ -1,4 +1,4 @@
-"""What it costs that many read the same events."""
+"""CPU time of many subscriptions that read the same events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTS = 10
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure many subscriptions that read at the same time, and one that reads alone."""
+    """Measure many concurrent subscriptions, and a single one."""
     many = form.pick(full=1_000, short=20)
     ours, theirs = in_virtual_time(_measure(many))
     compared = compare(ours, theirs)
@@ -42,10 +42,10 @@ def rows(form: Form) -> Iterator[Row]:
 
 
 async def _measure(many: int) -> tuple[list[float], list[float]]:
-    """Return the seconds of a delivery to many, in each part of the events, and to one, in between."""
+    """Return the seconds of a delivery to many subscriptions, for each part of the events, and to a single one."""
     ours, theirs = list[float](), list[float]()
     part = _EVENTS // _PARTS
-    server = Server(_EVENTS)  # each order is an event
+    server = Server(_EVENTS)  # each order makes an event
     async with SmspvaClient("key", transport=server) as client, Watcher(client) as watcher:
         subscriptions = [watcher.events(after=0) for _ in range(many)]
         for _ in range(_PARTS):

@@ -1,4 +1,4 @@
-"""The SQLite journal: writing polls so that they survive a power failure, and reading events by a named consumer."""
+"""Speed of the SQLite journal: durable writes of polls, and reads by a named consumer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EVENTS = 5_000
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure polls that bring an event each, then a named consumer."""
+    """Measure polls with an event each, then a named consumer."""
     yield _polls(form)
     yield _consumer(form)
 
@@ -53,8 +53,8 @@ def rows(form: Form) -> Iterator[Row]:
 
 def _polls(form: Form) -> Row:
     polls = form.pick(full=1_000, short=40)
-    kept = in_virtual_time(_record(polls))
-    ours, theirs = in_real_time(_append(kept))
+    recorded = in_virtual_time(_record(polls))
+    ours, theirs = in_real_time(_append(recorded))
     compared = compare(ours, theirs)
     return Row(
         group=_GROUP,
@@ -62,57 +62,57 @@ def _polls(form: Form) -> Row:
         unit="per s",
         measured=compared.ours,
         against=compared.theirs,
-        baseline="one bare `INSERT` transaction per poll, durable as well (WAL, `synchronous = FULL`)",
+        baseline="one plain `INSERT` transaction per poll, also durable (WAL, `synchronous = FULL`)",
         spread=compared.spread,
         goal=at_least(0.5),
     )
 
 
 @frozen
-class _Kept:
-    """What a watcher gives its journal after a poll."""
+class _Poll:
+    """The arguments of a watcher's call to its journal after a poll."""
 
     events: Sequence[Event]
     state: WatchState
 
 
 class _Recorder(MemoryJournal):
-    """Remembers what it was given."""
+    """A journal that records the calls to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[_Kept] = []
+        self.polls: list[_Poll] = []
 
     async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         await super().append(events, state, places)
-        self.kept.append(_Kept(list(events), state))
+        self.polls.append(_Poll(list(events), state))
 
 
-async def _record(polls: int) -> list[_Kept]:
-    """Return what a real watch kept of its first poll and of some more, in each of which one order changed state."""
+async def _record(polls: int) -> list[_Poll]:
+    """Return the first poll of a real watch, and some more; in each of these one order changed its state."""
     server, journal = Server(_ORDERS), _Recorder()
     async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
         for poll in range(polls):
             server.change(server.ids[poll % _ORDERS], state=poll // _ORDERS % 2)
             await anyio.sleep(_INTERVAL)
-    return journal.kept
+    return journal.polls
 
 
-async def _append(kept: Sequence[_Kept]) -> tuple[list[float], list[float]]:
-    """Return for each poll with an event how many such polls, and how many bare transactions, a second has."""
+async def _append(polls: Sequence[_Poll]) -> tuple[list[float], list[float]]:
+    """Return the polls per second and the plain transactions per second, for each poll with an event."""
     ours, theirs = list[float](), list[float]()
-    with tempfile.TemporaryDirectory() as folder, closing(_bare(Path(folder) / "bare.db")) as bare:
+    with tempfile.TemporaryDirectory() as folder, closing(_plain(Path(folder) / "plain.db")) as plain:
         journal = SqliteJournal(Path(folder) / "journal.db")
         await journal.open(None)
         try:
-            first, *rest = kept
+            first, *rest = polls
             await journal.append(first.events, first.state, {})
             for poll in rest:
                 began = time.perf_counter()
                 await journal.append(poll.events, poll.state, {})
                 between = time.perf_counter()
-                if poll.events:  # the disk isn't waited for without one
-                    _insert(bare, poll.events[0])
+                if poll.events:  # without an event, nothing waits for the disk
+                    _insert(plain, poll.events[0])
                     ours.append(1 / (between - began))
                     theirs.append(1 / (time.perf_counter() - between))
         finally:
@@ -120,7 +120,7 @@ async def _append(kept: Sequence[_Kept]) -> tuple[list[float], list[float]]:
     return ours, theirs
 
 
-def _bare(path: Path) -> sqlite3.Connection:
+def _plain(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -142,7 +142,7 @@ def _json(event: Event) -> str:
 
 
 def _consumer(form: Form) -> Row:
-    ours, theirs = in_real_time(_read_by_turns(form.pick(full=30, short=3)))
+    ours, theirs = in_real_time(_read_alternately(form.pick(full=30, short=3)))
     compared = compare(ours, theirs)
     return Row(
         group=_GROUP,
@@ -156,17 +156,17 @@ def _consumer(form: Form) -> Row:
     )
 
 
-async def _read_by_turns(repetitions: int) -> tuple[list[float], list[float]]:
-    """Return the seconds that a new consumer, and a new subscription, take to read all events."""
+async def _read_alternately(repetitions: int) -> tuple[list[float], list[float]]:
+    """Return the seconds that a new consumer takes to read all events, and those of a new subscription."""
     ours, theirs = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         journal = SqliteJournal(Path(folder) / "journal.db")
-        # Each order is an event of the first poll, and the pace is so slow that no other poll follows.
+        # Each order makes an event in the first poll. With this gap no other poll follows.
         async with (
             SmspvaClient("key", transport=Server(_EVENTS), pace=Pace(gap=3_600)) as client,
             Watcher(client, journal=journal) as watcher,
         ):
-            await _read(watcher.events(after=0))  # so that both find the same pages in memory
+            await _read(watcher.events(after=0))  # loads the same pages into memory for both
             for repetition in range(repetitions):
                 ours.append(await _read(watcher.consumer(f"consumer {repetition}", after=0)))
                 theirs.append(await _read(watcher.events(after=0)))

@@ -1,10 +1,9 @@
-"""Latency: how long a message takes from its arrival at the server to its event in a subscription, in virtual time.
+"""Latency from a message's arrival at the server to its event in a subscription, in virtual time.
 
-Messages arrive at random moments for orders drawn at random, one a minute on average; one every 20 seconds where one
-or two orders are waited for. For each of these, one task waits for its next message again and again. An answer of the
-server takes 0.05 to 0.4 seconds and holds what was there when the request arrived. The watch runs for two minutes
-before the first message. Of the messages that are waited for, the first ones are left out of the figures: until then
-the watch measures whether flags work.
+Messages arrive at random times for random orders, one a minute on average, or one every 20 seconds if tasks wait for
+one or two orders. For each awaited order, one task waits for the next message again and again. An answer of the server
+takes 0.05 to 0.4 seconds and contains the data at the arrival of the request. The watch runs for two minutes before the
+first message. The first messages of awaited orders don't count: the watch needs them to measure if the flags work.
 """
 
 from __future__ import annotations
@@ -32,34 +31,34 @@ __all__ = ["DELAY", "GAP", "Arrival", "arrivals", "in_turn", "rows", "wait_repea
 GAP = 1.5
 """The default of `Pace`: seconds between two requests."""
 DELAY = (0.05, 0.4)
-"""The least and the most seconds that an answer takes."""
+"""The shortest and the longest time of an answer, in seconds."""
 _MEAN, _MEAN_OF_FEW = 60.0, 20.0
-"""Seconds between two messages, on average; the latter where at most two orders are waited for."""
+"""Average seconds between two messages; the second value applies to one or two awaited orders."""
 _BEFORE = 120.0
-"""Seconds that the watch runs before the first message can arrive."""
+"""Seconds from the start of the watch to the first possible message."""
 _MEASURED = 20
-"""Messages by which the watch measures whether flags work."""
+"""Messages that the watch needs to measure if the flags work."""
 _FIRST = 3
-"""Messages for each awaited order after which most have had their first one, which raises a flag that stays up."""
+"""Messages per awaited order, after which most orders have had a first one. That one sets a flag that stays true."""
 _LONG = 30 * 86_400.0
-_GROUP = "Latency: from a message's arrival at the server to its event"
-_PLAIN_LOOP = "a plain loop that calls `sms` for the awaited orders in turn, same gap, same messages"
-_IDLE = "the same messages and flags while nobody waits"
+_GROUP = "Latency from a message's arrival at the server to its event"
+_PLAIN_LOOP = "a plain loop that calls `sms` for the awaited orders in turn, with the same gap and messages"
+_IDLE = "the same messages and flags without a waiting task"
 
 
 @frozen
 class Arrival:
-    """A message that will arrive."""
+    """A message and the time of its arrival."""
 
     text: str
     at: float
-    """Seconds from the beginning."""
+    """Seconds from the start."""
     index: int
     """The index of its order among those that get messages."""
 
 
 def arrivals(orders: int, count: int, *, mean: float = _MEAN) -> list[Arrival]:
-    """Return messages that arrive at random, `mean` seconds apart on average, for orders drawn at random."""
+    """Return messages for random orders, at random times that are `mean` seconds apart on average."""
     dice = random.Random(f"{SEED} {orders}")
     at, found = 0.0, list[Arrival]()
     for number in range(count):
@@ -69,7 +68,7 @@ def arrivals(orders: int, count: int, *, mean: float = _MEAN) -> list[Arrival]:
 
 
 def in_turn(orders: int, coming: Sequence[Arrival], *, delay: tuple[float, float] = DELAY) -> list[float]:
-    """Return the latencies of a plain loop that reads the orders in turn, index 0 first."""
+    """Return the latencies of a plain loop that reads the orders in turn, from index 0."""
     dice = random.Random(SEED)
     return [(arrival.index * GAP - arrival.at) % (orders * GAP) + dice.uniform(*delay) for arrival in coming]
 
@@ -79,7 +78,7 @@ def in_turn(orders: int, coming: Sequence[Arrival], *, delay: tuple[float, float
 
 @frozen
 class _Goals:
-    """The goals of a watch on which somebody waits, in seconds."""
+    """The goals for awaited orders, in seconds."""
 
     median: float
     most: float
@@ -90,12 +89,12 @@ class _Goals:
 
 @frozen
 class _Wait:
-    """A number of orders of which some are waited for."""
+    """A number of orders, some of them awaited."""
 
     orders: int
     awaited: int
     mean: float
-    """Seconds between two messages, on average."""
+    """Average seconds between two messages."""
     full: int
     """Messages in the full form."""
     flags_work: _Goals
@@ -121,7 +120,7 @@ _FEW = 12
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure messages that are waited for, those of other orders meanwhile, and a watch on which nobody waits."""
+    """Measure awaited messages, those of other orders at the same time, and a watch without waiting tasks."""
     for wait in _WAITS:
         for flags in Flags:
             yield from _awaited(form, wait, flags)
@@ -130,7 +129,7 @@ def rows(form: Form) -> Iterator[Row]:
             yield _others(orders, flags, goal, form.pick(full=600, short=120))
     for orders, (full, short) in _IDLE_COUNTS.items():
         yield _idle(orders, Flags.WORK, form.pick(full=full, short=short), goal=35)
-    yield _idle(_FEW, Flags.NEVER_UP, form.pick(full=1_000, short=80), goal=33)
+    yield _idle(_FEW, Flags.NEVER_SET, form.pick(full=1_000, short=80), goal=33)
 
 
 def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
@@ -141,7 +140,7 @@ def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
     coming = arrivals(wait.awaited, first + form.pick(full=wait.full, short=goals.short), mean=wait.mean)
     ours = _latencies(server, awaited, awaited, coming)[first:]
     theirs = in_turn(wait.awaited, coming)[first:]
-    name = f"{wait.awaited:,} of {_orders(wait.orders)} waited for, `hasnewsms` {flags.value}"
+    name = f"waiting for {wait.awaited:,} of {_orders(wait.orders)}, `hasnewsms` {flags.value}"
     for share, figure, goal in (("median", median, goals.median), ("99 %", _most, goals.most)):
         yield _row(f"{name}: {share}", figure(ours), at_most(goal, of="measured"), figure(theirs), _PLAIN_LOOP)
 
@@ -149,13 +148,13 @@ def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
 def _others(orders: int, flags: Flags, goal: Goal, count: int) -> Row:
     coming = arrivals(orders - 1, count, mean=_MEAN_OF_FEW)
 
-    def measure(*, is_waited: bool) -> float:
+    def measure(*, is_awaited: bool) -> float:
         server = Server(orders, flags=flags, delay=DELAY)
         first, *others = server.ids
-        return _most(_latencies(server, [first] if is_waited else [], others, coming))
+        return _most(_latencies(server, [first] if is_awaited else [], others, coming))
 
-    name = f"another of {_orders(orders)} waited for, `hasnewsms` {flags.value}: 99 %"
-    return _row(name, measure(is_waited=True), goal, measure(is_waited=False), _IDLE)
+    name = f"the others while waiting for 1 of {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
+    return _row(name, measure(is_awaited=True), goal, measure(is_awaited=False), _IDLE)
 
 
 def _idle(orders: int, flags: Flags, count: int, *, goal: float) -> Row:
@@ -163,7 +162,7 @@ def _idle(orders: int, flags: Flags, count: int, *, goal: float) -> Row:
     coming = arrivals(orders, count)
     ours = _most(_latencies(server, [], server.ids, coming))
     theirs = _most(in_turn(orders, coming))
-    name = f"nobody waits, {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
+    name = f"no waiting, {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
     return _row(name, ours, at_most(goal, of="measured"), theirs, _PLAIN_LOOP.replace("the awaited", "all"))
 
 
@@ -194,7 +193,7 @@ def _row(name: str, measured: float, goal: Goal, against: float, baseline: str) 
 def _latencies(
     server: Server, awaited: Sequence[int], receivers: Sequence[int], coming: Sequence[Arrival]
 ) -> list[float]:
-    """Return the latencies of messages, in the order of their arrival."""
+    """Return the latencies of the messages, in the order of arrival."""
     return in_virtual_time(_watch(server, awaited, receivers, coming))
 
 
@@ -228,7 +227,7 @@ async def wait_repeatedly(watcher: Watcher, order_id: int) -> None:
 
 
 async def _listen(events: Subscription, coming: Sequence[Arrival], began: float, took: dict[str, float]) -> None:
-    """Note how long each message took, by its text."""
+    """Record the latency of each message, by its text."""
     arrived = {arrival.text: began + arrival.at for arrival in coming}
     async for event in events:
         if isinstance(event, SmsReceived):

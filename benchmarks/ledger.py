@@ -1,4 +1,4 @@
-"""How quickly a ledger with many purchases is opened."""
+"""Time to open a ledger with many purchases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEY = "key-of-the-benchmarks"
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure the CPU time of a new client's first look at a ledger, beside one at a ledger with a single purchase."""
+    """Measure the CPU time of reading a ledger, compared with a ledger of one purchase."""
     purchases, repetitions = form.pick(full=10_000, short=100), form.pick(full=25, short=3)
     many, one = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
@@ -44,8 +44,8 @@ def rows(form: Form) -> Iterator[Row]:
         measured=(median(many) - median(one)) * 1e3,
         goal=at_most(100, of="measured"),
         note=(
-            f"CPU time beyond that of a ledger with one purchase, {median(one) * 1e3:.0f} ms, most of which is the "
-            f"account's fingerprint, slow on purpose; a purchase takes {size / purchases:.0f} bytes"
+            f"CPU time in addition to that of a ledger with one purchase, {median(one) * 1e3:.0f} ms, mostly for the "
+            f"account's fingerprint, which is slow on purpose; a purchase takes {size / purchases:.0f} bytes"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Load: how many requests a watch makes, in virtual time."""
+"""Number of requests of a watch, in virtual time."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _WAITERS = 1_000
 _HOUR = 3_600.0
 _INTERVAL = 30.0
 _MESSAGES = 180
-"""More than arrive in an hour."""
+"""More than an hour's messages."""
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure an hour in which nobody, one task or a thousand tasks wait for messages."""
+    """Measure an hour without waiting tasks, with one and with a thousand."""
     minutes = form.pick(full=60, short=3)
-    at_the_pace = (_HOUR / GAP, f"requests at the pace, one every {GAP:g} s")
-    pollers = (_WAITERS * _HOUR / _INTERVAL, f"one poller per waiter, an `sms` call every {_INTERVAL:g} s")
+    at_the_limit = (_HOUR / GAP, f"requests at the rate limit, one every {GAP:g} s")
+    pollers = (_WAITERS * _HOUR / _INTERVAL, f"one poller per waiting task, an `sms` call every {_INTERVAL:g} s")
     for orders, waiters, goal, (against, baseline) in (
-        (1, 0, 240, at_the_pace),
-        (_ORDERS, 0, 1_800, at_the_pace),
-        (_ORDERS, 1, 2_160, at_the_pace),
+        (1, 0, 240, at_the_limit),
+        (_ORDERS, 0, 1_800, at_the_limit),
+        (_ORDERS, 1, 2_160, at_the_limit),
         (_WAITERS, _WAITERS, 2_160, pollers),
     ):
-        waiting = "nobody waits" if not waiters else f"{waiters:,} waiter{'' if waiters == 1 else 's'}"
+        waiting = "no waiting" if not waiters else f"{waiters:,} waiting task{'' if waiters == 1 else 's'}"
         requests = in_virtual_time(_watch(orders, waiters, minutes * 60.0))
         yield Row(
             group="Requests",

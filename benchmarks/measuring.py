@@ -1,4 +1,4 @@
-"""Measuring: side by side and repeatedly; in virtual time where the figure is a time on the clock."""
+"""Helpers to measure alternately and repeatedly, in real or virtual time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEED = 20_260_101
 
 
 def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time, with the same random numbers every time."""
+    """Run a coroutine in virtual time, with the same random numbers in every run."""
     random.seed(SEED)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
@@ -37,15 +37,15 @@ def in_real_time(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait in virtual time until a condition holds, a day at most."""
+    """Wait in virtual time until a condition is true, for a day at most."""
     with anyio.fail_after(86_400):
-        while not condition():  # noqa: ASYNC110 - looking costs next to nothing
+        while not condition():  # noqa: ASYNC110 - in virtual time, a check costs almost nothing
             await anyio.sleep(1)
 
 
 @frozen
 class Compared:
-    """Two things, measured alternately."""
+    """The medians of two alternately measured series."""
 
     ours: float
     theirs: float
@@ -54,12 +54,12 @@ class Compared:
 
 
 def compare(ours: Sequence[float], theirs: Sequence[float]) -> Compared:
-    """Return the medians of two series, whose members were measured side by side, and how their ratio varies."""
+    """Return the medians of two alternately measured series, and the quartiles of their ratio."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     least, _, most = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return Compared(median(ours), median(theirs), (least, most))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that such a share of the values doesn't exceed."""
+    """Return the smallest value that at least a share of the values doesn't exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -1,4 +1,4 @@
-"""What a watch and a subscription hold in memory."""
+"""Memory of a watch and of a subscription."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KIB = 1_024
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure a watch whose lists were all read once, and subscriptions that have read all there is."""
+    """Measure a watch that has read every list once, and subscriptions that have read every event."""
     orders = form.pick(full=5_000, short=500)
     watch, subscriptions, waiting = in_virtual_time(_measure(orders))
     yield Row(
@@ -34,7 +34,7 @@ def rows(form: Form) -> Iterator[Row]:
         unit="KiB",
         measured=watch / orders / _KIB,
         goal=at_most(3, of="measured"),
-        note=f"with {orders:,} orders: client, watcher and journal with the events, each list read once",
+        note=f"with {orders:,} orders, each list read once; includes client, watcher and journal with the events",
     )
     yield Row(
         group="Memory",
@@ -43,40 +43,40 @@ def rows(form: Form) -> Iterator[Row]:
         measured=subscriptions / _SUBSCRIPTIONS / _KIB,
         goal=at_most(1, of="measured"),
         note=(
-            f"with {_SUBSCRIPTIONS:,} subscriptions; while one is waited on, its caller's task included, "
-            f"{waiting / _SUBSCRIPTIONS / _KIB:.1f} KiB more"
+            f"with {_SUBSCRIPTIONS:,} subscriptions; {waiting / _SUBSCRIPTIONS / _KIB:.1f} KiB more while a task waits "
+            "for its next event, including the task"
         ),
     )
 
 
 async def _measure(orders: int) -> tuple[int, int, int]:
-    """Return the bytes of a watch, of subscriptions and of tasks that wait for them."""
+    """Return the bytes of a watch, of its subscriptions, and of tasks that wait for them."""
     server = Server(orders)
     tracemalloc.start()
     try:
-        empty = _held()
+        empty = _allocated()
         async with (
             SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client,
             Watcher(client) as watcher,
         ):
             await until(lambda: server.requests["sms"] >= orders)
             await anyio.sleep(1)
-            watching = _held()
+            watching = _allocated()
             subscriptions = [watcher.events(after=watcher.cursor - 1) for _ in range(_SUBSCRIPTIONS)]
             for subscription in subscriptions:
                 await anext(subscription)
-            subscribed = _held()
+            subscribed = _allocated()
             async with anyio.create_task_group() as tasks:
                 for subscription in subscriptions:
                     tasks.start_soon(anext, subscription)
                 await anyio.sleep(1)
-                waiting = _held()
+                waiting = _allocated()
                 tasks.cancel_scope.cancel()
     finally:
         tracemalloc.stop()
     return watching - empty, subscribed - watching, waiting - subscribed
 
 
-def _held() -> int:
+def _allocated() -> int:
     gc.collect()
     return tracemalloc.get_traced_memory()[0]

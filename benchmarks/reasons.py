@@ -1,4 +1,4 @@
-"""Why a row isn't reached, by its name; shown beside its figure as long as it isn't."""
+"""Reasons for missed goals, by the name of the row; shown as long as the goal is missed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 __all__ = ["REASONS"]
 
 REASONS: Mapping[str, str] = {
-    "a tick, 10,000 orders, every `lastonline` changed": (
-        "each of the 10,000 rows is decoded into a model and compared, and decoding alone takes most of it; a server "
-        "that changes every row at every poll was not seen"
+    "a poll, 10,000 orders, every `lastonline` changed": (
+        "each of the 10,000 rows is decoded into a model and compared, and decoding alone takes most of the time; no "
+        "server is known that changes every row at every poll"
     ),
-    "opening a ledger of 10,000 purchases": "each purchase is decoded and its checksum checked",
-    "`from smspva_async import SmspvaClient, Watcher`": (
-        "beside `httpx` it needs attrs, cattrs and asyncio, and it defines some fifty attrs classes; to load parts "
-        "of it at their first use would put the time off, not save it"
+    "opening a ledger of 10,000 purchases": "each purchase is decoded and its checksum is verified",
+    "import and first client: `from smspva_async import SmspvaClient; SmspvaClient('key')`": (
+        "in addition to httpx it imports attrs, cattrs and asyncio, defines some fifty attrs classes and loads the "
+        "trusted certificates"
     ),
 }

@@ -1,4 +1,4 @@
-"""What a benchmark tells: rows, with what each is to reach, and where they were measured."""
+"""Results of a run: rows with their goals, and the machine."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 
 class Form(Enum):
-    """How thorough a run is."""
+    """The thoroughness of a run."""
 
     FULL = "full"
     SHORT = "short"
 
     def pick(self, *, full: T, short: T) -> T:
-        """Return what applies to this form."""
+        """Return the value for this form."""
         return full if self is Form.FULL else short
 
 
 @frozen
 class Goal:
-    """What a row is to reach."""
+    """The goal of a row."""
 
     of: Literal["measured", "ratio"]
     sign: Literal["<=", ">="]
@@ -45,18 +45,18 @@ class Goal:
 
 
 def at_most(limit: float, *, of: Literal["measured", "ratio"] = "ratio") -> Goal:
-    """Return the goal of being no more than something."""
+    """Return a goal that sets an upper limit."""
     return Goal(of, "<=", limit)
 
 
 def at_least(limit: float, *, of: Literal["measured", "ratio"] = "ratio") -> Goal:
-    """Return the goal of being no less than something."""
+    """Return a goal that sets a lower limit."""
     return Goal(of, ">=", limit)
 
 
 @frozen
 class Row:
-    """One figure, beside what it is measured against."""
+    """One figure, with its baseline."""
 
     group: str
     name: str
@@ -64,29 +64,30 @@ class Row:
     measured: float
     goal: Goal
     against: float | None = None
+    """The figure of the baseline, measured in the same run."""
     baseline: str = ""
-    """What it is measured against."""
+    """A description of the baseline."""
     spread: tuple[float, float] | None = None
     """The quartiles of the ratio over the repetitions."""
     deterministic: bool = False
-    """Whether it goes by virtual time or counts requests, so that it is the same wherever it is run."""
+    """True if the figure is the same on every machine: a virtual time or a number of requests."""
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """How many times what it is measured against."""
+        """The ratio of the figure to its baseline."""
         return self.measured / self.against if self.against else None
 
     @property
-    def reached(self) -> bool:
-        """Whether the goal is."""
+    def meets_goal(self) -> bool:
+        """True if the goal is met."""
         value = self.measured if self.goal.of == "measured" else self.ratio
         return value is not None and _COMPARISONS[self.goal.sign](value, self.goal.limit)
 
 
 @frozen
 class Machine:
-    """Where the rows were measured."""
+    """The machine of a run."""
 
     cpu: str
     cores: int
@@ -96,7 +97,7 @@ class Machine:
     @classmethod
     def here(cls) -> Machine:
         """Return this machine."""
-        with_orjson = " and orjson" if find_spec("orjson") else ""  # the client uses it where it is installed
+        with_orjson = " and orjson" if find_spec("orjson") else ""  # the client uses it if it is installed
         return cls(
             cpu=_cpu(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -106,8 +107,8 @@ class Machine:
 
 
 def _cpu() -> str:
-    described = Path("/proc/cpuinfo")
-    for line in described.read_text(encoding="utf-8").splitlines() if described.exists() else ():
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()
@@ -121,7 +122,7 @@ _converter.register_structure_hook(datetime, lambda text, _: datetime.fromisofor
 
 @frozen
 class Results:
-    """A run."""
+    """The results of a run."""
 
     date: datetime
     form: Form
@@ -130,18 +131,18 @@ class Results:
 
     @classmethod
     def of(cls, form: Form, rows: Sequence[Row]) -> Results:
-        """Return the results of a run that has just ended here."""
+        """Return the results of a run that ended now, on this machine."""
         return cls(datetime.now(UTC), form, Machine.here(), tuple(rows))
 
     def to_json(self) -> dict[str, object]:
-        """Return them as JSON's types, with what follows from the figures beside them."""
+        """Return the results as JSON types, with the derived values of each row."""
         plain: dict[str, object] = _converter.unstructure(self)
-        derived = [{"ratio": row.ratio, "reached": row.reached} for row in self.rows]
+        derived = [{"ratio": row.ratio, "meets_goal": row.meets_goal} for row in self.rows]
         return plain | {
             "rows": [_converter.unstructure(row) | more for row, more in zip(self.rows, derived, strict=True)]
         }
 
     @classmethod
     def from_json(cls, plain: dict[str, object]) -> Results:
-        """Return what `to_json` wrote down."""
+        """Return the results from the output of `to_json`."""
         return _converter.structure(plain, cls)

@@ -1,7 +1,7 @@
-"""A server that costs next to nothing, so that benchmarks measure the client.
+"""A server that takes almost no time, so that benchmarks measure the client.
 
-It answers as the rental page says, like the simulator's dialect of that name. Its orders are always active; the
-benchmark delivers their messages. The body of `orders` is cached, and only the rows that change are encoded again.
+It answers like the simulator's dialect `page`. Its orders are always active; the benchmark delivers their messages. The
+body of `orders` is cached, and only changed rows are encoded again.
 """
 
 from __future__ import annotations
@@ -24,42 +24,40 @@ from benchmarks.measuring import SEED
 __all__ = ["EPOCH", "Flags", "Server"]
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""The server's time at the clock's 0."""
+"""The server's time when the clock is at 0."""
 _FIRST_ID = 40_300
 _SERVICES = (("opt16", "Instagram"), ("opt20", "WhatsApp"), ("opt29", "Telegram"), ("opt1", "Google"))
 _COUNTRIES = (("+7", "RU"), ("+370", "LT"), ("+48", "PL"), ("+44", "UK"))
-
-
 _MESSAGES_KEPT = 20
 
 
 class Flags(Enum):
-    """How the flag `hasnewsms` of an order behaves."""
+    """The behavior of an order's flag `hasnewsms`."""
 
     WORK = "works"
-    """Up from a message's arrival until the list is read."""
-    NEVER_UP = "is never up"
-    STAY_UP = "stays up"
-    """Up from the first message's arrival on."""
+    """True from a message's arrival until its list is read."""
+    NEVER_SET = "is never true"
+    STAY_SET = "stays true"
+    """True from the arrival of the first message."""
 
 
 class Server(httpx.AsyncBaseTransport):
     """An httpx transport that answers `orders` and `sms`.
 
-    An answer holds what is there when the request arrives. Of each order's messages the newest 20 are kept.
+    An answer contains the data at the arrival of the request. The newest 20 messages of each order are kept.
 
     Args:
         orders: The number of orders.
-        flags: How the orders' flags behave.
-        delay: The least and the most seconds that an answer takes, drawn at random with the same seed every time; None
-            answers at once.
+        flags: The behavior of the orders' flags.
+        delay: The shortest and the longest time of an answer, in seconds; random with a fixed seed. None answers at
+            once.
 
     """
 
     def __init__(self, orders: int, *, flags: Flags = Flags.WORK, delay: tuple[float, float] | None = None) -> None:
         self.ids = range(_FIRST_ID, _FIRST_ID + orders)
         self.requests: Counter[str] = Counter()
-        """The number of requests for each method."""
+        """The number of requests, by method."""
         self._flags = flags
         self._delay = delay
         self._dice = random.Random(SEED)
@@ -72,23 +70,28 @@ class Server(httpx.AsyncBaseTransport):
 
     @property
     def body(self) -> bytes:
-        """The answer to `orders`."""
+        """The body of the answer to `orders`."""
         if self._body is None:
             self._body = b'{"status": 1, "data": [' + b", ".join(self._encoded) + b"]}"
         return self._body
 
     def change(self, order_id: int, **fields: object) -> None:
-        """Change fields of an order, by the server's names."""
+        """Change fields of an order, by the provider's names."""
         index = order_id - _FIRST_ID
         self._orders[index].update(fields)
         self._encoded[index] = json.dumps(self._orders[index]).encode()
         self._body = None
 
+    def change_states(self, turn: int) -> None:
+        """Change the state of one order in a hundred, others in each turn."""
+        for order_id in self.ids[turn % 100 :: 100]:
+            self.change(order_id, state=turn // 100 % 2)
+
     def deliver(self, order_id: int, text: str) -> None:
-        """Add a message that arrives now."""
+        """Add a message with the current time."""
         now = EPOCH + timedelta(seconds=anyio.current_time())
         self._messages[order_id].append({"text": text, "sender": "INFO", "date": int(now.timestamp())})
-        if self._flags is not Flags.NEVER_UP:
+        if self._flags is not Flags.NEVER_SET:
             self.change(order_id, hasnewsms=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

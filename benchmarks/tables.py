@@ -1,4 +1,4 @@
-"""Results as tables: for a terminal, and for the README."""
+"""Tables of results: for a terminal, and for the documentation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     from benchmarks.results import Results, Row
 
-__all__ = ["in_readme", "markdown", "text"]
+__all__ = ["in_page", "markdown", "text"]
 
-_BEGIN = "<!-- benchmarks: written by `python -m benchmarks --readme` -->\n"
-_END = "<!-- benchmarks: end -->\n"
-_HEADS = ("", "measured", "against", "ratio", "to reach", "reached")
+_MARKER = "<!-- `python -m benchmarks --docs` writes everything below this line -->\n"
+_HEADS = ("", "measured", "baseline", "ratio", "goal", "met")
 
 
 def text(results: Results) -> str:
@@ -32,28 +31,28 @@ def text(results: Results) -> str:
 
 
 def markdown(results: Results) -> str:
-    """Return the results as the README shows them."""
+    """Return the results as Markdown."""
     parts = [_heading(results), ""]
     for group, rows in groupby(results.rows, key=lambda row: row.group):
         listed = list(rows)
-        heads = (group, *_HEADS[1:])
-        parts += ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *map(_cells, listed))]
-        parts += ["", *(f"- {remark}" for remark in _remarks(listed)), ""]
+        lines = (_HEADS, ["---"] * len(_HEADS), *map(_cells, listed))
+        parts += [f"## {group}", "", *("| " + " | ".join(cells) + " |" for cells in lines), ""]
+        if remarks := _remarks(listed):
+            parts += [*(f"- {remark}" for remark in remarks), ""]
     return "\n".join(parts)
 
 
-def in_readme(readme: str, results: Results) -> str:
-    """Return the README with the results in their place."""
-    before, begin, rest = readme.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"the README has no place for the tables, between {_BEGIN.strip()} and {_END.strip()}")
-    return f"{before}{begin}\n{markdown(results)}\n{end}{after}"
+def in_page(page: str, results: Results) -> str:
+    """Return a page of the documentation with the results below its marker."""
+    introduction, marker, _ = page.partition(_MARKER)
+    if not marker:
+        raise ValueError(f"the page has no marker: {_MARKER.strip()}")
+    return f"{introduction}{marker}\n{markdown(results)}"
 
 
 def _heading(results: Results) -> str:
     machine = results.machine
-    short = " The short form: few repetitions." if results.form is Form.SHORT else ""
+    short = " A short run with few repetitions." if results.form is Form.SHORT else ""
     return (
         f"Measured on {results.date:%Y-%m-%d} with {machine.python} on {machine.cores} cores of {machine.cpu}, "
         f"{machine.system}.{short}"
@@ -66,17 +65,17 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.spread is not None:
         ratio += f" ({_number(row.spread[0])} to {_number(row.spread[1])})"
     against = "-" if row.against is None else f"{_number(row.against)} {row.unit}"
-    return (row.name, f"{_number(row.measured)} {row.unit}", against, ratio, goal, "yes" if row.reached else "no")
+    return (row.name, f"{_number(row.measured)} {row.unit}", against, ratio, goal, "yes" if row.meets_goal else "no")
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
-    """Return what is to be said about some rows, each remark once."""
-    said = [f"Against: {row.baseline}." for row in rows if row.baseline]
-    said += [f"{row.name}: {row.note}." for row in rows if row.note]
-    said += [
-        f"{row.name}, not reached: {REASONS[row.name]}." for row in rows if not row.reached and row.name in REASONS
+    """Return the remarks on some rows, each once."""
+    remarks = [f"Baseline: {row.baseline}." for row in rows if row.baseline]
+    remarks += [f"{row.name}: {row.note}." for row in rows if row.note]
+    remarks += [
+        f"{row.name}, goal missed: {REASONS[row.name]}." for row in rows if not row.meets_goal and row.name in REASONS
     ]
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys(remarks))
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
@@ -86,7 +85,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number with three figures that count."""
+    """Return a number with three significant digits."""
     if value == 0:
         return "0"
     places = max(0, 2 - math.floor(math.log10(abs(value))))

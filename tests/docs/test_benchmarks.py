@@ -1,4 +1,4 @@
-"""The benchmarks notice goals that are missed, and write the README's figures. CI runs their short form."""
+"""The benchmarks detect missed goals and write the figures of `docs/benchmarks.md`. CI runs their short form."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from benchmarks.latency import DELAY, GAP, Arrival, arrivals, in_turn
 from benchmarks.measuring import compare, percentile
 from benchmarks.results import Form, Goal, Machine, Results, Row, at_least, at_most
 from benchmarks.server import Flags, Server
-from benchmarks.tables import in_readme, markdown, text
+from benchmarks.tables import in_page, markdown, text
 from smspva_async.simulator import Simulator, VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 ADDRESS = "https://smspva.com/api/rent.php"
 
 
@@ -41,7 +41,7 @@ def results(*rows: Row) -> Results:
 
 
 @pytest.mark.parametrize(("deterministic", "fails"), [(True, True), (False, False)])
-def test_the_short_form_fails_if_a_row_that_no_machine_changes_is_not_reached(
+def test_a_short_run_fails_if_a_deterministic_row_misses_its_goal(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -61,42 +61,42 @@ def test_the_short_form_fails_if_a_row_that_no_machine_changes_is_not_reached(
     assert not runner.RESULTS.exists()
 
 
-def test_a_full_run_is_written_down_and_shown_in_the_readme(
+def test_a_full_run_is_saved_and_shown_in_the_docs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr(runner, "README", tmp_path / "README.md")
+    monkeypatch.setattr(runner, "PAGE", tmp_path / "benchmarks.md")
 
     def rows(form: Form) -> Iterator[Row]:
         assert form is Form.FULL
         yield row(against=4.0)
 
     monkeypatch.setattr(runner, "GROUPS", [SimpleNamespace(rows=rows)])
-    (tmp_path / "README.md").write_text(in_readme((ROOT / "README.md").read_text(encoding="utf-8"), results()))
+    runner.PAGE.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     runner.main([])
     plain = json.loads((tmp_path / "results.json").read_text())
-    assert (plain["rows"][0]["ratio"], plain["rows"][0]["reached"]) == (0.25, True)
+    assert (plain["rows"][0]["ratio"], plain["rows"][0]["meets_goal"]) == (0.25, True)
     assert sys.version.split()[0] in plain["machine"]["python"]
-    runner.main(["--readme"])
-    runner.main(["--readme"])
-    assert (tmp_path / "README.md").read_text().count("| a row | 1 s | 4 s | 0.25x | <= 2x | yes |") == 1
+    runner.main(["--docs"])
+    runner.main(["--docs"])
+    assert runner.PAGE.read_text(encoding="utf-8").count("| a row | 1 s | 4 s | 0.25x | <= 2x | yes |") == 1
     assert "0.25x" in capsys.readouterr().out
 
 
-def test_no_figure_of_the_readme_is_written_by_hand() -> None:
-    written = Results.from_json(json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8")))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert in_readme(readme, written) == readme
-    assert written.form is Form.FULL
+def test_the_docs_show_the_saved_results() -> None:
+    saved = Results.from_json(json.loads(runner.RESULTS.read_text(encoding="utf-8")))
+    page = PAGE.read_text(encoding="utf-8")
+    assert in_page(page, saved) == page
+    assert saved.form is Form.FULL
 
 
-def test_results_are_read_as_they_were_written() -> None:
+def test_results_survive_json() -> None:
     run = results(row(spread=(0.5, 1.5), against=2.0), row(goal=at_least(1, of="measured"), note="a note"))
     assert Results.from_json(json.loads(json.dumps(run.to_json()))) == run
 
 
 @pytest.mark.parametrize(
-    ("measured", "against", "goal", "reached"),
+    ("measured", "against", "goal", "meets_goal"),
     [
         (2.0, 1.0, at_most(2), True),
         (2.1, 1.0, at_most(2), False),
@@ -106,12 +106,12 @@ def test_results_are_read_as_they_were_written() -> None:
         (2.1, 100.0, at_most(2, of="measured"), False),
     ],
 )
-def test_a_goal_is_reached(measured: float, against: float, goal: Goal, *, reached: bool) -> None:
-    assert row(measured=measured, against=against, goal=goal).reached is reached
+def test_goals(measured: float, against: float, goal: Goal, *, meets_goal: bool) -> None:
+    assert row(measured=measured, against=against, goal=goal).meets_goal is meets_goal
 
 
-def test_tables_show_every_row_and_each_remark_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.tables.REASONS", {"slow": "because", "a row": "not shown, as it is reached"})
+def test_tables_show_each_row_and_each_remark_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.tables.REASONS", {"slow": "because", "a row": "not shown, because its goal is met"})
     slow = row("slow", 12_345.6, against=0.001234, baseline="something", spread=(0.5, 1.25))
     run = results(row(against=1.0, baseline="something"), slow, row("other", 0.0, group="B", goal=at_most(0.15)))
     for shown in (text(run), markdown(run)):
@@ -120,31 +120,31 @@ def test_tables_show_every_row_and_each_remark_once(monkeypatch: pytest.MonkeyPa
         assert "0.00123 s" in shown
         assert "(0.5 to 1.25)" in shown
         assert "<= 0.15x" in shown
-        assert shown.count("Against: something.") == 1
-        assert "slow, not reached: because." in shown
+        assert shown.count("Baseline: something.") == 1
+        assert "slow, goal missed: because." in shown
         assert "not shown" not in shown
 
 
-def test_a_readme_without_a_place_for_the_tables_is_left_alone() -> None:
-    with pytest.raises(ValueError, match="no place for the tables"):
-        in_readme("# Something else\n", results())
+def test_a_page_without_the_marker_is_refused() -> None:
+    with pytest.raises(ValueError, match="no marker"):
+        in_page("# Something else\n", results())
 
 
-def test_measured_by_turns() -> None:
+def test_comparison_and_percentile() -> None:
     compared = compare([2.0, 4.0, 6.0], [1.0, 2.0, 2.0])
     assert (compared.ours, compared.theirs, compared.spread) == (4.0, 2.0, (2.0, 3.0))
     assert percentile(list(range(1, 1001)), 0.99) == 990
     assert percentile([5.0], 0.99) == 5.0
 
 
-def test_messages_arrive_once_a_minute_for_any_order() -> None:
+def test_messages_arrive_once_a_minute_for_random_orders() -> None:
     coming = arrivals(100, 10_000)
     assert coming == arrivals(100, 10_000)
     assert coming[-1].at / len(coming) == pytest.approx(60, rel=0.05)
     assert mean(arrival.index for arrival in coming) == pytest.approx(49.5, rel=0.05)
 
 
-def test_a_plain_loop_finds_a_message_when_its_order_is_next() -> None:
+def test_a_plain_loop_finds_a_message_at_its_order_s_turn() -> None:
     coming = [Arrival("a", 0.0, 0), Arrival("b", 0.0, 2), Arrival("c", 1.0, 0), Arrival("d", 100 * 3 * GAP + 1.6, 1)]
     assert in_turn(3, coming, delay=(0, 0)) == pytest.approx([0.0, 2 * GAP, 3 * GAP - 1, 3 * GAP - 0.1])
     assert in_turn(3, coming, delay=(0.2, 0.2)) == pytest.approx([0.2, 2 * GAP + 0.2, 3 * GAP - 0.8, 3 * GAP + 0.1])
@@ -152,7 +152,7 @@ def test_a_plain_loop_finds_a_message_when_its_order_is_next() -> None:
     assert all(least <= latency <= most for latency in in_turn(1, [Arrival("a", 3 * GAP, 0)] * 100))
 
 
-def test_the_server_answers_as_the_simulator_does() -> None:
+def test_the_server_answers_like_the_simulator() -> None:
     simulator = Simulator(seed=1, dialect="page")
     theirs = simulator.add_order(country="RU", service="opt16").id
     server = Server(3)
@@ -185,7 +185,7 @@ def test_the_server_answers_as_the_simulator_does() -> None:
 
 
 def shape(value: Any) -> Any:
-    """Return the types of a JSON value; a list's by its first element."""
+    """Return the types of a JSON value; of a list, those of its first element."""
     if isinstance(value, dict):
         return {key: shape(member) for key, member in value.items()}
     return [shape(member) for member in value[:1]] if isinstance(value, list) else type(value)
@@ -193,9 +193,9 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("flags", "seen"),
-    [(Flags.WORK, [True, False]), (Flags.NEVER_UP, [False, False]), (Flags.STAY_UP, [True, True])],
+    [(Flags.WORK, [True, False]), (Flags.NEVER_SET, [False, False]), (Flags.STAY_SET, [True, True])],
 )
-def test_a_flag_behaves_as_asked_before_and_after_the_list_is_read(flags: Flags, seen: list[bool]) -> None:
+def test_flags_before_and_after_the_list_is_read(flags: Flags, seen: list[bool]) -> None:
     server = Server(1, flags=flags)
 
     async def deliver() -> list[bool]:
@@ -211,10 +211,10 @@ def test_a_flag_behaves_as_asked_before_and_after_the_list_is_read(flags: Flags,
         assert loop.run(deliver()) == [False, *seen]
 
 
-def test_an_answer_takes_a_while_and_holds_what_was_there_when_it_was_asked_for() -> None:
+def test_a_delayed_answer_contains_the_data_at_the_request() -> None:
     server = Server(1, delay=(0.3, 0.3))
 
-    async def deliver_meanwhile() -> tuple[float, Any]:
+    async def deliver_before_the_answer() -> tuple[float, Any]:
         async with httpx.AsyncClient(transport=server) as http, asyncio.TaskGroup() as tasks:
             query: dict[str, str | int] = {"method": "sms", "id": server.ids[0]}
             answer = tasks.create_task(http.get(ADDRESS, params=query))
@@ -224,12 +224,12 @@ def test_an_answer_takes_a_while_and_holds_what_was_there_when_it_was_asked_for(
             return asyncio.get_running_loop().time(), data
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
-        took, data = loop.run(deliver_meanwhile())
+        took, data = loop.run(deliver_before_the_answer())
     assert took == pytest.approx(0.3)
     assert data == []
 
 
-def test_a_server_takes_the_same_time_to_answer_in_every_run() -> None:
+def test_the_delays_are_the_same_in_every_run() -> None:
     async def times() -> list[float]:
         server, loop = Server(1, delay=DELAY), asyncio.get_running_loop()
         async with httpx.AsyncClient(transport=server) as http:
