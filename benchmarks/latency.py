@@ -39,7 +39,7 @@ _BEFORE = 120.0
 _MEASURED = 20
 """Messages that the watch needs to measure if the flags work."""
 _FIRST = 3
-"""Messages per awaited order, after which most orders have had a first one. That one sets a flag that stays true."""
+"""Messages per awaited order, after which most orders have had a first one. That one raises a flag that stays up."""
 _LONG = 30 * 86_400.0
 _GROUP = "Latency from a message's arrival at the server to its event"
 _PLAIN_LOOP = "a plain loop that calls `sms` for the awaited orders in turn, with the same gap and messages"
@@ -129,7 +129,7 @@ def rows(form: Form) -> Iterator[Row]:
             yield _others(orders, flags, goal, form.pick(full=600, short=120))
     for orders, (full, short) in _IDLE_COUNTS.items():
         yield _idle(orders, Flags.WORK, form.pick(full=full, short=short), goal=35)
-    yield _idle(_FEW, Flags.NEVER_SET, form.pick(full=1_000, short=80), goal=33)
+    yield _idle(_FEW, Flags.NEVER_UP, form.pick(full=1_000, short=80), goal=33)
 
 
 def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
@@ -140,7 +140,7 @@ def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
     coming = arrivals(wait.awaited, first + form.pick(full=wait.full, short=goals.short), mean=wait.mean)
     ours = _latencies(server, awaited, awaited, coming)[first:]
     theirs = in_turn(wait.awaited, coming)[first:]
-    name = f"waiting for {wait.awaited:,} of {_orders(wait.orders)}, `hasnewsms` {flags.value}"
+    name = f"{wait.awaited:,} of {_orders(wait.orders)} waited for, `hasnewsms` {flags.value}"
     for share, figure, goal in (("median", median, goals.median), ("99 %", _most, goals.most)):
         yield _row(f"{name}: {share}", figure(ours), at_most(goal, of="measured"), figure(theirs), _PLAIN_LOOP)
 
@@ -153,7 +153,7 @@ def _others(orders: int, flags: Flags, goal: Goal, count: int) -> Row:
         first, *others = server.ids
         return _most(_latencies(server, [first] if is_awaited else [], others, coming))
 
-    name = f"the others while waiting for 1 of {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
+    name = f"the others while 1 of {_orders(orders)} is waited for, `hasnewsms` {flags.value}: 99 %"
     return _row(name, measure(is_awaited=True), goal, measure(is_awaited=False), _IDLE)
 
 

@@ -1,4 +1,4 @@
-"""Reasons for missed goals, by the name of the row; shown as long as the goal is missed."""
+"""Reasons for goals that aren't reached, by the name of the row; shown as long as they aren't reached."""
 
 from __future__ import annotations
 

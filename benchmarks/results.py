@@ -79,8 +79,8 @@ class Row:
         return self.measured / self.against if self.against else None
 
     @property
-    def meets_goal(self) -> bool:
-        """True if the goal is met."""
+    def reached(self) -> bool:
+        """True if the figure reaches the goal."""
         value = self.measured if self.goal.of == "measured" else self.ratio
         return value is not None and _COMPARISONS[self.goal.sign](value, self.goal.limit)
 
@@ -137,7 +137,7 @@ class Results:
     def to_json(self) -> dict[str, object]:
         """Return the results as JSON types, with the derived values of each row."""
         plain: dict[str, object] = _converter.unstructure(self)
-        derived = [{"ratio": row.ratio, "meets_goal": row.meets_goal} for row in self.rows]
+        derived = [{"ratio": row.ratio, "reached": row.reached} for row in self.rows]
         return plain | {
             "rows": [_converter.unstructure(row) | more for row, more in zip(self.rows, derived, strict=True)]
         }

@@ -35,10 +35,10 @@ class Flags(Enum):
     """The behavior of an order's flag `hasnewsms`."""
 
     WORK = "works"
-    """True from a message's arrival until its list is read."""
-    NEVER_SET = "is never true"
-    STAY_SET = "stays true"
-    """True from the arrival of the first message."""
+    """Up from a message's arrival until its list is read."""
+    NEVER_UP = "is never up"
+    STAY_UP = "stays up"
+    """Up from the arrival of the first message."""
 
 
 class Server(httpx.AsyncBaseTransport):
@@ -91,7 +91,7 @@ class Server(httpx.AsyncBaseTransport):
         """Add a message with the current time."""
         now = EPOCH + timedelta(seconds=anyio.current_time())
         self._messages[order_id].append({"text": text, "sender": "INFO", "date": int(now.timestamp())})
-        if self._flags is not Flags.NEVER_SET:
+        if self._flags is not Flags.NEVER_UP:
             self.change(order_id, hasnewsms=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

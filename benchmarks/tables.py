@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["in_page", "markdown", "text"]
 
 _MARKER = "<!-- `python -m benchmarks --docs` writes everything below this line -->\n"
-_HEADS = ("", "measured", "baseline", "ratio", "goal", "met")
+_HEADS = ("", "measured", "baseline", "ratio", "goal", "reached")
 
 
 def text(results: Results) -> str:
@@ -65,7 +65,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.spread is not None:
         ratio += f" ({_number(row.spread[0])} to {_number(row.spread[1])})"
     against = "-" if row.against is None else f"{_number(row.against)} {row.unit}"
-    return (row.name, f"{_number(row.measured)} {row.unit}", against, ratio, goal, "yes" if row.meets_goal else "no")
+    return (row.name, f"{_number(row.measured)} {row.unit}", against, ratio, goal, "yes" if row.reached else "no")
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
@@ -73,7 +73,7 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     remarks = [f"Baseline: {row.baseline}." for row in rows if row.baseline]
     remarks += [f"{row.name}: {row.note}." for row in rows if row.note]
     remarks += [
-        f"{row.name}, goal missed: {REASONS[row.name]}." for row in rows if not row.meets_goal and row.name in REASONS
+        f"{row.name}, not reached: {REASONS[row.name]}." for row in rows if not row.reached and row.name in REASONS
     ]
     return list(dict.fromkeys(remarks))
 

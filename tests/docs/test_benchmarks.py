@@ -75,7 +75,7 @@ def test_a_full_run_is_saved_and_shown_in_the_docs(
     runner.PAGE.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     runner.main([])
     plain = json.loads((tmp_path / "results.json").read_text())
-    assert (plain["rows"][0]["ratio"], plain["rows"][0]["meets_goal"]) == (0.25, True)
+    assert (plain["rows"][0]["ratio"], plain["rows"][0]["reached"]) == (0.25, True)
     assert sys.version.split()[0] in plain["machine"]["python"]
     runner.main(["--docs"])
     runner.main(["--docs"])
@@ -96,7 +96,7 @@ def test_results_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured", "against", "goal", "meets_goal"),
+    ("measured", "against", "goal", "reached"),
     [
         (2.0, 1.0, at_most(2), True),
         (2.1, 1.0, at_most(2), False),
@@ -106,12 +106,14 @@ def test_results_survive_json() -> None:
         (2.1, 100.0, at_most(2, of="measured"), False),
     ],
 )
-def test_goals(measured: float, against: float, goal: Goal, *, meets_goal: bool) -> None:
-    assert row(measured=measured, against=against, goal=goal).meets_goal is meets_goal
+def test_goals(measured: float, against: float, goal: Goal, *, reached: bool) -> None:
+    assert row(measured=measured, against=against, goal=goal).reached is reached
 
 
 def test_tables_show_each_row_and_each_remark_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.tables.REASONS", {"slow": "because", "a row": "not shown, because its goal is met"})
+    monkeypatch.setattr(
+        "benchmarks.tables.REASONS", {"slow": "because", "a row": "not shown, because its goal is reached"}
+    )
     slow = row("slow", 12_345.6, against=0.001234, baseline="something", spread=(0.5, 1.25))
     run = results(row(against=1.0, baseline="something"), slow, row("other", 0.0, group="B", goal=at_most(0.15)))
     for shown in (text(run), markdown(run)):
@@ -121,7 +123,7 @@ def test_tables_show_each_row_and_each_remark_once(monkeypatch: pytest.MonkeyPat
         assert "(0.5 to 1.25)" in shown
         assert "<= 0.15x" in shown
         assert shown.count("Baseline: something.") == 1
-        assert "slow, goal missed: because." in shown
+        assert "slow, not reached: because." in shown
         assert "not shown" not in shown
 
 
@@ -193,7 +195,7 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("flags", "seen"),
-    [(Flags.WORK, [True, False]), (Flags.NEVER_SET, [False, False]), (Flags.STAY_SET, [True, True])],
+    [(Flags.WORK, [True, False]), (Flags.NEVER_UP, [False, False]), (Flags.STAY_UP, [True, True])],
 )
 def test_flags_before_and_after_the_list_is_read(flags: Flags, seen: list[bool]) -> None:
     server = Server(1, flags=flags)
