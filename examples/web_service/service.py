@@ -1,9 +1,9 @@
-"""A web page that shows rented numbers and their messages as they change: a watch as server-sent events.
+"""A web page with live tables of rented numbers and their messages, fed by server-sent events.
 
-    python examples/web_service/service.py            # on a simulated provider: no account, no network, no money
+    python examples/web_service/service.py            # with a simulated provider: no account, no network, no money
     python examples/web_service/service.py --live     # your own numbers; the key is in SMSPVA_API_KEY
 
-Nothing that the page does reaches the provider: it can't activate, nor spend.
+The page only reads: it can't activate numbers or spend money.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-HOST = "127.0.0.1"  # the page asks for no password, and shows one-time codes
+HOST = "127.0.0.1"  # local only: the page shows one-time codes and has no password
 HEARTBEAT = 15.0
 MESSAGES = 100
-"""How many messages a fresh page is given, the newest."""
+"""The number of messages in a snapshot."""
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
 
@@ -66,11 +66,11 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
     """Return an app that serves the page at ``/`` and the events at ``/events``.
 
     Args:
-        watch: Gives the watcher; the app enters it when it is started and leaves it when it is shut down.
-        heartbeat: Seconds without an event after which a stream shows that it is alive.
+        watch: A context manager that returns the watcher. The app enters it at startup and exits it at shutdown.
+        heartbeat: Seconds without an event after which a stream sends a heartbeat.
 
     """
-    run = secrets.token_hex(4)  # a later run numbers its events anew, and takes no id of this one for its own
+    run = secrets.token_hex(4)  # tells event ids of this run from those of others, which use the same numbers
     headers = {"Content-Security-Policy": _policy(PAGE), "X-Content-Type-Options": "nosniff"}
 
     @asynccontextmanager
@@ -83,20 +83,20 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
 
     async def events(request: Request) -> StreamingResponse:
         last = re.fullmatch(rf"{run}-([0-9]{{1,18}})", request.headers.get("Last-Event-ID", ""))
-        place = None if last is None else int(last[1])
-        body = stream(request.state.watcher, request.state.board, run, place, heartbeat)
+        after = None if last is None else int(last[1])
+        body = stream(request.state.watcher, request.state.board, run, after, heartbeat)
         return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return Starlette(
         routes=[Route("/", page), Route("/events", events)],
         lifespan=lifespan,
-        # A page from elsewhere could otherwise have its own name lead here, and read along.
+        # Prevents DNS rebinding: another site could point its own name to this address and read the events.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
     )
 
 
 def _policy(page: str) -> str:
-    """Return what a browser may do for the page: run its own script and style, and read the events."""
+    """Return the Content-Security-Policy: only the page's own script and style, and the events."""
     sources = {
         tag: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for tag, text in re.findall(r"<(script|style)>(.*?)</\1>", page, re.DOTALL)
@@ -110,47 +110,47 @@ def _policy(page: str) -> str:
 # -- the events ------------------------------------------------------------------------------------------------------
 
 
-async def stream(watcher: Watcher, board: Board, run: str, place: int | None, heartbeat: float) -> AsyncGenerator[str]:
-    """Yield the watch as server-sent events, until the watcher is left.
+async def stream(watcher: Watcher, board: Board, run: str, after: int | None, heartbeat: float) -> AsyncGenerator[str]:
+    """Yield server-sent events until the watcher is closed.
 
     Args:
-        watcher: What is watched.
-        board: What a fresh page is shown.
-        run: The first part of an event's id; the second is its `seq`.
-        place: The `seq` of the last event that the page has; None, or one that is no longer kept: it is given a
-            snapshot, and what follows it.
-        heartbeat: Seconds.
+        watcher: The source of the events.
+        board: The source of snapshots.
+        run: The first part of each event's id; the second part is its `seq`.
+        after: The `seq` of the last event that the page has. If it is None, or the events after it are no longer kept,
+            the stream begins with a snapshot.
+        heartbeat: Seconds without an event after which a heartbeat is sent.
 
     """
     yield "retry: 1000\n\n"
     try:
         while True:
             try:
-                if place is None:
-                    place, known = await board.snapshot()
-                    yield _sse("snapshot", known, f"{run}-{place}")
-                async for event in with_heartbeats(watcher.events(after=place), heartbeat):
+                if after is None:
+                    after, snapshot = await board.snapshot()
+                    yield _sse("snapshot", snapshot, f"{run}-{after}")
+                async for event in with_heartbeats(watcher.events(after=after), heartbeat):
                     if event is None:
                         yield ": heartbeat\n\n"
-                    elif event.seq == place + 1:
-                        place = event.seq
-                        yield _sse("message", to_dict(event), f"{run}-{place}")
-                    else:  # from 0 on is what is kept, which is not always all
-                        place = None
+                    elif event.seq == after + 1:
+                        after = event.seq
+                        yield _sse("message", to_dict(event), f"{run}-{after}")
+                    else:  # after=0 skips events that are no longer kept
+                        after = None
                         break
                 else:
                     return
             except Lagged:
-                place = None
+                after = None
     except SmspvaError as error:
         yield _sse("ended", str(error))
 
 
 async def with_heartbeats(events: AsyncIterator[Event], seconds: float) -> AsyncGenerator[Event | None]:
-    """Yield the events, and None whenever none came for so long."""
+    """Yield the events, and None after each period without an event."""
     while True:
         event = None
-        with anyio.move_on_after(seconds):  # cancelling `anext` loses no event
+        with anyio.move_on_after(seconds):  # cancelling `anext` doesn't lose an event
             try:
                 event = await anext(events)
             except StopAsyncIteration:
@@ -159,30 +159,30 @@ async def with_heartbeats(events: AsyncIterator[Event], seconds: float) -> Async
 
 
 class Board:
-    """What a fresh page is shown. Each snapshot reads on from the one before, so that a long watch costs no more."""
+    """Snapshots for new pages. Each one only reads the events since the last, so the cost doesn't grow with time."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._place = 0
+        self._seq = 0
         self._messages: deque[SmsReceived] = deque(maxlen=MESSAGES)
         self._failing: str | None = None
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     async def snapshot(self) -> tuple[int, dict[str, Any]]:
-        """Return a place among the events, and what a page shows that has read up to there."""
-        async with self._turn:
-            # They change together, and nothing is awaited between them.
-            place, orders = self._watcher.cursor, self._watcher.orders
-            while self._place < place:
+        """Return the `seq` of the newest event, and the data of a page that has read all events up to it."""
+        async with self._lock:
+            # Both belong to the same poll, because there is no await between them.
+            cursor, orders = self._watcher.cursor, self._watcher.orders
+            while self._seq < cursor:
                 with suppress(Lagged):
-                    await self._read_up_to(place)
+                    await self._read_up_to(cursor)
                     break
-                self._place, self._failing = 0, None  # what is still kept
+                self._seq, self._failing = 0, None  # read on with the oldest event that is kept
         messages = [*map(to_dict, self._messages)]
-        return place, {"orders": [*map(to_dict, orders.values())], "messages": messages, "failing": self._failing}
+        return cursor, {"orders": [*map(to_dict, orders.values())], "messages": messages, "failing": self._failing}
 
-    async def _read_up_to(self, place: int) -> None:
-        async for event in self._watcher.events(after=self._place):
+    async def _read_up_to(self, cursor: int) -> None:
+        async for event in self._watcher.events(after=self._seq):
             match event:
                 case SmsReceived():
                     self._messages.append(event)
@@ -192,49 +192,50 @@ class Board:
                     self._failing = None
                 case _:
                     pass
-            self._place = event.seq
-            if event.seq >= place:
+            self._seq = event.seq
+            if event.seq >= cursor:
                 break
 
 
-def _sse(name: str, data: object, place: str = "") -> str:
+def _sse(name: str, data: object, event_id: str = "") -> str:
+    """Return a server-sent event."""
     lines = [f"event: {name}", f"data: {json.dumps(data)}"]
-    return "\n".join([f"id: {place}", *lines, "", ""] if place else [*lines, "", ""])
+    return "\n".join([f"id: {event_id}", *lines, "", ""] if event_id else [*lines, "", ""])
 
 
-# -- what is watched -------------------------------------------------------------------------------------------------
+# -- the watcher -------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def live(client: SmspvaClient) -> AsyncGenerator[Watcher]:
     """Watch the numbers of an account."""
-    with suppress(InvalidKey):  # every page has been told
+    with suppress(InvalidKey):  # every open page shows this error
         async with client, Watcher(client, start="replay") as watcher:
             yield watcher
 
 
 @asynccontextmanager
 async def simulated() -> AsyncGenerator[Watcher]:
-    """Watch five numbers of a simulated provider, where things happen every few seconds."""
+    """Watch five numbers of a simulated provider, with an event every few seconds."""
     sim = Simulator(seed=6, start=datetime.now(UTC), activation=(2.0, 5.0), active=(20.0, 60.0))
     for days, (country, service) in enumerate(
         [("RU", "opt16"), ("LT", "opt20"), ("PL", "opt29"), ("UK", "opt1"), ("KZ", "opt46")], start=3
     ):
         sim.add_order(country, service, days=days)
     client = SmspvaClient("simulated", transport=sim.transport(), pace=Pace(gap=0.1))
-    async with client, Watcher(client, interval=1.0) as watcher, anyio.create_task_group() as world:
-        world.start_soon(_live_on, sim)
+    async with client, Watcher(client, interval=1.0) as watcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_busy, sim)
         yield watcher
-        world.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()
 
 
-async def _live_on(sim: Simulator) -> None:
-    """Let somebody activate the numbers, and messages come to those that are active."""
+async def _keep_busy(sim: Simulator) -> None:
+    """Activate inactive numbers and deliver messages to active ones."""
     sim.behavior.sms_keep = 20
     code = 100_000
     for order in cycle(sim.orders):
         await anyio.sleep(1.5)
-        sim.requests.clear()  # nobody reads them, and this may run for long
+        sim.requests.clear()  # not used here; without this the list would grow
         if order.state == 0:
             sim.set_state(order.id, 2)
         elif order.state == 1:
@@ -246,35 +247,35 @@ async def _live_on(sim: Simulator) -> None:
 
 
 class Server(uvicorn.Server):
-    """A server that ends the streams when it is told to stop. They don't end by themselves, so uvicorn would wait."""
+    """A server that ends the streams at shutdown. They are endless, so uvicorn would wait for them."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Leave the watch, which ends the streams, before waiting for them."""
+        """Exit the watcher first, which ends the streams."""
         await self.lifespan.shutdown()
         await super().shutdown(sockets)
 
 
 def serve(watch: AbstractAsyncContextManager[Watcher], port: int) -> Server:
-    """Return a server of the page."""
+    """Return a server for the page."""
     app = create_app(watch)
-    # A browser that doesn't take what it is sent is waited for no longer than that.
+    # The timeout is for browsers that don't read their stream.
     return Server(uvicorn.Config(app, host=HOST, port=port, ws="none", access_log=False, timeout_graceful_shutdown=1))
 
 
 def main() -> None:
     """Serve the page until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Show rented numbers and their messages on a web page.")
-    parser.add_argument("--live", action="store_true", help="your numbers, by the key in SMSPVA_API_KEY")
+    parser.add_argument("--live", action="store_true", help="show your own numbers; the key is in SMSPVA_API_KEY")
     parser.add_argument("--port", type=int, default=8000, help="the port on 127.0.0.1 (default: 8000)")
     options = parser.parse_args()
     if options.port not in range(2**16):
-        parser.error(f"a port is a number from 0 to 65535: {options.port}")
+        parser.error(f"expected a port from 0 to 65535, got {options.port}")
     try:
         watch = live(SmspvaClient()) if options.live else simulated()
     except ValueError as error:
         parser.error(str(error))
-    print("Your own numbers." if options.live else "A simulated provider: no account, no money.", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; uvicorn raises it again at the end
+    print("Watching your own numbers." if options.live else "Watching a simulated provider.", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C; uvicorn raises it again at the end
     with suppress(KeyboardInterrupt):
         serve(watch, options.port).run()
 

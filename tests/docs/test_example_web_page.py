@@ -21,7 +21,7 @@ NEW_YEAR = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
 MESSAGES = "document.querySelectorAll('#messages tr').length"
 
 
-async def test_the_table_is_the_providers_and_changes_by_itself() -> None:
+async def test_the_tables_show_the_data_and_update() -> None:
     simulator = Simulator()
     order = simulator.add_order("RU", "opt16", until=NEW_YEAR)
     other = simulator.add_order("LT", "opt20", until=NEW_YEAR)
@@ -33,10 +33,10 @@ async def test_the_table_is_the_providers_and_changes_by_itself() -> None:
             ["inactive", order.phone, "Instagram", "01/01/2027, 01:30:00"],
             ["unknown (7)", other.phone, "WhatsApp", "01/01/2027, 01:30:00"],
         ]
-        assert (await tab.spoken("columnheader"))[:4] == ["Status", "Phone number", "Service", "Expire at"]
-        assert await tab.spoken("table") == ["Numbers", "Messages, the newest first"]
-        assert await tab.text("connection") == "Live: changes appear by themselves."
-        assert "Europe/Vilnius" in await tab.ask("document.body.innerText")
+        assert (await tab.accessible_names("columnheader"))[:4] == ["Status", "Phone number", "Service", "Expires at"]
+        assert await tab.accessible_names("table") == ["Numbers", "Messages, newest first"]
+        assert await tab.text("connection") == "Live: this page updates automatically."
+        assert "Europe/Vilnius" in await tab.evaluate("document.body.innerText")
 
         simulator.set_state(order.id, 2)
         await tab.until("document.querySelector('#orders td').innerText === 'activating'")
@@ -49,17 +49,17 @@ async def test_the_table_is_the_providers_and_changes_by_itself() -> None:
         newer, older = await tab.rows("messages")
         assert newer[1:] == [order.phone, "", "", "No number in it"]
         assert older[1:] == [order.phone, "Instagram", "671094", "Code Instagram: 671 094."]
-        assert await tab.ask("[...document.querySelectorAll('mark')].map((mark) => mark.innerText)") == ["671094"]
+        assert await tab.evaluate("[...document.querySelectorAll('mark')].map((mark) => mark.innerText)") == ["671094"]
 
         simulator.faults.always("orders", "refused")
         await tab.until("document.getElementById('failing').innerText.includes('no connection')")
         simulator.faults.clear()
         await tab.until("document.getElementById('failing').innerText === ''")
         assert len(await tab.rows("orders")) == 2
-        assert tab.complaints == []
+        assert tab.errors == []
 
 
-async def test_a_number_with_several_services_and_one_of_which_only_the_id_can_be_read() -> None:
+async def test_a_number_with_several_services_and_an_unreadable_row() -> None:
     simulator = Simulator(dialect="contract")
     simulator.behavior.multi_orders = "row_per_service"
     order = simulator.add_order("RU", ["opt29", "opt16"], until=NEW_YEAR)
@@ -71,10 +71,10 @@ async def test_a_number_with_several_services_and_one_of_which_only_the_id_can_b
         simulator.faults.always("orders", "bad_row")
         await tab.until("document.querySelector('#orders td').innerText === 'unknown'")
         assert await tab.rows("orders") == [["unknown", "", "", "unknown"]]
-        assert tab.complaints == []
+        assert tab.errors == []
 
 
-async def test_what_a_message_says_is_text() -> None:
+async def test_a_message_is_shown_as_text() -> None:
     simulator = Simulator()
     order = simulator.add_order()
     text = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>&amp;<b>4711</b>"
@@ -83,20 +83,20 @@ async def test_what_a_message_says_is_text() -> None:
         await tab.until("document.querySelectorAll('#orders tr').length === 1")
         simulator.deliver(order.id, text, sender="<i>sender</i>")
         await tab.until(f"{MESSAGES} === 1")
-        await tab.open(web.url)  # once more, from the snapshot
+        await tab.open(web.url)  # again, from the snapshot
         await tab.until(f"{MESSAGES} === 1")
         ((*_, sender, _code, shown),) = await tab.rows("messages")
         assert (sender, shown) == ("<i>sender</i>", text)
-        assert await tab.ask("document.querySelectorAll('#messages :is(img, script, b, i)').length") == 0
-        assert await tab.ask("document.title") == "Rented numbers"
-        # Were it markup all the same, the policy would not let it run.
-        await tab.ask("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.title=1\">')")
+        assert await tab.evaluate("document.querySelectorAll('#messages :is(img, script, b, i)').length") == 0
+        assert await tab.evaluate("document.title") == "Rented numbers"
+        # Even as markup, the policy would block it.
+        await tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.title=1\">')")
         await tab.until("true")
-        assert await tab.ask("document.title") == "Rented numbers"
-        assert "Content Security Policy" in tab.complaints[0]
+        assert await tab.evaluate("document.title") == "Rented numbers"
+        assert "Content Security Policy" in tab.errors[0]
 
 
-async def test_a_browser_that_lost_the_connection_comes_back_for_the_rest() -> None:
+async def test_a_browser_reconnects_and_misses_nothing() -> None:
     simulator = Simulator()
     order = simulator.add_order()
     async with chromium.opened() as tab:
@@ -106,20 +106,20 @@ async def test_a_browser_that_lost_the_connection_comes_back_for_the_rest() -> N
             await tab.until("document.querySelectorAll('#orders tr').length === 1")
             simulator.deliver(order.id, "before")
             await tab.until(f"{MESSAGES} === 1")
-            # A snapshot would fill the table anew.
-            await tab.ask("document.querySelector('#orders tr').dataset.marked = 'yes'")
+            # A snapshot would replace this row.
+            await tab.evaluate("document.querySelector('#orders tr').dataset.marked = 'yes'")
             web.drop_connections()
-            simulator.deliver(order.id, "meanwhile")
+            simulator.deliver(order.id, "during")
             await tab.until("document.getElementById('connection').innerText.startsWith('Disconnected')")
             await tab.until(f"{MESSAGES} > 1")
             simulator.deliver(order.id, "after")
             await tab.until(f"{MESSAGES} > 2")
-            assert [row[-1] for row in await tab.rows("messages")] == ["after", "meanwhile", "before"]
-            assert await tab.ask("document.querySelectorAll('[data-marked]').length") == 1
+            assert [row[-1] for row in await tab.rows("messages")] == ["after", "during", "before"]
+            assert await tab.evaluate("document.querySelectorAll('[data-marked]').length") == 1
         await tab.until("document.getElementById('connection').innerText.startsWith('Disconnected')")
         later = Simulator()
         other = later.add_order("LT", "opt20")
-        async with served(watched(later), port=port):  # it numbers its events anew
+        async with served(watched(later), port=port):  # its event numbers start again
             await tab.until("document.querySelectorAll('[data-marked]').length === 0")
             assert [row[1] for row in await tab.rows("orders")] == [other.phone]
             assert await tab.rows("messages") == []

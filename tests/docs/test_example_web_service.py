@@ -1,4 +1,4 @@
-"""The web service among the examples, over real HTTP."""
+"""The example web service, over real HTTP."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 
 
-async def message_comes(simulator: Simulator, text: str) -> None:
+async def deliver(simulator: Simulator, text: str) -> None:
     simulator.deliver(simulator.orders[0].id, text)
     await anyio.sleep(0.01)
 
 
-# -- what a page is given ------------------------------------------------------------------------------------------
+# -- streams ------------------------------------------------------------------------------------------
 
 
 @on_a_real_loop
-async def test_a_fresh_page_is_given_a_snapshot_and_then_what_comes() -> None:
+async def test_a_stream_is_a_snapshot_and_then_events() -> None:
     simulator = Simulator()
     order = simulator.add_order("RU", "opt16")
     async with served(watched(simulator)) as web:
-        await message_comes(simulator, "Code Instagram: 671 094.")
+        await deliver(simulator, "Code Instagram: 671 094.")
         reader = web.reader()
         await reader.read(until=lambda reader: "Code Instagram: 671 094." in reader.texts)
         late = web.reader()
@@ -77,7 +77,7 @@ async def test_a_fresh_page_is_given_a_snapshot_and_then_what_comes() -> None:
 
 
 @on_a_real_loop
-async def test_an_account_without_orders_is_watched_too() -> None:
+async def test_an_account_without_orders() -> None:
     simulator = Simulator()
     async with served(watched(simulator)) as web:
         reader = web.reader()
@@ -89,7 +89,7 @@ async def test_an_account_without_orders_is_watched_too() -> None:
 
 
 @on_a_real_loop
-async def test_a_page_is_told_of_an_outage_and_of_its_end() -> None:
+async def test_an_outage_and_its_end_are_shown() -> None:
     simulator = Simulator()
     simulator.add_order()
     async with served(watched(simulator)) as web:
@@ -106,12 +106,12 @@ async def test_a_page_is_told_of_an_outage_and_of_its_end() -> None:
     assert early.sent[1].data["type"] == "PollFailed"
     assert late.sent[0].data["failing"] == early.sent[1].data["message"]
     assert "no connection" in late.sent[0].data["failing"]
-    assert len(late.sent[0].data["orders"]) == 1, "a failed poll is no empty list"
+    assert len(late.sent[0].data["orders"]) == 1, "a failed poll isn't an empty list"
     assert after.sent[0].data["failing"] is None
 
 
 @on_a_real_loop
-async def test_the_numbers_of_an_account_are_only_looked_at() -> None:
+async def test_the_live_watch_only_reads() -> None:
     simulator = Simulator()
     order = simulator.add_order()
     simulator.deliver(order.id, "was there before")
@@ -123,12 +123,12 @@ async def test_the_numbers_of_an_account_are_only_looked_at() -> None:
     assert simulator.violations == []
 
 
-# -- coming back ---------------------------------------------------------------------------------------------------
+# -- reconnecting ---------------------------------------------------------------------------------------------------
 
 
 @on_a_real_loop
 @pytest.mark.parametrize("seed", [0, 1, *[pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4)]])
-async def test_a_page_that_comes_back_again_and_again_misses_nothing_and_is_told_nothing_twice(seed: int) -> None:
+async def test_a_page_that_reconnects_often_gets_each_event_once(seed: int) -> None:
     simulator = Simulator()
     simulator.add_order()
     texts = [f"message {number}" for number in range(25)]
@@ -136,7 +136,7 @@ async def test_a_page_that_comes_back_again_and_again_misses_nothing_and_is_told
 
     async def burst() -> None:
         for text in texts:
-            await message_comes(simulator, text)
+            await deliver(simulator, text)
 
     connections = 0
     async with served(watched(simulator)) as web:
@@ -147,19 +147,19 @@ async def test_a_page_that_comes_back_again_and_again_misses_nothing_and_is_told
             tasks.create_task(burst())
             tasks.create_task(steady.read(until=lambda steady: len(steady.texts) == len(texts)))
             while len(cut.texts) < len(texts):
-                # Anywhere, in the middle of an event as well.
+                # At any byte, also within an event.
                 await cut.read(until=lambda cut: len(cut.texts) == len(texts), limit=cuts.randrange(1, 3000))
                 connections += 1
     assert connections > 5
     assert cut.texts == steady.texts == texts
     assert [sent.name for sent in cut.sent] == ["snapshot"] + ["message"] * (len(cut.sent) - 1)
     assert [sent.seq for sent in cut.sent[1:]] == [*range(cut.sent[0].seq + 1, cut.sent[-1].seq + 1)]
-    told = {sent.id: sent for sent in steady.sent[1:]}
-    assert all(sent == told[sent.id] for sent in cut.sent[1:])
+    expected = {sent.id: sent for sent in steady.sent[1:]}
+    assert all(sent == expected[sent.id] for sent in cut.sent[1:])
 
 
 @on_a_real_loop
-async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
+async def test_an_unknown_event_id_gives_a_snapshot() -> None:
     simulator = Simulator()
     simulator.add_order()
     async with served(watched(simulator, keep=3)) as web:
@@ -167,7 +167,7 @@ async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
         await reader.read(until=lambda reader: bool(reader.sent))
         run, _, seq = reader.last_id.partition("-")
         for number in range(6):
-            await message_comes(simulator, f"message {number}")
+            await deliver(simulator, f"message {number}")
         with anyio.fail_after(PATIENCE):
             while reader.texts[-1:] != ["message 5"]:
                 reader = web.reader()
@@ -191,7 +191,7 @@ async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
             lost.last_id = last_id
             await lost.read(until=lambda lost: bool(lost.sent))
             assert (lost.sent[0].name, lost.sent[0].id) == ("snapshot", f"{run}-{newest}"), last_id
-            # Those that are kept, and what earlier pages were shown already.
+            # The messages that are kept, and those that the board has read before.
             assert lost.texts == [f"message {number}" for number in range(6)][-max(3, len(lost.texts)) :]
         at_the_end = web.reader()
         at_the_end.last_id = f"{run}-{newest}"
@@ -201,7 +201,7 @@ async def test_an_id_that_leads_nowhere_is_answered_with_a_snapshot() -> None:
 
 
 @on_a_real_loop
-async def test_an_id_of_an_earlier_run_is_not_taken_for_one_of_this() -> None:
+async def test_an_event_id_of_an_earlier_run_gives_a_snapshot() -> None:
     before, now = Simulator(), Simulator()
     before.add_order()
     order = now.add_order("LT", "opt20")
@@ -227,7 +227,7 @@ class CountingJournal(MemoryJournal):
 
 
 @pytest.mark.parametrize("size", [10, pytest.param(service.MESSAGES, marks=pytest.mark.slow)])
-async def test_a_snapshot_reads_what_came_since_the_one_before(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_snapshot_only_reads_new_events(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MESSAGES", size)
     simulator = Simulator()
     order = simulator.add_order()
@@ -242,7 +242,7 @@ async def test_a_snapshot_reads_what_came_since_the_one_before(size: int, monkey
     async with client, Watcher(client, journal=journal) as watcher:
         board = service.Board(watcher)
         assert await shown() == []
-        for number in range(2, len(texts), 2):  # no more at once than the journal keeps
+        for number in range(2, len(texts), 2):  # never more than the journal keeps
             for text in texts[number - 2 : number]:
                 simulator.deliver(order.id, text)
             await anyio.sleep(60)
@@ -255,13 +255,13 @@ async def test_a_snapshot_reads_what_came_since_the_one_before(size: int, monkey
             simulator.deliver(order.id, text)
             await anyio.sleep(60)
         kept = unseen[-journal.kept :]
-        assert (await shown())[-len(kept) :] == kept, "what fell out of the journal meanwhile is passed over"
+        assert (await shown())[-len(kept) :] == kept, "messages that the journal no longer keeps are skipped"
 
 
 # -- the connection ------------------------------------------------------------------------------------------------
 
 
-async def test_a_heartbeat_every_15_seconds_of_quiet() -> None:
+async def test_a_heartbeat_every_15_seconds_without_an_event() -> None:
     simulator = Simulator()
     order = simulator.add_order()
     app = service.create_app(watched(simulator, interval=1.0))
@@ -272,19 +272,19 @@ async def test_a_heartbeat_every_15_seconds_of_quiet() -> None:
     assert [round(at - news) for at in beats if at > news] == [15, 30], "counted from the last event"
 
 
-async def test_a_watch_that_has_ended_says_why() -> None:
+async def test_a_watch_that_stopped_reports_the_reason() -> None:
     simulator = Simulator(api_key="key-of-the-tests")
     simulator.add_order()
     app = service.create_app(service.live(SmspvaClient("key-of-the-tests", transport=simulator.transport())))
     sent = await streamed(app, 200, lambda: setattr(simulator, "api_key", "another"))
-    told = sent[-1][1]
-    assert told.startswith('event: ended\ndata: "')
-    assert "check the API key" in told
-    assert "id:" not in told, "there is nothing to come back for"
+    ended = sent[-1][1]
+    assert ended.startswith('event: ended\ndata: "')
+    assert "check the API key" in ended
+    assert "id:" not in ended, "a reconnect would be useless"
 
 
 @on_a_real_loop
-async def test_a_page_that_is_left_leaves_nothing_behind() -> None:
+async def test_closed_pages_leave_no_tasks() -> None:
     simulator = Simulator()
     async with served(watched(simulator, interval=30.0)) as web:
         before = len(asyncio.all_tasks())
@@ -296,15 +296,15 @@ async def test_a_page_that_is_left_leaves_nothing_behind() -> None:
             for task in reading:
                 task.cancel()
         await until(lambda: len(asyncio.all_tasks()) <= before)
-    assert during >= before + len(readers), "a stream that is read takes a task"
+    assert during >= before + len(readers), "each open stream uses a task"
 
 
 @on_a_real_loop
-async def test_only_a_local_name_leads_here_and_the_page_may_do_little() -> None:
+async def test_other_host_names_are_refused_and_the_policy_is_strict() -> None:
     async with served(watched(Simulator())) as web, httpx.AsyncClient(trust_env=False) as client:
         page = await client.get(web.url)
-        stranger = {"Host": f"rebound.example:{web.port}"}
-        refused = [await client.get(web.url + path, headers=stranger) for path in ("/", "/events")]
+        other_host = {"Host": f"rebound.example:{web.port}"}
+        refused = [await client.get(web.url + path, headers=other_host) for path in ("/", "/events")]
         local = await client.get(web.url, headers={"Host": f"localhost:{web.port}"})
     assert [answer.status_code for answer in refused] == [400, 400]
     assert local.status_code == page.status_code == 200
@@ -315,10 +315,10 @@ async def test_only_a_local_name_leads_here_and_the_page_may_do_little() -> None
 
 
 @on_a_real_loop
-async def test_a_page_that_takes_nothing_holds_nobody_up() -> None:
+async def test_a_page_that_doesn_t_read_delays_no_other() -> None:
     simulator = Simulator()
     order = simulator.add_order()
-    async with served(watched(simulator, interval=0.2)) as web:  # each poll reads what is large
+    async with served(watched(simulator, interval=0.2)) as web:  # each poll reads the large message
         other = web.reader()
         await other.read(until=lambda other: bool(other.sent))
         stalled = socket.socket()
@@ -327,7 +327,7 @@ async def test_a_page_that_takes_nothing_holds_nobody_up() -> None:
         stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         simulator.deliver(order.id, "Hello", sender="x" * 8_000_000)
         await until(lambda: web.unsent > 0)
-        simulator.behavior.sms_keep = 0  # it is read again and again, which takes a while
+        simulator.behavior.sms_keep = 0  # stop reading the large message, which is slow
         other.last_id = other.last_id.replace("-1", "-2")
         simulator.add_order("LT", "opt20")
         await other.read(until=lambda other: len(other.sent) > 1)
@@ -340,7 +340,7 @@ async def test_a_page_that_takes_nothing_holds_nobody_up() -> None:
 
 
 async def address(program: Program) -> str:
-    """Return the address that the program prints."""
+    """Wait for the address that the program prints, and return it."""
 
     def printed() -> str | None:
         found = re.search(r"running on (http://127\.0\.0\.1:\d+) ", program.stderr)
@@ -358,7 +358,7 @@ async def test_a_signal_ends_the_program_with_three_pages_open(end: signal.Signa
         readers = [Reader(f"{url}/events") for _ in range(3)]
         async with asyncio.TaskGroup() as tasks:
             for reader in readers:
-                tasks.create_task(reader.read())  # a stream that is cut, not ended, raises
+                tasks.create_task(reader.read())  # raises if a stream is cut off
             await until(lambda: all(reader.sent for reader in readers), program)
             program.send_signal(end)
             await until(lambda: program.exit_code is not None)
@@ -368,9 +368,7 @@ async def test_a_signal_ends_the_program_with_three_pages_open(end: signal.Signa
     assert not re.search("ERROR|WARNING|Traceback|Error", log)
 
 
-def test_without_a_key_the_account_is_not_watched(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_live_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
     monkeypatch.setattr(sys, "argv", ["service.py", "--live"])
     with pytest.raises(SystemExit) as ended:
@@ -380,18 +378,18 @@ def test_without_a_key_the_account_is_not_watched(
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "99999"])
-def test_a_port_that_is_none_is_refused(
+def test_an_invalid_port_is_refused(
     port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["service.py", "--port", port])
     with pytest.raises(SystemExit) as ended:
         service.main()
     assert ended.value.code == 2
-    assert f"a port is a number from 0 to 65535: {port}" in capsys.readouterr().err
+    assert f"expected a port from 0 to 65535, got {port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("seconds", "busy"), [(60, 1), pytest.param(240, 3, marks=pytest.mark.slow)])
-async def test_the_simulated_world_goes_on_and_on(seconds: float, busy: int) -> None:
+async def test_the_simulation_goes_on(seconds: float, busy: int) -> None:
     states: dict[str, set[int]] = {}
     messages: list[float] = []
     async with service.simulated() as watcher:
@@ -407,5 +405,5 @@ async def test_the_simulated_world_goes_on_and_on(seconds: float, busy: int) -> 
                 break
     assert len(states) == 5
     assert sum(seen == {0, 1, 2} for seen in states.values()) >= busy
-    assert messages[0] < 15, "a newcomer sees one soon"
+    assert messages[0] < 15, "the first message comes soon"
     assert max(later - sooner for sooner, later in pairwise(messages)) < 20

@@ -1,4 +1,4 @@
-"""A headless Chromium, where one is installed, driven by its DevTools protocol. For asyncio, in real time."""
+"""A headless Chromium, controlled by the DevTools protocol. For asyncio, in real time."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
 PATH = next(filter(None, map(shutil.which, NAMES)), None)
-"""Where it is, if it is."""
+"""The path of the installed browser, or None."""
 
 
 class Tab:
     """A page in the browser.
 
     Attributes:
-        complaints: The errors in its console, the browser's own included.
+        errors: The errors in the console, including the browser's own.
 
     """
 
     def __init__(self, connection: ClientConnection) -> None:
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self._connection = connection
         self._numbers = itertools.count(1)
         self._session: dict[str, str] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
-    async def hear(self) -> None:
+    async def listen(self) -> None:
         """Handle the browser's messages until the connection is closed."""
         async for text in self._connection:
             message = json.loads(text)
@@ -50,10 +50,10 @@ class Tab:
                     self._answers.pop(number).set_result(result)
                 case {"id": number, "error": error}:
                     self._answers.pop(number).set_exception(RuntimeError(error))
-                case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": complaint}}}:
-                    self.complaints.append(complaint)
+                case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": error_text}}}:
+                    self.errors.append(error_text)
                 case {"method": "Runtime.exceptionThrown"}:
-                    self.complaints.append(text if isinstance(text, str) else text.decode())
+                    self.errors.append(text if isinstance(text, str) else text.decode())
                 case _:
                     pass
         for answer in self._answers.values():
@@ -80,32 +80,32 @@ class Tab:
     async def open(self, url: str) -> None:
         await self.call("Page.navigate", url=url)
 
-    async def ask(self, expression: str) -> Any:
-        """Return the value of an expression of JavaScript."""
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression."""
         result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until an expression of JavaScript is true."""
+        """Wait until a JavaScript expression is true."""
         with anyio.fail_after(PATIENCE):
-            while not await self.ask(expression):  # noqa: ASYNC110 - it is the page that acts
+            while not await self.evaluate(expression):  # noqa: ASYNC110 - the page has no event to wait for
                 await anyio.sleep(0.02)
 
     async def rows(self, table: str) -> list[list[str]]:
         """Return the text in the cells of a table's body."""
-        rows: list[list[str]] = await self.ask(
+        rows: list[list[str]] = await self.evaluate(
             f"[...document.querySelectorAll('#{table} tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
         )
         return rows
 
     async def text(self, element: str) -> str:
         """Return the text of an element."""
-        text: str = await self.ask(f"document.getElementById('{element}').innerText")
+        text: str = await self.evaluate(f"document.getElementById('{element}').innerText")
         return text
 
-    async def spoken(self, role: str) -> list[str]:
-        """Return the names of the elements of a role, as in the accessibility tree."""
+    async def accessible_names(self, role: str) -> list[str]:
+        """Return the names of the elements with a role, from the accessibility tree."""
         tree = await self.call("Accessibility.getFullAXTree")
         return [
             node["name"]["value"]
@@ -116,11 +116,11 @@ class Tab:
 
 @asynccontextmanager
 async def opened(time_zone: str = "UTC") -> AsyncGenerator[Tab]:
-    """Start the browser, and give a page in it."""
+    """Start the browser and open a page in it."""
     assert PATH is not None
     options = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0"]
     if os.geteuid() == 0:
-        options.append("--no-sandbox")  # there is none for root
+        options.append("--no-sandbox")  # the sandbox doesn't work for root
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         Program(PATH, *options, f"--user-data-dir={folder}") as browser,
@@ -128,7 +128,7 @@ async def opened(time_zone: str = "UTC") -> AsyncGenerator[Tab]:
         async with connect(await _address(browser), max_size=None, proxy=None) as connection:
             tab = Tab(connection)
             async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(tab.hear())
+                listening = tasks.create_task(tab.listen())
                 await tab.attach(time_zone)
                 yield tab
                 await connection.close()
@@ -136,7 +136,7 @@ async def opened(time_zone: str = "UTC") -> AsyncGenerator[Tab]:
 
 
 async def _address(browser: Program) -> str:
-    """Return the address of the DevTools protocol, which the browser prints."""
+    """Return the address of the DevTools protocol, from the browser's output."""
 
     def printed() -> str | None:
         found = re.search(r"DevTools listening on (ws://\S+)\s", browser.stderr)

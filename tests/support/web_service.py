@@ -1,4 +1,4 @@
-"""Helpers for the tests of the web service: the service on a port of 127.0.0.1, and a reader of its stream."""
+"""Helpers for the tests of the example web service: the service on a local port, and a reader of its stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator import Simulator
 
 
-# Reading the certificates that are trusted takes longer than a request, and there is no https here.
+# Loads no trusted certificates, which would take longer than a request; the tests don't use https.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -46,12 +46,12 @@ class Sent:
 
 
 class Reader:
-    """Reads a stream like a browser: a new connection sends the id of the last whole event.
+    """A reader of a stream that works like a browser: a new connection sends the id of the last complete event.
 
     Attributes:
         sent: The events.
-        heartbeats: How many comments there were.
-        last_id: What a browser would come back with.
+        heartbeats: The number of comments.
+        last_id: The id that a browser would send when it reconnects.
 
     """
 
@@ -63,7 +63,7 @@ class Reader:
 
     @property
     def texts(self) -> list[str]:
-        """The messages that a page shows by now, oldest first."""
+        """The messages that a page would show now, oldest first."""
         texts: list[str] = []
         for sent in self.sent:
             if sent.name == "snapshot":
@@ -73,29 +73,29 @@ class Reader:
         return texts
 
     async def read(self, *, until: Callable[[Reader], bool] | None = None, limit: float = 1e9) -> None:
-        """Read up to a condition, which fails if the stream ends before, or to the end of the stream.
+        """Read until a condition is true, or to the end of the stream. If the stream ends too early, fail.
 
         Args:
             until: The condition.
-            limit: Bytes, after which the connection is cut, in the middle of an event as well.
+            limit: Bytes after which the connection is closed, also within an event.
 
         """
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
         rest = b""
-        client = httpx.AsyncClient(verify=_NO_TLS, trust_env=False, timeout=None)  # noqa: S113 - the whole has one
+        client = httpx.AsyncClient(verify=_NO_TLS, trust_env=False, timeout=None)  # noqa: S113 - fail_after has one
         with anyio.fail_after(PATIENCE):
             async with client, client.stream("GET", self._url, headers=headers) as response:
                 assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
                 async for data in response.aiter_bytes():
                     *blocks, rest = (rest + data[: max(0, int(limit))]).split(b"\n\n")
                     for block in blocks:
-                        self._take(block.decode())
+                        self._add(block.decode())
                     limit -= len(data)
                     if limit <= 0 or (until is not None and until(self)):
                         return
-        assert until is None, f"the stream ended before; it sent {self.sent}"
+        assert until is None, f"the stream ended too early, after {self.sent}"
 
-    def _take(self, block: str) -> None:
+    def _add(self, block: str) -> None:
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         self.heartbeats += block.startswith(":")
         self.last_id = fields.get("id", self.last_id)
@@ -105,14 +105,14 @@ class Reader:
 
 @asynccontextmanager
 async def watched(simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02) -> AsyncGenerator[Watcher]:
-    """Watch a simulator, often."""
+    """Watch a simulator with a short interval."""
     client = SmspvaClient("any", transport=simulator.transport(), pace=Pace(gap=0), retry=Retry(attempts=1))
     async with client, Watcher(client, interval=interval, journal=MemoryJournal(keep)) as watcher:
         yield watcher
 
 
 class Service:
-    """The service, being served.
+    """A running service.
 
     Attributes:
         url: Its address.
@@ -129,11 +129,11 @@ class Service:
 
     @property
     def unsent(self) -> int:
-        """The bytes that no page has read yet."""
+        """The number of bytes that no page has read yet."""
         return sum(connection.transport.get_write_buffer_size() for connection in self._server.server_state.connections)
 
     def drop_connections(self) -> None:
-        """Break every connection off."""
+        """Abort every connection."""
         for connection in self._server.server_state.connections:
             connection.transport.abort()
 
@@ -153,7 +153,7 @@ async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) 
 
 
 async def streamed(app: Starlette, seconds: float, meanwhile: Callable[[], object]) -> list[tuple[float, str]]:
-    """Return what a page is sent that is open for so long, and when; without sockets, so that time may be virtual."""
+    """Return the texts sent to a page in some seconds, with their times. Without sockets, so time can be virtual."""
     began = anyio.current_time()
     sent: list[tuple[float, str]] = []
 
