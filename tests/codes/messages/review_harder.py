@@ -364,7 +364,7 @@ NINTH: dict[str, str | None] = {
     "Registration closes 12 April, 500 seats": None,
     "Access denied at door 4819": None,
     "Please verify your payment of 4819": None,
-    # what each table of words is for
+    # an example for each heading of words
     "Confirm the transfer of 150000 RUB": None,
     "Log in to see request #481902": None,
     "Your login code expires April 14, 2026.": None,

@@ -70,7 +70,7 @@ HELD_OUT: dict[str, dict[str, str | None]] = {
         "验证码已发送至手机，客服电话730518": None,
         "קוד האימות נשלח לטלפון 730518": None,
     },
-    "a bound message on one line": {
+    "a code bound to a site, on one line": {
         "Marlow code 730518 @marlow.example #730518 %marlow.example": "730518",
         "Код 7305 @nimbus.example #7305 %nimbus.example": "7305",
         "Ihr Login-Code: 730518. @bank.example #730518 %sso.bank.example": "730518",
@@ -144,7 +144,7 @@ HELD_OUT: dict[str, dict[str, str | None]] = {
         "Asiakaskoodi: 604312": None,
         "Bestelcode: 604312": None,
     },
-    "codes for one time beside those of other things": {
+    "one-time codes next to codes of other things": {
         "Client code 604312, one-time password 7305": "7305",
         "Invoice code 604312. Your OTP is 7305": "7305",
         "Use 7305 to confirm order code 604312": "7305",

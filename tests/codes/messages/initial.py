@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 FIRST: dict[str, str | None] = {
-    # English, the shapes
+    # English: the forms of codes
     "Code Instagram: 671 094.": "671094",
     "Your code: 123456 10 min valid": "123456",
     "code 1234 5 minutes": "1234",
@@ -104,10 +104,10 @@ FIRST: dict[str, str | None] = {
     "【泊客】您的驗證碼為 4821": "4821",
     "認証番号は482913です。": "482913",
     "[파클리] 인증번호 [482913]를 입력해주세요": "482913",
-    # a language whose words nobody listed
+    # a language without words in the list
     "Parkly: fo lau numera o le 482913": "482913",
     "482913 he tau uimhir": "482913",
-    # none
+    # no code
     "Pay 5500 before 2026": None,
     "Your parcel has arrived": None,
     "Your code has expired": None,
@@ -202,7 +202,7 @@ SECOND: dict[str, str | None] = {
     "Koodhka xaqiijinta waa 7719": "7719",
     "Nimbus kodea: 7719": "7719",
     "Eich cod dilysu yw 338201": "338201",
-    # none
+    # no code
     "Nimbus: your order #NB-338201 has shipped, ETA 14 May": None,
     "You spent $45.90 at CAFE 7719 on 12 May. Available balance $1,338.20": None,
     "Your table for 4 is booked for 14/05 at 19:30. Booking ref 338201": None,
@@ -304,7 +304,7 @@ THIRD: dict[str, str | None] = {
     "Mokėjimo patvirtinimo kodas 6043, suma 129,00 EUR": "6043",
     "Az egyszer használatos kód: 604-312. Összeg: 12 900 Ft": "604312",
     "Ο λογαριασμός σας 604312 εκδόθηκε. Ποσό 45,90€": None,
-    # the rest
+    # other languages
     "Tamarind kodunuz 6043. Bu kodu kimseyle paylaşmayın. B001": "6043",
     "Borcunuz 6043 TL, son ödeme 14.05.2026": None,
     "الرمز السري لمرة واحدة: 604312 لعملية بمبلغ 129.00 ريال": "604312",

@@ -73,7 +73,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Codul pentru activarea cardului: 5927": "5927",
         "Kód pro potvrzení objednávky: 482913": "482913",
     },
-    "a bound message on one line": {
+    "a code bound to a site, on one line": {
         "Your Acme code: 482913 @acme.com #482913 %acme.com": "482913",
         "482913 is your Acme code. @acme.com #482913 %acme.com": "482913",
         "Ваш код: 5927 @parkly.example #5927 %parkly.example": "5927",
@@ -91,7 +91,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Acme: sign in with R7W2PD @acme.com #R7W2PD %acme.com": "R7W2PD",
         "@acme.com #592741 %acme.com": "592741",
     },
-    "a label introduces another number though a code is spoken of": {
+    "a label introduces another number in a message with a word for a code": {
         "Your code was sent to your phone number: 0655512345": None,
         "Lost your code? Call our phone: 482913": None,
         "To get a new code, text us at 482913": None,
@@ -118,7 +118,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Не сообщайте код никому. Заказ 482913": None,
         "Gib deinen Code nie weiter. Bestellung 592741 ist unterwegs": None,
     },
-    "codes of orders": {
+    "order codes": {
         "Kod zamówienia: 482137": None,
         "Order code: 482137": None,
         "Your order's code is 482137": None,
@@ -149,7 +149,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Rendelési kód: 482137": None,
         "Κωδικός παραγγελίας: 482137": None,
     },
-    "codes of clients": {
+    "codes of customers": {
         "Customer code: 482173": None,
         "Your client code is 482173": None,
         "Member code 482173": None,
@@ -179,7 +179,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Kundkod: 482173": None,
         "Klantcode 482173": None,
     },
-    "codes of tracking": {
+    "tracking codes": {
         "Tracking code: 482173": None,
         "Your parcel code is 482173": None,
         "Shipment code 482173": None,
@@ -235,7 +235,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Cod poștal: 010011": None,
         "Postnummer-kod: 11122": None,
     },
-    "codes of taxes": {
+    "tax codes": {
         "Codice fiscale RSSMRA85T10A562S": None,
         "Codice fiscale: 48217390": None,
         "Tax code: 482173": None,
@@ -262,7 +262,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Cod fiscal: 48217390": None,
         "Daňový kód: 482173": None,
     },
-    "codes for one time beside those of other things": {
+    "one-time codes next to codes of other things": {
         "Order 482137: your verification code is 5927": "5927",
         "Your order confirmation code: 5927": "5927",
         "Customer code 482137. Login code: 5927": "5927",
@@ -415,7 +415,7 @@ BY_KIND: dict[str, dict[str, str | None]] = {
         "Code sent. Card ending in …2031": None,
         "PIN changed, card 44172*****2031": None,
     },
-    "a code beside a masked card": {
+    "a code next to a masked card": {
         "Code 482913 for card 5168 74** **** 2031": "482913",
         "Card 4417XXXXXXXX2031: your code is 5927": "5927",
         "XXXX-XXXX-XXXX-2031 payment code 592741": "592741",
