@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-import smspva_async
 from smspva_async._codes import words as loader
 from smspva_async._codes.normalize import normalize
 from tests.codes.messages import SAMPLES
 
+TEXT = Path(loader.__file__).with_name("words.ini").read_text("utf-8")
 WORDS = loader.words_by_language()
 STARRED = {
     *("code", "purpose", "instruction", "is", "generic code", "other code before", "other code after"),
@@ -38,6 +39,15 @@ def covers(word: str, other: str) -> bool:
     return word[-1] == "*" and other[0] != "*" and other.startswith(word[:-1])
 
 
+def test_the_file_is_read_like_any_ini_file() -> None:
+    parser = ConfigParser(delimiters=(":",), interpolation=None)  # refuses a block or heading that occurs twice
+    parser.read_string(TEXT)
+    assert {
+        language: {heading: re.split(r",\s+", listed.replace("\n", " ")) for heading, listed in parser.items(language)}
+        for language in parser.sections()
+    } == WORDS
+
+
 def test_languages_are_sorted() -> None:
     *names, last = WORDS
     assert names == sorted(names)
@@ -50,8 +60,7 @@ def test_each_language_has_a_sample_message() -> None:
 
 
 def test_the_header_explains_each_heading() -> None:
-    text = (Path(smspva_async.__file__).parent / "_codes" / "words.ini").read_text("utf-8")
-    explained = dict(re.findall(r"^#   (\S+(?: \S+)*)  +(.+)$", text, re.MULTILINE))
+    explained = dict(re.findall(r"^#   (\S+(?: \S+)*)  +(.+)$", TEXT, re.MULTILINE))
     assert explained.keys() == STARRED | PLAIN
     assert {heading for heading, meaning in explained.items() if '(no "*")' in meaning} == PLAIN
 
