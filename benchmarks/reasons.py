@@ -16,7 +16,6 @@ REASONS: Mapping[str, str] = {
     ),
     "opening a ledger of 10,000 purchases": "each purchase is decoded and its checksum is verified",
     "import and first client: `from smspva_async import SmspvaClient; SmspvaClient('key')`": (
-        "in addition to httpx it imports attrs, cattrs and asyncio, defines some fifty attrs classes and loads the "
-        "trusted certificates"
+        "in addition to httpx it imports attrs, cattrs and asyncio, and defines some fifty attrs classes"
     ),
 }
