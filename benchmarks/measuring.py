@@ -61,5 +61,5 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Compared:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least a share of the values doesn't exceed."""
+    """Return the smallest value with at least a share of the values at or below it."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

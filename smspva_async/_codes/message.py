@@ -270,7 +270,7 @@ class Message:
         return candidate.start < _BEGINNING and not _WORD.search(self._lower, 0, candidate.start)
 
     def _begins_sentence(self, candidate: Candidate) -> bool:
-        """Return True if a candidate begins a sentence, or only a sender's name stands before it."""
+        """Return True if a candidate begins a sentence, or follows only a sender's name."""
         return _SENDER.fullmatch(self._before(candidate)) is not None
 
     def _is_introduced(self, candidate: Candidate) -> bool:
