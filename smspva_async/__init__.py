@@ -7,9 +7,8 @@ from smspva_async._codes import extract_code
 from smspva_async._http.rate_limiter import Pace
 from smspva_async._http.retry import Retry
 from smspva_async._watch.activation import ActiveNumber
-from smspva_async._watch.consumers import Consumer
 from smspva_async._watch.source import Source
-from smspva_async._watch.subscription import Subscription
+from smspva_async._watch.subscription import Consumer, Subscription
 from smspva_async.client import SmspvaClient
 from smspva_async.errors import (
     ApiError,

@@ -16,14 +16,12 @@ from attrs import evolve
 
 from smspva_async._api import validation
 from smspva_async._concurrency import BackgroundTask, finish
-from smspva_async._watch.activation import ActivationManager, activated
-from smspva_async._watch.consumers import ConsumerPlaces
+from smspva_async._watch.activation import ActivationManager
+from smspva_async._watch.journal_io import EVERYTHING, ConsumerPlaces, JournalReader, StateStore
 from smspva_async._watch.poll_loop import PollLoop
-from smspva_async._watch.reader import EVERYTHING, JournalReader
+from smspva_async._watch.scheduler import Waiters
 from smspva_async._watch.source import PlainSource
-from smspva_async._watch.store import StateStore
-from smspva_async._watch.subscription import Subscription
-from smspva_async._watch.waiters import Waiters
+from smspva_async._watch.subscription import Consumer, Subscription
 from smspva_async._watch.waits import Waits
 from smspva_async.client import SmspvaClient, polled_client
 from smspva_async.errors import JournalError, SmspvaError, WatcherClosed
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from smspva_async._watch.activation import ActiveNumber
-    from smspva_async._watch.consumers import Consumer
     from smspva_async._watch.source import PolledSource, Source
     from smspva_async.journal import Journal
     from smspva_async.models import Order, Sms
@@ -110,7 +107,7 @@ class Watcher:
         self._store = StateStore(self._journal, self._places, self._reader)
         self._waiters = Waiters(self._reader)
         self._waits = Waits(self._store, self._reader)
-        self._activations = ActivationManager(self._source, self._store, self._reader)
+        self._activations = ActivationManager(self._source, self._store, self._reader, self._waiters, self._waits)
         self._poll_loop = PollLoop(
             self._source,
             self._store,
@@ -148,7 +145,7 @@ class Watcher:
                 self._first_of_run = state.seq if self._replay else None
             else:
                 state, self._first_of_run = stored, stored.seq
-            await self._poll_loop.begin(state)
+            await self._poll_loop.start(state)
             await self._background.start(self._run)
         except BaseException:
             self._leave()
@@ -261,7 +258,8 @@ class Watcher:
         """
         self._check_not_left()
         validation.name(name)
-        return self._places.take(name, self._first_of_run, None if after is None else _place(after), auto_ack=auto_ack)
+        place = None if after is None else _place(after)
+        return Consumer(self._reader, self._places, name, self._first_of_run, place, auto_ack=auto_ack)
 
     def _check_entered(self) -> None:
         if not self._is_entered:
@@ -366,7 +364,7 @@ class Watcher:
         self._check_not_left()
         place = None if after is None else _place(after)
         seconds = validation.timeout(timeout)
-        return activated(self._activations, self._store, self._waiters, self._waits, order_id, place, seconds)
+        return self._activations.session(order_id, place, seconds)
 
 
 def _polled(source: Source, deadline: float) -> PolledSource:

@@ -1,7 +1,6 @@
 """The parts of a `Watcher`.
 
-`poll_loop` makes one request after another: `scheduler` decides which, a `source` makes it, `diff` finds what is new in
-the answer, and `store` commits that to the journal. On the reading side (`reader`) each `subscription`, named consumer
-(`consumers`) and wait (`waits`) reads the journal by itself; `waiters` counts what is wanted, and `activation` keeps
-numbers active.
+The `poll_loop` makes one request after another: the `scheduler` chooses it, a `source` makes it, `diff` finds the new
+events in the answer, and `journal_io` commits them to the journal. Each `subscription` and each of the `waits` reads
+the journal on its own. `activation` keeps numbers active, and `clock` derives the server's time.
 """

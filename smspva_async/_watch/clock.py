@@ -1,4 +1,4 @@
-"""The server's clock, as far as its answers tell."""
+"""The server's clock, derived from the ``Date`` headers of its answers."""
 
 from __future__ import annotations
 
@@ -15,30 +15,41 @@ if TYPE_CHECKING:
 __all__ = ["EPSILON", "ServerClock"]
 
 EPSILON = 1e-6
-"""Seconds that rounding may take from a moment."""
+"""Seconds of rounding error when moments are compared."""
 _YEARS = range(2000, 9999)
 _JUMP = 60.0
-"""Seconds by which a `Date` may be off without a second one that confirms it."""
+"""Seconds by which a `Date` may differ from the clock without a second one that confirms it."""
 
 
 class ServerClock:
-    """Wall time by the ``Date`` of answers, and by anyio's clock in between; the local clock until there is one."""
+    """The server's wall time: the ``Date`` of answers, and anyio's clock between them.
+
+    Before the first ``Date`` it is the local wall clock.
+    """
 
     def __init__(self) -> None:
         self.is_certain = True
-        """True where two clocks agree, or there is only one; a first ``Date`` alone may be wrong."""
+        """True if two clocks agree, or there is only one. A first ``Date`` alone may be wrong."""
+        self.first_poll: float | None = None
+        """The moment of the watch's first poll; None if that was in an earlier run."""
         self._offset = self._local = time.time() - anyio.current_time()
         self._has_date = False
         self._candidate: float | None = None
+        self._certain_began: datetime | None = None
 
     def at(self, moment: float) -> datetime:
         """Return the server's time, aware UTC, at a moment of anyio's clock."""
         return utc(moment + self._offset)
 
-    def earliest_at(self, moment: float) -> datetime:
-        """Return the same, as long as it is not certain by the earliest of the clocks."""
+    def began(self) -> datetime | None:
+        """Return the server's time of the first poll: while that isn't certain, the earliest that it may have been."""
+        if self.first_poll is None:
+            return None
         doubts = [] if self.is_certain else [self._local, self._candidate or self._offset]
-        return utc(moment + min([self._offset, *doubts]))
+        began = utc(self.first_poll + min([self._offset, *doubts]))
+        if self.is_certain:
+            self._certain_began = min(self._certain_began or began, began)
+        return self._certain_began or began
 
     def correct(self, date: datetime, took: float) -> None:
         """Correct the clock by the ``Date`` of an answer that has just arrived.

@@ -1,8 +1,9 @@
-"""The poll loop of a watch: one request after another, and what becomes of each answer."""
+"""The poll loop of a watch: makes one request after another and applies the answers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -11,7 +12,7 @@ from attrs import define, evolve, field
 
 from smspva_async._watch.clock import EPSILON, ServerClock
 from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed
-from smspva_async._watch.scheduler import ORDERS, Scheduler
+from smspva_async._watch.scheduler import ORDERS, RefreshRequest, Scheduler
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -29,14 +30,14 @@ from smspva_async.statistics import WatchStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from anyio.abc import TaskGroup
 
     from smspva_async._watch.diff import Observation
+    from smspva_async._watch.journal_io import StateStore
+    from smspva_async._watch.scheduler import Waiters
     from smspva_async._watch.source import PolledSource
-    from smspva_async._watch.store import StateStore
-    from smspva_async._watch.waiters import Waiters
     from smspva_async.events import Event
     from smspva_async.journal.state import WatchState
 
@@ -45,7 +46,7 @@ __all__ = ["PollLoop"]
 T = TypeVar("T")
 
 _KEY_IS_WRONG_AFTER = 10.0
-"""Seconds of nothing but refused keys that end the watch."""
+"""Seconds for which every poll must be refused with `InvalidKey` before that ends the watch."""
 
 
 class PollLoop:
@@ -54,10 +55,10 @@ class PollLoop:
     Args:
         source: The source.
         store: Applies observations.
-        waiters: What is wanted.
+        waiters: The open waits of callers.
         interval: Seconds between two polls of the orders.
-        eager_interval: Seconds from which the shorter periods follow, while somebody waits.
-        expiry_notice: How long before an order's end it is reported.
+        eager_interval: Seconds from which the shorter periods follow while a caller waits.
+        expiry_notice: The time before an order's `until` at which `OrderExpiring` is reported.
 
     """
 
@@ -81,24 +82,22 @@ class PollLoop:
         self._expiry_notice = expiry_notice
         self._reads = self._failures = 0
         self._is_orders_retried = False
-        self._refused_since: float | None = None
-        self._first_poll: float | None = None
-        self._certain_began: datetime | None = None
+        self._key_refused_since: float | None = None
 
-    async def begin(self, state: WatchState) -> None:
-        """Go on from a state, and make the first poll; raise what makes a second one pointless."""
+    async def start(self, state: WatchState) -> None:
+        """Continue from a state, and make the first poll. An error that ends the watch is raised."""
         now = anyio.current_time()
         self._clock = ServerClock()
         self._offset = state.clock - now
         self._is_resumed = state.since is not None
         self._scheduler = Scheduler(now, interval=self._interval, eager_interval=self._eager_interval)
-        self._store.resume(evolve(state, next_expiry=None))  # this run may have another notice
+        self._store.resume(evolve(state, next_expiry=None))  # the expiry notice of this run may be another
         self._scheduler.update(state.tracks)
-        self._scheduler.begin(ORDERS, self._waiters.wants, now)
-        await self._make(_Request(ORDERS, now, self._waiters.newest_request))
+        self._scheduler.record_chosen(ORDERS, self._waiters.wants, now)
+        await self._make(_Request(ORDERS, now))
 
     async def run(self) -> None:
-        """Poll until cancelled, or until it can't go on; `failure` has the reason then."""
+        """Poll until cancelled, or until an error ends the watch, which is `failure` then."""
         async with anyio.create_task_group() as calls:
             while True:
                 await anyio.lowlevel.checkpoint()
@@ -108,10 +107,10 @@ class PollLoop:
                     with anyio.move_on_after(at - now):
                         await self._waiters.changed.wait()
                     continue
-                self._scheduler.begin(what, wants, now)
-                request = _Request(what, now, self._waiters.newest_request)
+                self._scheduler.record_chosen(what, wants, now)
+                request = _Request(what, now)
                 calls.start_soon(self._run_request, request, calls)
-                await request.sent.wait()  # until then the next one can't be sent either
+                await request.sent.wait()  # the client can't send the next one earlier either
 
     async def _run_request(self, request: _Request, calls: TaskGroup) -> None:
         try:
@@ -124,39 +123,42 @@ class PollLoop:
             self._waiters.changed.set()
 
     async def _make(self, request: _Request) -> None:
-        """Make a request and apply its answer or failure; raise what ends the watch."""
+        """Make a request and apply its answer or failure. An error that ends the watch is raised."""
 
-        def is_sent() -> None:
-            request.asked, request.newest_refresh = anyio.current_time(), self._waiters.newest_request
-            self._scheduler.sent(request.what, request.asked, request.newest_refresh)
+        def on_send() -> None:
+            request.asked, request.refreshes = anyio.current_time(), self._waiters.refreshes
+            self._scheduler.record_sent(request.what, request.asked)
             request.sent.set()
 
-        failed, new, orders_by = True, 0, math.inf
+        failed, new, poll_again_at = True, 0, math.inf
         try:
             if request.what is None:  # ORDERS
-                await self._poll_orders(request, is_sent)
+                await self._poll_orders(request, on_send)
             else:
-                new = await self._read_messages(request, request.what, is_sent)
+                new = await self._read_messages(request, request.what, on_send)
             failed = False
         except (ClientClosed, ClientInUse, JournalError):
             raise
         except Exception as error:  # noqa: BLE001 - a source may raise anything, and an answer may hold anything
-            orders_by = await self._fail(request, error)
+            await self._apply_failure(request, error)
+            if request.what is None:  # ORDERS
+                poll_again_at = self._check_key(error)
         finally:
-            self._scheduler.end(request.what, anyio.current_time(), failed=failed, new=new, orders_by=orders_by)
+            now = anyio.current_time()
+            self._scheduler.record_end(request.what, now, failed=failed, new=new, poll_again_at=poll_again_at)
 
-    async def _poll_orders(self, request: _Request, is_sent: Callable[[], None]) -> None:
-        async def again() -> None:
+    async def _poll_orders(self, request: _Request, on_send: Callable[[], None]) -> None:
+        async def before_retry() -> None:
             self._is_orders_retried = True
-            await self._wait_for_slot()
+            await self._before_retry()
 
         try:
-            rows = self._heard(await self._source.orders(is_sent, again))
+            rows = self._rows(await self._source.orders(on_send, before_retry))
         finally:
             self._is_orders_retried = False
         now = anyio.current_time()
-        if self._first_poll is None:
-            self._first_poll = request.asked
+        if self._clock.first_poll is None and not self._is_resumed:
+            self._clock.first_poll = request.asked
         await self._apply(
             OrdersListed(
                 at=self._clock.at(now),
@@ -164,17 +166,17 @@ class PollLoop:
                 orders=rows,
                 skipped=rows.skipped,
                 interval=self._interval,
-                began=self._began(),
+                began=self._clock.began(),
                 is_time_certain=self._clock.is_certain,
                 expiry_notice=self._expiry_notice,
             )
         )
-        self._refused_since = None
-        self._waiters.serve_orders(request.newest_refresh)
+        self._key_refused_since = None
+        self._waiters.orders_listed(request.refreshes)
 
-    async def _read_messages(self, request: _Request, order_id: int, is_sent: Callable[[], None]) -> int:
-        """Read an order's messages; return how many new ones there are."""
-        rows = self._heard(await self._source.sms(order_id, is_sent, self._wait_for_slot))
+    async def _read_messages(self, request: _Request, order_id: int, on_send: Callable[[], None]) -> int:
+        """Read an order's messages; return the number of new ones."""
+        rows = self._rows(await self._source.sms(order_id, on_send, self._before_retry))
         now = anyio.current_time()
         events = await self._apply(
             SmsListed(
@@ -184,72 +186,66 @@ class PollLoop:
                 order_id=order_id,
                 messages=rows,
                 skipped=rows.skipped,
-                began=self._began(),
+                began=self._clock.began(),
             )
         )
         self._reads += 1
-        self._waiters.serve_messages(order_id, request.newest_refresh, self._store.state.seq)
+        self._waiters.messages_read(order_id, request.refreshes, self._store.state.seq)
         return sum(isinstance(event, SmsReceived) for event in events)
 
-    async def _fail(self, request: _Request, error: Exception) -> float:
-        """Apply a failure; return the moment at which the orders have to be asked for again, and raise a wrong key."""
+    async def _apply_failure(self, request: _Request, error: Exception) -> None:
         self._failures += 1
         now, order_id = anyio.current_time(), request.what
-        failed = CallFailed(
-            at=self._clock.at(now),
-            now=now + self._offset,
-            asked=request.asked + self._offset,
-            order_id=order_id,
-            kind=type(error).__name__,
-            message=describe(error),
-            no_such_order=isinstance(error, OrderNotFound),
-        )
-        # While `orders` is tried again, it is not known yet whether this is an outage of one list or of everything.
+        # While `orders` is being retried, this may be an outage of one list or of everything.
         if order_id is None or not self._is_orders_retried:
-            await self._apply(failed)
-        if order_id is not None:
-            if isinstance(error, ApiError) and not isinstance(error, RateLimited | OrderNotFound):
-                # A refusal is an answer, and may last until the number is active.
-                self._waiters.serve_messages(order_id, request.newest_refresh, self._store.state.seq)
-            return math.inf
+            await self._apply(
+                CallFailed(
+                    at=self._clock.at(now),
+                    now=now + self._offset,
+                    asked=request.asked + self._offset,
+                    order_id=order_id,
+                    kind=type(error).__name__,
+                    message=describe(error),
+                    no_such_order=isinstance(error, OrderNotFound),
+                )
+            )
+        is_refusal = isinstance(error, ApiError) and not isinstance(error, RateLimited | OrderNotFound)
+        if order_id is not None and is_refusal:
+            # A refusal is an answer. The provider may repeat it until the number is active.
+            self._waiters.messages_read(order_id, request.refreshes, self._store.state.seq)
+
+    def _check_key(self, error: Exception) -> float:
+        """Return when to poll again because the key was refused; raise the error once every poll was, for long."""
         if not isinstance(error, InvalidKey):
-            self._refused_since = None
+            self._key_refused_since = None
             return math.inf
-        if self._refused_since is None:
-            self._refused_since = now
-        elif now - self._refused_since >= _KEY_IS_WRONG_AFTER - EPSILON:
+        now = anyio.current_time()
+        if self._key_refused_since is None:
+            self._key_refused_since = now
+        elif now - self._key_refused_since >= _KEY_IS_WRONG_AFTER - EPSILON:
             raise error
-        return self._refused_since + _KEY_IS_WRONG_AFTER
+        return self._key_refused_since + _KEY_IS_WRONG_AFTER
 
     async def _apply(self, observation: Observation) -> Sequence[Event]:
         events = await self._store.apply(observation)
         self._scheduler.update(self._store.state.tracks)
         return events
 
-    async def _wait_for_slot(self) -> None:
+    async def _before_retry(self) -> None:
         """Wait until a request that failed may be sent again within polling's share of the pace."""
         while True:
             free = self._scheduler.free_at(self._waiters.wants, self._source.gap)
             if free <= anyio.current_time() + EPSILON:
                 break
             await anyio.sleep_until(free)
-        self._scheduler.retry(anyio.current_time())
+        self._scheduler.record_retry(anyio.current_time())
 
-    def _heard(self, answer: Sequence[T]) -> Rows[T]:
-        """Return the rows of an answer, and note the server's time."""
+    def _rows(self, answer: Sequence[T]) -> Rows[T]:
+        """Return an answer as `Rows`, and correct the clock by its ``Date``."""
         rows = answer if isinstance(answer, Rows) else Rows(answer)
         if rows.date is not None:
             self._clock.correct(rows.date, rows.took)
         return rows
-
-    def _began(self) -> datetime | None:
-        """Return the server's time of the watch's first poll, if it was in this run: the earliest that was certain."""
-        if self._first_poll is None or self._is_resumed:
-            return None
-        began = self._clock.earliest_at(self._first_poll)
-        if self._clock.is_certain:
-            self._certain_began = min(self._certain_began or began, began)
-        return self._certain_began or began
 
     def statistics(self) -> WatchStatistics:
         """Return the present statistics."""
@@ -268,12 +264,13 @@ class PollLoop:
 
 @define
 class _Request:
-    """A request on its way."""
+    """A request in flight."""
 
     what: int | None
-    """`ORDERS`, or the order whose messages are asked for."""
+    """`ORDERS`, or the order whose messages are read."""
     asked: float
-    """The moment at which it was sent last."""
-    newest_refresh: int
-    """The newest request for a fresh look at that moment."""
+    """The moment at which it was last sent."""
+    refreshes: Iterable[RefreshRequest] = ()
+    """The refresh requests that were open at that moment, which its answer answers."""
     sent: anyio.Event = field(factory=anyio.Event)
+    """Set when it is first sent."""

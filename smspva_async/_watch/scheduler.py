@@ -1,55 +1,177 @@
-"""The scheduler: which request of a watch comes next, and when.
+"""The scheduler decides which request of a watch comes next, and when. `Waiters` is its input: what callers wait for.
 
 One rule, in this order, for each free slot:
 
 a. `orders`, if it is due; not twice in a row while a list is ready, nor before an awaited list whose flag rose;
-b. a list of messages whose flag rose, or whose order seems to be gone; after three of these in a row another one;
+b. a list of messages whose flag rose, or whose order seems to be removed; after three of these in a row one of (c);
 c. lists in turn: awaited ones and all others, two slots to one, each the longest unread first.
 
-While orders and lists both fail, only orders and awaited lists are asked for.
-
-All moments are seconds on one clock, which the caller brings.
+While orders and lists both fail, only orders and awaited lists are requested.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections import Counter, deque
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from attrs import define, frozen
+
+from smspva_async._concurrency import Signal
 from smspva_async._watch.clock import EPSILON
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
-    from smspva_async._watch.waiters import Wants
+    from smspva_async._watch.journal_io import JournalReader
     from smspva_async.journal.state import OrderTrack
 
-__all__ = ["ORDERS", "Scheduler"]
+__all__ = ["ORDERS", "RefreshRequest", "Scheduler", "Waiters", "Wants"]
 
 ORDERS: Final = None
-"""The request for the orders; that for a list of messages is the id of its order."""
+"""The request for the orders. The request for a list of messages is the id of its order."""
 
 _SHARE, _SHARE_IF_AWAITED = 3 / 4, 9 / 10
+"""Polling's share of the pace."""
 _LEAST_SPACING = 0.05
 _URGENT_IN_A_ROW = 3
 _AWAITED_IN_A_ROW = 2
 _FEW = 2
-"""Orders waited for up to which reading their lists in turn is quicker than asking for flags."""
+"""Up to so many awaited lists, reading them in turn is quicker than polling for flags."""
 _FLAGS_MEASURED = 20
 _FLAGS_NEEDED = 2
 _FLAGS_WORK = 1 / 4
 
 
+# -- what callers wait for ---------------------------------------------------------------------------------------------
+
+
+@frozen
+class Wants:
+    """A snapshot of what callers wait for."""
+
+    messages: frozenset[int] = frozenset()
+    """Orders whose messages are waited for."""
+    states: frozenset[int] = frozenset()
+    """Orders whose state is waited for."""
+    refresh: bool = False
+    """True if a caller needs a fresh `orders` poll."""
+
+
+@define(eq=False)
+class RefreshRequest:
+    """A caller's need for answers about an order to requests that are sent from now on."""
+
+    order_id: int
+    orders_listed: bool = False
+    """True once such a request for `orders` is answered."""
+    read_at: int | None = None
+    """The newest event's `seq` once such a request for the order's messages is answered."""
+
+
+class Waiters:
+    """The open waits of a watcher.
+
+    Args:
+        reader: The reading side, which wakes callers when their refresh requests are answered.
+
+    """
+
+    def __init__(self, reader: JournalReader) -> None:
+        self.changed: Signal = Signal()
+        """Set when a wait begins."""
+        self._reader = reader
+        self._messages: Counter[int] = Counter()
+        self._states: Counter[int] = Counter()
+        self._refreshes: list[RefreshRequest] = []
+        self._wants: Wants | None = Wants()
+
+    @property
+    def wants(self) -> Wants:
+        """A snapshot of the open waits."""
+        if self._wants is None:
+            refresh = any(not request.orders_listed for request in self._refreshes)
+            self._wants = Wants(frozenset(self._messages), frozenset(self._states), refresh)
+        return self._wants
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of open waits by kind."""
+        return {"message": self._messages.total(), "state": self._states.total()}
+
+    def waiting_for_message(self, order_id: int) -> contextlib.AbstractContextManager[None]:
+        """Count one more wait for an order's message."""
+        return self._waiting(self._messages, order_id)
+
+    def waiting_for_state(self, order_id: int) -> contextlib.AbstractContextManager[None]:
+        """Count one more wait for an order's state."""
+        return self._waiting(self._states, order_id)
+
+    @contextlib.contextmanager
+    def _waiting(self, waits: Counter[int], order_id: int) -> Generator[None]:
+        waits[order_id] += 1
+        self._change()
+        try:
+            yield
+        finally:
+            waits[order_id] -= 1
+            if not waits[order_id]:
+                del waits[order_id]
+            self._wants = None
+
+    @contextlib.contextmanager
+    def refreshing(self, order_id: int) -> Generator[RefreshRequest]:
+        """Have `orders` polled and an order's messages read."""
+        request = RefreshRequest(order_id)
+        self._refreshes.append(request)
+        self._change()
+        try:
+            yield request
+        finally:
+            self._refreshes.remove(request)
+            self._wants = None
+
+    def _change(self) -> None:
+        self._wants = None
+        self.changed.set()
+
+    @property
+    def refreshes(self) -> Iterable[RefreshRequest]:
+        """The open refresh requests: a poll loop's request that is sent now can answer them."""
+        return tuple(self._refreshes)
+
+    def orders_listed(self, refreshes: Iterable[RefreshRequest]) -> None:
+        """Record that `orders` was answered, for the refresh requests that were open when it was sent."""
+        for request in refreshes:
+            request.orders_listed = True
+        self._answered()
+
+    def messages_read(self, order_id: int, refreshes: Iterable[RefreshRequest], newest: int) -> None:
+        """Record the same for an order's messages; `newest` is the newest event's `seq` after them."""
+        for request in refreshes:
+            if request.order_id == order_id and request.read_at is None:
+                request.read_at = newest
+        self._answered()
+
+    def _answered(self) -> None:
+        if self._refreshes:
+            self._wants = None
+            self._reader.notify()
+
+
+# -- which request comes next ------------------------------------------------------------------------------------------
+
+
 class Scheduler:
-    """Decides which request comes next.
+    """Decides which request comes next. All moments are the caller's, in seconds on one clock.
 
     Args:
         now: The moment.
-        interval: Seconds between two polls of the orders, and between two readings of a list that nobody waits for.
-        eager_interval: Seconds from which those follow that apply while somebody waits.
+        interval: Seconds between two polls of the orders, and between two readings of a list that isn't awaited.
+        eager_interval: Seconds from which the shorter periods follow while a caller waits.
 
     """
 
@@ -57,42 +179,41 @@ class Scheduler:
         self.polls = 0
         """Good answers to `orders`."""
         self.flags = Counter(announced=0, unannounced=0)
-        """Messages that a flag announced, and that none did although it was looked at in time."""
+        """New messages that a flag announced, and others, as `WatchStatistics.flags` counts them."""
         self._interval = interval
         self._eager_interval = eager_interval
         self._recent: deque[bool] = deque(maxlen=_FLAGS_MEASURED)
         self._tracks: Mapping[int, OrderTrack] = {}
         self._unread: dict[int, None] = {}
-        """Lists that this run has not asked for yet."""
+        """Lists that this run has not requested yet."""
         self._read: dict[int, float] = {}
-        """The others, each with the moment at which it was last asked for, the longest unread first."""
+        """The other lists, each with the moment of its last request, the longest unread first."""
         self._urgent: dict[int, None] = {}
         self._stayed_up: set[int] = set()
-        """Lists whose flag did not fall before it rose."""
+        """Lists whose flag rose again without having fallen."""
         self._failed: set[int] = set()
         """Urgent lists that could not be read."""
         self._in_flight: set[int | None] = set()
         self._polls_at: dict[int, int] = {}
-        """The number of polls before each list was last asked for."""
+        """The number of polls before each list's last request."""
         self._announced: dict[int, bool | None] = {}
-        """For a list that is being read, whether its flag announced what it brings; None: that can't be told."""
+        """For a list that is being read: True if a flag announced its messages; None: that can't be measured."""
         self._urgent_in_row = self._awaited_in_row = 0
         self._last = self._orders_sent = -math.inf
-        # The grid of polls: each watcher has its own phase, so that many don't ask at once.
+        # The grid of polls. Each watcher has its own phase, so that many watchers don't poll at the same moment.
         self._grid = now - random.uniform(0, interval / 10)  # noqa: S311 - no secret
         self._ticked = now
-        self._orders_by = math.inf
-        self._refresh_sent = 0
-        self._orders_fail = self._reads_fail = self._orders_were_last = self._is_urgent = False
+        self._poll_again_at = math.inf
+        self._orders_fail = self._reads_fail = self._orders_were_last = self._urgent_is_next = False
 
     # -- what is next ------------------------------------------------------------------------------------------------
 
     def next(self, wants: Wants, gap: float, now: float) -> tuple[float, int | None]:
-        """Return the next request and its moment; nothing needs to be done before, unless something changes.
+        """Return the moment of the next request, and the request. It holds until something changes.
 
         Args:
-            wants: What is waited for.
-            gap: The least seconds between two requests of the client now.
+            wants: What callers wait for.
+            gap: The client's gap now: the least seconds between two requests.
             now: The moment.
 
         """
@@ -102,19 +223,19 @@ class Scheduler:
         is_turn = in_turn is not None and in_turn[0] <= slot + EPSILON
         are_many_urgent = self._urgent_in_row >= _URGENT_IN_A_ROW
         if due <= slot + EPSILON:
-            # However long other calls of the client delay polling.
+            # This also holds if other calls of the client delay polling.
             is_list_next = self._orders_were_last and (is_turn or urgent is not None)
             if not (is_list_next or (urgent in wants.messages and not are_many_urgent)):
                 return slot, ORDERS
-        self._is_urgent = urgent is not None and not (is_turn and are_many_urgent)
-        if self._is_urgent:
+        self._urgent_is_next = urgent is not None and not (is_turn and are_many_urgent)
+        if self._urgent_is_next:
             return slot, urgent
         if in_turn is not None and (is_turn or in_turn[0] < due):
             return max(slot, in_turn[0]), in_turn[1]
         return max(slot, due), ORDERS
 
     def free_at(self, wants: Wants, gap: float) -> float:
-        """Return the moment from which polling may send another request."""
+        """Return the moment from which the watch may send another request."""
         return self._last + _spacing(wants, gap)
 
     def period(self, wants: Wants, gap: float) -> float:
@@ -127,7 +248,7 @@ class Scheduler:
         return max(period, 2 * gap, 2 * _LEAST_SPACING)
 
     def full_scan(self, wants: Wants, gap: float) -> float:
-        """Return the seconds that a turn over all lists takes, while no flag rises and nothing delays polling."""
+        """Return the seconds that a turn over all lists takes while no flag rises and nothing delays requests."""
         awaited = sum(order_id in self._tracks for order_id in wants.messages)
         others = len(self._tracks) - awaited
         spacing = _spacing(wants, gap)
@@ -142,14 +263,14 @@ class Scheduler:
             return math.inf
         period = self.period(wants, gap)
         if period == self._interval:
-            # Never two for ticks missed, by a suspended machine for instance: the next point of the grid is meant.
+            # The next point of the grid. Missed ticks, for instance of a suspended machine, are not repeated.
             passed = math.floor((self._ticked - self._grid) / self._interval + EPSILON)
             due = self._grid + (passed + 1) * self._interval
         else:
             due = self._orders_sent + period
-        if wants.refresh > self._refresh_sent or (wants.refresh and self._orders_fail):
+        if wants.refresh:
             due = min(due, self._orders_sent + (3 * self._eager_interval if self._orders_fail else 2 * gap))
-        return min(due, self._orders_by)
+        return min(due, self._poll_again_at)
 
     def _next_urgent(self, wants: Wants) -> int | None:
         ready = (order_id for order_id in self._urgent if order_id not in self._in_flight)
@@ -160,7 +281,7 @@ class Scheduler:
         return None if awaited is None and self._is_down else awaited or first
 
     def _next_in_turn(self, wants: Wants, slot: float) -> tuple[float, int] | None:
-        """Return the list that is next in turn, and the moment from which it may be read."""
+        """Return the moment from which the list that is next in turn may be read, and its order's id."""
         awaited = [
             (self._read.get(order_id, -math.inf) + self._eager_interval / 2, order_id)
             for order_id in wants.messages
@@ -180,10 +301,11 @@ class Scheduler:
 
     @property
     def _is_down(self) -> bool:
-        """True while orders and lists both fail: then only orders and awaited lists are asked for."""
+        """True while orders and lists both fail."""
         return self._orders_fail and self._reads_fail
 
-    def _is_worth_hurry(self, order_id: int) -> bool:
+    def _has_urgent_reason(self, order_id: int) -> bool:
+        """Return True while a list's flag rose and it isn't read yet, or its order seems to be removed."""
         track = self._tracks.get(order_id)
         return track is not None and (track.flag_rose or track.suspected_at is not None)
 
@@ -194,7 +316,7 @@ class Scheduler:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def update(self, tracks: Mapping[int, OrderTrack]) -> None:
-        """Take over what has changed about the orders."""
+        """Apply the orders' changes since the last update."""
         before, self._tracks = self._tracks, tracks
         if tracks is before:
             return
@@ -210,35 +332,34 @@ class Scheduler:
             suspected = track.suspected_at is not None and (old is None or old.suspected_at is None)
             if rose or suspected:
                 self._urgent[order_id] = None
-            elif not self._is_worth_hurry(order_id):
+            elif not self._has_urgent_reason(order_id):
                 self._urgent.pop(order_id, None)
         for order_id in before.keys() - tracks.keys() if len(self._unread) + len(self._read) != len(tracks) else ():
             self._stayed_up.discard(order_id)
             self._failed.discard(order_id)
-            for places in (self._unread, self._read, self._urgent, self._polls_at):
-                places.pop(order_id, None)
+            for lists in (self._unread, self._read, self._urgent, self._polls_at):
+                lists.pop(order_id, None)
 
-    def begin(self, request: int | None, wants: Wants, now: float) -> None:
-        """Note that the request of the last `next` is chosen; it is sent as soon as the client's pace permits it."""
+    def record_chosen(self, request: int | None, wants: Wants, now: float) -> None:
+        """Record that the request of the last `next` is made. The client sends it when its pace permits."""
         self._in_flight.add(request)
         self._last = now
         self._orders_were_last = request is ORDERS
         if request is None:  # ORDERS
             return
         self._urgent.pop(request, None)
-        if self._is_urgent:
+        if self._urgent_is_next:
             self._urgent_in_row += 1
             return
         self._urgent_in_row = 0
         self._awaited_in_row = self._awaited_in_row + 1 if request in wants.messages else 0
 
-    def sent(self, request: int | None, now: float, newest_refresh: int = 0) -> None:
-        """Note that a request is sent, for the first time or again."""
+    def record_sent(self, request: int | None, now: float) -> None:
+        """Record that a request is being sent, for the first time or again."""
         self._last = now
         if request is None:  # ORDERS
             self._orders_sent = self._ticked = now
-            self._refresh_sent = newest_refresh
-            self._orders_by = math.inf
+            self._poll_again_at = math.inf
             self._reads_fail = False
             return
         polls_before = self._polls_at.get(request)
@@ -248,39 +369,41 @@ class Scheduler:
             self._read[request] = now
             self._polls_at[request] = self.polls
         is_measured = polls_before is not None and polls_before < self.polls and request in self._tracks
-        if request in self._stayed_up:  # a flag that didn't fall announces nothing for certain
+        if request in self._stayed_up:  # it may be up for an older message
             self._stayed_up.discard(request)
             is_measured = False
         if request not in self._announced or is_measured:
             self._announced[request] = self._tracks[request].flag_rose if is_measured else None
 
-    def retry(self, now: float) -> None:
-        """Note that a request that failed is about to be sent again."""
+    def record_retry(self, now: float) -> None:
+        """Record that a request that failed is about to be sent again."""
         self._last = now
 
-    def end(self, request: int | None, now: float, *, failed: bool, new: int = 0, orders_by: float = math.inf) -> None:
-        """Note that a request has been answered or has failed.
+    def record_end(
+        self, request: int | None, now: float, *, failed: bool, new: int = 0, poll_again_at: float = math.inf
+    ) -> None:
+        """Record that a request was answered, or failed.
 
         Args:
             request: The request.
             now: The moment.
-            failed: Whether it failed.
-            new: How many new messages it brought.
-            orders_by: The moment at which the orders are asked for again, if that is sooner than otherwise.
+            failed: True if it failed.
+            new: The number of new messages in the answer.
+            poll_again_at: The moment of the next `orders` poll at the latest.
 
         """
         self._in_flight.discard(request)
         if request is None:  # ORDERS
             self.polls += not failed
             if not failed:  # urgent lists that couldn't be read are tried once more
-                self._urgent.update(dict.fromkeys(filter(self._is_worth_hurry, self._failed)))
+                self._urgent.update(dict.fromkeys(filter(self._has_urgent_reason, self._failed)))
                 self._failed.clear()
             self._ticked = now
             self._orders_fail = failed
-            self._orders_by = orders_by
+            self._poll_again_at = poll_again_at
             return
         self._reads_fail = failed
-        if failed and self._is_worth_hurry(request):
+        if failed and self._has_urgent_reason(request):
             self._failed.add(request)
         announced = self._announced.pop(request, None)
         if announced is not None:
@@ -289,5 +412,5 @@ class Scheduler:
 
 
 def _spacing(wants: Wants, gap: float) -> float:
-    """Return the least seconds between two requests of polling."""
+    """Return the least seconds between two requests of the watch."""
     return max(gap / (_SHARE_IF_AWAITED if wants.messages else _SHARE), _LEAST_SPACING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import anyio
 from attrs import field, frozen
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
 __all__ = ["ClientSource", "PlainSource", "PolledSource", "Source"]
 
 T = TypeVar("T")
+OnSend: TypeAlias = "Callable[[], None]"
+BeforeRetry: TypeAlias = "Callable[[], Awaitable[None]]"
 
 _LARGEST_ID = 2**63 - 1
 
 
 class Source(Protocol):
-    """The interface that a watcher polls: a `SmspvaClient`, or anything with these three methods.
+    """The interface that a watcher polls: a `SmspvaClient`, or any object with these three methods.
 
-    Lists will do; `Rows` can also have rows that couldn't be read and the server's time. `ClientClosed` ends the watch,
-    and so does `InvalidKey` as the answer to every call of `orders` for ten seconds; any other exception of `orders`
-    and `sms` is a failed poll. So is a call that takes longer than two intervals, or than a minute if that is more. It
-    is polled within the default `Pace`.
+    Plain lists are enough; `Rows` can also carry rows that couldn't be read and the server's time. `ClientClosed` and
+    `ClientInUse` end the watch, and so does `InvalidKey` as the answer to every call of `orders` for ten seconds. Any
+    other exception of `orders` and `sms` is a failed poll, and so is a call that takes longer than two intervals, or
+    than a minute if that is more. A source other than a client is polled at the default `Pace`.
     """
 
     async def orders(self) -> Sequence[Order]:
-        """Return all orders, as `SmspvaClient.orders` does. One that is left out for long counts as removed."""
+        """Return all orders, as `SmspvaClient.orders` does. One that is missing for long counts as removed."""
         ...
 
     async def sms(self, order_id: int, /) -> Sequence[Sms]:
@@ -49,17 +51,17 @@ class Source(Protocol):
             order_id: The order's id.
 
         Raises:
-            OrderNotFound: There is no such order; one that `orders` no longer lists is removed then.
+            OrderNotFound: There is no such order. If `orders` no longer lists it either, it is removed.
 
         """
         ...
 
     async def activate(self, order_id: int, /) -> None:
-        """Ask for the activation of an order's number, as `SmspvaClient.activate` does. For `Watcher.activated` alone.
+        """Request the activation of an order's number, as `SmspvaClient.activate` does. `Watcher.activated` calls it.
 
-        A call that fails is repeated, after 5 s at first and up to two minutes later. Failures other than those that
-        may pass, such as `ConnectionFailed`, `TimeoutError` or `OrderNotFound`, are also raised where the number is
-        used.
+        A call that fails is repeated, after 5 s at first and later after up to two minutes. Failures that may be
+        temporary, such as `ConnectionFailed`, `TimeoutError` or `OrderNotFound`, are only repeated; others are also
+        raised where the number is used.
 
         Args:
             order_id: The order's id.
@@ -69,36 +71,37 @@ class Source(Protocol):
 
 
 class PolledSource(Protocol):
-    """A source made ready for polling: each call has a deadline, and reports and asks before each attempt."""
+    """A source as the poll loop uses it: each call has a deadline, and reports each attempt.
+
+    A call runs `on_send` when a request is about to be sent, and awaits `before_retry` before each further attempt.
+    """
 
     @property
     def gap(self) -> float:
-        """Least seconds between two requests now."""
+        """The least seconds between two requests now."""
         ...
 
     @property
     def account(self) -> Callable[[], str] | None:
-        """Makes a fingerprint of the account, which takes a while; None if it is unknown."""
+        """A slow function that returns a fingerprint of the account; None if the account is unknown."""
         ...
 
-    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]], /) -> Sequence[Order]:
-        """Return all orders; calls `begun` when a request leaves, and awaits `again` before each after the first."""
+    async def orders(self, on_send: OnSend, before_retry: BeforeRetry, /) -> Sequence[Order]:
+        """Return all orders."""
         ...
 
-    async def sms(
-        self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]], /
-    ) -> Sequence[Sms]:
-        """Return all messages of an order; calls `begun` and awaits `again` as `orders` does."""
+    async def sms(self, order_id: int, on_send: OnSend, before_retry: BeforeRetry, /) -> Sequence[Sms]:
+        """Return all messages of an order."""
         ...
 
     async def activate(self, order_id: int) -> None:
-        """Ask once for the activation of an order's number."""
+        """Request the activation of an order's number, in one attempt."""
         ...
 
 
 @frozen
 class ClientSource:
-    """A client as a source. Its deadline in seconds leaves out the waits for the pace."""
+    """A client as a source. The deadline of a call, in seconds, excludes its waits for the pace."""
 
     _executor: RequestExecutor
     account: Callable[[], str]
@@ -109,31 +112,35 @@ class ClientSource:
     def gap(self) -> float:
         return self._executor.gap
 
-    async def orders(self, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Order]:
+    async def orders(self, on_send: OnSend, before_retry: BeforeRetry) -> Rows[Order]:
         return await self._executor.call(
             methods.ORDERS,
             {},
             priority=Priority.POLLS,
             deadline=self._deadline,
-            on_send=begun,
-            before_retry=again,
+            on_send=on_send,
+            before_retry=before_retry,
             decode=self._orders.decode,
         )
 
-    async def sms(self, order_id: int, begun: Callable[[], None], again: Callable[[], Awaitable[None]]) -> Rows[Sms]:
-        params = {"id": str(order_id)}
+    async def sms(self, order_id: int, on_send: OnSend, before_retry: BeforeRetry) -> Rows[Sms]:
         return await self._executor.call(
-            methods.SMS, params, priority=Priority.POLLS, deadline=self._deadline, on_send=begun, before_retry=again
+            methods.SMS,
+            {"id": str(order_id)},
+            priority=Priority.POLLS,
+            deadline=self._deadline,
+            on_send=on_send,
+            before_retry=before_retry,
         )
 
     async def activate(self, order_id: int) -> None:
-        # Not a poll: somebody waits for the number.
+        # At the priority of a caller's own calls, because one waits for the number.
         params = {"id": str(order_id)}
         await self._executor.call(methods.ACTIVATE, params, retry=Retry(attempts=1), deadline=self._deadline)
 
 
 class PlainSource:
-    """A source that isn't our client: it has no pace of its own, and each call is one attempt."""
+    """A source other than a client. It has no pace of its own, and each call is one attempt."""
 
     gap = Pace().gap
     account = None
@@ -143,8 +150,8 @@ class PlainSource:
         self._deadline = deadline
         self._checked_orders: frozenset[Order] = frozenset()
 
-    async def orders(self, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Order]:
-        begun()
+    async def orders(self, on_send: OnSend, _: BeforeRetry) -> Sequence[Order]:
+        on_send()
         orders = _checked(await self._within_deadline(self._source.orders()), Order, self._checked_orders)
         self._checked_orders = frozenset(orders)
         merged = merge_orders(orders)
@@ -152,8 +159,8 @@ class PlainSource:
             return merged
         return Rows(merged, skipped=orders.skipped, date=orders.date, took=orders.took, extra=orders.extra)
 
-    async def sms(self, order_id: int, begun: Callable[[], None], _: Callable[[], Awaitable[None]]) -> Sequence[Sms]:
-        begun()
+    async def sms(self, order_id: int, on_send: OnSend, _: BeforeRetry) -> Sequence[Sms]:
+        on_send()
         return _checked(await self._within_deadline(self._source.sms(order_id)), Sms)
 
     async def activate(self, order_id: int) -> None:
@@ -167,22 +174,22 @@ class PlainSource:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody has cancelled the watch: the source awaits something of its own that was cancelled.
-            raise SmspvaError("the source was cancelled by itself") from None
+            # The watch isn't cancelled: the source awaited a task of its own that was.
+            raise SmspvaError("the source's call was cancelled from within the source") from None
 
 
 def _checked(rows: Iterable[T], kind: type[T], known: Container[T] = ()) -> Sequence[T]:
-    """Return rows that a journal can keep; anything else is a failed poll, rather than the end of the watch."""
+    """Return rows that a journal can keep; raise for others, so that they are a failed poll and not a lost journal."""
     rows = rows if isinstance(rows, Rows) else list(rows)
     for row in rows:
         if row in known:
             continue
         if not isinstance(row, kind):
-            raise TypeError(f"the source answers with {type(row).__name__} where {kind.__name__} is due")
+            raise TypeError(f"the source returned {type(row).__name__} instead of {kind.__name__}")
         time = row.until if isinstance(row, Order) else row.received if isinstance(row, Sms) else None
         if time is not None and time.tzinfo is None:
-            raise TypeError(f"the source answers with a time without a zone: {row!r}")
+            raise TypeError(f"the source returned a time without a time zone: {row!r}")
         if isinstance(row, Order) and not -_LARGEST_ID <= row.id <= _LARGEST_ID:
-            raise ValueError(f"the source answers with an id that is too large: {row.id}")
+            raise ValueError(f"the source returned an id that is too large: {row.id}")
         _serialization.read(json.loads(json.dumps(_serialization.write(row, kind))), kind)
     return rows

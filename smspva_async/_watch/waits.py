@@ -12,8 +12,7 @@ from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from smspva_async._watch.reader import JournalReader
-    from smspva_async._watch.store import StateStore
+    from smspva_async._watch.journal_io import JournalReader, StateStore
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 
@@ -23,14 +22,14 @@ T = TypeVar("T")
 
 
 class Waits:
-    """Waits for an order's events, with time-outs that tell what is known."""
+    """Waits for an order's events, with the errors that end them."""
 
     def __init__(self, store: StateStore, reader: JournalReader) -> None:
         self._store = store
         self._reader = reader
 
     async def within(self, seconds: float, order_id: int, what: str, wait: Awaitable[T]) -> T:
-        """Return the result of a wait, or raise `WaitTimeout`, which says what the order didn't do."""
+        """Return the result of a wait, or raise `WaitTimeout`: the order didn't do `what` in time."""
         with anyio.move_on_after(seconds):
             return await wait
         known = self._store.orders.get(order_id)
@@ -39,7 +38,7 @@ class Waits:
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
         raise WaitTimeout(
             f"order {order_id} didn't {what} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
-            f"{self._store.last_failure or 'none'}. Nothing is discarded: it can still be waited for",
+            f"{self._store.last_failure or 'none'}. No event is lost; you can wait again",
             order_id=order_id,
             state=None if known is None else known.state,
             last_success=last,
@@ -47,49 +46,35 @@ class Waits:
             elapsed=seconds,
         )
 
-    async def first(
-        self,
-        order_id: int,
-        after: int,
-        wanted: Callable[[Event], T | None],
-        refusal: Callable[[], SmspvaError | None] = lambda: None,
-        passed: Callable[[int], None] | None = None,
-    ) -> T:
-        """Return the result of `wanted` for the first event of an order, after a place, where there is one.
-
-        Args:
-            order_id: The order.
-            after: The place.
-            wanted: Returns None for an event that isn't meant.
-            refusal: Returns the reason why the number can't be activated, if that is to be raised.
-            passed: Called with each place up to which the order has no event.
-
-        """
+    async def first(self, order_id: int, after: int, pick: Callable[[Event], T | None]) -> T:
+        """Return the first result of `pick` that isn't None, called with an order's events after a place."""
         while True:
             event, after = await self._reader.next(after, order_id)
-            if event is not None:
-                found = wanted(event)
-                if found is not None:
-                    return found
-                continue
-            if passed is not None:
-                passed(after)
-            self.check(order_id, refusal)
-            if self._reader.newest <= after:
-                await self.change(order_id)
+            if event is None:
+                await self.more(order_id, after)
+            elif (found := pick(event)) is not None:
+                return found
+
+    async def more(
+        self, order_id: int, after: int, activation_error: Callable[[], SmspvaError | None] = lambda: None
+    ) -> None:
+        """Wait until there may be an event after a place. Raise the errors of `check` and `change`."""
+        self.check(order_id, activation_error)
+        if self._reader.newest <= after:
+            await self.change(order_id)
 
     async def change(self, order_id: int) -> None:
-        """Wait until there is anything new; raise the error that ended the watch."""
+        """Wait until something may be new; raise the error that ended the watch."""
         if not await self._reader.change():
-            raise WatcherClosed(f"the watcher was left while order {order_id} was waited on")
+            raise WatcherClosed(f"the watcher was left during a wait for order {order_id}")
 
-    def check(self, order_id: int, refusal: Callable[[], SmspvaError | None] = lambda: None) -> None:
-        """Raise `OrderGone` if the order was removed, or the reason why its activation was refused."""
+    def check(self, order_id: int, activation_error: Callable[[], SmspvaError | None] = lambda: None) -> None:
+        """Raise `OrderGone` if the order was removed, or else the activation's error, if there is one."""
         removed = self._store.state.removed.get(order_id)
         if removed is not None:
             order = removed.order
             until = "" if order.until is None else f", until {order.until:%Y-%m-%d %H:%M} UTC"
             raise OrderGone(f"order {order_id} ({order.phone}{until}) is gone", order_id=order_id)
-        refused = None if self._reader.ended else refusal()
-        if refused is not None:
-            raise copy.copy(refused)
+        error = None if self._reader.ended else activation_error()
+        if error is not None:
+            raise copy.copy(error)

@@ -42,7 +42,7 @@ async def test_a_new_consumer_takes_the_name_over_between_two_events(disk: Disk)
         assert await take(old, 2) == [2, 3]
         new = watcher.consumer("name")
         for _ in range(2):
-            with pytest.raises(CursorTaken, match="another consumer reads as 'name' now") as caught:
+            with pytest.raises(CursorTaken, match="another consumer took over the name 'name'") as caught:
                 await step(old)
             assert caught.value.name == "name"
         assert await take(new, 3) == [3, 4, 5]  # asking once more moved nothing

@@ -15,8 +15,7 @@ import pytest
 from attrs import Factory, define, evolve, frozen
 from hypothesis import given, strategies as st
 
-from smspva_async._watch.scheduler import ORDERS, Scheduler
-from smspva_async._watch.waiters import Wants
+from smspva_async._watch.scheduler import ORDERS, Scheduler, Wants
 from smspva_async.journal.state import OrderTrack
 from tests.support import watching
 from tests.support.watching import gaps, order
@@ -120,7 +119,7 @@ class Simulation:
             request = Request(what)
             self.begins(what)
             self.begun.append((self.now, what))
-            self.scheduler.begin(what, self.wants, self.now)
+            self.scheduler.record_chosen(what, self.wants, self.now)
             self.last = self.now
             self.in_flight.add(what)
             self._permit(request)
@@ -187,7 +186,7 @@ class Simulation:
     def _send(self, request: Request) -> None:
         request.attempts += 1
         request.asked, request.refresh = self.now, self._newest_refresh
-        self.scheduler.sent(request.what, self.now, self._newest_refresh)
+        self.scheduler.record_sent(request.what, self.now)
         self.last = self.now
         self.sent.append((self.now, request.what))
         self.is_sent(request.what)
@@ -204,7 +203,7 @@ class Simulation:
             self._in(free - self.now, lambda: self._retry(request))
             return
         self.retries()
-        self.scheduler.retry(self.now)
+        self.scheduler.record_retry(self.now)
         self.last = self.now
         self._permit(request)
 
@@ -219,8 +218,8 @@ class Simulation:
         self.tracks = dict(known)
         if request.what is ORDERS and not failed:
             self.listed()
-            if request.refresh >= self.wants.refresh:
-                self.wants = evolve(self.wants, refresh=0)
+            if request.refresh == self._newest_refresh:
+                self.wants = evolve(self.wants, refresh=False)
         elif request.what is not ORDERS and not failed:
             new = self.read(request.what, request.asked)
         elif request.what in self.tracks and self.tracks[request.what].suspected_at is not None:
@@ -229,7 +228,7 @@ class Simulation:
         self.scheduler.update(self.tracks)
         self.in_flight.discard(request.what)
         self.ended(request.what, failed=failed)
-        self.scheduler.end(request.what, self.now, failed=failed, new=new)
+        self.scheduler.record_end(request.what, self.now, failed=failed, new=new)
 
     def _change_wants(self) -> None:
         draw, most = self.random, self.world.orders + 2  # two that aren't listed
@@ -243,7 +242,7 @@ class Simulation:
                 self.wants = evolve(self.wants, states=frozenset(draw.sample(range(1, most + 1), k=draw.randint(0, 1))))
             case 3:
                 self._newest_refresh += 1
-                self.wants = evolve(self.wants, refresh=self._newest_refresh)
+                self.wants = evolve(self.wants, refresh=True)
             case _:
                 self.gap = self.world.gap * draw.choice([1, 1, 2, 8])
         self._in(draw.uniform(0.1, 20) * max(self.world.gap, 0.5), self._change_wants)
@@ -450,27 +449,27 @@ def test_orders_never_come_twice_in_a_row_while_a_list_is_ready() -> None:
 def test_orders_that_were_delayed_until_the_next_tick_do_not_come_twice_in_a_row() -> None:
     scheduler = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER)
     wants, tracks = Wants(), tracks_of([1])
-    scheduler.update(tracks)
     tick = poll(scheduler, wants, 0.0)
+    scheduler.update(tracks)
     read_at = tick - INTERVAL + 1.0
-    scheduler.begin(1, wants, read_at)
-    scheduler.sent(1, read_at)
-    scheduler.end(1, read_at, failed=False)
+    scheduler.record_chosen(1, wants, read_at)
+    scheduler.record_sent(1, read_at)
+    scheduler.record_end(1, read_at, failed=False)
     # The list is ready 1 s after the tick, and the slot is free 2 s after it.
-    scheduler.begin(ORDERS, wants, tick - INTERVAL + 2.0)
-    scheduler.sent(ORDERS, tick - 0.01)
-    scheduler.end(ORDERS, tick - 0.005, failed=False)
+    scheduler.record_chosen(ORDERS, wants, tick - INTERVAL + 2.0)
+    scheduler.record_sent(ORDERS, tick - 0.01)
+    scheduler.record_end(ORDERS, tick - 0.005, failed=False)
     at, what = scheduler.next(wants, GAP, tick - 0.005)
     assert what == 1
     assert at == pytest.approx(tick - 0.01 + GAP / 0.75)
 
 
 def poll(scheduler: Scheduler, wants: Wants, now: float) -> float:
-    """Let `orders` be answered, and return when they are due again."""
-    scheduler.begin(ORDERS, wants, now)
-    scheduler.sent(ORDERS, now)
-    scheduler.end(ORDERS, now, failed=False)
-    return scheduler._orders_due(wants, GAP)
+    """Let `orders` be answered, and return when the next request is due: `orders` again while no list is known."""
+    scheduler.record_chosen(ORDERS, wants, now)
+    scheduler.record_sent(ORDERS, now)
+    scheduler.record_end(ORDERS, now, failed=False)
+    return scheduler.next(wants, GAP, now)[0]
 
 
 def test_a_list_whose_flag_rose_comes_next() -> None:
@@ -509,9 +508,9 @@ def when_orders_are_due() -> Scheduler:
 
 def answer(scheduler: Scheduler, order_id: int, now: float, new: int = 0) -> None:
     """Let a list be read."""
-    scheduler.begin(order_id, Wants(), now)
-    scheduler.sent(order_id, now)
-    scheduler.end(order_id, now, failed=False, new=new)
+    scheduler.record_chosen(order_id, Wants(), now)
+    scheduler.record_sent(order_id, now)
+    scheduler.record_end(order_id, now, failed=False, new=new)
 
 
 @pytest.mark.parametrize(("awaited", "first"), [(1, 1), (2, ORDERS)])
@@ -756,14 +755,14 @@ def test_a_message_that_no_poll_could_announce_says_nothing_about_flags() -> Non
     scheduler = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER)
     scheduler.update(tracks_of([1]))
     for now in (0.0, 10.0):  # the first reading, and one without a poll in between
-        scheduler.begin(1, Wants(), now)
-        scheduler.sent(1, now)
-        scheduler.end(1, now + 0.1, failed=False, new=1)
+        scheduler.record_chosen(1, Wants(), now)
+        scheduler.record_sent(1, now)
+        scheduler.record_end(1, now + 0.1, failed=False, new=1)
     assert scheduler.flags == {"announced": 0, "unannounced": 0}
     poll(scheduler, Wants(), 20.0)
-    scheduler.begin(1, Wants(), 30.0)
-    scheduler.sent(1, 30.0)
-    scheduler.end(1, 30.1, failed=False, new=2)
+    scheduler.record_chosen(1, Wants(), 30.0)
+    scheduler.record_sent(1, 30.0)
+    scheduler.record_end(1, 30.1, failed=False, new=2)
     assert scheduler.flags == {"announced": 0, "unannounced": 2}
 
 
@@ -781,16 +780,16 @@ def test_while_a_state_or_an_unlisted_order_is_awaited_the_period_is_three_eager
 
 
 def test_a_fresh_look_is_had_within_two_gaps_and_while_orders_fail_three_eager_intervals_apart() -> None:
-    scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants(refresh=1)
+    scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants(refresh=True)
     poll(scheduler, Wants(), 0.0)
     assert scheduler.next(wants, GAP, 0.1) == (2 * GAP, ORDERS)
-    scheduler.begin(ORDERS, wants, 3.0)
-    scheduler.sent(ORDERS, 3.0, 1)
-    scheduler.end(ORDERS, 3.1, failed=True)
+    scheduler.record_chosen(ORDERS, wants, 3.0)
+    scheduler.record_sent(ORDERS, 3.0)
+    scheduler.record_end(ORDERS, 3.1, failed=True)
     assert scheduler.next(wants, GAP, 3.1) == (3.0 + 3 * EAGER, ORDERS)
-    scheduler.begin(ORDERS, wants, 12.0)
-    scheduler.sent(ORDERS, 12.0, 1)
-    scheduler.end(ORDERS, 12.1, failed=False)
+    scheduler.record_chosen(ORDERS, wants, 12.0)
+    scheduler.record_sent(ORDERS, 12.0)
+    scheduler.record_end(ORDERS, 12.1, failed=False)
     at, what = scheduler.next(Wants(), GAP, 12.1)
     assert (at > 20, what) == (True, ORDERS)
 
@@ -798,9 +797,9 @@ def test_a_fresh_look_is_had_within_two_gaps_and_while_orders_fail_three_eager_i
 def test_after_a_wrong_key_orders_are_asked_for_when_the_caller_says_and_then_as_usual() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     usual = poll(scheduler, wants, 0.0)
-    scheduler.begin(ORDERS, wants, usual)
-    scheduler.sent(ORDERS, usual)
-    scheduler.end(ORDERS, usual + 0.1, failed=True, orders_by=usual + 10.1)
+    scheduler.record_chosen(ORDERS, wants, usual)
+    scheduler.record_sent(ORDERS, usual)
+    scheduler.record_end(ORDERS, usual + 0.1, failed=True, poll_again_at=usual + 10.1)
     assert scheduler.next(wants, GAP, usual + 0.2) == (usual + 10.1, ORDERS)
     assert poll(scheduler, wants, usual + 10.1) == pytest.approx(usual + INTERVAL)
 
@@ -836,10 +835,10 @@ def test_none_is_made_up_for_after_a_jump_in_time() -> None:
 def test_none_is_made_up_for_after_an_answer_that_took_long() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     tick = poll(scheduler, wants, 0.0)
-    scheduler.begin(ORDERS, wants, tick)
-    scheduler.sent(ORDERS, tick)
+    scheduler.record_chosen(ORDERS, wants, tick)
+    scheduler.record_sent(ORDERS, tick)
     assert scheduler.next(wants, GAP, tick + 50) == (math.inf, ORDERS)  # one is on its way
-    scheduler.end(ORDERS, tick + 50, failed=True)
+    scheduler.record_end(ORDERS, tick + 50, failed=True)
     at, what = scheduler.next(wants, GAP, tick + 50)
     assert what is ORDERS
     assert at == pytest.approx(tick + 2 * INTERVAL)

@@ -1,0 +1,351 @@
+"""A watch's access to its journal: commits of new events, reads of old ones, and the places of named consumers."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import anyio
+
+from smspva_async._concurrency import Signal, finish
+from smspva_async._watch.clock import EPSILON
+from smspva_async._watch.diff import CallFailed, OrdersListed, step
+from smspva_async.errors import CursorTaken, JournalError, Lagged
+from smspva_async.events import PollFailed, PollRecovered
+from smspva_async.journal.state import WatchState
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from datetime import datetime
+
+    from smspva_async._watch.diff import Observation
+    from smspva_async.errors import SmspvaError
+    from smspva_async.events import Event
+    from smspva_async.journal import Journal
+    from smspva_async.models import Order
+
+__all__ = ["EVERYTHING", "ConsumerPlaces", "JournalReader", "StateStore"]
+
+_log = logging.getLogger("smspva_async")
+
+EVERYTHING = -1
+"""The place before the oldest event that is kept, whatever its number."""
+_BATCH = 256
+"""Events to read at once when only those of one order are wanted."""
+_MOST_UNWRITTEN = 50
+"""Events that a consumer may be ahead of the place that the journal has."""
+_OVERDUE_AFTER = 0.2
+"""Seconds until the next step of any consumer writes the places."""
+_WRITE_AFTER = 0.8
+"""Seconds until the places are written even if no consumer takes a step."""
+_CHECK_EVERY = 0.05
+
+
+@contextlib.contextmanager
+def _as_journal_errors() -> Generator[None]:
+    """Raise the errors of a user's own journal as `JournalError`."""
+    try:
+        yield
+    except (JournalError, Lagged):
+        raise
+    except Exception as error:
+        raise JournalError(f"the journal has failed: {error!r}") from error
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+class JournalReader:
+    """Reads a journal's events, and wakes its readers when there are more."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.ended: bool = False
+        """True once no more events will come."""
+        self.newest: int = 0
+        """The newest event's `seq`."""
+        self.baseline: int | None = None
+        """The newest event's `seq` after the first good poll; None before it."""
+        self._journal = journal
+        self._news = Signal()
+        self._failure: SmspvaError | None = None
+
+    def publish(self, newest: int, baseline: int | None) -> None:
+        """Let readers read the events up to `newest`."""
+        if (newest, baseline) != (self.newest, self.baseline):
+            self.newest, self.baseline = newest, baseline
+            self.notify()
+
+    def notify(self) -> None:
+        """Wake all readers."""
+        self._news.set()
+
+    def end(self, failure: SmspvaError | None = None) -> None:
+        """End the readers' waits: no more events will come. A failure is raised in each reader."""
+        if not self.ended:
+            self.ended, self._failure = True, failure
+            self.notify()
+
+    async def next(self, after: int, order_id: int | None) -> tuple[Event | None, int]:
+        """Return the next event after a place, None if there is none yet, and the place after it."""
+        while True:
+            try:
+                events = await self._read(max(0, after), 1 if order_id is None else _BATCH)
+            except Lagged as lagged:
+                if after != EVERYTHING:
+                    raise
+                after = lagged.resume
+                continue
+            after = max(0, after)
+            for event in events:
+                if event.seq > self.newest:
+                    return None, after  # written, but not published yet
+                if event.seq != after + 1:
+                    raise JournalError(
+                        f"the journal is damaged: event {after + 1} is missing. Read on after it: "
+                        f"events(after={event.seq - 1}), or consumer(name, after={event.seq - 1})"
+                    )
+                after = event.seq
+                if order_id is None or event.order_id == order_id:
+                    return event, after
+            if not events:
+                if after < self.newest:
+                    raise JournalError(f"the journal is damaged: the events after {after} are missing")
+                return None, after
+
+    async def oldest(self) -> int:
+        """Return the place before the oldest event that is kept."""
+        try:
+            await self._read(0, 1)
+        except Lagged as lagged:
+            return lagged.resume
+        return 0
+
+    async def _read(self, after: int, limit: int) -> Sequence[Event]:
+        with _as_journal_errors():
+            return await self._journal.read(after, limit)
+
+    async def change(self) -> bool:
+        """Wait until something may be new; return False if nothing will be, because the watcher was left.
+
+        Raises:
+            SmspvaError: The error that ended the watch.
+
+        """
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+        if not self.ended:
+            await self._news.wait()
+            return True
+        return False
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+class StateStore:
+    """The state of the watch. Applies one observation after another, each as one commit to the journal.
+
+    Args:
+        journal: The journal.
+        places: The places of named consumers, which are part of each commit.
+        reader: The reading side, which publishes what was committed.
+
+    """
+
+    def __init__(self, journal: Journal, places: ConsumerPlaces, reader: JournalReader) -> None:
+        self.state: WatchState = WatchState()
+        self.orders: Mapping[int, Order] = MappingProxyType({})
+        """The orders as last seen; they change together with the state."""
+        self.last_success: datetime | None = None
+        """The server's time of the last good poll of the orders."""
+        self.last_failure: str | None = None
+        """The message of the last call that failed."""
+        self._journal = journal
+        self._places = places
+        self._reader = reader
+        self._commit = anyio.Lock()
+
+    def resume(self, state: WatchState) -> None:
+        """Continue from a state, and publish it."""
+        self.orders = MappingProxyType(state.orders)
+        self.state = state
+        self._reader.publish(state.seq, _baseline(state))
+
+    async def apply(self, observation: Observation) -> Sequence[Event]:
+        """Commit the events that follow from an observation, and return them.
+
+        Raises:
+            JournalError: The journal can't be written.
+
+        """
+        match observation:
+            case OrdersListed(at=at):
+                self.last_success = at
+            case CallFailed(message=message):
+                self.last_failure = message
+            case _:
+                pass
+        async with self._commit:
+            state, events = step(self.state, observation)
+            if state is self.state:
+                return events
+            # Events that were written are also published, even if the watcher is left meanwhile.
+            await finish(partial(self._write, events, state))
+        for event in events:
+            _log_outage(event)
+        return events
+
+    async def _write(self, events: Sequence[Event], state: WatchState) -> None:
+        places = await self._places.unwritten(_baseline(state))
+        with _as_journal_errors():
+            await self._journal.append(events, state, places)
+        self._places.written(places)
+        self.resume(state)
+
+    def note_failure(self, message: str) -> None:
+        """Record the failure of a call that causes no event, and wake waits, which may raise it."""
+        self.last_failure = message
+        self._reader.notify()
+
+
+def _baseline(state: WatchState) -> int | None:
+    """Return the newest event's `seq` after the first good poll; None before it."""
+    return None if state.since is None else state.baseline
+
+
+def _log_outage(event: Event) -> None:
+    polled = "orders" if event.order_id is None else f"the messages of order {event.order_id}"
+    match event:
+        case PollFailed(kind, message):
+            _log.warning("polling %s fails from now on (%s): %s", polled, kind, message)
+        case PollRecovered(downtime):
+            _log.info("polling %s works again after %.0f s", polled, downtime)
+        case _:
+            pass
+
+
+# -- places of named consumers -----------------------------------------------------------------------------------------
+
+
+class ConsumerPlaces:
+    """The places of all named consumers. Every event up to a consumer's place is done.
+
+    Args:
+        journal: The journal, which keeps the places.
+        reader: The consumers' reading side, which is woken when a name is taken over.
+
+    """
+
+    def __init__(self, journal: Journal, reader: JournalReader) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._kept: dict[str, int] = {}
+        """The places that the journal has."""
+        self._new: dict[str, int | None] = {}
+        """Names that the journal may lack, and their first places; None: the baseline."""
+        self._moved: dict[str, int] = {}
+        """Places that the journal lacks."""
+        self._something_moved = Signal()
+        self._moved_at = 0.0
+        self._is_overdue = False
+        self._owners: dict[str, object] = {}
+
+    async def load(self) -> None:
+        """Read the places that the journal has."""
+        with _as_journal_errors():
+            self._kept = dict(await self._journal.places())
+
+    def take(self, name: str, owner: object, default: int | None, after: int | None) -> int | None:
+        """Make a consumer the owner of a name, in place of an earlier one; return where it begins.
+
+        Args:
+            name: The name.
+            owner: The consumer.
+            default: The place where a new name begins; None is the baseline.
+            after: The place where to begin, if it is after the kept one.
+
+        """
+        if name in self._kept or name in self._new:
+            place = self._moved.get(name, self._kept.get(name, self._new.get(name)))
+        else:
+            place = default if after is None else after
+        if name not in self._moved and (place is None or place <= self._reader.newest):
+            self._new[name] = place  # also for a known name, which may have been forgotten meanwhile
+        if place is None:
+            place = self._reader.baseline
+        if place is not None and after is not None:
+            place = max(place, after)
+        self._owners[name] = owner
+        self._reader.notify()
+        return place
+
+    def check(self, name: str, owner: object) -> None:
+        """Raise `CursorTaken` if another consumer owns the name now."""
+        if self._owners[name] is not owner:
+            raise CursorTaken(
+                f"another consumer took over the name {name!r}; it gets the events that were not acknowledged",
+                name=name,
+            )
+
+    def move(self, name: str, place: int) -> bool:
+        """Move a name forward; return True if its place should be written now instead of with the next commit."""
+        unwritten = place - self._kept.get(name, 0)
+        if unwritten <= 0:
+            return False
+        if not self._moved:
+            self._moved_at = anyio.current_time()
+            self._something_moved.set()
+        self._moved[name] = place
+        return unwritten >= _MOST_UNWRITTEN or self._is_overdue or self._reader.ended
+
+    async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
+        """Return the places that the journal lacks, except those that depend on a baseline that isn't known yet."""
+        places: dict[str, int] = {}
+        for name, start in list(self._new.items()):
+            place = baseline if start is None else start
+            if place == EVERYTHING:
+                place = await self._reader.oldest()
+            if place is not None:
+                places[name] = place
+        return places | self._moved
+
+    def written(self, places: Mapping[str, int]) -> None:
+        """Record that the journal has these places."""
+        for name, place in places.items():
+            self._new.pop(name, None)
+            self._kept[name] = max(place, self._kept.get(name, 0))
+            if self._moved.get(name, place + 1) <= place:
+                del self._moved[name]
+        self._is_overdue = self._is_overdue and bool(self._moved)
+
+    async def write(self, name: str | None = None) -> None:
+        """Write all places that the journal lacks. With a name: only if its place is among them."""
+        if name is None or name in self._moved or name in self._new:
+            places = await self.unwritten(self._reader.baseline)
+            if places:
+                with _as_journal_errors():
+                    await self._journal.move(places)
+                self.written(places)
+
+    async def write_new(self) -> None:
+        """Write the places of new names."""
+        if self._new:
+            await self.write()
+
+    async def run(self) -> None:
+        """Write the places that consumers leave unwritten, until cancelled."""
+        while True:
+            if not self._moved:
+                await self._something_moved.wait()
+            age = anyio.current_time() - self._moved_at + EPSILON
+            self._is_overdue = age >= _OVERDUE_AFTER
+            if age >= _WRITE_AFTER:
+                # The consumer's next step tries again, and raises the error.
+                with contextlib.suppress(JournalError):
+                    await self.write()
+                self._moved_at = anyio.current_time()  # for the next try, if it failed
+            await anyio.sleep(_CHECK_EVERY)
