@@ -9,6 +9,7 @@ import anyio
 from attrs import define
 
 from smspva_async._api import validation
+from smspva_async._concurrency import Signal
 from smspva_async.errors import (
     ConnectionFailed,
     Lagged,
@@ -72,6 +73,7 @@ class ActivationManager:
         self._waiters = waiters
         self._waits = waits
         self._activations: dict[int, _Activation] = {}
+        self._session_began = Signal()
 
     @contextlib.asynccontextmanager
     async def session(self, order_id: int, after: int | None, seconds: float) -> AsyncGenerator[ActiveNumber]:
@@ -101,7 +103,8 @@ class ActivationManager:
     def _keeping_active(self, order_id: int) -> Generator[_Activation]:
         activation = self._activations.setdefault(order_id, _Activation())
         activation.sessions += 1
-        self._reader.notify()  # wakes `run` too
+        self._session_began.set()
+        self._reader.notify()
         try:
             yield activation
         finally:
@@ -111,6 +114,8 @@ class ActivationManager:
         """Activate numbers until the watch ends."""
         async with anyio.create_task_group() as tries:
             while not self._reader.ended:
+                if not self._activations:
+                    await self._session_began.wait()
                 for order_id, activation in self._due():
                     activation.in_flight = True
                     tries.start_soon(self._activate, order_id, activation)
