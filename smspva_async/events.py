@@ -1,6 +1,6 @@
-"""Events: the reports of a watch, each a frozen attrs class; `Event` is their union.
+"""Events of a watch, each a frozen attrs class; `Event` is their union.
 
-`match` reads them well::
+Use `match` to tell them apart::
 
     match event:
         case SmsReceived(order, sms):
@@ -8,7 +8,7 @@
         case StateChanged(order, previous, current):
             print(order.phone, previous.name, "->", current.name)
 
-`event_to_dict` gives the form in which a journal on disk keeps them.
+`event_to_dict` returns the form in which a journal on disk keeps them.
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ __all__ = [
 @frozen(kw_only=True)
 class _EventBase:
     seq: int
-    """The event's place in the journal: 1, 2, 3 and so on."""
+    """The event's number in the journal: 1, 2, 3 and so on."""
     id: str
-    """The same when the event is read again. A message's depends on order, message and count alone."""
+    """An id that stays the same when the event is read again. A message's id depends only on order, message and count.
+    """
     at: datetime
-    """When it was seen, by the server's clock; aware UTC."""
+    """The server's time of the answer that showed it; aware UTC."""
     order_id: int | None = None
-    """The order it is about, or None."""
+    """The id of the order that the event is about, if any."""
 
 
 @frozen
 class OrderAdded(_EventBase):
-    """An order is listed that was not before: each one on the first poll, later a new one or one that was gone."""
+    """An order is listed that was not listed before. The first poll reports each order; an order may also come back."""
 
     order: Order
     """The order as listed now."""
@@ -71,39 +72,43 @@ class OrderUpdated(_EventBase):
     order: Order
     """The order as listed now."""
     previous: Order
-    """The order as it was seen before."""
+    """The order as seen before."""
 
 
 @frozen
 class OrderRemoved(_EventBase):
-    """An order is gone; an absence from one answer is not enough for that."""
+    """An order was removed. Its absence from a single answer doesn't count as a removal."""
 
     order: Order
     """The order as last seen."""
     expired: bool
-    """True if its time was up, by the server's clock."""
+    """True if its `until` had passed, by the server's clock."""
 
 
 @frozen
 class OrderExpiring(_EventBase):
-    """An order's time is nearly up. Reported once for each `until`, also for orders that the first poll lists."""
+    """An order's `until` is near. Reported once for each `until`, also for orders that the first poll lists.
+
+    An `until` that moves back to one reported before isn't reported again. A report that came too early, because the
+    first ``Date`` of the server was wrong, can be repeated at the right time.
+    """
 
     order: Order
     """The order as listed now."""
     left: timedelta
-    """The time until then, by the server's clock; zero if it is past."""
+    """The time left, by the server's clock; zero if `until` has passed."""
 
 
 @frozen
 class StateChanged(_EventBase):
-    """A number's state has changed. Steps between two polls are not seen: 0 -> 1 is possible."""
+    """A number's state has changed. States between two polls are not seen, so 0 -> 1 is possible."""
 
     order: Order
     """The order as listed now."""
     previous: OrderState
-    """The state in which it was seen before."""
+    """The state as seen before."""
     current: OrderState
-    """The state in which it is now: that of `order`."""
+    """The state now, which is also that of `order`."""
 
 
 @frozen
@@ -111,14 +116,14 @@ class SmsReceived(_EventBase):
     """A message has arrived."""
 
     order: Order
-    """The order as last seen, which may have been before the message came."""
+    """The order as last seen, possibly before the message came."""
     sms: Sms
     """The message; `Sms.code` is the one-time code in it."""
 
 
 @frozen
 class PollFailed(_EventBase):
-    """Polling fails from now on: `orders`, or one order's `sms` if `order_id` is set. One event for an outage."""
+    """Polling of `orders`, or of one order's `sms` if `order_id` is set, fails from now on. One event per outage."""
 
     kind: str
     """The name of the exception's class, such as ``"RequestTimeout"``."""
@@ -128,7 +133,7 @@ class PollFailed(_EventBase):
 
 @frozen
 class PollRecovered(_EventBase):
-    """Polling works again: `orders`, or one order's `sms` if `order_id` is set."""
+    """Polling of `orders`, or of one order's `sms` if `order_id` is set, works again."""
 
     downtime: float
     """Seconds from the first failed poll to the first good one."""
@@ -139,9 +144,9 @@ class RowSkipped(_EventBase):
     """A row of an answer can't be read. Reported once for each distinct row."""
 
     reason: str
-    """The field that is missing or wrong, by the server's name."""
+    """The field that is missing or wrong, by the server's name for it."""
     raw: object = field(hash=False)
-    """The row as the server sent it, read as JSON."""
+    """The row as the server sent it, parsed as JSON."""
 
 
 Event: TypeAlias = (
@@ -155,57 +160,61 @@ Event: TypeAlias = (
     | PollRecovered
     | RowSkipped
 )
-"""Any event of a watch; a `match` that has a case for each of these is exhaustive to type checkers."""
+"""Any event of a watch. For type checkers, a `match` with a case for each of these is exhaustive."""
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
-    """Return an event as a dict that `json.dumps` writes; `event_from_dict` makes the event of it again.
+    """Return an event as a dict that `json.dumps` can write; `event_from_dict` is the inverse.
 
-    ``type`` is the name of its class; the other keys are its fields, and so it is in the models within. Times are
-    ISO 8601 in UTC and states the provider's numbers::
+    ``type`` is the name of the event's class; the other keys are its fields. Models within are dicts of their fields.
+    Times are ISO 8601 in UTC, and states the provider's numbers::
 
         {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
          "order": {"id": 40300, "services": ["opt16"], "phone": "+79046577127", "state": 2, ...},
          "previous": 0, "current": 2}
 
     Args:
-        event: The event, of any kind.
+        event: The event, of any class.
+
+    Raises:
+        ValueError: It isn't an event.
 
     """
     if not isinstance(event, _EventBase):
-        raise ValueError(f"event_to_dict takes an event: {shortened(event)}")  # noqa: TRY004 - as all arguments
+        raise ValueError(f"expected an event, got {shortened(event)}")  # noqa: TRY004 - as all arguments
     _register()
     return _serialization.write(event, Event)
 
 
 def event_from_dict(fields: Mapping[str, Any]) -> Event:
-    """Return the event that `event_to_dict` made this of. Keys that it doesn't know are passed over.
+    """Return the event that `event_to_dict` wrote. Unknown keys are ignored.
 
     Args:
-        fields: The dict, also after a way through JSON.
+        fields: The dict, possibly after a round trip through JSON.
 
     Raises:
-        ValueError: It was made of no event.
+        ValueError: It isn't the dict of an event.
 
     """
     _register()
     try:
         return cast("Event", _serialization.read(fields, Event))
     except ValueError as error:
-        raise ValueError(f"no event: {error}") from error
+        raise ValueError(f"not the dict of an event: {error}") from error
 
 
 def to_dict(model: object) -> dict[str, Any]:
-    """Return a model or an event as a dict that `json.dumps` writes, for instance as a web service's answer.
+    """Return a model or an event as a dict that `json.dumps` can write, for instance as a web service's response.
 
-    Keys are field names. Times are ISO 8601 in UTC, states the provider's numbers, prices texts such as ``"0.73"``. A
-    message also has its ``code`` (`Sms.code`). An event is as `event_to_dict` writes it, with that ``code``.
+    Keys are field names. Times are ISO 8601 in UTC, states the provider's numbers, and prices strings such as
+    ``"0.73"``. A message also has its ``code`` (`Sms.code`). An event is as `event_to_dict` writes it, with that
+    ``code``.
 
     Args:
         model: A model, such as `Order` or `Sms`, or an event.
 
     Raises:
-        ValueError: It is neither. A list of models takes a `to_dict` for each.
+        ValueError: It is neither. For a list of models, call `to_dict` for each.
 
     """
     if isinstance(model, SmsReceived):
@@ -215,7 +224,7 @@ def to_dict(model: object) -> dict[str, Any]:
     if isinstance(model, Sms):
         return {**_serialization.write(model, Sms), "code": model.code}
     if not has(type(model)):
-        raise ValueError(f"to_dict takes a model or an event: {shortened(model)}")
+        raise ValueError(f"expected a model or an event, got {shortened(model)}")
     return _serialization.write(model, type(model))
 
 

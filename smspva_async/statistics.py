@@ -1,4 +1,4 @@
-"""Statistics of a client and of a watch, as snapshots."""
+"""Snapshots of the statistics of a client and of a watch."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ __all__ = ["ClientStatistics", "WatchStatistics"]
 
 @frozen
 class ClientStatistics:
-    """Counts since the client was made, and its present pace (`SmspvaClient.statistics`)."""
+    """Counts since the client was made, and its current pace (`SmspvaClient.statistics`)."""
 
     requests: Mapping[str, int] = field(hash=False)
-    """Requests that were begun, by the provider's method, such as ``"orders"``; each attempt counts."""
+    """Requests sent, by the provider's method, such as ``"orders"``; each attempt counts."""
     waiting: Mapping[str, int] = field(hash=False)
-    """Calls that wait for the pace now, by class: ``"spending"``, ``"foreground"`` and ``"polls"``."""
+    """Calls that wait for the pace now, by priority: ``"spending"``, ``"foreground"`` and ``"polls"``."""
     gap: float
-    """Seconds between the beginnings of two requests now: the setting, or more after too many requests."""
+    """Seconds from the start of one request to the start of the next: the setting, or more after `RateLimited`."""
     errors: Mapping[str, int] = field(hash=False)
-    """Requests that failed, by the error's class, such as ``"RequestTimeout"``; those tried again are among them."""
+    """Requests that failed, by the error's class, such as ``"RequestTimeout"``; retried ones count too."""
 
 
 @frozen
 class WatchStatistics:
-    """Counts since the watcher was entered, and its present periods (`Watcher.statistics`)."""
+    """Counts since the watcher was entered, and its current periods (`Watcher.statistics`)."""
 
     orders: int
-    """Orders that are watched."""
+    """Orders being watched."""
     waiting: Mapping[str, int] = field(hash=False)
-    """Waits that are open now: ``"message"`` and ``"state"``."""
+    """Open waits by kind: ``"message"`` and ``"state"``."""
     polls: int
-    """Answers to `orders`."""
+    """Good answers to `orders`."""
     reads: int
-    """Answers to `sms`."""
+    """Good answers to `sms`."""
     failures: int
-    """Polls and readings that failed."""
+    """Calls of `orders` and `sms` that failed."""
     period: float
-    """Seconds between two polls of the orders now."""
+    """Seconds between two polls of the orders, currently."""
     full_scan: float
-    """Seconds for one turn over all lists of messages at the present settings, while the server answers, no flag rises
-    and nothing else asks the client. Other calls go first (see `SmspvaClient`), and leave polling a quarter of the
+    """Seconds for one turn over all lists of messages at the current settings, while the server answers, no flag rises
+    and no other call uses the client. Other calls go first (see `SmspvaClient`) and leave polling a quarter of the
     pace."""
     flags: Mapping[str, int] = field(hash=False)
-    """New messages that `has_new_sms` announced in time, ``"announced"``, and others, ``"unannounced"``; only messages
-    that a poll of the orders could have announced are counted."""
+    """New messages that `has_new_sms` announced in time, ``"announced"``, and other new messages, ``"unannounced"``.
+    Only messages that a poll of the orders could have announced count."""

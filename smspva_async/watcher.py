@@ -57,27 +57,27 @@ class Watcher:
     """Polls the orders of an account and their messages, and reports what changes.
 
     Use it as an async context manager: entering makes the first poll, leaving ends every iterator and wait. On asyncio
-    it may be left in another task than it was entered in. A server that fails doesn't end it. A key that every poll of
-    ten seconds refuses, a client that is closed or used in another event loop, and a lost journal do; then iterators,
-    waits and the context itself raise that error.
+    it may be left in another task than it was entered in. A server that fails doesn't end the watch. These do: a key
+    that every poll of ten seconds refuses, a client that is closed or used in another event loop, and a lost journal.
+    Then iterators, waits and the context itself raise that error.
 
     Args:
-        source: A `SmspvaClient`, or anything that can be asked for orders and messages as it can.
+        source: A `SmspvaClient`, or any other `Source`.
         interval: Seconds between two polls. The provider's own page refreshes every 30 seconds (rental page).
-        eager_interval: While messages are waited for, half of it is the least seconds between two readings of one
-            list, and it is the time between two polls of the orders if messages of more than two orders are waited for
-            and flags were seen to work. While a state or an order that isn't listed yet is waited for, orders are
-            polled every three times that.
-        journal: Where events and state are kept; None keeps them in memory.
-        start: How messages found on the first poll are taken: ``"baseline"`` as known, ``"replay"`` as new. A journal
-            that has a state already goes on from there, and neither applies.
-        expiry_notice: How long before an order's `until` `OrderExpiring` is reported; None reports none.
+        eager_interval: Seconds from which shorter periods follow while a caller waits. A list of messages that is
+            waited for is read at most every half of it. The orders are polled every three times it while a state, or an
+            order that isn't listed yet, is waited for. They are polled once in it while messages of more than two
+            orders are waited for and flags were seen to work.
+        journal: The journal that keeps events and state; None keeps them in memory.
+        start: ``"baseline"`` treats messages found on the first poll as known, ``"replay"`` as new. If the journal has
+            a state already, the watch continues from that instead.
+        expiry_notice: The time before an order's `until` at which `OrderExpiring` is reported; None: never.
 
     Raises:
-        ValueError: A setting can't be right.
-        JournalError: On entering: the journal can't be used; `JournalLocked` if another watcher has it.
+        ValueError: A setting is invalid.
+        JournalError: On entering: the journal can't be used; `JournalLocked` if another watcher uses it.
         RuntimeError: On entering a second time.
-        SmspvaError: On leaving: what ended the watch, unless something else is raised there already.
+        SmspvaError: On leaving: the error that ended the watch, unless another exception is raised there already.
 
     """
 
@@ -93,13 +93,15 @@ class Watcher:
     ) -> None:
         for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
             if not _SHORTEST_INTERVAL <= validation.seconds(what, seconds) <= _LONGEST_INTERVAL:
-                raise ValueError(f"{what} is in seconds, {_SHORTEST_INTERVAL} to {_LONGEST_INTERVAL:.0f}: {seconds!r}")
+                raise ValueError(
+                    f"{what} must be between {_SHORTEST_INTERVAL} and {_LONGEST_INTERVAL:.0f} seconds, got {seconds!r}"
+                )
         if start not in ("baseline", "replay"):
-            raise ValueError(f"a watch starts with 'baseline' or 'replay', not with {start!r}")
+            raise ValueError(f"start must be 'baseline' or 'replay', got {start!r}")
         if isinstance(journal, type) or not (journal is None or hasattr(journal, "append")):
-            raise ValueError(f"a journal is a MemoryJournal() or a SqliteJournal('x.db'), not {journal!r}")
+            raise ValueError(f"journal must be a journal such as SqliteJournal('x.db'), got {journal!r}")
         if not (expiry_notice is None or (isinstance(expiry_notice, timedelta) and expiry_notice >= timedelta(0))):
-            raise ValueError(f"the expiry notice is a timedelta, or None for no notice: {expiry_notice!r}")
+            raise ValueError(f"expiry_notice must be a timedelta of 0 or more, or None, got {expiry_notice!r}")
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
         self._reader = JournalReader(self._journal)
@@ -131,7 +133,7 @@ class Watcher:
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
-            raise RuntimeError("a watcher is entered once; make another")
+            raise RuntimeError("a watcher can be entered only once; make a new one")
         self._is_entered = True
         try:
             stored = await self._journal.open(self._source.account)
@@ -172,12 +174,12 @@ class Watcher:
                 tasks.start_soon(self._places.run)
                 await self._poll_loop.run()
                 tasks.cancel_scope.cancel()
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.exception("the watch has broken")
-            self._poll_loop.failure = SmspvaError(f"the watch has broken: {error!r}")
+        except Exception as error:  # noqa: BLE001 - no task awaits this one
+            _log.exception("the watch failed unexpectedly")
+            self._poll_loop.failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
         finally:
             if not self._is_left:
-                # It has failed, or somebody else has cancelled it: everybody would wait for ever.
+                # It has failed, or was cancelled from outside: readers would wait for ever.
                 self._reader.end(self._poll_loop.failure or WatcherClosed("the watch was cancelled from outside"))
 
     def _leave(self) -> None:
@@ -186,7 +188,7 @@ class Watcher:
 
     async def _close(self) -> None:
         try:
-            # What fails was raised already, by the poll that it broke. A locked file is not waited for again.
+            # The poll that failed to write has raised the error already. A locked file is not waited for again.
             with contextlib.suppress(JournalError), anyio.move_on_after(_LAST_WRITE):
                 await self._places.write()
         finally:
@@ -196,41 +198,41 @@ class Watcher:
 
     @property
     def orders(self) -> Mapping[int, Order]:
-        """The orders by id, as last seen (`orders`). It changes together with `cursor`."""
+        """The orders by id, as last seen. They change together with `cursor`."""
         return self._store.orders
 
     @property
     def cursor(self) -> int:
-        """The `seq` of the newest event: ``events(after=watcher.cursor)`` is what comes from now on."""
+        """The `seq` of the newest event. ``events(after=watcher.cursor)`` iterates over the events from now on."""
         return self._store.state.seq
 
     @property
     def last_success(self) -> datetime | None:
-        """Aware UTC time of the last good poll of the orders, by the server's clock; None before the first."""
+        """The server's time, aware UTC, of the last good poll of the orders; None before the first."""
         return self._store.last_success
 
     def statistics(self) -> WatchStatistics:
-        """Return counts and the present periods: a snapshot. It works after leaving as well.
+        """Return a snapshot of counts and current periods. This also works after leaving.
 
         Raises:
-            WatcherClosed: The watcher was not entered yet.
+            WatcherClosed: The watcher is not entered yet.
 
         """
         self._check_entered()
         return self._poll_loop.statistics()
 
     def events(self, *, after: int | None = None, order_id: int | None = None) -> Subscription:
-        """Return an async iterator of events. Its place is fixed now, whenever it is read.
+        """Return an async iterator of events. Its place is fixed by this call, not by the first read.
 
         Args:
             after: The `seq` after which to begin: 0 is everything that is kept, `cursor` is from now on, a stored
                 number resumes there. None begins after the baseline; with ``start="replay"``, or a journal that had
                 a state, before the first event of this run.
-            order_id: Only events about this order.
+            order_id: Return only events about this order.
 
         Raises:
-            WatcherClosed: The watcher was not entered yet, or has been left.
-            ValueError: `after` is no place among events.
+            WatcherClosed: The watcher is not entered yet, or was left.
+            ValueError: `after` isn't a valid place.
 
         """
         self._check_not_left()
@@ -241,19 +243,19 @@ class Watcher:
     def consumer(self, name: str, *, after: int | None = None, auto_ack: bool = True) -> Consumer:
         """Return an async iterator of events whose place the journal keeps under a name.
 
-        Each event is given at least once: after a restart the name goes on at the first event that isn't done. A second
-        consumer of the same name takes it over; the first one raises `CursorTaken`. After a kill up to 50 events come
-        again that were done.
+        Each event is delivered at least once: after a restart the name continues at the first event that isn't done. A
+        second consumer of the same name takes it over; the first one raises `CursorTaken`. After a kill up to 50 events
+        that were done are delivered again.
 
         Args:
             name: The name.
             after: The `seq` after which a new name begins, as for `events`. A name that the journal knows begins at its
-                place, or here if that is further on.
-            auto_ack: Whether asking for the next event marks the one before as done. If not, `Consumer.ack` does.
+                kept place, or here if this is later.
+            auto_ack: True: the request for the next event marks the previous one as done. False: `Consumer.ack` does.
 
         Raises:
-            WatcherClosed: The watcher was not entered yet, or has been left.
-            ValueError: The name is no text, or `after` is no place among events.
+            WatcherClosed: The watcher is not entered yet, or was left.
+            ValueError: The name isn't a valid string, or `after` isn't a valid place.
 
         """
         self._check_not_left()
@@ -263,34 +265,34 @@ class Watcher:
 
     def _check_entered(self) -> None:
         if not self._is_entered:
-            raise WatcherClosed("the watcher is not entered yet: use it in `async with`")
+            raise WatcherClosed("the watcher is not entered yet; use it in `async with`")
 
     def _check_not_left(self) -> None:
         self._check_entered()
         if self._is_left:
-            raise WatcherClosed("the watcher was left; events that a journal keeps can be read by the next watcher")
+            raise WatcherClosed("the watcher was left; the next watcher can read the events that the journal keeps")
 
     def _after(self, after: int | None) -> int:
-        """Return the place after which to wait, None being from now on."""
+        """Return the place after which to wait; None is from now on."""
         self._check_entered()
         return self.cursor if after is None else _place(after)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     async def wait_for_state(self, order_id: int, state: OrderState, *, timeout: float) -> Order:
-        """Wait until an order is in a state, and return it. An order that isn't listed yet is waited for as well.
+        """Wait until an order is in a state, and return the order. It need not be listed yet.
 
         Args:
             order_id: The order's id.
-            state: The state; returns at once if the order was last seen in it.
+            state: The state. If the order was last seen in it, this returns at once.
             timeout: Seconds.
 
         Raises:
-            WaitTimeout: It didn't come to that in time.
-            OrderGone: The order has been removed or has expired.
-            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
-            WatcherClosed: The watcher was left, or not entered yet.
-            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
+            WaitTimeout: The order didn't reach the state in time.
+            OrderGone: The order was removed or has expired.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest place.
+            WatcherClosed: The watcher was left, or is not entered yet.
+            SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         validation.order_id(order_id)
@@ -312,15 +314,15 @@ class Watcher:
         Args:
             order_id: The order's id.
             after: The `seq` after which the message may have come; None is from now on.
-            match: Tells which message is meant; None is any.
+            match: Returns True for a message to return; None accepts any.
             timeout: Seconds.
 
         Raises:
-            WaitTimeout: None came in time. One that comes later is in the events.
-            OrderGone: The order has been removed or has expired.
-            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is where to look.
-            WatcherClosed: The watcher was left, or not entered yet.
-            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
+            WaitTimeout: No message came in time. One that comes later is in the events.
+            OrderGone: The order was removed or has expired.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest place.
+            WatcherClosed: The watcher was left, or is not entered yet.
+            SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         validation.order_id(order_id)
@@ -337,27 +339,27 @@ class Watcher:
     def activated(
         self, order_id: int, *, after: int | None = None, timeout: float = 3600.0
     ) -> AbstractAsyncContextManager[ActiveNumber]:
-        """Keep a number active: an async context manager that gives an `ActiveNumber` (`activate`).
+        """Return an async context manager that keeps a number active (`activate`) and returns an `ActiveNumber`.
 
-        On entering, the orders are asked for and the order's messages read, so that nothing old passes for new; then
-        the number is activated if need be and waited for. While inside it is activated again whenever it lapses, every
-        two minutes while it stays down, and after 5 s, 10 s and so on up to two minutes while activations fail. Leaving
-        doesn't deactivate it. An order that isn't listed yet is waited for. Nothing cancels the block: what goes wrong
-        is raised by `ActiveNumber.next_sms`.
+        Entering polls the orders and reads the order's messages, so that no old message counts as new. Then it
+        activates the number if necessary, and returns when it is active. The order need not be listed yet. Inside, a
+        number that lapses is activated again: every two minutes while it stays down, and after 5 s, 10 s and so on up
+        to two minutes while activations fail. Leaving doesn't deactivate it. Failures don't cancel the block;
+        `ActiveNumber.next_sms` raises them.
 
         Args:
             order_id: The order's id.
-            after: The `seq` after which messages count as new, such as a stored `ActiveNumber.cursor`; None: those
-                that come once the messages were read on entering.
+            after: The `seq` after which messages count as new, such as a stored `ActiveNumber.cursor`. None: messages
+                are new if they come after the reading on entering.
             timeout: Seconds until the number must be active. An activation takes 10 to 15 minutes on average, and
                 sometimes much longer (rental page).
 
         Raises:
-            WaitTimeout: It wasn't active in time.
-            OrderGone: The order has been removed or has expired.
-            ApiError: The provider refused to activate it; of a source that isn't our client, `SmspvaError`.
-            WatcherClosed: The watcher was left, or not entered yet.
-            SmspvaError: What ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
+            WaitTimeout: The number wasn't active in time.
+            OrderGone: The order was removed or has expired.
+            ApiError: The provider refused to activate it. With a source other than a client: `SmspvaError`.
+            WatcherClosed: The watcher was left, or is not entered yet.
+            SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
         """
         validation.order_id(order_id)
@@ -368,8 +370,8 @@ class Watcher:
 
 
 def _polled(source: Source, deadline: float) -> PolledSource:
-    """Return a source made ready for polling, with seconds for each call."""
-    # A subclass, or a test, may have replaced our calls.
+    """Return a source as the poll loop uses it; the deadline of each call is in seconds."""
+    # A client whose methods are replaced, by a subclass or a test, is polled through these methods.
     if isinstance(source, SmspvaClient) and all(
         getattr(getattr(source, name), "__func__", None) is getattr(SmspvaClient, name) for name in _CALLS
     ):
@@ -378,14 +380,14 @@ def _polled(source: Source, deadline: float) -> PolledSource:
 
 
 def _place(after: int) -> int:
-    """Return a place among the events; 0 is before the oldest that is kept."""
+    """Return a validated place; 0 is before the oldest event that is kept."""
     if type(after) is not int or after < 0:
-        raise ValueError(f"a place among the events is a whole number, 0 or more: {after!r}")
+        raise ValueError(f"after must be an integer of 0 or more, got {after!r}")
     return after or EVERYTHING
 
 
 def _in_state(state: OrderState) -> Callable[[Event], Order | None]:
-    """Return what picks the order from an event that shows it in a state."""
+    """Return a function that returns an event's order if that is in a state."""
 
     def pick(event: Event) -> Order | None:
         order: Order | None = getattr(event, "order", None)

@@ -17,21 +17,21 @@ __all__ = ["Journal", "MemoryJournal", "SqliteJournal", "WatchState"]
 
 
 class Journal(Protocol):
-    """An append-only log of events, with the latest state of the watch and the places of named cursors beside it.
+    """An append-only log of events, with the latest state of the watch and the places of named cursors.
 
-    Events are numbered 1, 2, 3 and so on by their `seq`, without a gap; a place is the `seq` after which to read on.
-    Each method raises `JournalError` where the journal can't be read or written. A method that is cancelled has done
-    its work or none of it.
+    Events are numbered 1, 2, 3 and so on by their `seq`, without a gap. A place is the `seq` after which to read on.
+    Each method raises `JournalError` if the journal can't be read or written. A method that is cancelled has done all
+    of its work or none.
     """
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:
-        """Take the journal for one watcher, and return its state, None if it is new.
+        """Open the journal for one watcher, and return its state; None if it is new.
 
         Args:
-            account: Makes a fingerprint of the account that is watched, which takes a while; None if it is unknown.
+            account: A slow function that returns a fingerprint of the watched account; None if it is unknown.
 
         Raises:
-            JournalLocked: Another watcher has it.
+            JournalLocked: Another watcher uses it.
             JournalError: It can't be used, or belongs to another account.
 
         """
@@ -41,9 +41,9 @@ class Journal(Protocol):
         """Add events, replace the state and move named cursors: all of it or nothing.
 
         Args:
-            events: Numbered on from the newest one; there may be none.
-            state: What `open` returns from now on, to be kept as it is.
-            places: As for `move`.
+            events: The events, numbered from the newest kept one; possibly none.
+            state: The state for `open` to return from now on.
+            places: The places, as for `move`.
 
         """
         ...
@@ -52,11 +52,11 @@ class Journal(Protocol):
         """Return the events that follow a place, oldest first.
 
         Args:
-            after: The place; 0 is before the first event there ever was.
-            limit: How many to return at most. Fewer may come although there are more, but one at least.
+            after: The place; 0 is before event 1.
+            limit: The most events to return. Fewer may be returned although there are more, but at least one.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
+            Lagged: The first of them is no longer kept, or the place is after the newest event.
 
         """
         ...
@@ -66,7 +66,7 @@ class Journal(Protocol):
         ...
 
     async def move(self, places: Mapping[str, int]) -> None:
-        """Move named cursors forward; one that is further on already stays there. A new name is added.
+        """Move named cursors forward; one that is already further stays there. Add new names.
 
         Args:
             places: The new places by name.
@@ -75,14 +75,14 @@ class Journal(Protocol):
         ...
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more.
+        """Remove a named cursor that is no longer used.
 
         Args:
-            name: The name, as it was given to `Watcher.consumer`; one that there isn't is no error.
+            name: The name that was passed to `Watcher.consumer`. An unknown name is not an error.
 
         """
         ...
 
     async def aclose(self) -> None:
-        """Give the journal back. What it has can still be read, and cursors be moved."""
+        """Release the journal for the next watcher. Events can still be read, and cursors moved."""
         ...

@@ -1,7 +1,7 @@
 """Events and states as the records of a database.
 
-A state is large and a poll changes little of it. So the track of each order is a record by itself, and so is each
-message that it counts.
+A state is large and a poll changes little of it. So the track of each order is a record of its own, and so is each
+message count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "changes", "load_event", "load_state", "save_event", "save_state"]
 
 TrackRecord: TypeAlias = tuple[int, bool, str]
-"""An order's id, whether it was removed, and its track without the messages."""
+"""An order's id, True if it was removed, and its track without the messages."""
 MessageRecord: TypeAlias = tuple[int, str, int]
 """An order's id, a message's key, and the highest number of times it was listed."""
 
@@ -34,7 +34,7 @@ def save_event(event: Event) -> str:
 
 
 def load_event(text: str) -> Event:
-    """Return the event that was saved; `ValueError` if it is none."""
+    """Return the event that `save_event` wrote; raise `ValueError` if it is invalid."""
     return event_from_dict(json.loads(text))
 
 
@@ -44,7 +44,7 @@ def save_state(state: WatchState) -> str:
 
 
 def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[MessageRecord]) -> WatchState:
-    """Return the state that was saved; `ValueError` if it is none."""
+    """Return the state of these records; raise `ValueError` if they are invalid."""
     counts: dict[int, dict[str, int]] = {}
     for order_id, message, count in messages:
         counts.setdefault(order_id, {})[message] = count
@@ -62,7 +62,7 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
 
 @frozen
 class Changes:
-    """The records to write and delete so that a database which has one state has another instead."""
+    """The records to write and to delete in a database that is to have another state."""
 
     tracks: list[TrackRecord] = field(factory=list[TrackRecord])
     messages: list[MessageRecord] = field(factory=list[MessageRecord])
@@ -76,7 +76,7 @@ class Changes:
 
 
 def changes(old: WatchState, new: WatchState) -> Changes:
-    """Return the differences. A track that is the same object has not changed."""
+    """Return the changes from an old state to a new one. A track that is the same object is unchanged."""
     found = Changes()
     for is_removed, before, after in ((False, old.tracks, new.tracks), (True, old.removed, new.removed)):
         if before is after:

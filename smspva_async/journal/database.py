@@ -1,4 +1,4 @@
-"""A journal's file: an SQLite database, used by one thread at a time."""
+"""The SQLite database of a journal, used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Database", "Opened", "locked"]
 
 _OURS = 0x534D534A  # "SMSJ"
-# How to come from each version of the schema to the next; version 0 is an empty file.
+# The statements that upgrade each version of the schema to the next; version 0 is an empty file.
 _UPGRADES = [
     (
         "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, event TEXT NOT NULL)",
@@ -38,14 +38,15 @@ _UPGRADES = [
     ),
 ]
 _LARGEST_STEP = 86_400.0
+"""The most seconds that one event can move the time from which the age of events is measured."""
 _BUSY_TIMEOUT = 0.1
 """Seconds to wait for another program's transaction; `SqliteJournal` tries again."""
-_NOTHING_LOST = "What it has is safe, and what it lacks is found again by the next watch"
+_NOTHING_LOST = "What it has is safe; the next watch finds again what it lacks"
 
 
 @frozen
 class Opened:
-    """The content of a journal when a watcher opens it."""
+    """A journal's content when a watcher opens it."""
 
     state: WatchState | None
     newest: int
@@ -54,12 +55,12 @@ class Opened:
 
 
 class Database:
-    """A journal's file.
+    """The database of a journal.
 
     Args:
-        path: The file, absolute.
-        most: How many events to keep, if there is a bound.
-        age: How long to keep them, if there is a bound.
+        path: The absolute path of the file.
+        most: The number of events to keep; None: no limit.
+        age: The time for which to keep them; None: no limit.
 
     """
 
@@ -74,16 +75,16 @@ class Database:
         self._age = age
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
-        # As the file has it.
         self._state = WatchState()
+        """The state that the file has."""
         self._now_before: float | None = None
 
     def open(self, fingerprint: str | None, last: int) -> Opened:
-        """Take the file for one watcher, make it if it isn't there, and return its content.
+        """Open the file for one watcher, create it if it doesn't exist, and return its content.
 
         Args:
-            fingerprint: The account's, if it is known.
-            last: How many of the newest events to return.
+            fingerprint: The account's fingerprint; None if it is unknown.
+            last: The number of newest events to return.
 
         """
         with self._file.translate_errors("can't be used", "Nothing was changed"):
@@ -100,7 +101,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Give the file back."""
+        """Release the file."""
         connection, self._connection = self._connection, None
         lock, self._lock = self._lock, None
         if connection is not None:
@@ -108,7 +109,7 @@ class Database:
         if lock is not None:
             lock.close()
 
-    # -- what a journal does -----------------------------------------------------------------------------------------
+    # -- reading and writing -----------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move cursors, in one transaction."""
@@ -118,10 +119,10 @@ class Database:
         with self._file.translate_errors("can't be written", _NOTHING_LOST):
             changes = codec.changes(self._state, state)
             before = self._state
-            # That time passed is not worth a write.
+            # A change of the clock alone isn't worth a write.
             others = evolve(state, clock=before.clock, tracks=before.tracks, removed=before.removed)
             if events or places or changes.any or others != before:
-                # What brought no event is found again if a power failure takes it, so it needn't be waited for.
+                # The next watch finds again a change without events that a power failure takes, so don't wait for it.
                 with transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
@@ -143,11 +144,11 @@ class Database:
             self._state = state
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events that follow a place."""
+        """Return the events after a place."""
         with self._file.translate_errors("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
             events = [codec.load_event(event) for (event,) in rows]
-            # Once the file was given back, another watcher may have dropped some.
+            # After the file was released, another watcher may have dropped some.
             (oldest,) = connection.execute("SELECT min(seq) FROM events").fetchone()
             self.oldest = max(self.oldest, (oldest or 1) - 1)
             return events
@@ -159,7 +160,7 @@ class Database:
 
     def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward."""
-        # A move that a power failure takes gives an event twice, so it needn't be waited for.
+        # If a power failure takes the move, events are only delivered again, so don't wait for it.
         with (
             self._file.translate_errors("can't be written", _NOTHING_LOST),
             self._connected() as connection,
@@ -177,18 +178,18 @@ class Database:
             connection.execute("DELETE FROM cursors WHERE name = ?", [name])
 
     def _prune(self, connection: sqlite3.Connection, written: Sequence[Event]) -> int:
-        """Drop events that are too many or too old and that every named cursor has read; return the oldest place."""
+        """Drop the events that exceed the limits and that every named cursor has read; return the oldest place."""
         newest = written[-1]
         (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
         if unread is not None and unread <= self.oldest:
             return self.oldest
         bound = 0 if self._most is None else newest.seq - self._most
         if self._age is not None and (now := self._now(newest)) is not None:
-            # Not as a date: there is none that long ago.
+            # A number, because a date can't be that far in the past.
             young = now - self._age.total_seconds()
             (old,) = connection.execute("SELECT max(seq) FROM events WHERE at > 0 AND at < ?", [young]).fetchone()
             bound = max(bound, old or 0)
-        # A reader that was caught up before can read all that was written now.
+        # Keep all events of this write, so that a reader that was caught up can read them.
         bound = min(bound, written[0].seq - 1, bound if unread is None else unread)
         if bound <= self.oldest:
             return self.oldest
@@ -196,7 +197,7 @@ class Database:
         return bound
 
     def _now(self, newest: Event) -> float | None:
-        """Return the unix time by which events are old, or None while it isn't certain."""
+        """Return the Unix time from which the age of events is measured; None while it isn't certain."""
         before, dated = self._now_before, _date(newest)
         if not dated:
             return None
@@ -207,7 +208,7 @@ class Database:
     # -- the file ----------------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
-        # A database of its own, as SQLite's lock on the journal itself would keep readers out.
+        # A separate database, because SQLite's lock on the journal itself would keep readers out.
         path = f"{self._path}-lock"
         make_private(path)
         self._lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -223,11 +224,11 @@ class Database:
         return sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
     def _prepare(self, connection: sqlite3.Connection, fingerprint: str | None) -> None:
-        """Bring the file up to this version, and make sure that it is of this account."""
+        """Upgrade the file to this version, and check that it belongs to this account."""
         for upgrade in _UPGRADES[self._file.read_version(connection) :]:
             for statement in upgrade:
                 connection.execute(statement)
-        # In any case, so that a file which can't be written is found out now.
+        # Always written, so that a read-only file is detected now.
         connection.execute(f"PRAGMA application_id = {_OURS}")
         connection.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
         if fingerprint is None:
@@ -236,8 +237,8 @@ class Database:
         ((owner,),) = connection.execute("SELECT value FROM meta WHERE key = 'account'")
         if owner != fingerprint:
             raise JournalError(
-                f"the journal {self._path} is of another account; nothing was changed. Give each account its own file "
-                "(for the same account with a new key, remove the row 'account' from its table meta)"
+                f"the journal {self._path} belongs to another account; nothing was changed. Give each account its own "
+                "file (for the same account with a new key, remove the row 'account' from its table meta)"
             )
 
     def _load(self, connection: sqlite3.Connection, last: int) -> Opened:
@@ -259,7 +260,7 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Generator[sqlite3.Connection]:
-        """Return the file's connection, or one for the moment if the file was given back."""
+        """Return the file's connection, or a temporary one if the file was released."""
         if self._connection is not None:
             yield self._connection
             return
@@ -271,7 +272,7 @@ class Database:
 
 def locked(path: Path) -> JournalLocked:
     """Return the error for a second watcher."""
-    return JournalLocked(f"another watcher writes to the journal {path}; give each watcher its own")
+    return JournalLocked(f"another watcher uses the journal {path}; give each watcher its own")
 
 
 def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
@@ -282,6 +283,6 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
 
 
 def _date(event: Event) -> float:
-    """Return a unix time to tell old events by; 0 where it may be wrong."""
-    # Before the first good answer there is only the local clock, as for an order that is said not to exist.
+    """Return an event's Unix time; 0 if it may be wrong."""
+    # These events may come before the first good answer, when only the local clock is known.
     return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()

@@ -1,4 +1,4 @@
-"""A journal in memory, and the buffer of events that every journal keeps there."""
+"""A journal in memory, and the ring buffer of events that both journals use."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ __all__ = ["MemoryJournal", "RingBuffer", "check_place"]
 
 
 class MemoryJournal:
-    """A journal in memory. Given to a second watcher after the first was left, it goes on where that one was.
+    """A journal in memory. A second watcher that uses it, after the first was left, continues where that one ended.
 
     Args:
-        keep: How many events to keep, the newest; also those that a named cursor has not read are dropped.
+        keep: The number of newest events to keep. Older ones are dropped even if a named cursor has not read them.
 
     Raises:
-        ValueError: `keep` isn't a whole number of 1 or more.
+        ValueError: `keep` isn't an integer of 1 or more.
 
     """
 
     def __init__(self, keep: int = 65_536) -> None:
         if type(keep) is not int or keep < 1:
-            raise ValueError(f"a journal keeps one event at least: {keep!r}")
+            raise ValueError(f"keep must be an integer of 1 or more, got {keep!r}")
         self._ring = RingBuffer(keep)
         self._state: WatchState | None = None
         self._places: dict[str, int] = {}
-        self._taken = False
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<MemoryJournal: {len(self._ring)} of {self._ring.newest} events>"
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:  # noqa: ARG002 - of the protocol
-        """Take the journal for one watcher; see `Journal.open`. The account isn't checked.
+        """Open the journal for one watcher; see `Journal.open`. The account isn't checked.
 
         Raises:
-            JournalLocked: Another watcher has it.
+            JournalLocked: Another watcher uses it.
 
         """
-        if self._taken:
-            raise JournalLocked("another watcher writes to this journal; give each watcher its own")
-        self._taken = True
+        if self._is_open:
+            raise JournalLocked("another watcher uses this journal; give each watcher its own")
+        self._is_open = True
         return self._state
 
     async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
@@ -60,7 +60,7 @@ class MemoryJournal:
         """Return the events after a place; see `Journal.read`.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
+            Lagged: The first of them is no longer kept, or the place is after the newest event.
 
         """
         check_place(after, self._ring.oldest, self._ring.newest)
@@ -76,21 +76,21 @@ class MemoryJournal:
             self._places[name] = max(place, self._places.get(name, 0))
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more; see `Journal.forget`."""
+        """Remove a named cursor that is no longer used; see `Journal.forget`."""
         self._places.pop(name, None)
 
     async def aclose(self) -> None:
-        """Give the journal back; see `Journal.aclose`."""
-        self._taken = False
+        """Release the journal for the next watcher; see `Journal.aclose`."""
+        self._is_open = False
 
 
 class RingBuffer:
     """The newest events, in memory.
 
     Args:
-        keep: How many events to keep; if more are added at once, all of them, so that a reader that was caught up
-            before can read them.
-        newest: The number of the newest event that was there before.
+        keep: The number of events to keep. If more are added at once, all of them are kept, so that a reader that was
+            caught up can read them.
+        newest: The `seq` of the event before the first one that is added.
 
     """
 
@@ -111,19 +111,19 @@ class RingBuffer:
         """Add events."""
         self._events.extend(events)
         self.newest += len(events)
-        if events:  # what comes without events drops none
+        if events:
             for _ in range(len(self._events) - max(self._keep, len(events))):
                 self._events.popleft()
 
     def after(self, place: int, limit: int) -> Sequence[Event]:
-        """Return the events that follow a place which is neither before the oldest nor beyond the newest."""
+        """Return the events after a place, which must be valid (`check_place`)."""
         first = place - self.oldest
         return [self._events[index] for index in range(first, min(first + limit, len(self._events)))]
 
 
 def check_place(place: int, oldest: int, newest: int) -> None:
-    """Raise `Lagged` for a place that can't be read on from."""
+    """Raise `Lagged` if the events after a place can't be read."""
     if place > newest:
-        raise Lagged(f"event {place} hasn't happened: resume after {newest}, the newest", resume=newest)
+        raise Lagged(f"event {place} hasn't happened yet; resume after {newest}, the newest event", resume=newest)
     if place < oldest:
-        raise Lagged(f"the events after {place} are no longer kept: resume after {oldest}", resume=oldest)
+        raise Lagged(f"the events after {place} are no longer kept; resume after {oldest}", resume=oldest)

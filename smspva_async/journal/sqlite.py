@@ -28,9 +28,10 @@ T = TypeVar("T")
 Keep: TypeAlias = int | timedelta | tuple[int, timedelta] | None
 
 _LOCKED_FOR = 60.0
-"""Seconds for which a file that another program keeps locked is tried again."""
-_TRY_AGAIN = 0.4
+"""Seconds for which writing is retried while another program keeps the file locked."""
+_RETRY_AFTER = 0.4
 _IN_MEMORY = 1024
+"""Newest events that are also kept in memory."""
 _PAGE = 256
 _PAGES = 16
 
@@ -38,56 +39,56 @@ _PAGES = 16
 class SqliteJournal:
     """A journal in an SQLite file, which survives a restart, a kill and a power failure.
 
-    Each poll is one transaction, written outside of the event loop. One watcher at a time may use the file, through
-    whatever process; any other program may read it meanwhile::
+    Each poll is one transaction, written outside the event loop. One watcher at a time can use the file, in any
+    process; other programs can read it meanwhile::
 
         SELECT seq, event FROM events WHERE seq > 1000 ORDER BY seq   -- event: `event_to_dict` as JSON
         SELECT name, place FROM cursors                               -- place: the last `seq` that was acknowledged
 
-    The file and those beside it (``-wal``, ``-shm``, ``-lock``) are made readable by their owner alone. It holds phone
-    numbers and messages; of the key it has a fingerprint, by which it refuses another account.
+    The file and those beside it (``-wal``, ``-shm``, ``-lock``) are readable by their owner only. It holds phone
+    numbers and messages, and a fingerprint of the key, so that it refuses another account.
 
     Args:
-        path: The file; made if it isn't there.
-        keep: How many events to keep (a number), how long (a timedelta, up to the newest), or both; None keeps all.
-            What a named cursor has not read yet is always kept, see `forget`.
+        path: The file; created if it doesn't exist.
+        keep: The number of events to keep, the time for which to keep them (a timedelta, measured from the newest
+            event), or both; None keeps all. Events that a named cursor has not read are always kept, see `forget`.
 
     Raises:
-        ValueError: `keep` can't be right: fewer than one event, or no time at all.
+        ValueError: `keep` is invalid: fewer than one event, or no time at all.
 
     """
 
     def __init__(self, path: Path | str, *, keep: Keep = (1_000_000, timedelta(days=90))) -> None:
         if isinstance(keep, tuple) and len(keep) != 2:  # noqa: PLR2004
-            raise ValueError(f"a journal keeps so many events, for so long: {keep!r}")
+            raise ValueError(f"keep must be a number of events, a timedelta or a pair of them, got {keep!r}")
         most, age = (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
         if most is not None and (type(most) is not int or most < 1):
-            raise ValueError(f"a journal keeps one event at least: {most!r}")
+            raise ValueError(f"the number of events to keep must be an integer of 1 or more, got {most!r}")
         if age is not None and (not isinstance(age, timedelta) or age <= timedelta(0)):
-            raise ValueError(f"a journal keeps events for some time, as a timedelta: {age!r}")
+            raise ValueError(f"the time to keep events must be a timedelta of more than 0, got {age!r}")
         self._path = Path(os.path.realpath(path))
         self._database = Database(self._path, most, age)
         self._worker = WorkerThread("smspva journal")
         self._ring = RingBuffer(_IN_MEMORY)
-        # Parts of the past that somebody reads, by their number.
         self._pages: OrderedDict[int, Sequence[Event]] = OrderedDict()
-        self._taken = False
+        """A cache of older events: pages by number, the least recently used first."""
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self._path}>"
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:
-        """Take the journal for one watcher, and make its file if it isn't there; see `Journal.open`.
+        """Open the journal for one watcher, and create its file if it doesn't exist; see `Journal.open`.
 
         Raises:
-            JournalLocked: Another watcher has it, here or in another process.
-            JournalError: The file can't be opened or made, is no journal, is of another account, or was written by a
-                newer version of this library. Nothing was changed then.
+            JournalLocked: Another watcher uses it, here or in another process.
+            JournalError: The file can't be opened or created, isn't a journal, belongs to another account, or was
+                written by a newer version of this library. Nothing was changed.
 
         """
-        if self._taken:
+        if self._is_open:
             raise locked(self._path)
-        self._taken = True
+        self._is_open = True
         try:
             fingerprint = None if account is None else await self._do(account)
             opened = await self._write(partial(self._database.open, fingerprint, _IN_MEMORY))
@@ -102,17 +103,18 @@ class SqliteJournal:
     async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move named cursors; see `Journal.append`.
 
-        What brings events is on the disk when it returns; the rest may be lost by a power failure, and is found again.
+        When it returns, events are on the disk. A power failure may take a change without events, which the next watch
+        finds again.
 
         Raises:
-            JournalError: It couldn't be written: the disk is full, for one. Nothing of it was.
+            JournalError: The file can't be written, for instance because the disk is full. Nothing was written.
 
         """
         before = self._database.newest
         try:
             await self._write(partial(self._database.append, events, state, dict(places)))
         finally:
-            # Whoever is cancelled meanwhile has written nevertheless.
+            # The thread has written even if this task was cancelled meanwhile.
             if self._database.newest != before:
                 self._ring.extend(events)
 
@@ -120,7 +122,7 @@ class SqliteJournal:
         """Return the events after a place; see `Journal.read`.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place lies beyond the newest.
+            Lagged: The first of them is no longer kept, or the place is after the newest event.
             JournalError: The file can't be read.
 
         """
@@ -131,7 +133,7 @@ class SqliteJournal:
         page = self._pages.get(number)
         if page is None:
             page = await self._do(partial(self._database.read, number * _PAGE, _PAGE))
-            self._check(after)  # what was dropped meanwhile isn't in it
+            self._check(after)  # the page lacks events that were dropped meanwhile
             self._pages[number] = page
             if len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
@@ -157,27 +159,27 @@ class SqliteJournal:
         await self._write(partial(self._database.move, dict(places)))
 
     async def forget(self, name: str) -> None:
-        """Remove a named cursor that nobody uses any more, so that what it has not read may be dropped.
+        """Remove a named cursor that is no longer used, so that events it has not read can be dropped.
 
-        It works without a watcher, and beside one in whatever process; see `Journal.forget`.
+        This works without a watcher, and beside one in any process; see `Journal.forget`.
 
         Raises:
-            JournalError: The file can't be written, or isn't there.
+            JournalError: The file can't be written, or doesn't exist.
 
         """
         await self._write(partial(self._database.forget, name))
 
     async def aclose(self) -> None:
-        """Give the file back; see `Journal.aclose`."""
-        self._taken = False
+        """Release the file for the next watcher; see `Journal.aclose`."""
+        self._is_open = False
         await finish(partial(self._do, self._database.close))
 
     def _check(self, place: int) -> None:
-        # An append under way may have dropped more than is known here.
+        # An append in progress may have dropped events that the ring still has.
         check_place(place, min(self._database.oldest, self._ring.newest), self._ring.newest)
 
     async def _write(self, function: Callable[[], T]) -> T:
-        """Run a function that writes, again and again for a minute while another program keeps the file locked."""
+        """Run a function that writes; retry it for a minute while another program keeps the file locked."""
         deadline = anyio.current_time() + _LOCKED_FOR
         while True:
             try:
@@ -186,11 +188,11 @@ class SqliteJournal:
                 is_busy = getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
                 if not is_busy or anyio.current_time() >= deadline:
                     raise
-            await anyio.sleep(_TRY_AGAIN)
+            await anyio.sleep(_RETRY_AFTER)
 
     async def _do(self, function: Callable[[], T]) -> T:
         try:
             return await self._worker.run(function)
         finally:
-            if not self._taken:
+            if not self._is_open:
                 self._worker.stop()

@@ -1,6 +1,6 @@
-"""The state of a watch: all that it remembers from poll to poll.
+"""The state of a watch: everything that it remembers from poll to poll.
 
-Every message ever seen is counted in it, so that a list that shrinks and grows again brings nothing back.
+It counts every message ever seen, so that a list that shrinks and grows again causes no event.
 """
 
 from __future__ import annotations
@@ -27,78 +27,77 @@ class OrderTrack:
     """The memory of one order. Moments are seconds on `WatchState.clock`."""
 
     order: Order
-    """The order as it was when more than its passing fields last changed, so that nothing is written for those."""
+    """The order at its last change. Changes of transient fields alone are left out, because they aren't worth a write.
+    """
     seen_at: datetime
-    """The server's time at which it was seen so."""
+    """The server's time of that change."""
     in_baseline: bool = False
     """True if the first poll listed it."""
     counts: Mapping[str, int] = field(factory=dict[str, int])
-    """The key of each message ever listed -> the highest number of times."""
+    """The key of each message ever listed, and the most times that one answer listed it."""
     is_read: bool = False
     """True once its messages were read."""
     read_had_new: bool = False
-    """True if messages were new since the last poll, so that a flag that is up in the next one announces another."""
+    """True if a reading since the last poll had new messages: a flag that is up in the next poll announces others."""
     flag_seen: bool = False
-    """True if the flag was up, or unknown, at any poll so far."""
+    """True if the flag was up, or unknown, in any poll so far."""
     flag_rose: bool = False
-    """True if the flag rose since the messages were last asked for and read."""
+    """True if the flag rose, and no request for the messages that was sent later is answered yet."""
     rose_at: float | None = None
-    """The moment of the poll that showed it."""
+    """The moment of the poll in which the flag rose."""
     missing_since: float | None = None
-    """The moment of the first poll that lacks it."""
+    """The moment of the first poll without the order."""
     missing_polls: int = 0
-    """Polls in a row that lack it."""
+    """Polls in a row without the order."""
     suspected_at: float | None = None
-    """The moment since which one `sms` call that finds no such order removes it."""
+    """The moment from which the order is removed if an `sms` call answers that there is no such order."""
     failing_since: float | None = None
-    """The moment at which reading its messages began to fail."""
+    """The moment from which reading its messages fails."""
     expiry_noticed: datetime | None = None
-    """The `until` that `OrderExpiring` was reported for."""
+    """The `until` for which `OrderExpiring` was reported."""
     removed_at: datetime | None = None
-    """The server's time at which it was removed."""
+    """The server's time of its removal."""
 
 
 @frozen
 class WatchState:
-    """The state of a watch, for a `Journal` to keep. Only the watcher makes and changes one.
+    """The state of a watch, for a `Journal` to keep. Only the watcher creates and changes it.
 
-    A journal stores `to_dict` beside the events and returns `from_dict` of it at the next start. The form of the dict
-    belongs to the library and may change with its version.
+    A journal stores the result of `to_dict` with the events, and returns `from_dict` of it at the next start. The
+    dict's form is private to the library and may change with its version.
     """
 
     seq: int = 0
-    """The newest event's."""
+    """The newest event's `seq`."""
     clock: float = 0.0
-    """Seconds watched so far, over all runs, when the state last changed."""
+    """Seconds watched in all runs, up to the last change of the state."""
     replay: bool = False
-    """True if messages found on the first poll are new."""
+    """True if messages found on the first poll count as new."""
     since: datetime | None = None
     """The server's time of the first good poll; None before it."""
     baseline: int = 0
     """The newest event's `seq` after the first good poll."""
     failing_since: float | None = None
-    """The moment at which `orders` began to fail."""
+    """The moment from which `orders` fails."""
     skipped: tuple[str, ...] = ()
-    """Fingerprints of the rows last reported as unreadable."""
+    """Fingerprints of the last unreadable rows that were reported."""
     tracks: Mapping[int, OrderTrack] = field(factory=dict[int, OrderTrack])
-    """Orders that are listed, or missing for a while."""
+    """Orders that are listed, or missing but not yet removed."""
     removed: Mapping[int, OrderTrack] = field(factory=dict[int, OrderTrack])
-    """Orders that were removed, the oldest removal first; one that comes back brings no message twice."""
+    """Orders that were removed, the oldest removal first. If one comes back, its old messages aren't reported again."""
     orders: Mapping[int, Order] = field(
-        default=Factory(
-            lambda state: {order_id: track.order for order_id, track in state.tracks.items()}, takes_self=True
-        ),
+        default=Factory(lambda state: _orders(state.tracks), takes_self=True),
         eq=False,
         repr=False,
     )
     """The listed orders as last seen."""
     next_expiry: datetime | None = field(default=None, eq=False, repr=False)
-    """The server's time from which on an order will be near its `until`; None where that is not known."""
+    """The server's time of the next `OrderExpiring`; None if it isn't known."""
     listed_at: datetime | None = field(default=None, eq=False, repr=False)
     """The server's time of the last good poll that changed anything."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as a dict that `json.dumps` writes."""
+        """Return the state as a dict that `json.dumps` can write."""
         return {
             **write_part(self),
             "tracks": [_write_track(track) for track in self.tracks.values()],
@@ -107,22 +106,22 @@ class WatchState:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the state that `to_dict` made this of.
+        """Return the state that `to_dict` wrote.
 
         Args:
-            fields: The dict, also after a way through JSON.
+            fields: The dict, possibly after a round trip through JSON.
 
         Raises:
-            ValueError: It was made of no state.
+            ValueError: It isn't the dict of a state.
 
         """
         try:
-            found = [{track.order.id: track for track in map(_read_track, fields[name])} for name in _APART[:2]]
-            return evolve(
-                cast("Self", read_part(fields, cls)), tracks=found[0], removed=found[1], orders=_orders(found[0])
+            tracks, removed = (
+                {track.order.id: track for track in map(_read_track, fields[name])} for name in ("tracks", "removed")
             )
+            return evolve(cast("Self", read_part(fields, cls)), tracks=tracks, removed=removed, orders=_orders(tracks))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"no state of a watch: {error}") from error
+            raise ValueError(f"not the dict of a watch's state: {error}") from error
 
 
 _APART = ("tracks", "removed", "orders", "next_expiry", "listed_at")
@@ -142,13 +141,13 @@ def _read_track(fields: Mapping[str, Any]) -> OrderTrack:
 
 
 def write_part(part: WatchState | OrderTrack) -> dict[str, Any]:
-    """Return a state without its orders, or a track without its counts, as a dict that `json.dumps` writes."""
+    """Return a state without its orders, or a track without its counts, as a dict that `json.dumps` can write."""
     _register()
     return _serialization.write(part, type(part))
 
 
 def read_part(fields: Mapping[str, Any], kind: type[Any]) -> Any:  # noqa: ANN401 - an instance of that type
-    """Return what `write_part` made this of; `ValueError` if it is none."""
+    """Return the state or the track that `write_part` wrote; raise `ValueError` if it is invalid."""
     _register()
     return _serialization.read(fields, kind)
 

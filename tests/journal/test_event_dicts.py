@@ -135,7 +135,7 @@ def test_what_json_has_no_form_for_is_told_as_text() -> None:
     ids=str,
 )
 def test_what_is_no_event_is_a_value_error_that_can_be_read(fields: Any) -> None:
-    with pytest.raises(ValueError, match=r"\Ano event: .{5,}\Z") as caught:  # `.` is no line break
+    with pytest.raises(ValueError, match=r"\Anot the dict of an event: .{5,}\Z") as caught:  # `.` is no line break
         event_from_dict(fields)
     assert len(str(caught.value)) < 250
 

@@ -39,5 +39,5 @@ async def test_memory_tells_how_full_it_is() -> None:
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, True, None])
 def test_memory_keeps_one_event_at_least(keep: int) -> None:
-    with pytest.raises(ValueError, match="one event at least"):
+    with pytest.raises(ValueError, match="an integer of 1 or more"):
         MemoryJournal(keep=keep)

@@ -85,7 +85,7 @@ async def test_it_keeps_so_many_and_for_so_long(path: Path, keep: Any, oldest: i
     ],
 )
 def test_a_bound_that_cannot_be_meant(path: Path, keep: Any) -> None:
-    with pytest.raises(ValueError, match="keeps"):
+    with pytest.raises(ValueError, match="keep"):
         SqliteJournal(path, keep=keep)
     assert beside(path) == set()
 

@@ -288,7 +288,7 @@ def test_a_state_that_came_as_text_comes_back_as_text(raw_state: int | str | Non
     ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_a_value_error_that_says_so(value: object) -> None:
-    with pytest.raises(ValueError, match="to_dict takes a model or an event: "):
+    with pytest.raises(ValueError, match="expected a model or an event, got "):
         to_dict(value)
 
 

@@ -100,7 +100,8 @@ def test_the_state_that_the_nonsense_is_made_from_can_be_read() -> None:
     ],
 )
 def test_nonsense_is_a_value_error_that_can_be_read(fields: Any) -> None:
-    with pytest.raises(ValueError, match=r"\Ano state of a watch: .{3,}\Z") as caught:  # `.` is no line break
+    one_line = r"\Anot the dict of a watch's state: .{3,}\Z"
+    with pytest.raises(ValueError, match=one_line) as caught:
         WatchState.from_dict(fields)
     assert len(str(caught.value)) < 1000
 
@@ -155,5 +156,5 @@ def test_a_state_with_anything_in_one_place_is_read_or_is_a_value_error(place: t
 
 @given(any_json)
 def test_any_json_is_a_value_error(value: Any) -> None:
-    with pytest.raises(ValueError, match="no state of a watch"):
+    with pytest.raises(ValueError, match="not the dict of a watch's state"):
         WatchState.from_dict(value)

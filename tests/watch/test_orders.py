@@ -562,7 +562,7 @@ async def test_the_notice_is_a_setting(notice: timedelta | None, announced: int)
 
 @pytest.mark.parametrize("notice", [timedelta(days=-1), 3600, "1d"])
 async def test_a_notice_that_cannot_be_right_is_refused(notice: Any) -> None:
-    with pytest.raises(ValueError, match="expiry notice is a timedelta"):
+    with pytest.raises(ValueError, match="expiry_notice must be a timedelta"):
         Watcher(Account(), expiry_notice=notice)
 
 

@@ -185,9 +185,9 @@ async def test_a_timeout_discards_nothing() -> None:
 @pytest.mark.parametrize("timeout", [float("nan"), "30", None, True])
 async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
     async with Watcher(Account(order())) as watcher:
-        with pytest.raises(ValueError, match="the timeout must be a number of seconds"):
+        with pytest.raises(ValueError, match="timeout"):
             await watcher.wait_for_state(1, ACTIVE, timeout=timeout)
-        with pytest.raises(ValueError, match="the timeout must be a number of seconds"):
+        with pytest.raises(ValueError, match="timeout"):
             await watcher.wait_for_sms(1, timeout=timeout)
 
 
