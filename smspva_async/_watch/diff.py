@@ -56,8 +56,8 @@ _NOT_MISSING: dict[str, Any] = {"missing_since": None, "missing_polls": 0, "susp
 class OrdersListed:
     """A good poll of the orders.
 
-    In all observations `at` is the server's time of the answer. `now` is the moment of the answer and `asked` that of
-    the request, in seconds on `WatchState.clock`.
+    In all observations `at` is the server's time of the answer. `now` is the moment of the answer and `requested_at`
+    that of the request, in seconds on `WatchState.clock`.
     """
 
     at: datetime
@@ -78,7 +78,7 @@ class SmsListed:
 
     at: datetime
     now: float
-    asked: float
+    requested_at: float
     order_id: int
     messages: Sequence[Sms]
     skipped: Sequence[SkippedRow] = ()
@@ -91,7 +91,7 @@ class CallFailed:
 
     at: datetime
     now: float
-    asked: float
+    requested_at: float
     order_id: int | None
     kind: str
     message: str
@@ -287,7 +287,7 @@ def _remove(
 
 
 def _remembered(removed: Mapping[int, OrderTrack], seen: OrdersListed) -> dict[int, OrderTrack]:
-    """Return the removed orders except those whose removal is to be forgotten."""
+    """Return the removed orders that aren't forgotten yet."""
     return {
         order_id: track
         for order_id, track in removed.items()
@@ -344,7 +344,7 @@ def _sms_listed(state: WatchState, seen: SmsListed) -> tuple[WatchState, Sequenc
         is_read=True,
         read_had_new=had_new or track.read_had_new,
         # A list that was requested before the flag rose may lack the message it rose for, and is read again.
-        flag_rose=track.flag_rose and track.rose_at is not None and seen.asked < track.rose_at,
+        flag_rose=track.flag_rose and track.rose_at is not None and seen.requested_at < track.rose_at,
         failing_since=None,
     )
     changes: dict[str, Any] = {"skipped": skipped}
@@ -374,7 +374,7 @@ def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[
 
 
 _NO_SENDER, _NAMED_LATER = "-", "+"
-"""Keys beside those of senders: messages without a sender, and those of them that were listed with one later."""
+"""Keys in place of a sender's: for messages without one, and for those of them that were listed with one later."""
 
 
 def _counted(known: Mapping[str, int], messages: Iterable[Sms]) -> tuple[Mapping[str, int], list[tuple[Sms, int]]]:
@@ -449,7 +449,7 @@ def _call_failed(state: WatchState, seen: CallFailed) -> tuple[WatchState, Seque
     if track is None:
         return state, []
     is_missing = seen.no_such_order and track.missing_polls > 0
-    if is_missing and track.suspected_at is not None and seen.asked >= track.suspected_at:
+    if is_missing and track.suspected_at is not None and seen.requested_at >= track.suspected_at:
         tracks, removed, orders = dict(state.tracks), dict(state.removed), dict(state.orders)
         _remove(orders.pop(seen.order_id), seen.at, events, tracks, removed)
         return events.changed(seen.now, tracks=tracks, removed=removed, orders=orders)

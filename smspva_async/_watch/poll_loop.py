@@ -126,8 +126,8 @@ class PollLoop:
         """Make a request and apply its answer or failure. An error that ends the watch is raised."""
 
         def on_send() -> None:
-            request.asked, request.refreshes = anyio.current_time(), self._waiters.refreshes
-            self._scheduler.record_sent(request.what, request.asked)
+            request.sent_at, request.refreshes = anyio.current_time(), self._waiters.refreshes
+            self._scheduler.record_sent(request.what, request.sent_at)
             request.sent.set()
 
         failed, new, poll_again_at = True, 0, math.inf
@@ -158,7 +158,7 @@ class PollLoop:
             self._is_orders_retried = False
         now = anyio.current_time()
         if self._clock.first_poll is None and not self._is_resumed:
-            self._clock.first_poll = request.asked
+            self._clock.first_poll = request.sent_at
         await self._apply(
             OrdersListed(
                 at=self._clock.at(now),
@@ -182,7 +182,7 @@ class PollLoop:
             SmsListed(
                 at=self._clock.at(now),
                 now=now + self._offset,
-                asked=request.asked + self._offset,
+                requested_at=request.sent_at + self._offset,
                 order_id=order_id,
                 messages=rows,
                 skipped=rows.skipped,
@@ -202,7 +202,7 @@ class PollLoop:
                 CallFailed(
                     at=self._clock.at(now),
                     now=now + self._offset,
-                    asked=request.asked + self._offset,
+                    requested_at=request.sent_at + self._offset,
                     order_id=order_id,
                     kind=type(error).__name__,
                     message=describe(error),
@@ -268,9 +268,9 @@ class _Request:
 
     what: int | None
     """`ORDERS`, or the order whose messages are read."""
-    asked: float
+    sent_at: float
     """The moment at which it was last sent."""
     refreshes: Iterable[RefreshRequest] = ()
-    """The refresh requests that were open at that moment, which its answer answers."""
+    """The callers' refresh requests that were open at that moment. Its answer serves them."""
     sent: anyio.Event = field(factory=anyio.Event)
     """Set when it is first sent."""

@@ -41,7 +41,7 @@ class Journal(Protocol):
         """Add events, replace the state and move named cursors: all of it or nothing.
 
         Args:
-            events: The events, numbered from the newest kept one; possibly none.
+            events: The events, whose numbers follow the newest one's; possibly none.
             state: The state for `open` to return from now on.
             places: The places, as for `move`.
 

@@ -391,7 +391,7 @@ async def test_what_cannot_be_right_is_refused_at_the_call(sim: Simulator) -> No
         await polls(1)
         sim.requests.clear()
         for call in bad:
-            with pytest.raises(ValueError, match="order|after|timeout"):
+            with pytest.raises(ValueError, match=r"order|after|timeout"):
                 call(watcher)
         assert sim.requests == []
         await assert_nothing_is_kept(sim)

@@ -57,7 +57,7 @@ def listed(seconds: float, *orders: Order, skipped: Sequence[SkippedRow] = ()) -
 
 
 def read(seconds: float, order_id: int, *messages: Sms) -> SmsListed:
-    return SmsListed(at=at(seconds), now=seconds, asked=seconds, order_id=order_id, messages=messages)
+    return SmsListed(at=at(seconds), now=seconds, requested_at=seconds, order_id=order_id, messages=messages)
 
 
 def unknown(seconds: float, order_id: int) -> CallFailed:
@@ -65,7 +65,7 @@ def unknown(seconds: float, order_id: int) -> CallFailed:
 
 
 def failed(seconds: float, order_id: int | None = None) -> CallFailed:
-    return CallFailed(at=at(seconds), now=seconds, asked=seconds, order_id=order_id, kind="x", message="y")
+    return CallFailed(at=at(seconds), now=seconds, requested_at=seconds, order_id=order_id, kind="x", message="y")
 
 
 def play(observations: Sequence[Observation], state: WatchState) -> tuple[WatchState, list[Event]]:
@@ -107,7 +107,7 @@ observations_ = st.one_of(
         CallFailed,
         at=st.just(at(0)),
         now=st.just(0),
-        asked=st.just(0),
+        requested_at=st.just(0),
         order_id=st.none() | st.integers(1, 4),
         kind=st.just("x"),
         message=st.just("y"),
@@ -123,7 +123,7 @@ def histories(draw: st.DrawFn) -> list[Observation]:
     for observation in draw(st.lists(observations_, max_size=40)):
         seconds += draw(st.sampled_from([0.5, 3, 30, 45]))
         if isinstance(observation, SmsListed | CallFailed):
-            observation = evolve(observation, asked=seconds)  # noqa: PLW2901
+            observation = evolve(observation, requested_at=seconds)  # noqa: PLW2901
         history.append(evolve(observation, at=at(seconds), now=seconds))
     return history
 
@@ -324,7 +324,7 @@ def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
 
 
 def test_the_last_messages_of_an_order_that_goes_meanwhile_are_reported() -> None:
-    last = SmsListed(at=at(101), now=101, asked=59, order_id=1, messages=[Sms("last", received=at(58))])
+    last = SmsListed(at=at(101), now=101, requested_at=59, order_id=1, messages=[Sms("last", received=at(58))])
     absent = [listed(seconds) for seconds in (30, 60, 90)]
     state, events = play([listed(0, order(1)), *absent, unknown(91, 1), last, last], WatchState())
     assert [type(event) for event in events] == [OrderAdded, OrderRemoved, SmsReceived]
@@ -336,13 +336,15 @@ def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_rise
     brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
     again = listed(60, order(1, flag=True))
     assert play([down, up, brought, again], WatchState())[0].tracks[1].flag_rose
-    assert play([down, up, brought, evolve(nothing, now=32, asked=32), again], WatchState())[0].tracks[1].flag_rose
+    assert (
+        play([down, up, brought, evolve(nothing, now=32, requested_at=32), again], WatchState())[0].tracks[1].flag_rose
+    )
     assert not play([down, up, nothing, again], WatchState())[0].tracks[1].flag_rose
 
 
 def test_a_list_that_was_asked_for_before_the_flag_rose_may_have_what_it_rose_for_and_is_read_again() -> None:
     in_doubt, new = Sms("in doubt", received=at(-500)), Sms("new", received=at(29))
-    late = SmsListed(at=at(45), now=45, asked=1, order_id=1, messages=[Sms("old", received=at(-900)), in_doubt])
+    late = SmsListed(at=at(45), now=45, requested_at=1, order_id=1, messages=[Sms("old", received=at(-900)), in_doubt])
     state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["in doubt"]
     assert state.tracks[1].flag_rose
@@ -366,7 +368,7 @@ def absent(*seconds: float) -> list[Observation]:
 def test_an_order_is_gone_after_two_intervals_and_three_polls_if_sms_says_so() -> None:
     assert removals(*absent(30, 60, 90), unknown(91, 1)) == [(at(91), False)]
     assert removals(*absent(30, 60, 90)) == []
-    assert removals(*absent(30, 60, 90), evolve(unknown(91, 1), asked=89)) == []
+    assert removals(*absent(30, 60, 90), evolve(unknown(91, 1), requested_at=89)) == []
     assert removals(*absent(*range(30, 90, 3)), unknown(90, 1)) == []
     assert removals(*absent(30, 200), unknown(201, 1)) == []
 

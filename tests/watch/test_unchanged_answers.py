@@ -49,7 +49,7 @@ def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer]
         at = utc(BEGIN + 30 * number)
         if rows is None or fresh is None:
             observations: tuple[Observation, Observation] = (
-                CallFailed(at=at, now=30.0 * number, asked=30.0 * number, order_id=None, kind="", message=""),
+                CallFailed(at=at, now=30.0 * number, requested_at=30.0 * number, order_id=None, kind="", message=""),
             ) * 2
         else:
             observations = tuple(  # type: ignore[assignment]
@@ -62,12 +62,12 @@ def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer]
         later: Observation = SmsListed(
             at=at,
             now=30.0 * number,
-            asked=30.0 * number,
+            requested_at=30.0 * number,
             order_id=1,
             messages=[Sms("code", None, at)] if what == "sms" else [],
         )
         if what == "down":
-            later = CallFailed(at=at, now=30.0 * number, asked=30.0 * number, order_id=None, kind="", message="")
+            later = CallFailed(at=at, now=30.0 * number, requested_at=30.0 * number, order_id=None, kind="", message="")
         if what is not None:
             (cheap, events), (anew, expected_events) = step(cheap, later), step(anew, later)
             assert [repr(event) for event in events] == [repr(event) for event in expected_events]
@@ -170,10 +170,10 @@ def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
     state, _ = play(WatchState(), first, listed(30, latest.decode(ORDERS, {}, one)))
     state, events = play(
         state,
-        CallFailed(at=utc(BEGIN + 40), now=40, asked=40, order_id=None, kind="", message=""),
+        CallFailed(at=utc(BEGIN + 40), now=40, requested_at=40, order_id=None, kind="", message=""),
         listed(60, latest.decode(ORDERS, {}, one)),
         listed(90, latest.decode(ORDERS, {}, one)),
-        CallFailed(at=utc(BEGIN + 91), now=91, asked=90, order_id=2, kind="", message="", no_such_order=True),
+        CallFailed(at=utc(BEGIN + 91), now=91, requested_at=90, order_id=2, kind="", message="", no_such_order=True),
     )
     assert [type(event).__name__ for event in events] == ["PollFailed", "PollRecovered", "OrderRemoved"]
     assert isinstance(events[1], PollRecovered)
@@ -183,7 +183,7 @@ def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news(
     latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
     brought = SmsListed(
-        at=utc(BEGIN + 31), now=31, asked=31, order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))]
+        at=utc(BEGIN + 31), now=31, requested_at=31, order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))]
     )
     state, _ = play(
         WatchState(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought
