@@ -20,14 +20,14 @@ RECOVERED, ADDED, EXPIRING = BY_TYPE["PollRecovered"], BY_TYPE["OrderAdded"], BY
 
 
 @pytest.mark.parametrize(("event", "form"), FORMS, ids=lambda value: value.get("type") if type(value) is dict else "")
-def test_the_documented_form(event: Event, form: dict[str, Any]) -> None:
+def test_the_documented_form_of_each_event(event: Event, form: dict[str, Any]) -> None:
     assert event_to_dict(event) == form
     assert event_from_dict(form) == event
     assert json.dumps(event_to_dict(event_from_dict(form)), sort_keys=True) == json.dumps(form, sort_keys=True)
 
 
 @given(any_event)
-def test_an_event_comes_back_from_its_json_as_it_was(event: Event) -> None:
+def test_an_event_survives_a_round_trip_through_json(event: Event) -> None:
     written = json.dumps(event_to_dict(event), allow_nan=False)
     again = event_from_dict(json.loads(written))
     assert again == event
@@ -36,7 +36,7 @@ def test_an_event_comes_back_from_its_json_as_it_was(event: Event) -> None:
 
 
 @pytest.mark.parametrize("form", [form for _, form in FORMS], ids=lambda form: form["type"])
-def test_what_a_later_version_adds_is_passed_over(form: dict[str, Any]) -> None:
+def test_unknown_keys_are_ignored(form: dict[str, Any]) -> None:
     later = {
         name: {**value, "mood": 1} if name in {"order", "sms", "previous"} and type(value) is dict else value
         for name, value in form.items()
@@ -81,7 +81,7 @@ def nested(depth: int, outer: str) -> object:
     ],
     ids=lambda odd: type(odd).__name__,
 )
-def test_whatever_a_source_hands_over_can_be_written(odd: object) -> None:
+def test_any_extra_values_of_a_source_can_be_written(odd: object) -> None:
     order = evolve(ORDER, extra={"odd": odd})
     for event in (RowSkipped("?", odd, seq=1, id="1", at=AT), OrderAdded(order, seq=1, id="1", at=AT)):
         form = event_to_dict(event)
@@ -91,7 +91,7 @@ def test_whatever_a_source_hands_over_can_be_written(odd: object) -> None:
         assert event_to_dict(event_from_dict(json.loads(written))) == form
 
 
-def test_what_json_has_no_form_for_is_told_as_text() -> None:
+def test_values_without_a_json_form_become_text() -> None:
     raw = {"nan": math.nan, "pair": (1, 2), "set": {3}, 4: "four"}
     form = event_to_dict(RowSkipped("?", raw, seq=1, id="1", at=AT))
     assert form["raw"] == {"nan": "nan", "pair": [1, 2], "set": "{3}", "4": "four"}
@@ -134,7 +134,7 @@ def test_what_json_has_no_form_for_is_told_as_text() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_event_is_a_value_error_that_can_be_read(fields: Any) -> None:
+def test_invalid_dicts_raise_a_readable_value_error(fields: Any) -> None:
     with pytest.raises(ValueError, match=r"\Anot the dict of an event: .{5,}\Z") as caught:  # `.` is no line break
         event_from_dict(fields)
     assert len(str(caught.value)) < 250

@@ -81,7 +81,7 @@ async def everything(journal: Journal, after: int = 0, limit: int = 500) -> list
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-async def test_it_gives_what_follows_a_place_oldest_first(restart: Restart) -> None:
+async def test_read_returns_the_events_after_a_place_oldest_first(restart: Restart) -> None:
     journal = await filled(restart, 5)
     assert await journal.read(0, 100) == events(1, 5)
     assert await journal.read(3, 100) == events(4, 5)
@@ -90,7 +90,7 @@ async def test_it_gives_what_follows_a_place_oldest_first(restart: Restart) -> N
     await journal.aclose()
 
 
-async def test_a_new_one_has_nothing_to_read_and_no_state(restart: Restart) -> None:
+async def test_a_new_journal_has_no_events_and_no_state(restart: Restart) -> None:
     journal = restart()
     assert await journal.open(None) is None
     assert await journal.read(0, 100) == []
@@ -103,7 +103,7 @@ async def test_a_new_one_has_nothing_to_read_and_no_state(restart: Restart) -> N
 PLACES = [0, 1, 255, 256, 257, 511, 512, 1023, 1024, 1975, 1976, 1977, 2047, 2048, 2998, 2999]
 
 
-async def test_what_is_far_behind_the_newest_reads_as_the_newest_does(restart: Restart) -> None:
+async def test_old_events_are_read_like_new_ones(restart: Restart) -> None:
     journal = await filled(restart, 3000, at_once=700)
     for again in range(2):
         for place in PLACES:
@@ -117,7 +117,7 @@ async def test_what_is_far_behind_the_newest_reads_as_the_newest_does(restart: R
     await journal.aclose()
 
 
-async def test_many_who_read_at_places_far_apart(restart: Restart) -> None:
+async def test_many_readers_at_distant_places(restart: Restart) -> None:
     journal = await filled(restart, 7000, at_once=1000)
     random = Random(1)
     for place in random.sample(range(7000), 150):
@@ -127,7 +127,7 @@ async def test_many_who_read_at_places_far_apart(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_what_is_added_while_somebody_reads_the_past(restart: Restart) -> None:
+async def test_events_added_during_a_read_of_older_ones(restart: Restart) -> None:
     journal = await filled(restart, 1300, at_once=650)
     given: list[Event] = []
     newest = 1300
@@ -140,7 +140,7 @@ async def test_what_is_added_while_somebody_reads_the_past(restart: Restart) -> 
     await journal.aclose()
 
 
-async def test_reading_beyond_the_newest_says_where_to_resume_after_a_restart_as_well(restart: Restart) -> None:
+async def test_reading_after_the_newest_raises_lagged_also_after_a_restart(restart: Restart) -> None:
     journal = await filled(restart, 5)
     with pytest.raises(Lagged, match="hasn't happened") as caught:
         await journal.read(6, 100)
@@ -154,7 +154,7 @@ async def test_reading_beyond_the_newest_says_where_to_resume_after_a_restart_as
 
 @each_kind
 @pytest.mark.parametrize(("keep", "last"), [(1, 1), (1, 9), (5, 5), (5, 6), (5, 11), (300, 2000), (1500, 2000)])
-async def test_it_keeps_the_newest_and_tells_who_has_fallen_behind(
+async def test_a_journal_keeps_the_newest_events_and_raises_lagged_for_older_ones(
     kind: Kind, keep: int, last: int, tmp_path: Path
 ) -> None:
     restart = kind.make(tmp_path, keep)
@@ -174,9 +174,7 @@ async def test_it_keeps_the_newest_and_tells_who_has_fallen_behind(
 
 @each_kind
 @pytest.mark.parametrize("again", [False, True])
-async def test_a_reader_that_was_caught_up_can_read_more_events_than_are_kept_until_the_next_ones(
-    kind: Kind, tmp_path: Path, *, again: bool
-) -> None:
+async def test_a_caught_up_reader_can_read_a_write_larger_than_keep(kind: Kind, tmp_path: Path, *, again: bool) -> None:
     restart = kind.make(tmp_path, 3)
     journal = await filled(restart, 5)
     await journal.append(events(6, 25), WatchState(seq=25), {})
@@ -199,9 +197,7 @@ async def test_a_reader_that_was_caught_up_can_read_more_events_than_are_kept_un
 
 
 @each_kind
-async def test_a_subscription_that_is_caught_up_gets_all_of_a_poll_that_brings_more_than_is_kept(
-    kind: Kind, tmp_path: Path
-) -> None:
+async def test_a_caught_up_subscription_gets_all_of_a_poll_larger_than_keep(kind: Kind, tmp_path: Path) -> None:
     account = Account(order())
     async with Watcher(account, journal=kind.make(tmp_path, 3)()) as watcher:
         events = watcher.events(after=0)
@@ -234,7 +230,7 @@ async def test_events_state_and_places_are_written_together(restart: Restart) ->
     await journal.aclose()
 
 
-async def test_a_state_may_change_without_an_event(restart: Restart) -> None:
+async def test_a_state_can_change_without_an_event(restart: Restart) -> None:
     journal = await filled(restart, 2)
     await journal.append([], WatchState(seq=2, replay=True), {})
     journal, state = await reopened(journal, restart)
@@ -243,7 +239,7 @@ async def test_a_state_may_change_without_an_event(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_events_of_a_run_follow_those_of_the_run_before(restart: Restart) -> None:
+async def test_events_continue_the_numbers_of_the_previous_run(restart: Restart) -> None:
     journal = await filled(restart, 3)
     journal, _ = await reopened(journal, restart)
     await journal.append(events(4, 5), WatchState(seq=5), {})
@@ -254,7 +250,7 @@ async def test_events_of_a_run_follow_those_of_the_run_before(restart: Restart) 
     await journal.aclose()
 
 
-async def test_an_event_comes_back_with_what_takes_no_part_in_equality(restart: Restart) -> None:
+async def test_an_event_comes_back_with_fields_that_equality_ignores(restart: Restart) -> None:
     changed = order(1, extra={"provider": ["B", None, {"deep": 0.1}]})
     message = evolve(sms("text", None, None), extra={"cost": "1.50"})
     written: list[Event] = [
@@ -285,7 +281,7 @@ STATES = [
 ]
 
 
-async def test_a_state_replaces_the_one_before_and_all_that_it_lacks(restart: Restart) -> None:
+async def test_a_state_replaces_the_previous_one_completely(restart: Restart) -> None:
     journal = await opened(restart)
     for state in [*STATES, *reversed(STATES)]:
         await journal.append([], state, {})
@@ -294,7 +290,7 @@ async def test_a_state_replaces_the_one_before_and_all_that_it_lacks(restart: Re
     await journal.aclose()
 
 
-async def test_what_changed_within_a_run_is_written_as_well(restart: Restart) -> None:
+async def test_changes_within_a_run_are_written(restart: Restart) -> None:
     journal = await opened(restart)
     for before, after in pairwise([*STATES, *reversed(STATES)]):
         kept = {key: known for key, known in before.tracks.items() if key in after.tracks}
@@ -322,7 +318,7 @@ SEVERAL_SERVICES = order(2, services=("opt16", "opt29"), can_prolong=False, raw_
 
 
 @pytest.mark.parametrize("kept", [LITTLE_KNOWN, SEVERAL_SERVICES, evolve(LITTLE_KNOWN, raw_state="asleep")])
-async def test_an_order_comes_back_as_it_was_in_the_state_and_in_events(restart: Restart, kept: Order) -> None:
+async def test_an_order_survives_a_restart_in_state_and_events(restart: Restart, kept: Order) -> None:
     journal = await opened(restart)
     written: list[Event] = [
         OrderAdded(kept, seq=1, id="1", at=START, order_id=kept.id),
@@ -344,7 +340,7 @@ async def test_an_order_comes_back_as_it_was_in_the_state_and_in_events(restart:
 @each_kind
 @settings(max_examples=settings().max_examples // 2)
 @given(before=states(), after=states())
-def test_any_state_comes_back_as_it_was(kind: Kind, before: WatchState, after: WatchState) -> None:
+def test_any_state_survives_a_restart(kind: Kind, before: WatchState, after: WatchState) -> None:
     assume(evolve(after, clock=before.clock) != before)  # that time passed is not worth a write
 
     async def main() -> None:
@@ -362,7 +358,7 @@ def test_any_state_comes_back_as_it_was(kind: Kind, before: WatchState, after: W
 
 @each_kind
 @given(any_event)
-def test_any_event_comes_back_as_it_was(kind: Kind, event: Event) -> None:
+def test_any_event_survives_a_restart(kind: Kind, event: Event) -> None:
     first = evolve(event, seq=1)
 
     async def main() -> None:
@@ -380,7 +376,7 @@ def test_any_event_comes_back_as_it_was(kind: Kind, event: Event) -> None:
 # -- named cursors ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_place_moves_forward_only(restart: Restart) -> None:
+async def test_a_place_only_moves_forward(restart: Restart) -> None:
     journal = await filled(restart, 9)
     await journal.move({"a": 5, "b": 3})
     await journal.move({"a": 4, "b": 6, "c": 0})
@@ -393,7 +389,7 @@ async def test_a_place_moves_forward_only(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_a_name_that_is_forgotten_begins_anew(restart: Restart) -> None:
+async def test_a_forgotten_name_begins_again(restart: Restart) -> None:
     journal = await filled(restart, 9)
     await journal.move({"a": 5, "b": 3})
     await journal.forget("a")
@@ -417,7 +413,7 @@ async def test_a_name_is_any_text(restart: Restart, name: str) -> None:
     await journal.aclose()
 
 
-async def test_what_places_returns_is_the_callers_own(restart: Restart) -> None:
+async def test_places_returns_a_copy(restart: Restart) -> None:
     journal = await filled(restart, 3)
     handed = {"a": 1}
     await journal.move(handed)
@@ -430,7 +426,7 @@ async def test_what_places_returns_is_the_callers_own(restart: Restart) -> None:
 # -- one watcher at a time -------------------------------------------------------------------------------------------
 
 
-async def test_it_belongs_to_one_watcher_at_a_time(restart: Restart) -> None:
+async def test_a_journal_has_one_watcher_at_a_time(restart: Restart) -> None:
     journal = await filled(restart, 2)
     for second in (journal, restart()):
         with pytest.raises(JournalLocked):
@@ -441,7 +437,7 @@ async def test_it_belongs_to_one_watcher_at_a_time(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_one_that_was_given_back_can_be_read_and_cursors_be_moved(restart: Restart) -> None:
+async def test_a_released_journal_can_be_read_and_its_cursors_moved(restart: Restart) -> None:
     journal = await filled(restart, 3000, at_once=1000)
     await journal.aclose()
     assert await everything(journal) == events(1, 3000)
@@ -456,7 +452,7 @@ async def test_one_that_was_given_back_can_be_read_and_cursors_be_moved(restart:
     await journal.aclose()
 
 
-async def test_one_that_was_given_back_can_be_taken_again(restart: Restart) -> None:
+async def test_a_released_journal_can_be_opened_again(restart: Restart) -> None:
     journal = await filled(restart, 2)
     await journal.aclose()
     for newest in (3, 4):
@@ -466,7 +462,7 @@ async def test_one_that_was_given_back_can_be_taken_again(restart: Restart) -> N
     assert await journal.read(0, 10) == events(1, 4)
 
 
-async def test_what_another_watcher_added_meanwhile_is_there_when_it_is_taken_again(restart: Restart) -> None:
+async def test_a_reopened_journal_has_the_events_of_another_watcher(restart: Restart) -> None:
     first = await filled(restart, 2)
     second, _ = await reopened(first, restart)
     await second.append(events(3, 5), WatchState(seq=5), {"a": 4})

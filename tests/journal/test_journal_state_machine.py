@@ -167,7 +167,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=attrgetter("name"))
-def test_it_has_what_it_was_given(kind: Kind) -> None:
+def test_a_journal_equals_its_model(kind: Kind) -> None:
     machine = type("Machine", (JournalMachine,), {"kind": kind})
     examples = settings().max_examples // 2
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=30))

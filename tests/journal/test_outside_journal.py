@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @on_both_backends
-async def test_a_restart_loses_and_doubles_no_message(path: Path) -> None:
+async def test_a_restart_loses_and_repeats_no_message(path: Path) -> None:
     account = Account(order(1), order(2, has_new_sms=None))
     account.messages[1] = [sms("before the watch", -86_400)]
     delivered: list[str] = []
@@ -58,7 +58,7 @@ async def test_a_restart_loses_and_doubles_no_message(path: Path) -> None:
     assert sorted(text for text in new if text not in first) == sorted(expected)
 
 
-async def test_an_order_that_was_removed_before_a_restart_brings_back_no_message(path: Path) -> None:
+async def test_an_order_removed_before_a_restart_repeats_no_message(path: Path) -> None:
     account = Account(order(1), order(2))
     account.messages[1] = [sms("once", 60), sms("twice", 60), sms("twice", 60)]
     async with Watcher(account, journal=JsonJournal(path)) as watcher:
@@ -73,7 +73,7 @@ async def test_an_order_that_was_removed_before_a_restart_brings_back_no_message
         assert sorted(texts(await so_far(watcher))) == ["after it came back", "once", "twice", "twice"]
 
 
-async def test_a_change_and_the_end_of_an_outage_are_found_after_a_restart(path: Path) -> None:
+async def test_a_change_and_the_end_of_an_outage_are_reported_after_a_restart(path: Path) -> None:
     account = Account(order(1))
     async with Watcher(account, journal=JsonJournal(path)) as watcher:
         await polls(1)
@@ -90,7 +90,7 @@ async def test_a_change_and_the_end_of_an_outage_are_found_after_a_restart(path:
         assert kinds(await so_far(watcher, after=cursor)) == ["PollRecovered", "StateChanged"]
 
 
-async def test_a_kill_after_any_write_loses_and_doubles_no_message(path: Path) -> None:
+async def test_a_kill_after_any_write_loses_and_repeats_no_message(path: Path) -> None:
     account = Account(order(1), order(2))
     delivered: list[str] = []
     async with Watcher(account, journal=JsonJournal(path)) as watcher:

@@ -51,7 +51,7 @@ def no_mask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_mask")
-async def test_its_files_are_its_owners_alone(path: Path) -> None:
+async def test_the_files_are_accessible_to_their_owner_only(path: Path) -> None:
     journal = await filled(path, 3)
     assert beside(path) >= {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db-lock"}
     modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
@@ -89,7 +89,7 @@ def contents_beside(path: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files if not file.name.endswith(("-lock", "-shm"))}
 
 
-async def test_a_file_of_a_newer_version(path: Path) -> None:
+async def test_a_file_of_a_newer_version_is_rejected(path: Path) -> None:
     await (await filled(path, 3)).aclose()
     sql(path, f"PRAGMA user_version = {len(database._UPGRADES) + 1}")
     await refused(path, "written by a newer smspva_async .*nothing was changed. Update the library")
@@ -106,7 +106,7 @@ async def test_a_file_of_a_newer_version(path: Path) -> None:
     ],
     ids=["a word", "text", "a beginning", "a header", "noise"],
 )
-async def test_a_file_that_is_no_journal(path: Path, content: bytes) -> None:
+async def test_a_file_that_is_not_a_journal_is_rejected(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     await refused(path, "isn't a journal|damaged")
     assert beside(path) == {path.name}
@@ -117,14 +117,14 @@ async def test_a_file_that_is_no_journal(path: Path, content: bytes) -> None:
     "statement",
     ["CREATE TABLE events (seq, at, event)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"],
 )
-async def test_another_programs_database(path: Path, mode: str, statement: str) -> None:
+async def test_another_program_s_database_is_rejected(path: Path, mode: str, statement: str) -> None:
     sql(path, f"PRAGMA journal_mode = {mode}")
     sql(path, statement)
     await refused(path, "another program's database, not a journal; nothing was changed")
     assert beside(path) == {path.name}
 
 
-async def test_another_programs_database_that_is_in_use(path: Path) -> None:
+async def test_another_program_s_database_in_use_is_rejected(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE mine (x)")
@@ -133,18 +133,18 @@ async def test_another_programs_database_that_is_in_use(path: Path) -> None:
     assert sql(path, "SELECT * FROM mine") == [(1,)]
 
 
-async def test_a_folder_in_its_place(path: Path) -> None:
+async def test_a_folder_is_rejected(path: Path) -> None:
     path.mkdir()
     await refused(path, "is a folder. Name a file in it")
     assert beside(path) == {path.name}
 
 
-async def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+async def test_a_path_in_a_missing_folder_is_rejected(tmp_path: Path) -> None:
     await refused(tmp_path / "missing" / "journal.db", "no such folder")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_folder_that_is_read_only(path: Path) -> None:
+async def test_a_path_in_a_read_only_folder_is_rejected(path: Path) -> None:
     await (await filled(path, 3)).aclose()  # so that nothing is left to be imported
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -155,7 +155,7 @@ async def test_a_folder_that_is_read_only(path: Path) -> None:
         assert list(folder.iterdir()) == []
 
 
-async def test_a_file_that_is_read_only(path: Path) -> None:
+async def test_a_read_only_file_is_rejected(path: Path) -> None:
     await (await filled(path, 3)).aclose()
     with TemporaryDirectory() as name:
         copy = Path(name) / "journal.db"
@@ -168,7 +168,7 @@ async def test_a_file_that_is_read_only(path: Path) -> None:
         assert copy.read_bytes() == path.read_bytes()
 
 
-async def test_another_account(path: Path) -> None:
+async def test_a_file_of_another_account_is_rejected(path: Path) -> None:
     sim, other = Simulator(), SmspvaClient(KEY[::-1], transport=Simulator().transport())
     sim.add_order()
     async with SmspvaClient(KEY, transport=sim.transport()) as client:
@@ -186,7 +186,7 @@ async def test_another_account(path: Path) -> None:
     assert path.read_bytes() == content
 
 
-async def test_a_watcher_that_knows_no_account_takes_any_file_and_leaves_the_account_open(path: Path) -> None:
+async def test_a_watcher_without_an_account_can_open_any_file(path: Path) -> None:
     async with Watcher(Account(order()), journal=SqliteJournal(path)):
         pass
     for account in (lambda: "first", None, lambda: "first"):
@@ -206,13 +206,13 @@ def spread(path: Path, start: int) -> None:
         file.write(b"\xff" * (path.stat().st_size - start))
 
 
-async def test_a_damaged_file(path: Path) -> None:
+async def test_a_damaged_file_is_rejected(path: Path) -> None:
     await (await filled(path, 3000)).aclose()
     spread(path, 4096)
     await refused(path, r"can't be used: it is damaged \(")
 
 
-async def test_damage_that_is_met_while_it_is_read(path: Path) -> None:
+async def test_damage_found_while_reading_raises_journal_error(path: Path) -> None:
     journal = await filled(path, 3000)
     sql(path, "UPDATE events SET event = 'nonsense' WHERE seq = 7")
     assert await journal.read(2900, 1) == events(2901, 2901)
@@ -250,7 +250,7 @@ def fill_the_disk(path: Path, pipe: Connection) -> None:
     asyncio.run(main())
 
 
-async def test_a_full_disk(path: Path) -> None:
+async def test_a_full_disk_ends_the_watch_and_loses_nothing(path: Path) -> None:
     journal = await opened(path)
     await write_poll(journal, 1)
     await journal.aclose()
@@ -267,7 +267,7 @@ async def test_a_full_disk(path: Path) -> None:
     assert await stored(path.parent / "new.db") == (None, [], {})
 
 
-async def test_one_that_is_not_open_is_not_written(path: Path) -> None:
+async def test_a_journal_that_is_not_open_cannot_be_written(path: Path) -> None:
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match="isn't open; nothing was written"):
         await journal.append(events(1, 1), WatchState(seq=1), {})
@@ -281,9 +281,7 @@ async def test_one_that_is_not_open_is_not_written(path: Path) -> None:
 # -- versions --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_older_file_is_brought_up_to_date_and_keeps_everything(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_older_file_is_upgraded_and_keeps_everything(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = await opened(path)
     await write_poll(journal, 1)
     await write_poll(journal, 2)

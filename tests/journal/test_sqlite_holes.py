@@ -56,7 +56,7 @@ DEEP = [2, 100, 255, 256, 257, 512, 513, 1500, IN_MEMORY[0] - 2, IN_MEMORY[0] - 
 
 
 @pytest.mark.parametrize("hole", DEEP)
-async def test_reading_over_a_missing_event_names_it_and_where_to_go_on(path: Path, hole: int) -> None:
+async def test_reading_a_missing_event_names_it_and_the_place_to_resume(path: Path, hole: int) -> None:
     await with_hole(path, hole)
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:
         for subscription in (watcher.events(after=0), watcher.consumer("the consumer")):
@@ -73,7 +73,7 @@ async def test_reading_over_a_missing_event_names_it_and_where_to_go_on(path: Pa
 
 
 @on_both_backends
-async def test_events_that_are_missing_in_a_row_or_here_and_there_are_passed_over_one_by_one(path: Path) -> None:
+async def test_several_missing_events_can_be_skipped_one_by_one(path: Path) -> None:
     holes = {7, *range(250, 260), 300, 302, *range(500, 1100), IN_MEMORY[0] - 1}
     await with_hole(path, *holes)
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:
@@ -90,7 +90,7 @@ async def test_events_that_are_missing_in_a_row_or_here_and_there_are_passed_ove
 
 
 @pytest.mark.parametrize("hole", [100, 257, 1500])
-async def test_a_subscription_to_one_order_is_told_as_well(path: Path, hole: int) -> None:
+async def test_a_subscription_to_one_order_raises_too(path: Path, hole: int) -> None:
     await with_hole(path, hole)
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:
         one = watcher.events(after=0, order_id=1)
@@ -99,7 +99,7 @@ async def test_a_subscription_to_one_order_is_told_as_well(path: Path, hole: int
 
 
 @pytest.mark.parametrize("hole", DEEP)
-async def test_the_journal_itself_gives_nothing_twice_and_comes_to_an_end(path: Path, hole: int) -> None:
+async def test_reading_past_missing_events_repeats_nothing_and_ends(path: Path, hole: int) -> None:
     await with_hole(path, hole)
     journal = await opened(path)
     for limit in (1, 200, 1000):
@@ -112,7 +112,7 @@ async def test_the_journal_itself_gives_nothing_twice_and_comes_to_an_end(path: 
 
 
 @pytest.mark.parametrize("hole", [IN_MEMORY[0], IN_MEMORY[0] + 1, 2500, LAST - 1])
-async def test_a_file_that_lacks_one_of_the_newest_events_is_refused_and_not_changed(path: Path, hole: int) -> None:
+async def test_a_file_that_lacks_one_of_the_newest_events_is_rejected_unchanged(path: Path, hole: int) -> None:
     await with_hole(path, hole)
     before = path.read_bytes()
     with pytest.raises(JournalError, match=r"damaged .*missing.*Nothing was changed") as caught:
@@ -123,7 +123,7 @@ async def test_a_file_that_lacks_one_of_the_newest_events_is_refused_and_not_cha
 
 
 @pytest.mark.parametrize("missing", [(LAST,), tuple(range(LAST - 9, LAST + 1)), tuple(range(1, LAST + 1))], ids=len)
-async def test_a_file_that_lacks_the_newest_event_of_all_is_refused_or_says_so_and_goes_on(
+async def test_a_file_that_lacks_the_newest_event_is_rejected_or_raises_and_continues(
     path: Path, missing: tuple[int, ...]
 ) -> None:
     await with_hole(path, *missing)
@@ -147,7 +147,7 @@ async def test_a_file_that_lacks_the_newest_event_of_all_is_refused_or_says_so_a
         await watcher.__aexit__(None, None, None)
 
 
-async def test_a_hole_that_another_program_makes_meanwhile_is_told_when_it_is_read(path: Path) -> None:
+async def test_an_event_deleted_by_another_program_is_reported_when_read(path: Path) -> None:
     journal = await filled(path, LAST)
     await journal.append([], WatchState(seq=LAST, since=START), {})
     await journal.aclose()
@@ -162,7 +162,7 @@ async def test_a_hole_that_another_program_makes_meanwhile_is_told_when_it_is_re
         assert (await given(watcher.events(after=700)))[0] == list(range(701, LAST + 1)), "2500 is in memory"
 
 
-async def test_damage_of_an_event_among_the_oldest_is_told_and_not_passed_over(path: Path) -> None:
+async def test_a_damaged_old_event_raises_and_is_not_skipped(path: Path) -> None:
     await with_hole(path)
     sql(path, "UPDATE events SET event = 'nonsense' WHERE seq = 600")
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:

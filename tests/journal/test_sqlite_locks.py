@@ -39,7 +39,7 @@ def _locks_are_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.parametrize("seconds", [7, 50])
-async def test_a_lock_for_some_seconds_does_not_end_the_watch_and_loses_nothing(path: Path, seconds: float) -> None:
+async def test_a_lock_of_some_seconds_does_not_end_the_watch(path: Path, seconds: float) -> None:
     account = Account(order())
     async with Watcher(account, journal=SqliteJournal(path), start="replay") as watcher:
         await polls(2)
@@ -68,7 +68,7 @@ async def test_a_lock_for_some_seconds_does_not_end_the_watch_and_loses_nothing(
     assert texts(found) == ["the first", "the second", "the third"]
 
 
-async def test_a_lock_for_more_than_a_minute_ends_the_watch_with_an_error_that_says_so(path: Path) -> None:
+async def test_a_lock_of_more_than_a_minute_ends_the_watch(path: Path) -> None:
     account = Account(order())
     raised: list[SmspvaError] = []
     with pytest.raises(JournalError, match=SAYS_SO) as caught:  # noqa: PT012 - it is raised on leaving
@@ -102,7 +102,7 @@ async def test_a_lock_for_more_than_a_minute_ends_the_watch_with_an_error_that_s
 
 
 @pytest.mark.parametrize(("is_new", "how"), [(False, "IMMEDIATE"), (False, "EXCLUSIVE"), (True, "EXCLUSIVE")])
-async def test_entering_waits_for_a_lock_of_some_seconds(path: Path, how: str, *, is_new: bool) -> None:
+async def test_entering_waits_while_the_file_is_locked_for_some_seconds(path: Path, how: str, *, is_new: bool) -> None:
     account = Account(order())
     if is_new:
         path.touch()
@@ -127,9 +127,7 @@ async def test_entering_waits_for_a_lock_of_some_seconds(path: Path, how: str, *
 
 
 @pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
-async def test_entering_while_it_is_locked_for_more_than_a_minute_is_an_error_that_says_so(
-    path: Path, how: str
-) -> None:
+async def test_entering_raises_if_the_file_is_locked_for_more_than_a_minute(path: Path, how: str) -> None:
     await (await filled(path, 3)).aclose()
     began = anyio.current_time()
     with locked_by_another_program(path, how):
@@ -141,7 +139,7 @@ async def test_entering_while_it_is_locked_for_more_than_a_minute_is_an_error_th
     assert await stored(path) == (WatchState(seq=3), events(1, 3), {})
 
 
-async def test_a_lock_is_tried_again_for_each_kind_of_write(path: Path) -> None:
+async def test_each_kind_of_write_is_retried_while_locked(path: Path) -> None:
     journal = await filled(path, 3)
 
     async def write() -> None:
@@ -169,7 +167,7 @@ async def test_a_lock_is_tried_again_for_each_kind_of_write(path: Path) -> None:
     assert await stored(path) == (WatchState(seq=4), events(1, 4), {"a": 2})
 
 
-async def test_a_write_that_is_cancelled_while_it_is_locked_was_not_done_and_can_be_done_again(path: Path) -> None:
+async def test_a_write_cancelled_while_locked_is_not_done_and_can_be_repeated(path: Path) -> None:
     journal = await filled(path, 3)
     with locked_by_another_program(path):
         with anyio.move_on_after(3) as scope:
@@ -182,7 +180,7 @@ async def test_a_write_that_is_cancelled_while_it_is_locked_was_not_done_and_can
     assert await stored(path) == (WatchState(seq=5), events(1, 5), {})
 
 
-async def test_a_write_that_failed_has_written_nothing_and_the_next_one_works(path: Path) -> None:
+async def test_a_failed_write_writes_nothing_and_the_next_one_works(path: Path) -> None:
     journal = await filled(path, 3)
     began = anyio.current_time()
     with locked_by_another_program(path):
@@ -196,7 +194,7 @@ async def test_a_write_that_failed_has_written_nothing_and_the_next_one_works(pa
     assert await stored(path) == (WatchState(seq=4), events(1, 4), {})
 
 
-async def test_leaving_while_it_is_locked_for_some_seconds_loses_no_place(path: Path) -> None:
+async def test_leaving_while_locked_for_some_seconds_loses_no_place(path: Path) -> None:
     async def hold(*, task_status: anyio.abc.TaskStatus[None]) -> None:
         with locked_by_another_program(path):
             task_status.started()
@@ -215,7 +213,7 @@ async def test_leaving_while_it_is_locked_for_some_seconds_loses_no_place(path: 
     assert (await stored(path))[2] == {"the consumer": 2}
 
 
-async def test_readers_of_the_file_hold_up_nothing(path: Path) -> None:
+async def test_readers_of_the_file_block_nothing(path: Path) -> None:
     account = Account(order())
     async with Watcher(account, journal=SqliteJournal(path)) as watcher:
         await polls(2)
@@ -229,7 +227,7 @@ async def test_readers_of_the_file_hold_up_nothing(path: Path) -> None:
     await journal.aclose()
 
 
-async def test_leaving_while_it_stays_locked_does_not_wait_a_minute_for_a_place(path: Path) -> None:
+async def test_leaving_while_locked_does_not_wait_a_minute(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
         async with Watcher(Account(order(1), order(2)), journal=SqliteJournal(path)) as watcher:
             consumer = watcher.consumer("the consumer", after=0)

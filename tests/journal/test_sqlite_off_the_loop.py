@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("method", ["open", "append", "move", "close"])
-async def test_the_event_loop_goes_on_while_the_disk_is_slow(path: Path, method: str) -> None:
+async def test_a_slow_disk_does_not_block_the_event_loop(path: Path, method: str) -> None:
     journal = SqliteJournal(path)
     if method != "open":
         await journal.open(None)
@@ -64,7 +64,7 @@ async def all_or_nothing(journal: SqliteJournal, path: Path) -> bool:
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_poll_whose_writing_is_cancelled_is_written_as_a_whole(path: Path, *, after: bool) -> None:
+async def test_a_write_cancelled_in_progress_is_written_completely(path: Path, *, after: bool) -> None:
     journal = await opened(path)
     async with anyio.create_task_group() as group, Gate(journal, "append", after=after) as gate:
         group.start_soon(call, journal, "append")
@@ -76,7 +76,7 @@ async def test_a_poll_whose_writing_is_cancelled_is_written_as_a_whole(path: Pat
     assert await all_or_nothing(journal, path)
 
 
-async def test_a_poll_that_is_cancelled_beforehand_is_written_as_a_whole_or_not_at_all(path: Path) -> None:
+async def test_a_write_cancelled_before_it_begins_is_written_completely_or_not_at_all(path: Path) -> None:
     journal = await opened(path)
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -85,7 +85,7 @@ async def test_a_poll_that_is_cancelled_beforehand_is_written_as_a_whole_or_not_
 
 
 @pytest.mark.parametrize("beforehand", [False, True])
-async def test_an_opening_that_is_cancelled_leaves_nothing_locked(path: Path, *, beforehand: bool) -> None:
+async def test_a_cancelled_open_leaves_nothing_locked(path: Path, *, beforehand: bool) -> None:
     journal = SqliteJournal(path)
     has_it = False
 
@@ -130,9 +130,7 @@ async def test_closing_is_finished_despite_cancellation(path: Path, *, beforehan
 @on_asyncio
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("method", ["open", "append", "close"])
-async def test_a_task_that_is_cancelled_leaves_all_or_nothing_and_nothing_locked(
-    path: Path, method: str, times: int
-) -> None:
+async def test_a_cancelled_task_leaves_whole_writes_and_nothing_locked(path: Path, method: str, times: int) -> None:
     journal = SqliteJournal(path)
     if method != "open":
         await journal.open(None)
@@ -153,7 +151,7 @@ async def test_a_task_that_is_cancelled_leaves_all_or_nothing_and_nothing_locked
 
 
 @on_asyncio
-async def test_a_write_that_fails_after_its_task_was_cancelled_says_nothing_at_the_end(path: Path) -> None:
+async def test_a_write_that_fails_after_its_task_was_cancelled_logs_nothing(path: Path) -> None:
     journal = await opened(path)
     async with Gate(journal, "append") as gate:
         task = asyncio.create_task(journal.append([*events(1, 1), *events(1, 1)], WatchState(seq=1), {"a": 1}))
@@ -164,7 +162,7 @@ async def test_a_write_that_fails_after_its_task_was_cancelled_says_nothing_at_t
     assert not await all_or_nothing(journal, path)
 
 
-async def test_a_write_that_fails_has_written_nothing_and_the_next_is_as_if_it_had_not_been(path: Path) -> None:
+async def test_after_a_failed_write_the_next_one_is_complete(path: Path) -> None:
     journal = await opened(path)
     state = evolve(state_of(1), seq=1)
     with pytest.raises(JournalError):
@@ -186,7 +184,7 @@ def descriptors() -> set[int]:
     return found
 
 
-async def test_it_leaves_no_thread_and_no_file_open(path: Path) -> None:
+async def test_closing_leaves_no_thread_and_no_open_file(path: Path) -> None:
     before = descriptors()
     for _ in range(3):
         journal = await filled(path, 3) if not path.exists() else await opened(path)

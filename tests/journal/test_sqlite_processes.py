@@ -60,7 +60,7 @@ def hold(path: Path, pipe: Connection) -> None:
     asyncio.run(main())
 
 
-async def test_other_programs_may_read_it_while_it_is_written(path: Path) -> None:
+async def test_other_programs_can_read_the_file_while_it_is_written(path: Path) -> None:
     written: list[Event] = [
         OrderAdded(order(1, extra={"x": [None, "й"]}), seq=1, id="a", at=START, order_id=1),
         SmsReceived(order(1), sms("code 1234"), seq=2, id="b", at=START, order_id=1),
@@ -82,7 +82,7 @@ async def test_other_programs_may_read_it_while_it_is_written(path: Path) -> Non
     assert json.loads(printed) == [[[event.seq, event_to_dict(event)] for event in written], {"a": 2}]
 
 
-async def test_a_reader_in_the_middle_of_a_reading_holds_up_no_writing(path: Path) -> None:
+async def test_a_reader_in_a_transaction_blocks_no_write(path: Path) -> None:
     journal = await filled(path, 3)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -93,7 +93,7 @@ async def test_a_reader_in_the_middle_of_a_reading_holds_up_no_writing(path: Pat
     assert (await stored(path))[0] == WatchState(seq=5)
 
 
-async def test_a_second_watcher_is_told_at_once_which_file_is_taken(
+async def test_a_second_watcher_gets_an_immediate_error_that_names_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
@@ -113,7 +113,7 @@ async def test_a_second_watcher_is_told_at_once_which_file_is_taken(
     assert threads() == []
 
 
-async def test_a_watcher_in_another_process_is_kept_out_also_after_one_here_was(path: Path, tmp_path: Path) -> None:
+async def test_a_watcher_in_another_process_is_locked_out_after_one_here_was(path: Path, tmp_path: Path) -> None:
     journal = await filled(path, 3)
     link = tmp_path / "link.db"
     link.symlink_to(path)
@@ -128,7 +128,7 @@ async def test_a_watcher_in_another_process_is_kept_out_also_after_one_here_was(
     assert run_worker(try_to_open, path) is None
 
 
-async def test_one_that_was_given_back_and_is_read_keeps_nobody_out(path: Path) -> None:
+async def test_reading_a_released_journal_locks_nobody_out(path: Path) -> None:
     journal = await filled(path, 3000)
     await journal.aclose()
     await journal.read(0, 10)
@@ -140,7 +140,7 @@ async def test_one_that_was_given_back_and_is_read_keeps_nobody_out(path: Path) 
     await other.aclose()
 
 
-async def test_a_kill_gives_the_file_back(path: Path) -> None:
+async def test_a_kill_releases_the_file(path: Path) -> None:
     with Worker(hold, path, piped=True) as holder:
         assert holder.receive() == "open"
         with pytest.raises(JournalLocked):
@@ -167,7 +167,7 @@ def write_on(path: Path, poll: int, pipe: Connection) -> None:
 
 @on_asyncio
 @pytest.mark.parametrize("kills", [4, pytest.param(15, marks=pytest.mark.slow)])
-async def test_a_kill_at_any_moment_leaves_all_of_a_poll_or_none_of_it(path: Path, kills: int) -> None:
+async def test_a_kill_at_any_moment_leaves_whole_polls(path: Path, kills: int) -> None:
     random, poll = Random(7), 0
     for _ in range(kills):
         with Worker(write_on, path, poll, piped=True) as writer:
@@ -223,7 +223,7 @@ def die_at_statements(template: Path, poll: int, step: int, pipe: Connection) ->
 @on_asyncio
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("poll", [1, 2])
-async def test_a_kill_at_any_statement_leaves_all_of_a_poll_or_none_of_it(tmp_path: Path, poll: int, step: int) -> None:
+async def test_a_kill_at_any_statement_leaves_whole_polls(tmp_path: Path, poll: int, step: int) -> None:
     template = tmp_path / "template.db"
     if poll > 1:
         journal = await opened(template)

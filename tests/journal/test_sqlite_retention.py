@@ -61,7 +61,7 @@ async def oldest_in(journal: SqliteJournal) -> int:
         ((None, None), 0),
     ],
 )
-async def test_it_keeps_so_many_and_for_so_long(path: Path, keep: Any, oldest: int) -> None:
+async def test_events_are_kept_by_number_and_by_age(path: Path, keep: Any, oldest: int) -> None:
     assert await oldest_after(path, keep) == oldest
 
 
@@ -84,18 +84,18 @@ async def test_it_keeps_so_many_and_for_so_long(path: Path, keep: Any, oldest: i
         (),
     ],
 )
-def test_a_bound_that_cannot_be_meant(path: Path, keep: Any) -> None:
+def test_an_invalid_keep_is_rejected(path: Path, keep: Any) -> None:
     with pytest.raises(ValueError, match="keep"):
         SqliteJournal(path, keep=keep)
     assert beside(path) == set()
 
 
 @pytest.mark.parametrize("keep", [5, timedelta(seconds=3)])
-async def test_what_a_name_has_not_read_is_kept(path: Path, keep: Any) -> None:
+async def test_events_that_a_name_has_not_read_are_kept(path: Path, keep: Any) -> None:
     assert await oldest_after(path, keep, places={"slow": 2, "quick": 18}) == 2
 
 
-async def test_what_a_name_has_read_or_is_forgotten_with_it_is_dropped_by_the_next_poll(path: Path) -> None:
+async def test_events_are_dropped_by_the_next_poll_once_a_name_has_read_them_or_is_forgotten(path: Path) -> None:
     journal = await filled(path, 15, keep=5)
     await journal.append(events(16, 20), WatchState(seq=20), {})
     assert await oldest_in(journal) == 15
@@ -116,7 +116,7 @@ async def test_what_a_name_has_read_or_is_forgotten_with_it_is_dropped_by_the_ne
     assert await oldest_in(journal) == 38
 
 
-async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_passed_over(path: Path) -> None:
+async def test_events_dropped_during_a_read_raise_lagged_and_are_not_skipped(path: Path) -> None:
     journal = await filled(path, 1900, keep=1500)
     await journal.append(events(1901, 2000), WatchState(seq=2000), {})
     assert await journal.read(500, 1) == events(501, 501)
@@ -136,7 +136,7 @@ async def test_what_was_dropped_while_somebody_waited_for_it_is_told_and_not_pas
     await journal.aclose()
 
 
-async def test_who_is_up_to_date_has_not_lagged_while_a_poll_is_written(path: Path) -> None:
+async def test_a_caught_up_reader_does_not_lag_while_a_poll_is_written(path: Path) -> None:
     journal = await filled(path, 5, keep=1)
     async with anyio.create_task_group() as group, Gate(journal, "append", after=True) as gate:
         group.start_soon(journal.append, events(6, 9), WatchState(seq=9), {})
@@ -148,7 +148,7 @@ async def test_who_is_up_to_date_has_not_lagged_while_a_poll_is_written(path: Pa
     await journal.aclose()
 
 
-async def test_what_another_watcher_dropped_since_it_was_given_back_is_told(path: Path) -> None:
+async def test_events_that_another_watcher_dropped_raise_lagged(path: Path) -> None:
     journal = await filled(path, 2000, keep=None)
     await journal.aclose()
     other = await opened(path, keep=1500)
@@ -161,7 +161,7 @@ async def test_what_another_watcher_dropped_since_it_was_given_back_is_told(path
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-async def test_what_may_be_dated_by_the_local_clock_drops_nothing(path: Path, reopened: bool) -> None:  # noqa: FBT001
+async def test_events_that_may_be_dated_by_the_local_clock_drop_nothing(path: Path, reopened: bool) -> None:  # noqa: FBT001
     year = START + timedelta(days=365)
     journal = await opened(path, keep=timedelta(days=2))
     await journal.append([PollRecovered(0.0, seq=1, id="1", at=START)], WatchState(seq=1), {})
@@ -176,7 +176,7 @@ async def test_what_may_be_dated_by_the_local_clock_drops_nothing(path: Path, re
     await journal.aclose()
 
 
-async def test_one_wrong_date_drops_nothing_and_keeps_nothing_for_ever(path: Path) -> None:
+async def test_one_wrong_date_drops_nothing_and_keeps_no_event_for_ever(path: Path) -> None:
     journal = await opened(path, keep=timedelta(days=2))
     year = timedelta(days=365)
 

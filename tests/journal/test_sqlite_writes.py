@@ -61,7 +61,7 @@ async def test_a_quiet_account_is_polled_without_a_write(
         assert texts(await so_far(watcher))[-1] == "another code: 5678"
 
 
-async def test_what_moves_with_the_clock_is_not_written(path: Path) -> None:
+async def test_fields_that_move_with_the_clock_are_not_written(path: Path) -> None:
     account = Account(order(1), order(2))
     account.clock = lambda: START + timedelta(seconds=anyio.current_time())
     async with Watcher(account, journal=SqliteJournal(path)):
@@ -77,7 +77,7 @@ async def test_what_moves_with_the_clock_is_not_written(path: Path) -> None:
                     assert writes.any()
 
 
-async def test_an_outage_that_goes_on_is_written_once(path: Path) -> None:
+async def test_a_continuing_outage_is_written_once(path: Path) -> None:
     account = Account(order(1), order(2))
     async with Watcher(account, journal=SqliteJournal(path)) as watcher:
         await polls(2)
@@ -94,7 +94,7 @@ async def test_an_outage_that_goes_on_is_written_once(path: Path) -> None:
         assert watcher.cursor == 4
 
 
-async def test_waiting_for_a_message_writes_nothing_however_often_its_list_is_read(path: Path) -> None:
+async def test_reading_a_list_often_during_a_wait_writes_nothing(path: Path) -> None:
     account = Account(order(1), order(2))
     account.messages[1] = [sms("known", 0)]
     async with Watcher(account, journal=SqliteJournal(path)) as watcher:
@@ -112,7 +112,7 @@ async def test_waiting_for_a_message_writes_nothing_however_often_its_list_is_re
             tasks.cancel_scope.cancel()
 
 
-async def test_a_place_that_is_written_already_is_not_written_again(path: Path) -> None:
+async def test_a_written_place_is_not_written_again(path: Path) -> None:
     account = Account(order(1), order(2))
     async with Watcher(account, journal=SqliteJournal(path)) as watcher:
         consumer = watcher.consumer("the consumer", after=0)
@@ -127,7 +127,9 @@ async def test_a_place_that_is_written_already_is_not_written_again(path: Path) 
 
 
 @pytest.mark.parametrize("account", [None, lambda: "the account"], ids=["unknown account", "known account"])
-async def test_a_state_in_which_only_time_passed_is_not_written(path: Path, account: Callable[[], str] | None) -> None:
+async def test_a_state_of_which_only_the_clock_changed_is_not_written(
+    path: Path, account: Callable[[], str] | None
+) -> None:
     journal = SqliteJournal(path)
     await journal.open(account)
     await journal.append(events(1, 1), WatchState(seq=1, clock=1.0), {})

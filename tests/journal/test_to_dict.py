@@ -151,12 +151,12 @@ def test_the_documented_form_of_each_model(model: object, form: dict[str, Any]) 
     assert sent(to_dict(model)) == form
 
 
-def test_no_model_is_left_out() -> None:
+def test_every_model_is_covered() -> None:
     assert {type(model) for model, _ in FORM_BY_MODEL} == MODELS
 
 
 @pytest.mark.parametrize(("event", "form"), FORMS, ids=lambda value: value.get("type") if type(value) is dict else "")
-def test_an_event_has_the_form_of_the_journal_and_a_message_its_code(event: Event, form: dict[str, Any]) -> None:
+def test_an_event_has_its_journal_form_and_a_message_its_code(event: Event, form: dict[str, Any]) -> None:
     expected = {**form, "sms": SMS_DICT} if isinstance(event, SmsReceived) else form
     assert to_dict(event) == expected
     assert sent(to_dict(event)) == expected
@@ -164,7 +164,7 @@ def test_an_event_has_the_form_of_the_journal_and_a_message_its_code(event: Even
     assert event_from_dict(sent(to_dict(event))) == event
 
 
-def test_no_kind_of_event_is_left_out() -> None:
+def test_every_event_class_is_covered() -> None:
     assert {type(event) for event, _ in FORMS} == {*get_args(Event)}
 
 
@@ -206,7 +206,7 @@ any_model: st.SearchStrategy[object] = st.one_of(
 
 
 @given(any_model | any_event)
-def test_json_changes_nothing(model: Any) -> None:
+def test_a_round_trip_through_json_changes_nothing(model: Any) -> None:
     form = to_dict(model)
     assert sent(form) == form
     names = {field.name for field in attrs.fields(type(model))}
@@ -217,7 +217,7 @@ def test_json_changes_nothing(model: Any) -> None:
 
 
 @given(any_event)
-def test_an_event_comes_back_from_what_a_web_service_sent(event: Event) -> None:
+def test_an_event_can_be_restored_from_a_web_service_s_response(event: Event) -> None:
     again = event_from_dict(sent(to_dict(event)))
     assert again == event
     assert type(again) is type(event)
@@ -248,7 +248,7 @@ class Odd:
     ],
     ids=lambda odd: type(odd).__name__,
 )
-def test_odd_values_beside_the_fields_are_json_too(odd: object) -> None:
+def test_odd_extra_values_become_json_too(odd: object) -> None:
     extra = {"odd": odd, "plain": 5}
     given: list[Any] = [*(model for model, _ in FORM_BY_MODEL), *(event for event, _ in FORMS)]
     models = [SkippedRow("?", extra)]
@@ -276,7 +276,7 @@ def test_values_keep_their_form(model: object, name: str, form: object) -> None:
 
 
 @pytest.mark.parametrize("raw_state", [7, "7", "", None])
-def test_a_state_that_came_as_text_comes_back_as_text(raw_state: int | str | None) -> None:
+def test_a_raw_state_given_as_text_stays_text(raw_state: int | str | None) -> None:
     event = OrderAdded(evolve(ORDER, raw_state=raw_state), seq=1, id="1", at=AT)
     again = event_from_dict(sent(to_dict(event)))
     assert repr(again) == repr(event)
@@ -287,7 +287,7 @@ def test_a_state_that_came_as_text_comes_back_as_text(raw_state: int | str | Non
     [None, 5, "text", {"id": 1}, [ORDER], Rows([ORDER]), (), Order, SmsReceived, OrderState.ACTIVE, AT],
     ids=lambda value: type(value).__name__,
 )
-def test_anything_else_is_a_value_error_that_says_so(value: object) -> None:
+def test_other_objects_raise_value_error(value: object) -> None:
     with pytest.raises(ValueError, match="expected a model or an event, got "):
         to_dict(value)
 

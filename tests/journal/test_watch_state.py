@@ -18,7 +18,7 @@ from tests.support.watching import START, order
 
 
 @given(states())
-def test_any_state_comes_back_from_its_json_as_it_was(state: WatchState) -> None:
+def test_any_state_survives_a_round_trip_through_json(state: WatchState) -> None:
     written = json.dumps(state.to_dict(), allow_nan=False)
     again = WatchState.from_dict(json.loads(written))
     assert_same(again, state)
@@ -27,14 +27,14 @@ def test_any_state_comes_back_from_its_json_as_it_was(state: WatchState) -> None
 
 
 @given(states())
-def test_the_dict_is_not_changed_by_reading_it(state: WatchState) -> None:
+def test_reading_a_dict_does_not_change_it(state: WatchState) -> None:
     fields = state.to_dict()
     before = json.dumps(fields)
     WatchState.from_dict(fields)
     assert json.dumps(fields) == before
 
 
-def test_an_empty_state_comes_back() -> None:
+def test_an_empty_state_survives_a_round_trip() -> None:
     assert WatchState.from_dict(json.loads(json.dumps(WatchState().to_dict()))) == WatchState()
 
 
@@ -52,7 +52,7 @@ def with_track(**changes: object) -> dict[str, Any]:
     return {**STATE, "tracks": [{**TRACK, **changes}]}
 
 
-def test_the_state_that_the_nonsense_is_made_from_can_be_read() -> None:
+def test_the_valid_state_behind_the_invalid_ones_can_be_read() -> None:
     assert WatchState.from_dict(with_track()).to_dict() == STATE
 
 
@@ -99,7 +99,7 @@ def test_the_state_that_the_nonsense_is_made_from_can_be_read() -> None:
         with_track(removed_at="soon"),
     ],
 )
-def test_nonsense_is_a_value_error_that_can_be_read(fields: Any) -> None:
+def test_invalid_states_raise_a_readable_value_error(fields: Any) -> None:
     one_line = r"\Anot the dict of a watch's state: .{3,}\Z"
     with pytest.raises(ValueError, match=one_line) as caught:
         WatchState.from_dict(fields)
@@ -136,7 +136,7 @@ ODD: list[object] = [
 
 
 @pytest.mark.parametrize("place", places_in(STATE), ids=lambda place: ".".join(map(str, place)))
-def test_a_state_with_anything_in_one_place_is_read_or_is_a_value_error(place: tuple[Any, ...]) -> None:
+def test_a_state_with_any_value_in_one_place_is_read_or_raises_value_error(place: tuple[Any, ...]) -> None:
     *way, last = place
     for odd in ODD:
         fields = json.loads(json.dumps(STATE))
@@ -155,6 +155,6 @@ def test_a_state_with_anything_in_one_place_is_read_or_is_a_value_error(place: t
 
 
 @given(any_json)
-def test_any_json_is_a_value_error(value: Any) -> None:
+def test_other_json_raises_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match="not the dict of a watch's state"):
         WatchState.from_dict(value)

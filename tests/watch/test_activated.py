@@ -48,7 +48,7 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 
 
 @pytest.mark.parametrize("dialect", ["page", "live"])
-async def test_a_number_is_activated_and_waited_for(dialect: Any) -> None:
+async def test_entering_activates_the_number_and_waits_until_it_is_active(dialect: Any) -> None:
     sim = Simulator(dialect=dialect)
     simulated = sim.add_order()
     async with watching(sim) as watcher:
@@ -65,7 +65,7 @@ async def test_a_number_is_activated_and_waited_for(dialect: Any) -> None:
 
 
 @pytest.mark.parametrize("always_active", [False, True])
-async def test_one_that_is_active_is_not_activated(sim: Simulator, *, always_active: bool) -> None:
+async def test_an_active_number_is_not_activated(sim: Simulator, *, always_active: bool) -> None:
     order_id = sim.add_order(state=1, always_active=always_active).id
     async with watching(sim) as watcher:
         before = anyio.current_time()
@@ -75,14 +75,14 @@ async def test_one_that_is_active_is_not_activated(sim: Simulator, *, always_act
         assert asked(sim, "activate") == []
 
 
-async def test_one_that_is_always_active_is_never_activated(sim: Simulator) -> None:
+async def test_an_always_active_number_is_never_activated(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     async with watching(sim) as watcher, watcher.activated(order_id):
         await anyio.sleep(2000)
     assert asked(sim, "activate") == []
 
 
-async def test_one_that_is_being_activated_is_waited_for(sim: Simulator) -> None:
+async def test_entering_waits_for_a_number_that_is_being_activated(sim: Simulator) -> None:
     order_id = sim.add_order(state=2).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         assert number.order.state is ACTIVE
@@ -90,7 +90,7 @@ async def test_one_that_is_being_activated_is_waited_for(sim: Simulator) -> None
         assert asked(sim, "activate") == []
 
 
-async def test_the_orders_are_asked_for_and_the_messages_read_before_it_is_activated(sim: Simulator) -> None:
+async def test_orders_and_messages_are_requested_before_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         await anyio.sleep(70)  # between two polls
@@ -104,7 +104,7 @@ async def test_the_orders_are_asked_for_and_the_messages_read_before_it_is_activ
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [(ORDERS, 20), (1, 20), (ORDERS, 50), (1, 50)])
-async def test_an_answer_that_was_asked_for_before_is_not_what_counts(kind: int | None, seconds: float) -> None:
+async def test_an_answer_to_an_earlier_request_does_not_count(kind: int | None, seconds: float) -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher:
         await polls(1)
@@ -119,7 +119,7 @@ async def test_an_answer_that_was_asked_for_before_is_not_what_counts(kind: int 
             assert any(time >= before for time in account.times(1))
 
 
-async def test_entering_does_not_wait_for_the_next_poll_however_seldom_those_are() -> None:
+async def test_entering_does_not_wait_for_the_next_scheduled_poll() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account, interval=600, eager_interval=600) as watcher:
         await anyio.sleep(300)
@@ -128,7 +128,7 @@ async def test_entering_does_not_wait_for_the_next_poll_however_seldom_those_are
             assert anyio.current_time() - before < 10
 
 
-async def test_what_another_order_received_is_not_what_counts() -> None:
+async def test_messages_of_another_order_do_not_count() -> None:
     account = Numbers(order(1), order(2, ACTIVE))
     async with Watcher(account) as watcher:
         account.failures[1] = OUTAGE
@@ -138,7 +138,7 @@ async def test_what_another_order_received_is_not_what_counts() -> None:
         assert account.times(ACTIVATE) == []
 
 
-async def test_one_that_only_seemed_active_is_activated(sim: Simulator) -> None:
+async def test_a_number_that_only_seemed_active_is_activated(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         sim.set_state(order_id, 0)
@@ -148,7 +148,7 @@ async def test_one_that_only_seemed_active_is_activated(sim: Simulator) -> None:
         assert len(asked(sim, "activate")) == 1
 
 
-async def test_a_purchase_that_is_listed_late_is_waited_for(sim: Simulator) -> None:
+async def test_entering_waits_for_a_purchase_that_is_listed_late(sim: Simulator) -> None:
     sim.behavior.listing_delay = 300
     country = next(code for code, home in sim.catalogue.items() if home.activation == "on_demand")
     service = next(iter(sim.catalogue[country].offers))
@@ -160,14 +160,14 @@ async def test_a_purchase_that_is_listed_late_is_waited_for(sim: Simulator) -> N
         assert len(asked(sim, "activate")) == 1
 
 
-async def test_one_that_is_never_listed(sim: Simulator) -> None:
+async def test_entering_times_out_if_the_order_is_never_listed(sim: Simulator) -> None:
     async with watching(sim) as watcher:
         with pytest.raises(WaitTimeout, match="never listed"):
             await entered(watcher.activated(7, timeout=100))
         await assert_nothing_is_kept(sim)
 
 
-async def test_not_found_at_first_is_not_the_end_of_it(sim: Simulator) -> None:
+async def test_an_activation_that_finds_no_order_at_first_is_repeated(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.next("activate", "refusal", msg="Order not found", count=3)
     async with watching(sim) as watcher:
@@ -177,7 +177,7 @@ async def test_not_found_at_first_is_not_the_end_of_it(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost", "http_500", "html_502", "html", "too_many", "http_429"])
-async def test_a_failure_that_passes_is_not_the_end_of_it(sim: Simulator, fault: FaultName) -> None:
+async def test_a_temporary_failure_does_not_end_the_activation(sim: Simulator, fault: FaultName) -> None:
     order_id = sim.add_order().id
     sim.faults.next("activate", fault, count=3, done=False)
     async with (
@@ -197,7 +197,7 @@ def assert_backoff(times: Sequence[float], late: float = 2) -> None:
         assert expected - 0.01 <= gap <= expected + late
 
 
-async def test_sessions_that_come_again_and_again_get_no_refused_activation_tried_sooner(sim: Simulator) -> None:
+async def test_new_sessions_do_not_repeat_a_refused_activation_earlier(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher:
@@ -210,7 +210,7 @@ async def test_sessions_that_come_again_and_again_get_no_refused_activation_trie
     assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
 
 
-async def test_a_try_is_one_request_whatever_the_client_retries(sim: Simulator) -> None:
+async def test_an_activation_is_one_request_regardless_of_the_client_s_retries(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("activate", "http_500", done=False)
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
@@ -225,7 +225,7 @@ async def test_a_try_is_one_request_whatever_the_client_retries(sim: Simulator) 
 
 
 @pytest.mark.parametrize("error", [OSError("broken pipe"), TimeoutError("too late")])
-async def test_so_it_is_with_a_source_of_ones_own(error: Exception) -> None:
+async def test_an_activation_is_one_call_of_a_custom_source(error: Exception) -> None:
     account = Numbers(order())
     account.failures[ACTIVATE] = error
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
@@ -246,7 +246,7 @@ async def test_a_refusal_is_raised_by_entering(sim: Simulator) -> None:
         await assert_nothing_is_kept(sim)
 
 
-async def test_what_a_source_of_ones_own_raises_is_told_as_well() -> None:
+async def test_entering_raises_the_error_of_a_custom_source() -> None:
     account = Numbers(order())
     account.failures[ACTIVATE] = LookupError("no such thing")
     async with Watcher(account) as watcher:
@@ -256,7 +256,7 @@ async def test_what_a_source_of_ones_own_raises_is_told_as_well() -> None:
         assert len(account.times(ACTIVATE)) == 1
 
 
-async def test_who_comes_new_has_a_refused_activation_tried_anew(sim: Simulator) -> None:
+async def test_a_new_session_repeats_a_refused_activation(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as first:
@@ -268,7 +268,7 @@ async def test_who_comes_new_has_a_refused_activation_tried_anew(sim: Simulator)
             assert (await first.next_sms()).text == "to both"
 
 
-async def test_time_runs_out_while_it_is_activated_and_the_next_one_goes_on_from_there(sim: Simulator) -> None:
+async def test_after_a_timeout_the_next_session_continues_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         before = anyio.current_time()
@@ -290,7 +290,7 @@ async def test_time_runs_out_while_it_is_activated_and_the_next_one_goes_on_from
 
 @pytest.mark.parametrize("method", ["orders", "sms", "activate"])
 @pytest.mark.parametrize("fault", ["hang", "http_500"])
-async def test_time_runs_out_whatever_it_is_that_does_not_come(sim: Simulator, method: Any, fault: Any) -> None:
+async def test_entering_times_out_whatever_is_missing(sim: Simulator, method: Any, fault: Any) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         sim.faults.always(method, fault, done=False)
@@ -305,7 +305,7 @@ async def test_time_runs_out_whatever_it_is_that_does_not_come(sim: Simulator, m
         await assert_nothing_is_kept(sim)
 
 
-async def test_entering_is_not_for_events_that_are_no_longer_kept() -> None:
+async def test_entering_does_not_need_events_that_are_no_longer_kept() -> None:
     account = Numbers(*[order(order_id) for order_id in range(1, 6)], becomes=ACTIVATING)
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(entered, watcher.activated(1))
@@ -317,7 +317,7 @@ async def test_entering_is_not_for_events_that_are_no_longer_kept() -> None:
         account.change(1, state=ACTIVE)
 
 
-async def test_an_order_that_goes_while_it_is_activated(sim: Simulator) -> None:
+async def test_an_order_that_is_removed_during_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
 
@@ -333,7 +333,7 @@ async def test_an_order_that_goes_while_it_is_activated(sim: Simulator) -> None:
         await assert_nothing_is_kept(sim)
 
 
-async def test_an_order_that_expires_while_it_is_activated(sim: Simulator) -> None:
+async def test_an_order_that_expires_during_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order(until=START + timedelta(seconds=100)).id
     async with watching(sim) as watcher:
         with pytest.raises(OrderGone):
@@ -341,7 +341,7 @@ async def test_an_order_that_expires_while_it_is_activated(sim: Simulator) -> No
         assert 100 <= seconds(sim) < 220
 
 
-async def test_an_order_that_goes_before_its_messages_are_read() -> None:
+async def test_an_order_that_is_removed_before_its_messages_are_read() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
         account.failures[1] = OUTAGE
@@ -351,7 +351,7 @@ async def test_an_order_that_goes_before_its_messages_are_read() -> None:
         assert account.times(ACTIVATE) == []
 
 
-async def test_an_order_that_has_gone_and_one_that_is_back_again() -> None:
+async def test_a_removed_order_and_one_that_came_back() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
         account.remove(1)
@@ -366,7 +366,7 @@ async def test_an_order_that_has_gone_and_one_that_is_back_again() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1])
-async def test_a_time_that_is_over_is_no_time(timeout: float, sim: Simulator) -> None:
+async def test_a_negative_timeout_counts_as_zero(timeout: float, sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         with pytest.raises(WaitTimeout, match="didn't become active within 0 s"):
@@ -375,7 +375,7 @@ async def test_a_time_that_is_over_is_no_time(timeout: float, sim: Simulator) ->
         await assert_nothing_is_kept(sim)
 
 
-async def test_what_cannot_be_right_is_refused_at_the_call(sim: Simulator) -> None:
+async def test_invalid_arguments_are_rejected_by_the_call(sim: Simulator) -> None:
     order_id = sim.add_order().id
     bad: list[Callable[[Watcher], object]] = [
         lambda watcher: watcher.activated(0),
@@ -397,7 +397,7 @@ async def test_what_cannot_be_right_is_refused_at_the_call(sim: Simulator) -> No
         await assert_nothing_is_kept(sim)
 
 
-async def test_a_watcher_is_entered_before_and_not_left() -> None:
+async def test_activated_needs_an_entered_watcher() -> None:
     account = Numbers(order())
     watcher = Watcher(account)
     for after in (None, 0):
@@ -412,7 +412,7 @@ async def test_a_watcher_is_entered_before_and_not_left() -> None:
         await entered(watcher.activated(1))
 
 
-async def test_calling_it_asks_for_nothing() -> None:
+async def test_the_call_alone_sends_no_request() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
         await anyio.sleep(10)

@@ -59,7 +59,7 @@ async def assert_it_lapses_unnoticed(account: Numbers) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 0.5, 1.5, 2.9, 3.1, 4.6, 10, 100, 120])
-async def test_entering_that_is_cancelled_leaves_nothing_kept(sim: Simulator, after: float) -> None:
+async def test_cancelled_entering_keeps_nothing_active(sim: Simulator, after: float) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         with anyio.move_on_after(after):
@@ -71,7 +71,7 @@ async def test_entering_that_is_cancelled_leaves_nothing_kept(sim: Simulator, af
 @pytest.mark.parametrize(
     ("calls", "expected"), [([1], {False}), ([ACTIVATE], {False}), ([ACTIVATE, ORDERS], {False, True})]
 )
-async def test_entering_that_is_cancelled_at_any_step_leaves_nothing_kept(
+async def test_entering_cancelled_at_any_step_keeps_nothing_active(
     calls: list[int | None], expected: set[bool]
 ) -> None:
     outcomes = set[bool]()
@@ -97,7 +97,7 @@ async def test_entering_that_is_cancelled_at_any_step_leaves_nothing_kept(
 
 
 @on_asyncio
-async def test_so_it_is_with_entering_in_a_task_of_asyncio() -> None:
+async def test_entering_cancelled_in_an_asyncio_task_keeps_nothing_active() -> None:
     outcomes = set[bool]()
     for count in range(STEPS):
         account = Numbers(order())
@@ -113,7 +113,7 @@ async def test_so_it_is_with_entering_in_a_task_of_asyncio() -> None:
     assert outcomes == {False, True}
 
 
-async def test_a_session_that_is_cancelled_inside_leaves_nothing_kept(sim: Simulator) -> None:
+async def test_a_session_cancelled_inside_keeps_nothing_active(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         with anyio.move_on_after(100):
@@ -137,7 +137,7 @@ async def test_leaving_does_not_deactivate(sim: Simulator) -> None:
 # -- an end while inside ---------------------------------------------------------------------------------------------
 
 
-async def test_an_order_that_goes_is_told_after_its_last_message(sim: Simulator) -> None:
+async def test_a_removal_is_raised_after_the_last_message(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         phone = number.phone
@@ -153,7 +153,7 @@ async def test_an_order_that_goes_is_told_after_its_last_message(sim: Simulator)
         assert (number.phone, number.order.id) == (phone, order_id)
 
 
-async def test_an_order_that_goes_is_told_to_who_waits(sim: Simulator) -> None:
+async def test_a_removal_is_raised_in_an_open_wait(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True, until=START + timedelta(seconds=300)).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         with pytest.raises(OrderGone):
@@ -161,7 +161,7 @@ async def test_an_order_that_goes_is_told_to_who_waits(sim: Simulator) -> None:
         assert 300 <= seconds(sim) < 420
 
 
-async def test_an_order_that_goes_is_told_although_its_activation_was_refused(sim: Simulator) -> None:
+async def test_a_removal_is_raised_although_the_activation_was_refused(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     sim.faults.always("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
@@ -172,7 +172,7 @@ async def test_an_order_that_goes_is_told_although_its_activation_was_refused(si
             await number.next_sms()
 
 
-async def test_order_and_phone_are_as_last_seen_also_when_it_has_gone() -> None:
+async def test_order_and_phone_are_as_last_seen_also_after_the_removal() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, watcher.activated(1) as number:
         account.change(1, phone="+79990000000", state=ACTIVATING)
@@ -184,7 +184,7 @@ async def test_order_and_phone_are_as_last_seen_also_when_it_has_gone() -> None:
         assert (number.phone, number.order.state) == ("+79990000000", ACTIVATING)
 
 
-async def test_the_body_goes_on_when_the_watcher_is_left() -> None:
+async def test_the_body_continues_when_the_watcher_is_left() -> None:
     account = Numbers(order(state=ACTIVE))
     async with AsyncExitStack() as stack:
         watch = AsyncExitStack()
@@ -200,7 +200,7 @@ async def test_the_body_goes_on_when_the_watcher_is_left() -> None:
                 await number.next_sms()
 
 
-async def test_who_waits_is_told_when_the_watcher_is_left() -> None:
+async def test_open_waits_raise_when_the_watcher_is_left() -> None:
     account, ended = Numbers(order(state=ACTIVE)), list[str]()
 
     async def use(watcher: Watcher) -> None:
@@ -222,7 +222,7 @@ async def test_who_waits_is_told_when_the_watcher_is_left() -> None:
     assert sorted(ended) == ["entering", "the body"]
 
 
-async def test_the_body_goes_on_when_the_watch_fails() -> None:
+async def test_the_body_continues_when_the_watch_fails() -> None:
     account, told = Numbers(order(state=ACTIVE)), InvalidKey("refused", msg="BANNED")
     with pytest.raises(InvalidKey):  # noqa: PT012 - raised around the watch
         async with Watcher(account) as watcher, watcher.activated(1) as number:
@@ -245,7 +245,7 @@ async def test_the_body_goes_on_when_the_watch_fails() -> None:
                 await entered(watcher.activated(1))
 
 
-async def test_the_end_of_the_watch_is_told_rather_than_a_refusal_before_it() -> None:
+async def test_the_error_that_ended_the_watch_precedes_an_earlier_refusal() -> None:
     account = Numbers(order(state=ACTIVE))
     account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
     with pytest.raises(ClientClosed):  # noqa: PT012 - raised around the watch
@@ -262,7 +262,7 @@ async def test_the_end_of_the_watch_is_told_rather_than_a_refusal_before_it() ->
 @pytest.mark.parametrize(
     "error", [LookupError("mine"), TimeoutError("mine"), StopAsyncIteration("mine"), OrderGone("mine", order_id=1)]
 )
-async def test_what_the_body_raises_passes_unchanged(sim: Simulator, error: Exception) -> None:
+async def test_an_error_of_the_body_passes_unchanged(sim: Simulator, error: Exception) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         with pytest.raises(type(error)) as caught:
@@ -279,7 +279,7 @@ def running() -> set[str]:
 
 
 @on_asyncio
-async def test_on_asyncio_it_may_be_left_in_another_task(sim: Simulator) -> None:
+async def test_on_asyncio_a_session_can_be_left_in_another_task(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         await anyio.sleep(5)

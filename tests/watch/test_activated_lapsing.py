@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
-async def test_it_is_activated_again_once_for_each_time_that_it_lapses(sim: Simulator) -> None:
+async def test_each_lapse_causes_one_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         with anyio.move_on_after(4.5 * (ACTIVATION + STAY)):
@@ -46,7 +46,7 @@ async def test_it_is_activated_again_once_for_each_time_that_it_lapses(sim: Simu
         assert all(ACTIVATION + STAY <= gap <= ACTIVATION + STAY + 35 for gap in gaps(times))
 
 
-async def test_a_message_is_waited_for_while_it_lapses(sim: Simulator) -> None:
+async def test_a_wait_for_a_message_survives_a_lapse(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, watcher.activated(order_id) as number, anyio.create_task_group() as tasks:
 
@@ -64,7 +64,7 @@ async def test_a_message_is_waited_for_while_it_lapses(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_one_that_stays_down_is_activated_again_two_minutes_later(*, waits: bool) -> None:
+async def test_a_number_that_stays_down_is_activated_again_two_minutes_later(*, waits: bool) -> None:
     account = Numbers(order(state=ACTIVE), becomes=INACTIVE)
     async with Watcher(account) as watcher, watcher.activated(1) as number:
         await polls(1)
@@ -79,7 +79,7 @@ async def test_one_that_stays_down_is_activated_again_two_minutes_later(*, waits
         assert all(TWO_MINUTES - 0.01 <= gap <= most for gap in gaps(account.times(ACTIVATE)))
 
 
-async def test_one_that_is_in_the_queue_is_not_activated_again_and_one_that_falls_out_of_it_is() -> None:
+async def test_a_queued_number_is_activated_again_only_when_it_leaves_the_queue() -> None:
     account = Numbers(order(state=ACTIVE), becomes=ACTIVATING)
     async with Watcher(account) as watcher, watcher.activated(1):
         account.change(1, state=INACTIVE)
@@ -101,7 +101,7 @@ async def test_a_number_in_any_other_state_is_activated(state: OrderState) -> No
     assert len(account.times(ACTIVATE)) == 2
 
 
-async def test_an_order_that_is_missing_from_an_answer_has_not_lapsed(sim: Simulator) -> None:
+async def test_an_order_missing_from_one_answer_has_not_lapsed(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     sim.behavior.flapping = 0.5
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
@@ -111,7 +111,7 @@ async def test_an_order_that_is_missing_from_an_answer_has_not_lapsed(sim: Simul
     assert asked(sim, "activate") == []
 
 
-async def test_a_lapse_is_noticed_when_an_outage_is_over(sim: Simulator) -> None:
+async def test_a_lapse_during_an_outage_is_noticed_afterwards(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         sim.faults.always("*", "http_503")
@@ -124,7 +124,7 @@ async def test_a_lapse_is_noticed_when_an_outage_is_over(sim: Simulator) -> None
         assert len(asked(sim, "activate")) == 1
 
 
-async def test_an_activation_that_is_refused_inside_is_raised_after_the_messages(sim: Simulator) -> None:
+async def test_a_refused_activation_is_raised_after_the_messages(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         await anyio.sleep(70)
@@ -144,7 +144,7 @@ async def test_an_activation_that_is_refused_inside_is_raised_after_the_messages
         assert (await number.next_sms()).text == "it goes on"
 
 
-async def test_a_refusal_wakes_who_waits_already_in_each_session(sim: Simulator) -> None:
+async def test_a_refusal_is_raised_in_the_open_waits_of_each_session(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with (
         watching(sim) as watcher,
@@ -171,7 +171,7 @@ async def test_a_refusal_wakes_who_waits_already_in_each_session(sim: Simulator)
         assert first is not second
 
 
-async def test_a_refusal_is_over_when_the_number_is_active_all_the_same(sim: Simulator) -> None:
+async def test_a_refusal_is_forgotten_when_the_number_is_active(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
@@ -184,7 +184,7 @@ async def test_a_refusal_is_over_when_the_number_is_active_all_the_same(sim: Sim
 
 
 @pytest.mark.parametrize(("fault", "count"), [("http_500", 5), ("too_many", 3), ("refused", 5)])
-async def test_a_failure_that_passes_is_not_raised_inside(sim: Simulator, fault: FaultName, count: int) -> None:
+async def test_a_temporary_failure_is_not_raised_inside(sim: Simulator, fault: FaultName, count: int) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         sim.faults.next("activate", fault, count=count)
@@ -195,7 +195,7 @@ async def test_a_failure_that_passes_is_not_raised_inside(sim: Simulator, fault:
         assert number.order.state is not INACTIVE
 
 
-async def test_an_activation_that_hangs_does_not_stop_the_polls(sim: Simulator) -> None:
+async def test_a_hanging_activation_does_not_stop_polling(sim: Simulator) -> None:
     order_id, other = sim.add_order(state=1).id, sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         sim.faults.always("activate", "hang", done=False)
@@ -213,7 +213,7 @@ async def test_an_activation_that_hangs_does_not_stop_the_polls(sim: Simulator) 
         assert sim.order(order_id).state != 0  # it was tried again
 
 
-async def test_one_that_lapses_outside_of_a_session_is_left_alone(sim: Simulator) -> None:
+async def test_a_lapse_outside_of_a_session_causes_no_activation(sim: Simulator) -> None:
     mine, other = sim.add_order(state=1).id, sim.add_order(state=1).id
     async with watching(sim) as watcher:
         async with watcher.activated(mine):
@@ -224,7 +224,7 @@ async def test_one_that_lapses_outside_of_a_session_is_left_alone(sim: Simulator
         await assert_nothing_is_kept(sim)
 
 
-async def test_who_comes_while_a_refused_activation_is_tried_again_does_not_have_it_asked_for_twice() -> None:
+async def test_a_session_that_begins_during_an_activation_sends_no_second_one() -> None:
     account = Numbers(order(state=ACTIVE))
     account.failures[ACTIVATE], account.seconds[ACTIVATE] = ApiError("blocked", msg="Rent is blocked"), 20
     async with Watcher(account) as watcher, watcher.activated(1), anyio.create_task_group() as tasks:

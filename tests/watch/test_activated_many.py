@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
 
 
-async def test_sessions_on_one_order_share_its_activation_and_each_is_given_every_message(sim: Simulator) -> None:
+async def test_sessions_of_one_order_share_its_activation_and_each_gets_every_message(sim: Simulator) -> None:
     order_id = sim.add_order().id
     given: list[list[Sms]] = [[], [], []]
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
@@ -61,7 +61,7 @@ async def test_the_number_is_kept_active_until_the_last_session_is_left(sim: Sim
         await assert_nothing_is_kept(sim)
 
 
-async def test_many_that_enter_together_cost_few_requests(sim: Simulator) -> None:
+async def test_many_sessions_that_enter_together_cost_few_requests(sim: Simulator) -> None:
     sim.behavior.activation, sim.behavior.active = (ACTIVATION, 2 * ACTIVATION), (1000, 1000)
     orders = [sim.add_order().id for _ in range(50)]
     async with watching(sim) as watcher:
@@ -78,7 +78,7 @@ async def test_many_that_enter_together_cost_few_requests(sim: Simulator) -> Non
         await assert_nothing_is_kept(sim)
 
 
-async def test_many_on_one_order_cost_what_one_costs(sim: Simulator) -> None:
+async def test_many_sessions_of_one_order_cost_as_much_as_one(sim: Simulator) -> None:
     order_id = sim.add_order().id
     costs = list[int]()
     for count in (1, 30):
@@ -94,7 +94,7 @@ async def test_many_on_one_order_cost_what_one_costs(sim: Simulator) -> None:
     assert costs[1] <= costs[0] + 2
 
 
-async def test_the_pace_is_kept(sim: Simulator) -> None:
+async def test_many_sessions_keep_the_pace(sim: Simulator) -> None:
     sim.behavior.rate_limit = 1.5
     orders = [sim.add_order().id for _ in range(5)]
     async with (
@@ -108,7 +108,7 @@ async def test_the_pace_is_kept(sim: Simulator) -> None:
     assert {request.fault for request in sim.requests} == {None}
 
 
-async def test_who_comes_after_a_session_that_was_cancelled_does_not_have_it_asked_for_again() -> None:
+async def test_a_session_after_a_cancelled_one_sends_no_second_activation() -> None:
     account = Numbers(order(), becomes=INACTIVE)  # listed as inactive for a while, whatever was asked for
     async with Watcher(account) as watcher:
         for _ in range(3):
@@ -123,7 +123,7 @@ async def test_who_comes_after_a_session_that_was_cancelled_does_not_have_it_ask
         assert account.times(ACTIVATE) == []
 
 
-async def test_a_number_whose_messages_are_refused_is_activated_all_the_same(sim: Simulator) -> None:
+async def test_a_number_is_activated_although_its_messages_are_refused(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("sms", "refusal", msg="Number is not active")
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
@@ -133,7 +133,7 @@ async def test_a_number_whose_messages_are_refused_is_activated_all_the_same(sim
         tasks.cancel_scope.cancel()
 
 
-async def test_each_session_is_told_of_each_refusal_once() -> None:
+async def test_each_session_raises_each_refusal_once() -> None:
     account = Numbers(order(state=ACTIVE))
     account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
     async with Watcher(account) as watcher, watcher.activated(1) as number:

@@ -37,7 +37,7 @@ async def rest(number: ActiveNumber, seconds: float = 61) -> list[str]:
 
 
 @pytest.mark.parametrize("flags", [True, False])
-async def test_what_was_there_before_is_not_given_and_what_comes_then_is(sim: Simulator, *, flags: bool) -> None:
+async def test_only_messages_that_come_after_entering_are_returned(sim: Simulator, *, flags: bool) -> None:
     sim.behavior.flag_rises = flags
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
@@ -52,7 +52,7 @@ async def test_what_was_there_before_is_not_given_and_what_comes_then_is(sim: Si
         assert texts(await so_far(watcher)) == ["old", "new", "old"]
 
 
-async def test_so_it_is_with_messages_without_a_date() -> None:
+async def test_undated_messages_that_come_after_entering_are_returned() -> None:
     account = Numbers(order(state=ACTIVE))
     account.messages[1] = [sms("known", None)]
     async with Watcher(account) as watcher:
@@ -63,7 +63,7 @@ async def test_so_it_is_with_messages_without_a_date() -> None:
             assert await rest(number) == ["new"]
 
 
-async def test_what_comes_between_the_reading_and_a_late_answer_of_the_orders_is_new() -> None:
+async def test_a_message_between_the_reading_and_a_late_orders_answer_is_new() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         await anyio.sleep(70)
@@ -79,7 +79,7 @@ async def test_what_comes_between_the_reading_and_a_late_answer_of_the_orders_is
     assert given == [sms("new", None)]
 
 
-async def test_a_message_that_comes_while_it_is_activated_is_new(sim: Simulator) -> None:
+async def test_a_message_during_the_activation_is_new(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         given = list[Sms]()
@@ -92,7 +92,7 @@ async def test_a_message_that_comes_while_it_is_activated_is_new(sim: Simulator)
     assert [message.text for message in given] == ["early"]
 
 
-async def test_messages_that_came_before_they_were_asked_for_are_given_in_order_and_once(sim: Simulator) -> None:
+async def test_messages_that_came_before_the_call_are_returned_once_and_in_order(sim: Simulator) -> None:
     order_id, other = sim.add_order(state=1).id, sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         place = number.cursor
@@ -109,7 +109,7 @@ async def test_messages_that_came_before_they_were_asked_for_are_given_in_order_
             await number.next_sms(timeout=100)
 
 
-async def test_a_message_is_there_soon_and_polls_are_as_usual_otherwise(sim: Simulator) -> None:
+async def test_a_message_is_returned_soon_while_polls_keep_their_interval(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     async with watching(sim) as watcher:
         async with watcher.activated(order_id) as number:
@@ -129,7 +129,7 @@ async def test_a_message_is_there_soon_and_polls_are_as_usual_otherwise(sim: Sim
         await assert_nothing_is_kept(sim)
 
 
-async def test_what_match_passed_over_is_not_given_later(sim: Simulator) -> None:
+async def test_messages_that_match_rejects_are_not_returned_later(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         for text in ("welcome", "code 671 094", "bye"):
@@ -142,7 +142,7 @@ async def test_what_match_passed_over_is_not_given_later(sim: Simulator) -> None
         assert await rest(number) == ["last"]
 
 
-async def test_a_match_that_raises_loses_nothing(sim: Simulator) -> None:
+async def test_a_match_that_raises_loses_no_message(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
 
     def broken(message: Sms) -> bool:
@@ -160,7 +160,7 @@ async def test_a_match_that_raises_loses_nothing(sim: Simulator) -> None:
         assert await rest(number) == ["two", "three"]
 
 
-async def test_a_timeout_tells_what_is_known_and_discards_nothing() -> None:
+async def test_a_timeout_reports_the_state_and_loses_no_message() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, watcher.activated(1) as number:
         account.failures = {ORDERS: OUTAGE, 1: OUTAGE}
@@ -179,7 +179,7 @@ async def test_a_timeout_tells_what_is_known_and_discards_nothing() -> None:
         assert (await number.next_sms()).text == "late"
 
 
-async def test_two_tasks_are_given_each_message_once(sim: Simulator) -> None:
+async def test_two_tasks_get_each_message_once(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     given: list[list[Sms]] = [[], [], []]
     async with watching(sim) as watcher, watcher.activated(order_id) as number, anyio.create_task_group() as tasks:
@@ -200,7 +200,7 @@ async def test_two_tasks_are_given_each_message_once(sim: Simulator) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_two_tasks_that_time_out_together_and_ask_again_at_once_are_given_messages(sim: Simulator) -> None:
+async def test_two_tasks_that_time_out_together_and_retry_get_messages(sim: Simulator) -> None:
     """With `anyio.Lock` before 4.14 the first of them waits on asyncio for a lock that nobody holds."""
     order_id = sim.add_order(state=1).id
     given = list[str]()
@@ -223,7 +223,7 @@ async def test_two_tasks_that_time_out_together_and_ask_again_at_once_are_given_
 
 
 @pytest.mark.parametrize("waiting", [1, 2])
-async def test_asking_that_is_cancelled_at_any_step_loses_and_doubles_nothing(waiting: int) -> None:
+async def test_next_sms_cancelled_at_any_step_loses_and_repeats_nothing(waiting: int) -> None:
     outcomes = set[int]()
     for count in range(STEPS):
         account, taken = Numbers(order(state=ACTIVE)), list[Sms]()
@@ -246,7 +246,7 @@ async def test_asking_that_is_cancelled_at_any_step_loses_and_doubles_nothing(wa
 
 
 @on_asyncio
-async def test_so_it_is_with_a_task_of_asyncio() -> None:
+async def test_next_sms_cancelled_in_an_asyncio_task_loses_and_repeats_nothing() -> None:
     outcomes = set[int]()
     for count in range(STEPS):
         account, taken = Numbers(order(state=ACTIVE)), list[Sms]()
@@ -268,7 +268,7 @@ async def test_so_it_is_with_a_task_of_asyncio() -> None:
     assert outcomes == {0, 1}
 
 
-async def test_a_place_that_is_no_longer_kept_is_told_and_then_it_goes_on() -> None:
+async def test_a_place_that_is_no_longer_kept_raises_once() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher, watcher.activated(1) as number:
         for count in range(4):
@@ -279,7 +279,7 @@ async def test_a_place_that_is_no_longer_kept_is_told_and_then_it_goes_on() -> N
         assert await rest(number) == ["message 2", "message 3"]
 
 
-async def test_a_place_beyond_the_newest_event_is_told_and_then_it_goes_on() -> None:
+async def test_a_place_after_the_newest_event_raises_once() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, watcher.activated(1, after=1000) as number:
         with pytest.raises(Lagged):
@@ -288,7 +288,7 @@ async def test_a_place_beyond_the_newest_event_is_told_and_then_it_goes_on() -> 
         assert await rest(number) == ["new"]
 
 
-async def test_what_happens_to_other_orders_does_not_make_a_place_old() -> None:
+async def test_events_of_other_orders_do_not_make_a_place_lag() -> None:
     account = Numbers(order(1, ACTIVE), order(2, ACTIVE))
     async with Watcher(account, journal=MemoryJournal(keep=3)) as watcher, watcher.activated(1) as number:
         for count in range(5):
@@ -332,17 +332,17 @@ async def run_twice(sim: Simulator, journal: Callable[[], Journal]) -> None:
     assert len(asked(sim, "activate")) == 1
 
 
-async def test_a_pipeline_that_is_restarted_goes_on_at_its_stored_cursor(sim: Simulator) -> None:
+async def test_a_restarted_pipeline_continues_at_its_stored_cursor(sim: Simulator) -> None:
     journal = MemoryJournal()
     await run_twice(sim, lambda: journal)
 
 
 @on_asyncio
-async def test_so_it_does_with_a_journal_in_a_file(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_restarted_pipeline_with_a_file_continues_at_its_stored_cursor(sim: Simulator, tmp_path: Path) -> None:
     await run_twice(sim, lambda: SqliteJournal(tmp_path / "journal.db"))
 
 
-async def test_a_stored_cursor_of_a_session_that_took_nothing_gives_all_that_came_since(sim: Simulator) -> None:
+async def test_the_cursor_of_a_session_without_messages_returns_all_later_ones(sim: Simulator) -> None:
     order_id, journal = sim.add_order().id, MemoryJournal()
     async with watching(sim, journal=journal) as watcher:
         sim.deliver(order_id, "old")

@@ -72,7 +72,7 @@ NEVER = [
 
 
 @pytest.mark.parametrize("date", NEVER)
-async def test_dates_that_cannot_be_leave_the_local_clock(date: datetime) -> None:
+async def test_impossible_dates_leave_the_local_clock(date: datetime) -> None:
     account = DatedAccount(lambda _: date)
     async with Watcher(account) as watcher:
         for number in range(10):
@@ -87,7 +87,7 @@ async def test_dates_that_cannot_be_leave_the_local_clock(date: datetime) -> Non
 
 @pytest.mark.parametrize("date", NEVER)
 @pytest.mark.parametrize("count", [1, 5, 100])
-async def test_dates_that_cannot_be_are_ignored(date: datetime, count: int) -> None:
+async def test_impossible_dates_are_ignored(date: datetime, count: int) -> None:
     ahead = timedelta(hours=7)  # the server's clock, which was heard before, is another one than ours
     account = DatedAccount(lambda number: date if 10 <= number < 10 + count else ahead)
     async with Watcher(account) as watcher:
@@ -104,7 +104,7 @@ async def test_dates_that_cannot_be_are_ignored(date: datetime, count: int) -> N
 
 @pytest.mark.parametrize("off", [YEAR, -YEAR, timedelta(days=100), timedelta(minutes=-7), timedelta(days=365 * 900)])
 @pytest.mark.parametrize("at", mostly_slow(range(3, 12), every=4))
-async def test_one_date_far_off_changes_nothing(off: timedelta, at: int) -> None:
+async def test_one_wrong_date_changes_nothing(off: timedelta, at: int) -> None:
     account = DatedAccount(lambda number: off if number == at else None)
     account.listed = [order(1), order(2), order(3)]
     account.messages[3] = [sms("old", -86_400)]
@@ -126,7 +126,7 @@ async def test_one_date_far_off_changes_nothing(off: timedelta, at: int) -> None
                 assert timedelta(seconds=-2) <= event.at - event.sms.received <= timedelta(seconds=INTERVAL + 5)
 
 
-async def test_one_date_far_off_does_not_make_a_watch_forget_what_a_removed_order_had() -> None:
+async def test_one_wrong_date_does_not_forget_a_removed_order() -> None:
     wrong_at = -1
     account = DatedAccount(lambda number: YEAR if number == wrong_at else None)
     async with Watcher(account) as watcher:
@@ -142,7 +142,7 @@ async def test_one_date_far_off_does_not_make_a_watch_forget_what_a_removed_orde
         assert texts(await so_far(watcher)) == ["message"]
 
 
-async def test_one_wrong_first_date_of_another_run_makes_it_forget_nothing() -> None:
+async def test_a_wrong_first_date_of_another_run_forgets_nothing() -> None:
     account, journal = DatedAccount(lambda _: None), MemoryJournal()
     async with Watcher(account, journal=journal) as watcher:
         account.deliver(2, "message")
@@ -161,7 +161,7 @@ async def test_one_wrong_first_date_of_another_run_makes_it_forget_nothing() -> 
 
 
 @pytest.mark.parametrize("off", [YEAR, -YEAR])
-async def test_one_wrong_first_date_hides_no_end_of_a_rental(off: timedelta) -> None:
+async def test_a_wrong_first_date_does_not_hide_the_end_of_a_rental(off: timedelta) -> None:
     account = DatedAccount(lambda number: off if number == 0 else None)
     account.listed = [order(1, until=START + timedelta(days=20))]
     async with Watcher(account, interval=3600) as watcher:
@@ -174,7 +174,7 @@ async def test_one_wrong_first_date_hides_no_end_of_a_rental(off: timedelta) -> 
 
 
 @pytest.mark.parametrize("off", [YEAR, -YEAR])
-async def test_no_message_is_lost_though_the_only_dates_are_those_of_messages_and_the_first_is_wrong(
+async def test_no_message_is_lost_if_only_sms_answers_are_dated_and_the_first_is_wrong(
     off: timedelta,
 ) -> None:
     account = DatedAccount(lambda number: off if number == 0 else None)
@@ -202,7 +202,7 @@ async def test_a_jump_that_the_next_answer_confirms_is_followed(off: timedelta) 
 
 
 @pytest.mark.parametrize("off", [YEAR, timedelta(hours=2)])
-async def test_no_message_is_lost_though_two_wrong_dates_agree(off: timedelta) -> None:
+async def test_no_message_is_lost_if_two_wrong_dates_agree(off: timedelta) -> None:
     account = DatedAccount(lambda number: off if number in (3, 4, 5, 6) else None)
     account.listed = [order(number) for number in range(1, 9)]
     async with Watcher(account) as watcher:
@@ -212,7 +212,7 @@ async def test_no_message_is_lost_though_two_wrong_dates_agree(off: timedelta) -
         assert sorted(texts(await so_far(watcher))) == [f"message {number}" for number in range(1, 9)]
 
 
-async def test_two_dates_far_off_that_differ_do_not_confirm_each_other() -> None:
+async def test_two_wrong_dates_that_differ_do_not_confirm_each_other() -> None:
     account = DatedAccount({10: YEAR, 11: -YEAR, 12: 2 * YEAR, 13: 3 * YEAR}.get)
     async with Watcher(account) as watcher:
         for _ in range(10):
@@ -230,7 +230,7 @@ async def test_a_clock_that_drifts_is_followed_without_a_second_date() -> None:
 @pytest.mark.parametrize("off", [YEAR, -YEAR, timedelta(days=2), timedelta(hours=-1)])
 @pytest.mark.parametrize("wrong", [1, 2])
 @pytest.mark.parametrize("after", [0.01, 1.0, 3.0, 20.0])
-async def test_no_message_is_lost_though_the_first_date_was_wrong(off: timedelta, wrong: int, after: float) -> None:
+async def test_no_message_is_lost_if_the_first_date_is_wrong(off: timedelta, wrong: int, after: float) -> None:
     # One answer may be wrong, and so may the first one of each kind; two that agree are believed.
     account = DatedAccount(lambda number: off * (-1) ** number if number < wrong else None)
     account.messages[1] = [sms("old", -86_400 * 10)]

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
 
 @both_ends
-async def test_asking_for_the_next_event_acknowledges_the_one_before(disk: Disk, end: str) -> None:
+async def test_the_next_step_acknowledges_the_previous_event(disk: Disk, end: str) -> None:
     account = account_with(4)
     for first in (2, 3, 4):
         async with disk.watching(account, end=end) as watcher:
@@ -33,7 +33,7 @@ async def test_asking_for_the_next_event_acknowledges_the_one_before(disk: Disk,
 
 
 @both_ends
-async def test_an_event_that_was_given_last_is_given_again(disk: Disk, end: str) -> None:
+async def test_the_last_event_is_delivered_again(disk: Disk, end: str) -> None:
     account = account_with(3)
     given: list[Event] = []
     for _ in range(3):
@@ -44,7 +44,7 @@ async def test_an_event_that_was_given_last_is_given_again(disk: Disk, end: str)
     assert isinstance(given[0], SmsReceived)
 
 
-async def test_asking_in_vain_acknowledges_as_well(disk: Disk) -> None:
+async def test_a_step_without_a_new_event_acknowledges_too(disk: Disk) -> None:
     account = account_with(1)
     async with disk.watching(account) as watcher:
         events = watcher.consumer("name")
@@ -53,7 +53,7 @@ async def test_asking_in_vain_acknowledges_as_well(disk: Disk) -> None:
     assert await disk.places() == {"name": 2}
 
 
-async def test_a_loop_that_is_left_gives_its_last_event_again(disk: Disk) -> None:
+async def test_a_loop_that_is_left_gets_its_last_event_again(disk: Disk) -> None:
     async with disk.watching(account_with(3)) as watcher:
         async for event in watcher.consumer("name"):
             if event.seq == 3:
@@ -97,7 +97,7 @@ async def test_few_events_are_written_at_the_next_step_once_a_fifth_of_a_second_
 
 
 @on_both_backends
-async def test_what_is_left_is_written_within_a_second_without_another_step(disk: Disk) -> None:
+async def test_an_unwritten_place_is_written_within_a_second_without_another_step(disk: Disk) -> None:
     async with disk.watching(account_with(9), end="killed") as watcher:
         await until(watcher, 10)
         one, other = watcher.consumer("one"), watcher.consumer("other")
@@ -112,7 +112,7 @@ async def test_what_is_left_is_written_within_a_second_without_another_step(disk
             assert await disk.places() == {"one": first + 1, "other": first + 1}
 
 
-async def test_what_was_done_is_written_within_a_second_while_the_consumer_waits(disk: Disk) -> None:
+async def test_a_place_is_written_within_a_second_while_the_consumer_waits(disk: Disk) -> None:
     async with disk.watching(account_with(3), end="killed") as watcher, anyio.create_task_group() as tasks:
         await until(watcher, 4)
         tasks.start_soon(rest, watcher.consumer("name"))
@@ -121,7 +121,7 @@ async def test_what_was_done_is_written_within_a_second_while_the_consumer_waits
         tasks.cancel_scope.cancel()
 
 
-async def test_what_is_left_is_written_on_leaving(disk: Disk) -> None:
+async def test_an_unwritten_place_is_written_on_leaving(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)
@@ -130,7 +130,7 @@ async def test_what_is_left_is_written_on_leaving(disk: Disk) -> None:
     assert await disk.places() == {"name": 3}
 
 
-async def test_a_poll_that_brings_events_writes_what_is_left_with_them(disk: Disk) -> None:
+async def test_a_poll_with_events_writes_the_unwritten_places_too(disk: Disk) -> None:
     account = account_with(3)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 4)
@@ -144,7 +144,7 @@ async def test_a_poll_that_brings_events_writes_what_is_left_with_them(disk: Dis
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 52, 75, 100, 101, 149])
-async def test_a_kill_gives_fifty_events_again_at_most(disk: Disk, count: int) -> None:
+async def test_after_a_kill_at_most_fifty_events_are_delivered_again(disk: Disk, count: int) -> None:
     account = account_with(150)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 151)
@@ -157,7 +157,7 @@ async def test_a_kill_gives_fifty_events_again_at_most(disk: Disk, count: int) -
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_however_quickly_events_are_taken_a_kill_gives_those_of_the_last_second_and_fifty_at_most(
+async def test_after_a_kill_only_events_of_the_last_second_and_at_most_fifty_come_again(
     memory: Disk, seed: int
 ) -> None:
     account, chance = account_with(400), random.Random(seed)
@@ -184,7 +184,7 @@ async def test_however_quickly_events_are_taken_a_kill_gives_those_of_the_last_s
 
 
 @both_ends
-async def test_without_ack_the_place_stays(disk: Disk, end: str) -> None:
+async def test_without_ack_the_place_does_not_move(disk: Disk, end: str) -> None:
     account = account_with(3)
     for _ in range(2):
         async with disk.watching(account, end=end) as watcher:
@@ -194,7 +194,7 @@ async def test_without_ack_the_place_stays(disk: Disk, end: str) -> None:
 
 @both_ends
 @pytest.mark.parametrize("acked", [(2, 3, 4), (4, 3, 2), (3, 4, 2), (3, 4), (4, 2), (5, 3, 2)])
-async def test_a_restart_goes_on_at_the_first_event_that_is_not_done(
+async def test_a_restart_continues_at_the_first_event_that_is_not_done(
     disk: Disk, acked: tuple[int, ...], end: str
 ) -> None:
     account = account_with(4)
@@ -210,7 +210,7 @@ async def test_a_restart_goes_on_at_the_first_event_that_is_not_done(
         assert again == [given[seq] for seq in range(first, 6)]
 
 
-async def test_a_place_that_begins_with_after_moves_from_there(disk: Disk) -> None:
+async def test_a_place_that_begins_at_after_moves_from_there(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)
@@ -233,7 +233,7 @@ async def test_acknowledging_twice_changes_nothing(disk: Disk) -> None:
         assert await disk.places() == {"name": 4}
 
 
-async def test_an_event_that_was_not_given_cannot_be_acknowledged(memory: Disk) -> None:
+async def test_only_events_of_this_consumer_can_be_acknowledged(memory: Disk) -> None:
     async with memory.watching(account_with(4)) as watcher:
         others = watcher.events(after=0)
         known = [await step(others) for _ in range(5)]
@@ -281,7 +281,7 @@ async def test_a_task_per_event_that_ends_in_any_order_loses_nothing(disk: Disk,
 
 
 @on_both_backends
-async def test_several_tasks_acknowledge_at_once(disk: Disk) -> None:
+async def test_several_tasks_can_acknowledge_at_the_same_time(disk: Disk) -> None:
     account = account_with(20)
     async with disk.watching(account) as watcher:
         events = watcher.consumer("name", auto_ack=False)

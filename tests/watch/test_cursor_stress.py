@@ -41,7 +41,7 @@ BROKEN = JournalError("the journal can't be written: the disk is full")
 
 @pytest.mark.parametrize("auto_ack", [True, False])
 @pytest.mark.parametrize("checkpoints", range(16))
-async def test_a_step_that_is_cancelled_at_any_point_loses_nothing(
+async def test_a_step_cancelled_at_any_point_loses_nothing(
     memory: Disk,
     checkpoints: int,
     auto_ack: bool,  # noqa: FBT001
@@ -70,9 +70,7 @@ async def test_a_step_that_is_cancelled_at_any_point_loses_nothing(
 
 
 @pytest.mark.parametrize("checkpoints", range(10))
-async def test_an_acknowledgement_that_is_cancelled_at_any_point_can_be_made_again(
-    disk: Disk, checkpoints: int
-) -> None:
+async def test_an_acknowledgement_cancelled_at_any_point_can_be_repeated(disk: Disk, checkpoints: int) -> None:
     async with disk.watching(account_with(2)) as watcher:
         events = watcher.consumer("name", auto_ack=False)
         event = await step(events)
@@ -84,7 +82,7 @@ async def test_an_acknowledgement_that_is_cancelled_at_any_point_can_be_made_aga
 
 @on_asyncio
 @pytest.mark.parametrize("turns", range(8))
-async def test_a_task_of_asyncio_that_is_cancelled_at_any_point_loses_nothing(disk: Disk, turns: int) -> None:
+async def test_an_asyncio_task_cancelled_at_any_point_loses_nothing(disk: Disk, turns: int) -> None:
     account = account_with(5)
     async with disk.watching(account) as watcher:
         await until(watcher, 6)
@@ -129,7 +127,7 @@ async def test_waiting_with_a_timeout_loses_nothing(disk: Disk, seconds: float) 
 # -- a journal that fails ----------------------------------------------------------------------------------------------
 
 
-async def test_a_place_that_cannot_be_written_is_told_at_that_step_and_nothing_is_lost(disk: Disk) -> None:
+async def test_a_place_that_cannot_be_written_raises_at_that_step_and_loses_nothing(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)
@@ -146,7 +144,7 @@ async def test_a_place_that_cannot_be_written_is_told_at_that_step_and_nothing_i
         assert await disk.places() == {"name": 3}
 
 
-async def test_fifty_events_whose_place_cannot_be_written_are_the_last_that_are_given(disk: Disk) -> None:
+async def test_a_consumer_stops_fifty_events_ahead_of_a_place_that_cannot_be_written(disk: Disk) -> None:
     account = account_with(60)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 61)
@@ -161,7 +159,7 @@ async def test_fifty_events_whose_place_cannot_be_written_are_the_last_that_are_
         assert await take(watcher.consumer("name"), 60) == [*range(2, 62)]
 
 
-async def test_a_place_that_the_watcher_cannot_write_is_tried_again_and_nothing_is_lost(disk: Disk) -> None:
+async def test_the_watcher_retries_a_place_that_it_cannot_write(disk: Disk) -> None:
     account, tries = account_with(4), list[float]()
 
     async def note() -> None:
@@ -184,7 +182,7 @@ async def test_a_place_that_the_watcher_cannot_write_is_tried_again_and_nothing_
 
 
 @both_ends
-async def test_a_place_that_was_never_written_gives_its_events_again(disk: Disk, end: str) -> None:
+async def test_events_after_a_place_that_was_never_written_are_delivered_again(disk: Disk, end: str) -> None:
     account = account_with(4)
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 5)
@@ -197,7 +195,7 @@ async def test_a_place_that_was_never_written_gives_its_events_again(disk: Disk,
         assert await take(watcher.consumer("name"), 4) == [2, 3, 4, 5]
 
 
-async def test_an_acknowledgement_that_cannot_be_written_can_be_made_again(disk: Disk) -> None:
+async def test_an_acknowledgement_that_cannot_be_written_can_be_repeated(disk: Disk) -> None:
     account = account_with(3)
     async with disk.watching(account, end="killed") as watcher:
         events = watcher.consumer("name", auto_ack=False)
@@ -213,7 +211,7 @@ async def test_an_acknowledgement_that_cannot_be_written_can_be_made_again(disk:
         assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
-async def test_a_name_that_cannot_be_written_gives_nothing_yet(disk: Disk) -> None:
+async def test_a_name_that_cannot_be_written_delivers_nothing_yet(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         disk.journal.broken = BROKEN
@@ -225,7 +223,7 @@ async def test_a_name_that_cannot_be_written_gives_nothing_yet(disk: Disk) -> No
         assert await take(events, 2) == [2, 3]
 
 
-async def test_a_takeover_goes_on_from_a_place_that_could_not_be_written_and_a_kill_before_it(disk: Disk) -> None:
+async def test_a_takeover_continues_at_an_unwritten_place_and_a_kill_before_it(disk: Disk) -> None:
     account = account_with(3)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 4)
@@ -248,7 +246,7 @@ async def test_a_takeover_goes_on_from_a_place_that_could_not_be_written_and_a_k
 
 
 @pytest.mark.parametrize("count", [100, slow(1000)])
-async def test_many_names_are_given_the_same(memory: Disk, count: int) -> None:
+async def test_many_names_get_the_same_events(memory: Disk, count: int) -> None:
     account = account_with(0)
     given: dict[str, list[int]] = {f"name {number}": [] for number in range(count)}
     async with memory.watching(account) as watcher, anyio.create_task_group() as tasks:
@@ -267,7 +265,7 @@ async def test_many_names_are_given_the_same(memory: Disk, count: int) -> None:
     assert await memory.places() == dict.fromkeys(given, 4)
 
 
-async def test_a_thousand_new_names_are_written_at_once(tmp_path: Path) -> None:
+async def test_a_thousand_new_names_are_one_write(tmp_path: Path) -> None:
     disk, account = Disk(tmp_path / "journal"), account_with(0)
     names = [f"name {number}" for number in range(1000)]
     async with disk.watching(account, end="killed") as watcher:
@@ -279,7 +277,7 @@ async def test_a_thousand_new_names_are_written_at_once(tmp_path: Path) -> None:
     assert await disk.places() == dict.fromkeys(names, 1)
 
 
-async def test_many_events_are_acknowledged_from_the_last_to_the_first_by_one_write(memory: Disk) -> None:
+async def test_many_events_acknowledged_in_reverse_move_the_place_in_one_write(memory: Disk) -> None:
     account = account_with(3000)
     async with memory.watching(account) as watcher:
         await until(watcher, 3001)

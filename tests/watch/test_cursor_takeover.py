@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 # -- taking a name over ------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_consumer_takes_the_name_over_between_two_events(disk: Disk) -> None:
+async def test_a_new_consumer_takes_over_the_name_between_two_events(disk: Disk) -> None:
     async with disk.watching(account_with(4)) as watcher:
         old = watcher.consumer("name")
         assert await take(old, 2) == [2, 3]
@@ -49,7 +49,7 @@ async def test_a_new_consumer_takes_the_name_over_between_two_events(disk: Disk)
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 99])
-async def test_a_takeover_gives_nothing_again_that_was_done(disk: Disk, count: int) -> None:
+async def test_a_takeover_repeats_no_event_that_is_done(disk: Disk, count: int) -> None:
     account = account_with(110)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 111)
@@ -62,7 +62,7 @@ async def test_a_takeover_gives_nothing_again_that_was_done(disk: Disk, count: i
         assert anyio.current_time() == now
 
 
-async def test_a_takeover_goes_on_after_what_was_acknowledged_by_then(disk: Disk) -> None:
+async def test_a_takeover_continues_after_the_acknowledged_events(disk: Disk) -> None:
     async with disk.watching(account_with(6)) as watcher:
         old = watcher.consumer("name", auto_ack=False)
         given = [await step(old) for _ in range(4)]
@@ -75,7 +75,7 @@ async def test_a_takeover_goes_on_after_what_was_acknowledged_by_then(disk: Disk
         assert await disk.places() == {"name": 5}
 
 
-async def test_a_name_is_taken_over_before_the_first_step_of_either(disk: Disk) -> None:
+async def test_a_takeover_before_the_first_step_of_either_consumer(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
         first, second, third = (watcher.consumer("name") for _ in range(3))
         assert await take(third, 2) == [2, 3]
@@ -84,7 +84,7 @@ async def test_a_name_is_taken_over_before_the_first_step_of_either(disk: Disk) 
                 await step(taken)
 
 
-async def test_a_consumer_that_waits_is_woken_when_its_name_is_taken(disk: Disk) -> None:
+async def test_a_takeover_wakes_a_waiting_consumer(disk: Disk) -> None:
     account = account_with(1)
     async with disk.watching(account) as watcher, anyio.create_task_group() as tasks:
         old = watcher.consumer("name")
@@ -101,7 +101,7 @@ async def test_a_consumer_that_waits_is_woken_when_its_name_is_taken(disk: Disk)
         assert await take(new, 1) == [3]
 
 
-async def test_a_consumer_that_waits_for_the_baseline_is_woken_as_well(memory: Disk) -> None:
+async def test_a_takeover_wakes_a_consumer_that_waits_for_the_baseline(memory: Disk) -> None:
     account = account_with(1)
     account.failures[ORDERS] = OUTAGE
     async with memory.watching(account) as watcher, anyio.create_task_group() as tasks:
@@ -114,7 +114,7 @@ async def test_a_consumer_that_waits_for_the_baseline_is_woken_as_well(memory: D
         assert texts([await step(new)]) == ["one"]
 
 
-async def test_the_older_one_is_given_nothing_that_it_was_about_to_read(memory: Disk) -> None:
+async def test_after_a_takeover_the_older_consumer_returns_no_event_that_it_was_reading(memory: Disk) -> None:
     async with memory.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         old = watcher.consumer("name")
@@ -130,7 +130,7 @@ async def test_the_older_one_is_given_nothing_that_it_was_about_to_read(memory: 
         assert await take(takers[0], 2) == [2, 3]
 
 
-async def test_the_older_one_cannot_move_the_place(disk: Disk) -> None:
+async def test_after_a_takeover_the_older_consumer_cannot_move_the_place(disk: Disk) -> None:
     async with disk.watching(account_with(3)) as watcher:
         old = watcher.consumer("name", auto_ack=False)
         given = [await step(old) for _ in range(3)]
@@ -147,7 +147,7 @@ async def test_the_older_one_cannot_move_the_place(disk: Disk) -> None:
         assert await disk.places() == {"name": 4}
 
 
-async def test_a_name_that_is_taken_in_the_middle_of_an_acknowledgement_loses_nothing(memory: Disk) -> None:
+async def test_a_takeover_during_an_acknowledgement_loses_nothing(memory: Disk) -> None:
     held = anyio.Event()
     async with memory.watching(account_with(3)) as watcher:
         old = watcher.consumer("name", auto_ack=False)
@@ -166,7 +166,7 @@ async def test_a_name_that_is_taken_in_the_middle_of_an_acknowledgement_loses_no
         assert await memory.places() == {"name": 4}
 
 
-async def test_names_know_nothing_of_each_other(disk: Disk) -> None:
+async def test_names_are_independent(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account, end="killed") as watcher:
         one, other, nameless = watcher.consumer("one"), watcher.consumer("other"), watcher.events()
@@ -183,7 +183,7 @@ async def test_names_know_nothing_of_each_other(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, True, 1.0])
-async def test_what_is_refused_takes_nothing_over(memory: Disk, wrong: int) -> None:
+async def test_a_call_with_invalid_arguments_takes_nothing_over(memory: Disk, wrong: int) -> None:
     async with memory.watching(account_with(3)) as watcher:
         events = watcher.consumer("name")
         assert await take(events, 1) == [2]
@@ -199,7 +199,7 @@ async def test_a_name_is_a_text(memory: Disk, name: str) -> None:
             watcher.consumer(name)
 
 
-async def test_before_entering_and_after_leaving_there_is_no_name_to_take(memory: Disk) -> None:
+async def test_consumer_needs_an_entered_watcher(memory: Disk) -> None:
     def check(watcher: Watcher, why: str) -> None:
         for make in (watcher.events, lambda: watcher.consumer("name")):
             with pytest.raises(WatcherClosed, match=why):
@@ -218,7 +218,7 @@ async def test_before_entering_and_after_leaving_there_is_no_name_to_take(memory
 # -- after the watcher was left ----------------------------------------------------------------------------------------
 
 
-async def test_after_leaving_a_name_gives_what_is_kept_and_its_place_still_moves(disk: Disk) -> None:
+async def test_after_leaving_a_consumer_reads_kept_events_and_its_place_moves(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)
@@ -241,7 +241,7 @@ async def test_after_leaving_a_name_gives_what_is_kept_and_its_place_still_moves
         assert await take(watcher.consumer("begun"), 2) == [4, 5]
 
 
-async def test_a_step_after_leaving_whose_place_cannot_be_written_can_be_made_again(disk: Disk) -> None:
+async def test_after_leaving_a_step_whose_place_cannot_be_written_can_be_repeated(disk: Disk) -> None:
     async with disk.watching(account_with(3)) as watcher:
         await until(watcher, 4)
         events = watcher.consumer("name")
@@ -255,7 +255,7 @@ async def test_a_step_after_leaving_whose_place_cannot_be_written_can_be_made_ag
     assert await disk.places() == {"name": 4}
 
 
-async def test_what_was_taken_over_stays_so_after_leaving(disk: Disk) -> None:
+async def test_a_takeover_lasts_after_leaving(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         old = watcher.consumer("name", auto_ack=False)
@@ -290,7 +290,7 @@ async def test_closing_ends_the_iteration(disk: Disk) -> None:
         assert await take(watcher.consumer("name"), 3) == [3, 4, 5]
 
 
-async def test_closing_before_the_first_step_gives_nothing(disk: Disk) -> None:
+async def test_a_consumer_closed_before_the_first_step_returns_nothing(disk: Disk) -> None:
     async with disk.watching(account_with(1)) as watcher:
         await until(watcher, 2)
         for events in both_kinds(watcher):
@@ -299,7 +299,7 @@ async def test_closing_before_the_first_step_gives_nothing(disk: Disk) -> None:
         assert await take(watcher.consumer("name"), 1) == [2]
 
 
-async def test_a_place_that_was_given_to_a_consumer_that_is_closed_at_once_is_kept(disk: Disk) -> None:
+async def test_the_place_of_a_consumer_that_is_closed_immediately_is_kept(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 5)
@@ -323,7 +323,7 @@ async def test_the_journal_has_the_place_when_closing_returns(disk: Disk) -> Non
         assert await take(watcher.consumer("name"), 2) == [4, 5]
 
 
-async def test_an_error_inside_aclosing_comes_through_and_the_place_is_written(disk: Disk) -> None:
+async def test_an_error_inside_aclosing_is_raised_and_the_place_is_written(disk: Disk) -> None:
     async with disk.watching(account_with(3), end="killed") as watcher:
 
         async def fail() -> None:
@@ -336,7 +336,7 @@ async def test_an_error_inside_aclosing_comes_through_and_the_place_is_written(d
         assert await disk.places() == {"name": 2}
 
 
-async def test_closing_ends_an_iterator_that_waits_in_another_task(disk: Disk) -> None:
+async def test_closing_ends_a_step_that_waits_in_another_task(disk: Disk) -> None:
     account = account_with(2)
     async with disk.watching(account, end="killed") as watcher, anyio.create_task_group() as tasks:
         await until(watcher, 3)
@@ -364,7 +364,7 @@ async def test_closing_ends_a_wait_for_the_baseline(memory: Disk) -> None:
 
 
 @pytest.mark.parametrize("before", ["move", "read"])
-async def test_closing_in_the_middle_of_a_step_gives_nothing_and_loses_nothing(
+async def test_closing_during_a_step_returns_nothing_and_loses_nothing(
     memory: Disk, before: Literal["move", "read"]
 ) -> None:
     async with memory.watching(account_with(5)) as watcher, anyio.create_task_group() as tasks:
@@ -405,7 +405,7 @@ async def test_closing_wakes_no_other_iterator(memory: Disk) -> None:
         assert raised == []  # it was given event 2
 
 
-async def test_closing_one_that_was_taken_over_does_no_harm(disk: Disk) -> None:
+async def test_closing_a_consumer_that_was_taken_over_changes_nothing(disk: Disk) -> None:
     async with disk.watching(account_with(4)) as watcher:
         old = watcher.consumer("name")
         assert await take(old, 2) == [2, 3]
@@ -416,7 +416,7 @@ async def test_closing_one_that_was_taken_over_does_no_harm(disk: Disk) -> None:
         assert await disk.places() == {"name": 4}
 
 
-async def test_what_was_given_can_be_acknowledged_after_closing(disk: Disk) -> None:
+async def test_events_can_be_acknowledged_after_closing(disk: Disk) -> None:
     async with disk.watching(account_with(3), end="killed") as watcher:
         async with aclosing(watcher.consumer("name", auto_ack=False)) as events:
             event = await step(events)
@@ -424,7 +424,7 @@ async def test_what_was_given_can_be_acknowledged_after_closing(disk: Disk) -> N
         assert await disk.places() == {"name": 2}
 
 
-async def test_closing_that_cannot_write_the_place_raises_and_can_be_repeated(disk: Disk) -> None:
+async def test_aclose_raises_if_the_place_cannot_be_written_and_can_be_repeated(disk: Disk) -> None:
     async with disk.watching(account_with(3), end="killed") as watcher:
         await until(watcher, 4)
         events = watcher.consumer("name")
@@ -440,7 +440,7 @@ async def test_closing_that_cannot_write_the_place_raises_and_can_be_repeated(di
 
 
 @pytest.mark.parametrize("checkpoints", range(6))
-async def test_closing_that_is_cancelled_at_any_point_loses_nothing(disk: Disk, checkpoints: int) -> None:
+async def test_aclose_cancelled_at_any_point_loses_nothing(disk: Disk, checkpoints: int) -> None:
     async with disk.watching(account_with(3), end="killed") as watcher:
         await until(watcher, 4)
         events = watcher.consumer("name")
@@ -452,7 +452,7 @@ async def test_closing_that_is_cancelled_at_any_point_loses_nothing(disk: Disk, 
         assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
-async def test_after_leaving_closing_ends_an_iterator_before_what_is_kept(disk: Disk) -> None:
+async def test_after_leaving_a_closed_iterator_returns_no_kept_events(disk: Disk) -> None:
     async with disk.watching(account_with(4)) as watcher:
         await until(watcher, 5)
         plain, named = both_kinds(watcher)

@@ -129,7 +129,7 @@ def histories(draw: st.DrawFn) -> list[Observation]:
 
 
 @given(histories(), st.booleans())
-def test_the_events_replay_to_the_final_state(history: list[Observation], replay: bool) -> None:  # noqa: FBT001
+def test_replaying_the_events_leads_to_the_final_state(history: list[Observation], replay: bool) -> None:  # noqa: FBT001
     final, events = play(history, WatchState(replay=replay))
 
     told: dict[int, Order] = {}
@@ -158,7 +158,7 @@ def test_the_events_replay_to_the_final_state(history: list[Observation], replay
 
 
 @given(histories())
-def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history: list[Observation]) -> None:
+def test_each_message_is_reported_as_often_as_one_answer_ever_listed_it(history: list[Observation]) -> None:
     state = WatchState(replay=True)
     most: dict[int, Counter[Sms]] = {}
     reported: dict[int, Counter[Sms]] = {}
@@ -186,7 +186,7 @@ def test_each_message_is_reported_as_often_as_it_was_ever_listed_at_once(history
     ),
     st.lists(st.booleans(), min_size=10, max_size=10),
 )
-def test_senders_that_are_known_later_make_no_message_twice(
+def test_a_sender_that_becomes_known_later_repeats_no_message(
     messages: list[tuple[str, datetime | None, str, int, int]],
     shortened: list[bool],
 ) -> None:
@@ -230,7 +230,7 @@ def test_outages_begin_and_end_in_turn(history: list[Observation]) -> None:
 
 
 @given(histories())
-def test_step_is_a_function_of_what_it_is_given(history: list[Observation]) -> None:
+def test_step_is_a_pure_function(history: list[Observation]) -> None:
     assert play(history, WatchState()) == play(history, WatchState())
 
 
@@ -241,7 +241,7 @@ def test_step_is_a_function_of_what_it_is_given(history: list[Observation]) -> N
     polls=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     reads_clear=st.booleans(),
 )
-def test_whatever_arrives_while_somebody_watches_is_reported_once_and_nothing_else(
+def test_exactly_the_messages_that_arrive_while_watching_are_reported(
     arrivals: list[tuple[int, str]],
     polls: list[int],
     reads_clear: bool,  # noqa: FBT001
@@ -292,13 +292,13 @@ def test_whatever_arrives_while_somebody_watches_is_reported_once_and_nothing_el
         pytest.param([True, True], [Sms("old", received=at(-2000))], [], id="the flag was up all the time: known"),
     ],
 )
-def test_what_is_new_at_the_first_reading(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
+def test_new_messages_of_the_first_reading(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
     polls = [listed(10 * number, order(1, flag=flag)) for number, flag in enumerate(flags)]
     _, events = play([*polls, read(60, 1, *messages)], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == new
 
 
-def test_an_order_that_comes_while_watched_is_new_with_all_that_may_be() -> None:
+def test_messages_of_an_order_first_listed_while_watching_are_new() -> None:
     messages = [Sms("days before", received=at(-90_000)), Sms("before", received=at(-80_000)), Sms("undated")]
     _, events = play([listed(0), listed(30, order(1)), read(31, 1, *messages)], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == ["before", "undated"]
@@ -312,7 +312,7 @@ def test_identical_messages_are_counted() -> None:
     assert received[0].id != received[1].id
 
 
-def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
+def test_the_event_id_of_a_message_is_the_same_in_another_run() -> None:
     message, other = Sms("1234", "FB", at(1)), Sms("other", received=at(0))
     one: list[Observation] = [listed(0, order(1)), read(2, 1, message)]
     another: list[Observation] = [failed(-1), listed(1, order(7), order(1, 2)), read(99, 1, message, other)]
@@ -323,7 +323,7 @@ def test_the_id_of_a_message_is_the_same_in_another_run() -> None:
     assert len(ids[1] - ids[0]) == len(ids[0]) == 1
 
 
-def test_the_last_messages_of_an_order_that_goes_meanwhile_are_reported() -> None:
+def test_the_last_messages_of_an_order_removed_meanwhile_are_reported() -> None:
     last = SmsListed(at=at(101), now=101, requested_at=59, order_id=1, messages=[Sms("last", received=at(58))])
     absent = [listed(seconds) for seconds in (30, 60, 90)]
     state, events = play([listed(0, order(1)), *absent, unknown(91, 1), last, last], WatchState())
@@ -331,7 +331,7 @@ def test_the_last_messages_of_an_order_that_goes_meanwhile_are_reported() -> Non
     assert not state.tracks
 
 
-def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_risen() -> None:
+def test_a_flag_that_is_up_after_a_reading_with_new_messages_has_risen() -> None:
     up, down = listed(30, order(1, flag=True)), listed(0, order(1))
     brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
     again = listed(60, order(1, flag=True))
@@ -342,7 +342,7 @@ def test_a_flag_that_is_up_again_after_a_reading_that_brought_something_has_rise
     assert not play([down, up, nothing, again], WatchState())[0].tracks[1].flag_rose
 
 
-def test_a_list_that_was_asked_for_before_the_flag_rose_may_have_what_it_rose_for_and_is_read_again() -> None:
+def test_a_list_requested_before_its_flag_rose_is_read_again() -> None:
     in_doubt, new = Sms("in doubt", received=at(-500)), Sms("new", received=at(29))
     late = SmsListed(at=at(45), now=45, requested_at=1, order_id=1, messages=[Sms("old", received=at(-900)), in_doubt])
     state, events = play([listed(0, order(1)), listed(30, order(1, flag=True)), late], WatchState())
@@ -365,7 +365,7 @@ def absent(*seconds: float) -> list[Observation]:
     return [listed(moment, order(2)) for moment in seconds]
 
 
-def test_an_order_is_gone_after_two_intervals_and_three_polls_if_sms_says_so() -> None:
+def test_an_order_is_removed_after_two_intervals_and_three_polls_if_sms_confirms() -> None:
     assert removals(*absent(30, 60, 90), unknown(91, 1)) == [(at(91), False)]
     assert removals(*absent(30, 60, 90)) == []
     assert removals(*absent(30, 60, 90), evolve(unknown(91, 1), requested_at=89)) == []
@@ -373,32 +373,32 @@ def test_an_order_is_gone_after_two_intervals_and_three_polls_if_sms_says_so() -
     assert removals(*absent(30, 200), unknown(201, 1)) == []
 
 
-def test_an_order_is_gone_after_ten_minutes_and_five_polls_whatever_sms_says() -> None:
+def test_an_order_is_removed_after_ten_minutes_and_five_polls_in_any_case() -> None:
     assert removals(*absent(*range(30, 600, 30)), read(601, 1)) == []
     assert removals(*absent(*range(30, 660, 30))) == [(at(630), True)]
     assert removals(*absent(30, 400, 800, 1200)) == []
     assert removals(*absent(30, 400, 800, 1200, 1600)) == [(at(1600), True)]
 
 
-def test_a_failed_poll_is_no_absence() -> None:
+def test_a_failed_poll_does_not_count_as_an_absence() -> None:
     assert removals(*(failed(30 * number) for number in range(1, 40)), unknown(1200, 1)) == []
 
 
-def test_an_order_that_comes_back_in_between_is_not_gone() -> None:
+def test_an_order_that_comes_back_in_time_is_not_removed() -> None:
     back = listed(90, order(1, until=500), order(2))
     assert removals(*absent(30, 60), back, *absent(120), unknown(121, 1)) == []
 
 
-def test_an_order_whose_time_is_up_is_gone_like_any_other_and_has_expired() -> None:
+def test_an_order_that_expires_is_removed_like_any_other() -> None:
     assert removals(*absent(500)) == []
     assert removals(*absent(500, 530, 560), unknown(561, 1)) == [(at(561), True)]
 
 
-def test_an_order_that_is_listed_is_not_gone_whatever_sms_says() -> None:
+def test_a_listed_order_is_not_removed_whatever_sms_answers() -> None:
     assert removals(unknown(31, 1)) == []
 
 
-def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None:
+def test_unreadable_rows_are_reported_once_and_are_not_absences() -> None:
     named, nameless = SkippedRow("bad state", {"id": 1}, 1), SkippedRow("no object", "nonsense")
     polls = [listed(30 * n, order(2), skipped=[row]) for row in (named, nameless) for n in range(1, 9)]
     assert removals(*polls) == []
@@ -409,13 +409,13 @@ def test_rows_that_cannot_be_read_are_no_absence_and_are_reported_once() -> None
     ]
 
 
-def test_a_row_that_cannot_be_read_ends_an_absence() -> None:
+def test_an_unreadable_row_ends_an_absence() -> None:
     unread = [listed(n, order(2), skipped=[SkippedRow("bad state", {"id": 1}, 1)]) for n in (90, 120)]
     assert removals(*absent(30, 60), *unread, *absent(150, 180), unknown(181, 1)) == []
     assert removals(*absent(30, 60, 70), *unread, unknown(121, 1)) == []
 
 
-def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
+def test_an_unreadable_row_that_stays_is_not_reported_again() -> None:
     steady = [SkippedRow("?", {"number": number}) for number in range(1500)]
     moving = [[SkippedRow("?", {"lastonline": number})] for number in range(3000)]
     polls = [listed(30 * n, order(1), skipped=[*steady, *moved]) for n, moved in enumerate(moving[:3])]
@@ -426,14 +426,14 @@ def test_a_row_that_is_sent_again_and_again_is_never_reported_again() -> None:
     assert reported[str(steady[0].raw)] == 1
 
 
-def test_an_order_is_known_as_it_was_last_seen_also_where_nothing_is_to_be_told_of_it() -> None:
+def test_orders_are_as_last_seen_even_without_an_event() -> None:
     seen = evolve(order(1), extra={"provider": "B"}, last_online=at(7))
     state, events = play([listed(0, order(1)), listed(30, seen)], WatchState())
     assert state.orders[1] is seen
     assert len(events) == 1
 
 
-def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
+def test_a_state_change_is_reported_before_other_changes() -> None:
     _, events = play([listed(0, order(1, 0)), listed(30, order(1, 1, service="opt1"))], WatchState())
     assert [type(event) for event in events] == [OrderAdded, StateChanged, OrderUpdated]
     changed = events[1]
@@ -441,7 +441,7 @@ def test_a_state_that_changes_is_told_before_what_else_changed() -> None:
     assert (changed.previous, changed.current) == (OrderState.INACTIVE, OrderState.ACTIVE)
 
 
-def test_while_orders_fails_an_orders_messages_failing_is_the_same_outage() -> None:
+def test_a_failing_list_while_orders_fails_is_the_same_outage() -> None:
     down = [failed(30, number) for number in (None, 1)]
     _, events = play([listed(0, order(1)), *down, listed(60, order(1))], WatchState())
     assert [type(event) for event in events] == [OrderAdded, PollFailed, PollRecovered]

@@ -84,7 +84,7 @@ of_every_cause = pytest.mark.parametrize(("cause", "error"), CAUSES, ids=lambda 
 
 
 @of_every_cause
-async def test_everything_raises_after_the_end_each_an_error_of_its_own(
+async def test_after_the_end_everything_raises_its_own_copy_of_the_error(
     cause: Callable[[Account, Journal], None], error: type[SmspvaError]
 ) -> None:
     account, journal = Account(order()), Journal()
@@ -136,7 +136,7 @@ async def test_the_end_does_not_cancel_the_body(
 
 
 @of_every_cause
-async def test_the_body_may_raise_something_else(
+async def test_an_error_of_the_body_takes_precedence(
     cause: Callable[[Account, Journal], None], error: type[SmspvaError]
 ) -> None:
     account, journal = Account(order()), Journal()
@@ -173,7 +173,7 @@ async def test_a_closed_client_ends_the_watch() -> None:
             await watcher.wait_for_sms(order_id, timeout=1000)
 
 
-async def test_a_watch_that_cannot_begin_says_so() -> None:
+async def test_a_watch_that_cannot_begin_raises_on_entering() -> None:
     account, journal = Account(order()), Journal()
     account.failures[ORDERS] = ClientClosed("closed")
     watcher = Watcher(account, journal=journal)
@@ -197,7 +197,7 @@ async def test_two_watchers_do_not_share_a_journal() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 
-async def test_leaving_ends_iterators_quietly_after_what_is_kept() -> None:
+async def test_leaving_ends_iterators_quietly_after_the_kept_events() -> None:
     account, ended = Account(order()), list[Event]()
 
     async def iterate(events: Subscription) -> None:
@@ -216,7 +216,7 @@ async def test_leaving_ends_iterators_quietly_after_what_is_kept() -> None:
     assert kinds([event async for event in reading]) == ["OrderAdded", "SmsReceived", "SmsReceived"]
 
 
-async def test_after_leaving_there_are_no_new_iterators() -> None:
+async def test_after_leaving_no_iterator_can_be_made() -> None:
     async with Watcher(Account(order())) as watcher:
         pass
     for make in (watcher.events, lambda: watcher.consumer("name"), lambda: watcher.activated(1)):
@@ -232,7 +232,7 @@ async def test_leaving_before_any_good_poll_ends_iterators_too() -> None:
     assert [event async for event in events] == []
 
 
-async def test_leaving_makes_waits_raise() -> None:
+async def test_leaving_raises_in_open_waits() -> None:
     raised: list[WatcherClosed] = []
 
     async def raising(awaited: Awaitable[object]) -> None:
@@ -252,7 +252,7 @@ async def test_leaving_makes_waits_raise() -> None:
         await raising(watcher.wait_for_state(1, OrderState.INACTIVE, timeout=1000))
 
 
-async def test_a_watcher_is_entered_before_it_is_used_and_only_once() -> None:
+async def test_a_watcher_must_be_entered_and_only_once() -> None:
     watcher = Watcher(Account(order()))
     with pytest.raises(WatcherClosed):
         watcher.events()
@@ -268,7 +268,7 @@ async def test_a_watcher_is_entered_before_it_is_used_and_only_once() -> None:
         await watcher.__aenter__()
 
 
-async def test_a_key_that_orders_refuses_for_ten_seconds_ends_it_although_messages_can_be_read_in_between() -> None:
+async def test_a_key_that_orders_refuses_for_ten_seconds_ends_the_watch_even_if_sms_works() -> None:
     account = Account(order())
     with pytest.raises(InvalidKey):
         async with Watcher(account) as watcher:
@@ -279,7 +279,7 @@ async def test_a_key_that_orders_refuses_for_ten_seconds_ends_it_although_messag
     assert len(account.times(1)) > (refused[0] - first) / 2
 
 
-async def test_a_hiccup_of_refused_keys_ends_nothing() -> None:
+async def test_a_key_refused_for_a_moment_does_not_end_the_watch() -> None:
     account = Account(order())
     async with Watcher(account, interval=2) as watcher:
         await anyio.sleep(1)
@@ -292,7 +292,7 @@ async def test_a_hiccup_of_refused_keys_ends_nothing() -> None:
         assert (await watcher.wait_for_sms(1, after=0, timeout=60)).sms.text == "after it"
 
 
-async def test_lists_that_refuse_the_key_end_nothing() -> None:
+async def test_lists_that_refuse_the_key_do_not_end_the_watch() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.failures = {1: BAD_KEY}
@@ -300,7 +300,7 @@ async def test_lists_that_refuse_the_key_end_nothing() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed"]
 
 
-async def test_a_key_that_is_wrong_from_the_beginning_is_reported_after_ten_seconds() -> None:
+async def test_a_wrong_key_ends_the_watch_after_ten_seconds() -> None:
     account = Account(order())
     account.failures = {ORDERS: BAD_KEY}
     began = anyio.current_time()
@@ -310,7 +310,7 @@ async def test_a_key_that_is_wrong_from_the_beginning_is_reported_after_ten_seco
     assert 10 <= anyio.current_time() - began < 12
 
 
-async def test_what_is_being_written_while_it_is_left_is_told_before_the_end() -> None:
+async def test_events_being_written_on_leaving_are_delivered_before_the_end() -> None:
     class Slow(MemoryJournal):
         async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
             if any(isinstance(event, SmsReceived) for event in events):
@@ -341,7 +341,7 @@ async def _set_later(event: anyio.Event) -> None:
     event.set()
 
 
-async def test_a_watcher_says_where_it_is() -> None:
+async def test_the_repr_of_a_watcher() -> None:
     account = Account(order(1), order(2))
     watcher = Watcher(account)
     assert repr(watcher) == "<Watcher, not entered yet>"

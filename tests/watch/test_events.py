@@ -28,7 +28,7 @@ def account_with(*messages: str, order_id: int = 1) -> Account:
 # -- where they begin ------------------------------------------------------------------------------------------------
 
 
-async def test_by_default_they_begin_after_the_baseline() -> None:
+async def test_by_default_events_begin_after_the_baseline() -> None:
     async with Watcher(account_with("one")) as watcher:
         events = watcher.events()
         await polls(2)
@@ -38,7 +38,7 @@ async def test_by_default_they_begin_after_the_baseline() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "SmsReceived"]
 
 
-async def test_before_the_first_good_poll_they_wait_for_the_baseline() -> None:
+async def test_before_the_first_good_poll_a_subscription_waits_for_the_baseline() -> None:
     account = account_with()
     account.failures[ORDERS] = OUTAGE
     async with Watcher(account) as watcher:
@@ -70,7 +70,7 @@ async def test_a_journal_with_a_state_begins_before_the_first_event_of_this_run(
         assert kinds(await so_far(watcher)) == ["OrderAdded", "SmsReceived", "StateChanged"]
 
 
-async def test_a_place_is_a_number() -> None:
+async def test_events_begin_after_a_given_number() -> None:
     account = account_with("one", "two", "three")
     async with Watcher(account) as watcher:
         await polls(1)
@@ -91,7 +91,7 @@ async def test_a_stored_number_resumes_in_another_run() -> None:
         assert texts(await within(1, watcher.events(after=stored))) == ["two"]
 
 
-async def test_the_place_is_fixed_when_it_is_asked_for() -> None:
+async def test_the_place_is_fixed_by_the_call() -> None:
     account = account_with()
     async with Watcher(account) as watcher:
         events = watcher.events(after=watcher.cursor)
@@ -100,7 +100,7 @@ async def test_the_place_is_fixed_when_it_is_asked_for() -> None:
         assert texts(await within(1, events)) == ["one", "two"]
 
 
-async def test_the_cursor_is_the_last_event_given() -> None:
+async def test_the_cursor_is_the_last_event_returned() -> None:
     async with Watcher(account_with("one", "two")) as watcher:
         await polls(1)
         events = watcher.events()
@@ -111,14 +111,14 @@ async def test_the_cursor_is_the_last_event_given() -> None:
 
 
 @pytest.mark.parametrize("after", [-1, 1.0, "1", True])
-async def test_a_place_that_is_none_is_refused(after: int) -> None:
+async def test_an_invalid_place_is_rejected(after: int) -> None:
     async with Watcher(account_with()) as watcher:
         with pytest.raises(ValueError, match="after must be an integer"):
             watcher.events(after=after)
 
 
 @pytest.mark.parametrize("order_id", [0, -1, "1", True])
-async def test_an_order_that_cant_be_is_refused(order_id: int) -> None:
+async def test_an_invalid_order_id_is_rejected(order_id: int) -> None:
     async with Watcher(account_with()) as watcher:
         with pytest.raises(ValueError, match="order"):
             watcher.events(order_id=order_id)
@@ -127,7 +127,7 @@ async def test_an_order_that_cant_be_is_refused(order_id: int) -> None:
 # -- falling behind --------------------------------------------------------------------------------------------------
 
 
-async def test_a_place_that_is_no_longer_kept_says_where_to_resume() -> None:
+async def test_a_place_that_is_no_longer_kept_raises_lagged_with_the_place_to_resume() -> None:
     account = account_with("one", "two", "three", "four")
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher:
         behind, by_default = watcher.events(after=1), watcher.events()
@@ -150,7 +150,7 @@ async def test_zero_is_everything_that_is_kept() -> None:
         assert (await watcher.wait_for_sms(1, after=0, timeout=0)).sms.text == "four"
 
 
-async def test_two_tasks_that_read_one_subscription_are_told_so() -> None:
+async def test_two_tasks_cannot_read_one_subscription() -> None:
     async with Watcher(Account(order())) as watcher, anyio.create_task_group() as tasks:
         subscription = watcher.events()
         tasks.start_soon(anext, subscription, None)
@@ -179,7 +179,7 @@ async def test_no_event_is_ahead_of_cursor_and_orders() -> None:
     assert ahead == []
 
 
-async def test_a_place_beyond_the_newest_says_where_to_resume() -> None:
+async def test_a_place_after_the_newest_raises_lagged_with_the_place_to_resume() -> None:
     async with Watcher(account_with("one")) as watcher:
         await polls(1)
         with pytest.raises(Lagged) as caught:
@@ -203,7 +203,7 @@ async def test_events_of_one_order() -> None:
         assert events.cursor == watcher.cursor
 
 
-async def test_no_event_of_that_order_is_no_reason_to_fall_behind() -> None:
+async def test_a_subscription_to_a_quiet_order_does_not_lag() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account, journal=MemoryJournal(keep=5)) as watcher, anyio.create_task_group() as tasks:
         given: list[Event] = []
@@ -240,7 +240,7 @@ async def test_a_cancelled_step_loses_nothing(order_id: int | None) -> None:
         assert texts(given) == [str(number) for number in range(0, 100, 10)]
 
 
-async def test_a_loop_that_is_left_is_taken_up_again() -> None:
+async def test_a_loop_that_is_left_can_be_continued() -> None:
     async with Watcher(account_with("one", "two", "three")) as watcher:
         events = watcher.events()
         async for event in events:
@@ -249,7 +249,7 @@ async def test_a_loop_that_is_left_is_taken_up_again() -> None:
         assert texts(await within(40, events)) == ["two", "three"]
 
 
-async def test_a_slow_consumer_delays_nobody() -> None:
+async def test_a_slow_consumer_delays_no_other() -> None:
     account = account_with()
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         slow, quick = list[Event](), list[Event]()
@@ -275,7 +275,7 @@ async def test_a_slow_consumer_delays_nobody() -> None:
 
 
 @pytest.mark.parametrize("count", [100, slow(1000)])
-async def test_many_subscriptions_give_each_the_same(count: int) -> None:
+async def test_many_subscriptions_return_the_same_events(count: int) -> None:
     account = account_with()
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         given: list[list[str]] = [[] for _ in range(count)]
@@ -303,7 +303,7 @@ async def ids_of(account: Account, order_id: int = 1) -> list[str]:
         return [e.id for e in await so_far(watcher) if isinstance(e, SmsReceived) and e.order_id == order_id]
 
 
-async def test_its_id_depends_on_order_message_and_count_alone() -> None:
+async def test_the_id_depends_only_on_order_message_and_count() -> None:
     account = account_with("one", "two")
     account.messages[1] += account.messages[1][:1]
     first = await ids_of(account)
@@ -319,7 +319,7 @@ async def test_its_id_depends_on_order_message_and_count_alone() -> None:
     assert not set(second) & set(await ids_of(account, 9))
 
 
-async def test_its_id_is_the_same_when_it_is_read_again() -> None:
+async def test_the_id_is_the_same_when_the_event_is_read_again() -> None:
     async with Watcher(account_with("one", "two")) as watcher:
         await polls(2)
         assert await so_far(watcher) == await so_far(watcher)

@@ -53,7 +53,7 @@ async def outages(watcher: Watcher) -> list[Event]:
 
 @pytest.mark.parametrize("fault", [name for name in get_args(FaultName) if name not in HARMLESS])
 @pytest.mark.parametrize("seconds", [300, slow(900)])
-async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
+async def test_an_outage_is_reported_when_it_begins_and_when_it_ends(
     fault: FaultName, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -79,7 +79,7 @@ async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
     assert logged(caplog) == ["WARNING", "INFO"]
 
 
-async def test_a_list_that_fails_while_orders_are_tried_again_is_no_outage_of_its_own() -> None:
+async def test_a_list_that_fails_while_orders_are_retried_is_no_separate_outage() -> None:
     sim = Simulator()
     for _ in range(20):  # so that a list is due while `orders` are tried again
         sim.add_order()
@@ -97,7 +97,7 @@ async def test_a_list_that_fails_while_orders_are_tried_again_is_no_outage_of_it
         assert [event.order_id for event in await outages(watcher)] == [None, None]
 
 
-async def test_two_outages_are_two() -> None:
+async def test_two_outages_are_reported_separately() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(2):
@@ -109,7 +109,7 @@ async def test_two_outages_are_two() -> None:
 
 
 @pytest.mark.parametrize("failure", [OUTAGE, OSError("no route"), TimeoutError(), ValueError("what?")], ids=repr)
-async def test_whatever_a_source_raises_is_a_failed_poll(failure: Exception) -> None:
+async def test_any_exception_of_a_source_is_a_failed_poll(failure: Exception) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.failures[ORDERS] = failure
@@ -122,7 +122,7 @@ async def test_whatever_a_source_raises_is_a_failed_poll(failure: Exception) -> 
         assert watcher.orders == {1: order()}
 
 
-async def test_an_outage_of_one_list_is_that_orders(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_of_one_list_is_reported_for_its_order(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
@@ -139,7 +139,7 @@ async def test_an_outage_of_one_list_is_that_orders(caplog: pytest.LogCaptureFix
     assert logged(caplog) == ["WARNING", "INFO"]
 
 
-async def test_a_list_fails_anew_after_the_outage_of_everything() -> None:
+async def test_a_list_that_still_fails_after_a_full_outage_is_reported() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         await anyio.sleep(5)  # the list was read
@@ -156,7 +156,7 @@ async def test_a_list_fails_anew_after_the_outage_of_everything() -> None:
 
 
 @pytest.mark.parametrize("broken", ["hangs", "fails slowly", "fails"])
-async def test_a_list_that_does_not_come_delays_no_other(broken: str) -> None:
+async def test_a_hanging_list_delays_no_other(broken: str) -> None:
     account = Account(*map(order, range(1, 8)))
     if broken != "hangs":
         account.failures[3] = OUTAGE
@@ -179,7 +179,7 @@ async def test_a_list_that_does_not_come_delays_no_other(broken: str) -> None:
         assert len(account.times()) == 8
 
 
-async def test_a_hanging_list_delays_no_other_of_the_client_either() -> None:
+async def test_a_hanging_list_of_a_client_delays_no_other() -> None:
     sim = Simulator()
     hanging, fine = sim.add_order().id, sim.add_order().id
     async with watching(sim) as watcher:
@@ -223,7 +223,7 @@ async def test_entering_makes_the_first_poll() -> None:
 @pytest.mark.parametrize(
     ("what", "listed"), [(ORDERS, [order()]), (ORDERS, []), (1, [order()])], ids=["orders", "no orders", "sms"]
 )
-async def test_a_key_refused_once_in_a_row_ends_nothing(what: int | None, listed: list[Order]) -> None:
+async def test_a_single_refused_key_does_not_end_the_watch(what: int | None, listed: list[Order]) -> None:
     account = Account(*listed)
     async with Watcher(account) as watcher:
         await anyio.sleep(1)
@@ -235,7 +235,7 @@ async def test_a_key_refused_once_in_a_row_ends_nothing(what: int | None, listed
         assert kinds(await outages(watcher)) == ["PollFailed", "PollRecovered"] * 3
 
 
-async def test_a_key_refused_on_entering_may_be_a_mistake() -> None:
+async def test_a_key_refused_only_on_entering_does_not_end_the_watch() -> None:
     account = Account(order())
     account.failures[ORDERS] = BAD_KEY
     async with Watcher(account) as watcher:

@@ -77,7 +77,7 @@ LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @on_a_real_loop
 @pytest.mark.usefixtures("plain_environment")
 @pytest.mark.parametrize(("seed", "kills"), [(1, 4), *[pytest.param(seed, 50, marks=LONG) for seed in (1, 2)]])
-async def test_no_kill_loses_or_doubles_anything(seed: int, kills: int, tmp_path: Path) -> None:
+async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path: Path) -> None:
     world, chance = World(seed), Random(seed)
     journal, report = tmp_path / "journal.db", tmp_path / "report"
 

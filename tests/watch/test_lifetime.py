@@ -72,7 +72,7 @@ async def test_leaving_leaves_no_task_behind(busy: str, anyio_backend_name: str)
     await journal.open(None)
 
 
-async def test_leaving_at_the_very_moment_that_something_is_due() -> None:
+async def test_leaving_at_the_moment_that_a_request_is_due() -> None:
     for due in (0.0, 1.5, 3.0, 60.0):
         account = Account(order(1), order(2))
         account.seconds = {1: HANGS}
@@ -81,7 +81,7 @@ async def test_leaving_at_the_very_moment_that_something_is_due() -> None:
                 await watcher.wait_for_sms(2, timeout=due)
 
 
-async def test_a_client_may_be_used_after_its_watcher_was_left() -> None:
+async def test_a_client_can_be_used_after_its_watcher_was_left() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with SmspvaClient("key", transport=sim.transport()) as client:
@@ -109,7 +109,7 @@ def outside() -> Watcher:
 
 
 @pytest.mark.parametrize("error", [LookupError("mine"), ExceptionGroup("mine", [OSError()]), SystemExit(3)], ids=repr)
-async def test_what_the_body_raises_passes_as_it_is(error: BaseException) -> None:
+async def test_an_error_of_the_body_is_not_wrapped(error: BaseException) -> None:
     caught: BaseException | None = None
     journal = MemoryJournal()
     try:
@@ -122,7 +122,7 @@ async def test_what_the_body_raises_passes_as_it_is(error: BaseException) -> Non
     await journal.open(None)
 
 
-async def test_except_around_it_catches_what_happens_inside() -> None:
+async def test_an_except_around_the_watcher_catches_errors_from_inside() -> None:
     async def catches(body: Callable[[Watcher], Awaitable[object]]) -> bool:
         try:
             async with Watcher(Account(order())) as watcher:
@@ -142,7 +142,7 @@ async def test_except_around_it_catches_what_happens_inside() -> None:
     assert not await catches(leave)
 
 
-async def test_a_deadline_around_it_is_its_owners() -> None:
+async def test_a_deadline_around_the_watcher_belongs_to_its_owner() -> None:
     before = anyio.current_time()
     with anyio.move_on_after(100) as scope:
         async with Watcher(Account(order())) as watcher:
@@ -234,7 +234,7 @@ async def cancelled_after(steps: int, scenario: Scenario, journal: MemoryJournal
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 @pytest.mark.parametrize("stride", [3, slow(1)])
-async def test_cancelled_at_whatever_point_nothing_is_left(
+async def test_cancellation_at_any_point_leaves_nothing_behind(
     scenario: Scenario, stride: int, anyio_backend_name: str
 ) -> None:
     before = tasks_now(anyio_backend_name)
@@ -248,7 +248,7 @@ async def test_cancelled_at_whatever_point_nothing_is_left(
     assert 5 < steps < 1000
 
 
-async def test_entering_that_fails_or_is_cancelled_can_be_tried_again_with_another_watcher() -> None:
+async def test_after_failed_or_cancelled_entering_another_watcher_can_be_entered() -> None:
     account, journal = Account(order()), MemoryJournal()
     account.seconds[ORDERS] = 10
     with anyio.move_on_after(5):
@@ -257,7 +257,7 @@ async def test_entering_that_fails_or_is_cancelled_can_be_tried_again_with_anoth
         assert watcher.orders.keys() == {1}
 
 
-async def test_a_wait_that_is_cancelled_leaves_the_watch_as_it_was() -> None:
+async def test_a_cancelled_wait_does_not_change_the_watch() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(10):

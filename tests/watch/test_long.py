@@ -57,7 +57,9 @@ async def consume(subscription: Subscription, events: list[Event]) -> None:
         slow(200, 1, 300, 6, 120, id="200 orders"),
     ],
 )
-async def test_it_reports_everything_once(orders: int, days: float, interval: float, gap: float, pause: float) -> None:
+async def test_a_long_watch_reports_everything_once(
+    orders: int, days: float, interval: float, gap: float, pause: float
+) -> None:
     sim = Simulator(seed=orders, dialect="live")
     for number in range(orders):
         sim.add_order(country=("RU", "LT", "PL")[number % 3], days=90)

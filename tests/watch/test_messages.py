@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
     ],
     ids=str,
 )
-async def test_whatever_server_it_is_each_message_comes_once(dialect: DialectName, switches: dict[str, Any]) -> None:
+async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectName, switches: dict[str, Any]) -> None:
     sim = Simulator(seed=3, dialect=dialect)
     orders = [sim.add_order().id for _ in range(4)]
     for name, value in switches.items():
@@ -56,7 +56,7 @@ async def test_whatever_server_it_is_each_message_comes_once(dialect: DialectNam
 
 
 @pytest.mark.parametrize("count", [30, slow(100)])
-async def test_faults_of_every_kind_lose_no_message_and_double_none(count: int) -> None:
+async def test_faults_of_every_kind_lose_and_repeat_no_message(count: int) -> None:
     sim = Simulator(seed=5, dialect="live")
     orders = [sim.add_order().id for _ in range(3)]
     async with watching(sim) as watcher:
@@ -86,7 +86,7 @@ async def test_two_identical_messages_are_two_events() -> None:
 @pytest.mark.parametrize(
     "other", [sms("code 2", 5), sms("code 1", 6), sms("code 1", 5, "ELSE"), sms("code 1", 5, None), sms("code 1", None)]
 )
-async def test_text_sender_and_time_together_are_what_a_message_is_known_by(other: Sms) -> None:
+async def test_a_message_is_identified_by_text_sender_and_time(other: Sms) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.messages[1] = [sms("code 1", 5)]
@@ -106,7 +106,7 @@ async def test_text_sender_and_time_together_are_what_a_message_is_known_by(othe
         (["ab", "", "", "c", "abc"], "abc"),
     ],
 )
-async def test_a_list_that_shrinks_and_grows_again_brings_nothing_back(lists: Sequence[str], events: str) -> None:
+async def test_a_list_that_shrinks_and_grows_again_repeats_no_message(lists: Sequence[str], events: str) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for listed in lists:
@@ -129,7 +129,7 @@ async def test_a_server_that_keeps_only_the_newest_messages() -> None:
         assert texts(await so_far(watcher)) == [f"message {number}" for number in range(6)]
 
 
-async def test_an_order_that_vanishes_and_returns_brings_no_message_twice() -> None:
+async def test_an_order_that_vanishes_and_returns_repeats_no_message() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.messages[1] = [sms("before", 5)]
@@ -165,7 +165,7 @@ async def test_messages_of_one_reading_come_in_the_order_of_their_dates() -> Non
         assert texts(await so_far(watcher)) == ["first", "second", "third", "undated"]
 
 
-async def test_a_sender_that_is_known_later_makes_no_new_message() -> None:
+async def test_a_sender_that_becomes_known_makes_no_new_message() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         lists: list[list[str | None]] = [[None], ["FB"], [None], ["FB"], ["FB", "FB"], ["FB", None], ["FB", "FB", None]]
@@ -194,7 +194,7 @@ async def test_clocks_that_differ_lose_no_message_of_the_first_minutes(behind: i
         assert Counter(texts(await so_far(watcher))) == delivered
 
 
-async def test_an_order_rented_while_watching_has_no_old_messages_whatever_the_clocks() -> None:
+async def test_an_order_rented_while_watching_has_no_old_messages_on_any_clock() -> None:
     sim = Simulator()
     async with watching(sim) as watcher:
         await polls(10)
@@ -207,7 +207,7 @@ async def test_an_order_rented_while_watching_has_no_old_messages_whatever_the_c
 # -- what was there before -------------------------------------------------------------------------------------------
 
 
-async def test_baseline_takes_what_is_there_as_known() -> None:
+async def test_baseline_treats_existing_messages_as_known() -> None:
     account = Account(order(1), order(2))
     account.messages[1] = [sms("old", -301)]
     async with Watcher(account) as watcher:
@@ -253,7 +253,9 @@ OLDER, ANCIENT, UNDATED = sms("older", -3600), sms("ancient", -90_000), sms("und
         pytest.param([False, True], [OLD, UNDATED], ["old", "undated"], id="the flag rose; in doubt it is reported"),
     ],
 )
-async def test_a_list_read_long_after_the_first_poll(flags: list[bool], listed: list[Sms], reported: list[str]) -> None:
+async def test_new_messages_of_a_list_read_long_after_the_first_poll(
+    flags: list[bool], listed: list[Sms], reported: list[str]
+) -> None:
     account = Account(order(has_new_sms=flags[0]))
     account.messages[1] = listed
     account.failures[1] = OUTAGE  # so that the list can't be read before the flag was seen
@@ -271,7 +273,7 @@ async def test_a_list_read_long_after_the_first_poll(flags: list[bool], listed: 
     [([ANCIENT], []), ([OLDER], ["older"]), ([NEW], ["new"]), ([UNDATED], ["undated"])],
     ids=["days before the watch", "an hour before it", "during it", "undated"],
 )
-async def test_an_order_bought_while_watching(listed: list[Sms], reported: list[str]) -> None:
+async def test_messages_of_an_order_bought_while_watching(listed: list[Sms], reported: list[str]) -> None:
     account = Account()
     async with Watcher(account) as watcher:
         await polls(10)
@@ -280,7 +282,7 @@ async def test_an_order_bought_while_watching(listed: list[Sms], reported: list[
         assert texts(await so_far(watcher)) == reported
 
 
-async def test_the_first_good_poll_counts_as_first() -> None:
+async def test_the_first_good_poll_is_the_baseline() -> None:
     account = Account(order())
     account.failures[None] = OUTAGE
     async with Watcher(account) as watcher:
@@ -292,7 +294,7 @@ async def test_the_first_good_poll_counts_as_first() -> None:
         assert texts(await so_far(watcher)) == ["long after"]
 
 
-async def test_replay_reports_what_is_there_too() -> None:
+async def test_replay_reports_existing_messages_too() -> None:
     account = Account(order(1))
     account.messages = account.messages | {1: [UNDATED, OLDER, NEW], 2: [OLD]}
     async with Watcher(account, start="replay") as watcher:
@@ -303,7 +305,7 @@ async def test_replay_reports_what_is_there_too() -> None:
 
 
 @pytest.mark.parametrize("start", ["baseline", "replay"])
-async def test_a_journal_with_a_state_goes_on_where_it_was(start: Literal["baseline", "replay"]) -> None:
+async def test_a_watch_continues_from_a_journal_s_state(start: Literal["baseline", "replay"]) -> None:
     account, journal = Account(order(1), order(2)), MemoryJournal()
     account.messages[1] = [OLD]
     async with Watcher(account, journal=journal) as watcher:
@@ -330,6 +332,6 @@ async def test_a_journal_remembers_messages_whose_list_was_not_read_before() -> 
         assert texts(await so_far(watcher)) == ["new"]
 
 
-def test_a_start_that_is_neither_is_refused() -> None:
+def test_an_invalid_start_is_rejected() -> None:
     with pytest.raises(ValueError, match="'baseline' or 'replay'"):
         Watcher(Account(), start="beginning")  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ async def test_a_new_name_begins_after_the_baseline(disk: Disk) -> None:
 
 
 @both_ends
-async def test_taken_before_the_first_good_poll_it_waits_for_the_baseline(disk: Disk, end: str) -> None:
+async def test_a_name_taken_before_the_first_good_poll_waits_for_the_baseline(disk: Disk, end: str) -> None:
     account = account_with(0)
     account.failures[ORDERS] = OUTAGE
     async with disk.watching(account, end=end) as watcher:
@@ -65,7 +65,7 @@ async def so_far(watcher: Watcher) -> AsyncIterator[Event]:
 
 
 @both_ends
-async def test_a_run_without_a_good_poll_leaves_the_baseline_to_the_next(disk: Disk, end: str) -> None:
+async def test_after_a_run_without_a_good_poll_the_next_run_has_the_baseline(disk: Disk, end: str) -> None:
     account = account_with(1)
     account.failures[ORDERS] = OUTAGE
     async with disk.watching(account, end=end) as watcher:
@@ -78,7 +78,7 @@ async def test_a_run_without_a_good_poll_leaves_the_baseline_to_the_next(disk: D
 
 
 @both_ends
-async def test_with_replay_it_begins_before_the_first_event(disk: Disk, end: str) -> None:
+async def test_with_replay_a_name_begins_before_the_first_event(disk: Disk, end: str) -> None:
     account = account_with(2)
     async with disk.watching(account, end=end, start="replay") as watcher:
         watcher.consumer("never read")
@@ -87,7 +87,7 @@ async def test_with_replay_it_begins_before_the_first_event(disk: Disk, end: str
         assert await take(watcher.consumer("never read"), 3) == [1, 2, 3]
 
 
-async def test_with_a_journal_that_had_a_state_it_begins_before_the_first_event_of_the_run(disk: Disk) -> None:
+async def test_with_a_stored_state_a_new_name_begins_before_the_first_event_of_the_run(disk: Disk) -> None:
     account = account_with(1)
     async with disk.watching(account) as watcher:
         await until(watcher, 2)
@@ -108,7 +108,7 @@ async def test_the_place_is_fixed_when_the_name_is_taken(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize(("after", "first"), [(0, 1), (1, 2), (3, 4)])
-async def test_a_new_name_begins_where_it_is_told_to(disk: Disk, after: int, first: int) -> None:
+async def test_a_new_name_begins_at_after(disk: Disk, after: int, first: int) -> None:
     async with disk.watching(account_with(4)) as watcher:
         await until(watcher, 5)
         assert await take(watcher.consumer("name", after=after), 2) == [first, first + 1]
@@ -125,7 +125,7 @@ async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
 
 
 @both_ends
-async def test_no_event_written_after_the_name_was_taken_is_lost_to_it(disk: Disk, end: str) -> None:
+async def test_a_new_name_misses_no_event_written_after_the_call(disk: Disk, end: str) -> None:
     account = account_with(0)
     async with disk.watching(account, end=end) as watcher:
         watcher.consumer("name")
@@ -149,7 +149,7 @@ async def test_a_name_that_was_never_read_is_kept_when_the_watcher_is_left(disk:
         assert await take(watcher.consumer("name"), 2) == [2, 3]
 
 
-async def test_a_name_is_kept_before_anything_is_given_under_it(disk: Disk) -> None:
+async def test_a_name_is_written_before_its_first_event_is_delivered(disk: Disk) -> None:
     account = account_with(2)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 3)
@@ -160,9 +160,7 @@ async def test_a_name_is_kept_before_anything_is_given_under_it(disk: Disk) -> N
 
 
 @both_ends
-async def test_a_name_that_began_with_all_that_was_kept_is_not_told_of_what_was_gone_before(
-    tmp_path: Path, end: str
-) -> None:
+async def test_a_name_for_everything_kept_does_not_lag_because_of_older_events(tmp_path: Path, end: str) -> None:
     disk, account = Disk(tmp_path / "journal", keep=3), account_with(9)
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 10)
@@ -189,7 +187,7 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
         assert await watcher._journal.places() == {"name": oldest}
 
 
-async def test_a_name_that_was_forgotten_meanwhile_is_kept_again_with_its_next_consumer() -> None:
+async def test_a_forgotten_name_is_written_again_with_its_next_consumer() -> None:
     account, journal = Account(order()), MemoryJournal()
     async with Watcher(account, journal=journal) as watcher:
         watcher.consumer("name")
@@ -207,7 +205,9 @@ async def test_a_name_that_was_forgotten_meanwhile_is_kept_again_with_its_next_c
 
 @both_ends
 @pytest.mark.parametrize(("after", "first"), [(0, 3), (1, 3), (2, 3), (4, 5)])
-async def test_after_is_the_larger_of_both(disk: Disk, after: int, first: int, end: str) -> None:
+async def test_a_known_name_begins_at_the_later_of_its_place_and_after(
+    disk: Disk, after: int, first: int, end: str
+) -> None:
     account = account_with(5)
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 6)
@@ -219,7 +219,7 @@ async def test_after_is_the_larger_of_both(disk: Disk, after: int, first: int, e
         assert await take(watcher.consumer("name"), 1) == [3]  # it hasn't moved
 
 
-async def test_after_is_the_larger_of_both_if_nothing_was_read_under_the_name(memory: Disk) -> None:
+async def test_a_known_but_unread_name_begins_at_the_later_of_its_place_and_after(memory: Disk) -> None:
     async with memory.watching(account_with(5)) as watcher:
         await until(watcher, 6)
         for after, first in ((0, 2), (1, 2), (4, 5)):
@@ -229,7 +229,7 @@ async def test_after_is_the_larger_of_both_if_nothing_was_read_under_the_name(me
 
 @both_ends
 @pytest.mark.parametrize("known", [True, False])
-async def test_a_place_in_the_future_is_refused_and_does_no_harm(disk: Disk, known: bool, end: str) -> None:  # noqa: FBT001
+async def test_a_place_in_the_future_is_rejected_and_changes_nothing(disk: Disk, known: bool, end: str) -> None:  # noqa: FBT001
     account = account_with(3)
     async with disk.watching(account, end=end) as watcher:
         await until(watcher, 4)
@@ -248,7 +248,7 @@ async def test_a_place_in_the_future_is_refused_and_does_no_harm(disk: Disk, kno
         assert await take(watcher.consumer("name"), 1) == [3 if known else 5]
 
 
-async def test_a_name_that_has_fallen_behind_goes_on_where_it_is_told() -> None:
+async def test_a_name_that_lags_continues_at_resume() -> None:
     disk, account = Disk(None, keep=3), account_with(2)
     async with disk.watching(account) as watcher:
         events = watcher.consumer("name", after=0)
@@ -269,7 +269,7 @@ async def test_a_name_that_has_fallen_behind_goes_on_where_it_is_told() -> None:
 
 @pytest.mark.parametrize("count", [4, 20, 300])
 @on_both_backends
-async def test_a_consumer_that_waits_never_falls_behind_however_large_a_poll_is(count: int) -> None:
+async def test_a_waiting_consumer_never_lags_however_large_a_poll_is(count: int) -> None:
     disk, account = Disk(None, keep=3), account_with(0)
     async with disk.watching(account) as watcher, anyio.create_task_group() as tasks:
         given: dict[Subscription, list[int]] = {watcher.consumer("name"): [], watcher.events(): []}
@@ -300,7 +300,7 @@ async def test_a_consumer_that_was_caught_up_before_a_large_poll_can_read_it_unt
                 await anyio.sleep(45)  # its work takes longer than a poll without news
 
 
-async def test_a_file_keeps_what_a_name_has_not_read(tmp_path: Path) -> None:
+async def test_a_file_keeps_events_that_a_name_has_not_read(tmp_path: Path) -> None:
     disk, account = Disk(tmp_path / "journal", keep=2), account_with(1)
     async with disk.watching(account) as watcher:
         watcher.consumer("name")

@@ -15,7 +15,7 @@ from tests.support.watching import HANGS, ORDERS, Account, SlowJournal, order, s
 pytestmark = pytest.mark.asyncio
 
 
-async def test_entering_and_leaving_may_happen_in_different_tasks() -> None:
+async def test_entering_and_leaving_can_happen_in_different_tasks() -> None:
     account, journal = Account(order()), MemoryJournal()
     watcher = Watcher(account, journal=journal, start="replay")
     await asyncio.create_task(watcher.__aenter__())
@@ -38,7 +38,7 @@ async def test_a_failure_of_the_watch_is_raised_where_it_is_left() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_in_an_exit_stack_as_a_service_has_it() -> None:
+async def test_a_watcher_in_an_exit_stack() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     stack = contextlib.AsyncExitStack()
@@ -56,7 +56,7 @@ async def test_in_an_exit_stack_as_a_service_has_it() -> None:
 
 
 @pytest.mark.parametrize("steps", range(40))
-async def test_a_task_cancelled_while_it_leaves_still_leaves_nothing(steps: int) -> None:
+async def test_a_task_cancelled_on_leaving_leaves_nothing_behind(steps: int) -> None:
     account, journal = Account(order()), SlowJournal()
     account.seconds = {ORDERS: 10, 1: HANGS}
 
@@ -94,7 +94,7 @@ async def test_a_task_that_is_cancelled_ends_as_cancelled(seconds: float) -> Non
         await journal.open(None)
 
 
-async def test_a_deadline_of_asyncio_around_it() -> None:
+async def test_an_asyncio_timeout_around_the_watcher() -> None:
     with pytest.raises(TimeoutError):  # noqa: PT012 - it is raised around the watch
         async with asyncio.timeout(50), Watcher(Account(order())) as watcher:
             async for _ in watcher.events(after=watcher.cursor):
@@ -102,7 +102,7 @@ async def test_a_deadline_of_asyncio_around_it() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_cancellation_that_is_swallowed_keeps_nobody_from_leaving() -> None:
+async def test_a_swallowed_cancellation_does_not_prevent_leaving() -> None:
     async def swallowing() -> None:
         with contextlib.suppress(
             asyncio.CancelledError

@@ -46,7 +46,7 @@ async def removed(watcher: Watcher) -> list[OrderRemoved]:
 # -- absences --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_order_missing_for_two_intervals_and_three_polls_and_unknown_to_sms_is_gone() -> None:
+async def test_an_order_missing_for_two_intervals_and_three_polls_and_unknown_to_sms_is_removed() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         account.remove(1)
@@ -61,7 +61,7 @@ async def test_an_order_missing_for_two_intervals_and_three_polls_and_unknown_to
         assert 2 * INTERVAL <= seconds < 2 * INTERVAL + 5
 
 
-async def test_an_order_whose_messages_can_be_read_is_gone_after_ten_minutes() -> None:
+async def test_a_missing_order_whose_messages_can_be_read_is_removed_after_ten_minutes() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         account.drop(1)
@@ -95,7 +95,7 @@ async def test_long_intervals_need_five_polls() -> None:
         assert watcher.orders.keys() == {2}
 
 
-async def test_an_answer_of_sms_that_was_asked_for_before_confirms_nothing() -> None:
+async def test_an_answer_to_an_earlier_sms_request_confirms_no_removal() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         await anyio.sleep(5)
@@ -113,7 +113,7 @@ async def test_an_answer_of_sms_that_was_asked_for_before_confirms_nothing() -> 
         assert await removed(watcher) == []
 
 
-async def test_an_order_that_was_removed_is_forgotten_after_ninety_days() -> None:
+async def test_a_removed_order_is_forgotten_after_ninety_days() -> None:
     account, journal = Account(order(1), order(2)), MemoryJournal()
     account.messages[1] = [sms("code", 5)]
     async with Watcher(account, journal=journal, interval=3600) as watcher:
@@ -128,7 +128,7 @@ async def test_an_order_that_was_removed_is_forgotten_after_ninety_days() -> Non
 
 
 @pytest.mark.parametrize("absences", [1, 2])
-async def test_a_shorter_absence_is_nothing(absences: int) -> None:
+async def test_a_shorter_absence_is_no_removal(absences: int) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(5):
@@ -140,7 +140,7 @@ async def test_a_shorter_absence_is_nothing(absences: int) -> None:
         assert watcher.orders == {1: order()}
 
 
-async def test_eager_polls_make_no_absence_longer() -> None:
+async def test_eager_polls_do_not_shorten_the_absence_that_a_removal_needs() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
 
@@ -158,7 +158,7 @@ async def test_eager_polls_make_no_absence_longer() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_long_absence_needs_three_polls_all_the_same() -> None:
+async def test_a_long_absence_needs_three_polls_too() -> None:
     account = Account(order())
     async with Watcher(account, interval=100) as watcher:
         await polls(1, 100)
@@ -171,7 +171,7 @@ async def test_a_long_absence_needs_three_polls_all_the_same() -> None:
         assert watcher.orders.keys() == set()
 
 
-async def test_a_failed_poll_is_no_absence() -> None:
+async def test_a_failed_poll_does_not_count_as_an_absence() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.listed = []
@@ -186,7 +186,7 @@ async def test_a_failed_poll_is_no_absence() -> None:
         assert await removed(watcher) == []
 
 
-async def test_an_order_whose_time_is_up_is_gone_like_any_other_and_has_expired() -> None:
+async def test_an_order_that_expires_is_removed_like_any_other() -> None:
     account = Account(order(until=START + timedelta(seconds=45)))
     async with Watcher(account) as watcher:
         await polls(3)
@@ -200,7 +200,7 @@ async def test_an_order_whose_time_is_up_is_gone_like_any_other_and_has_expired(
         assert watcher.orders == {}
 
 
-async def test_an_order_that_expires_while_it_is_missing_has_expired() -> None:
+async def test_an_order_that_expires_while_missing_is_reported_as_expired() -> None:
     account = Account(order(until=START + timedelta(seconds=50)))
     async with Watcher(account) as watcher:
         account.remove(1)
@@ -220,7 +220,7 @@ async def test_an_expired_rental_and_a_deleted_one() -> None:
         assert {event.order_id: event.expired for event in await removed(watcher)} == {expiring: True, deleted: False}
 
 
-async def test_while_it_is_missing_no_such_order_is_no_failure() -> None:
+async def test_no_such_order_is_no_failure_while_the_order_is_missing() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         await anyio.sleep(5)
@@ -231,7 +231,7 @@ async def test_while_it_is_missing_no_such_order_is_no_failure() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "OrderRemoved"]
 
 
-async def test_while_it_is_listed_no_such_order_is_a_failure_to_read_it() -> None:
+async def test_no_such_order_is_a_failure_while_the_order_is_listed() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.failures[1] = NOT_FOUND
@@ -296,7 +296,7 @@ async def test_while_a_row_has_no_id_no_absence_counts() -> None:
         assert watcher.orders.keys() == {2}
 
 
-async def test_a_row_is_reported_once_and_another_one_too() -> None:
+async def test_each_unreadable_row_is_reported_once() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.skipped = [NAMELESS]
@@ -313,7 +313,7 @@ async def test_a_row_is_reported_once_and_another_one_too() -> None:
 
 @pytest.mark.parametrize("fault", ["nameless_row", "flapping", "empty", "duplicate"])
 @pytest.mark.parametrize("dialect", ["page", "live"])
-async def test_a_spoilt_answer_removes_nothing(dialect: DialectName, fault: Any) -> None:
+async def test_a_corrupt_answer_removes_nothing(dialect: DialectName, fault: Any) -> None:
     sim = Simulator(dialect=dialect)
     orders = {sim.add_order().id for _ in range(3)}
     async with watching(sim) as watcher:
@@ -339,7 +339,7 @@ async def test_a_row_with_only_a_readable_id_is_an_order_with_unknown_fields(dia
         assert kinds(await so_far(watcher)) == ["OrderAdded", *["StateChanged", "OrderUpdated"] * 2]
 
 
-async def test_if_every_row_is_bad_the_answer_is() -> None:
+async def test_an_answer_without_a_readable_row_is_a_failure() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
@@ -365,7 +365,7 @@ async def changes(before: Order, *then: Order) -> list[Event]:
         return (await so_far(watcher))[1:]
 
 
-async def test_steps_between_polls_are_reported_as_seen() -> None:
+async def test_states_between_polls_are_not_reported() -> None:
     active = order(state=OrderState.ACTIVE)
     (event,) = await changes(order(state=OrderState.INACTIVE), active)
     assert isinstance(event, StateChanged)
@@ -373,7 +373,7 @@ async def test_steps_between_polls_are_reported_as_seen() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["page", "live"])
-async def test_the_life_of_a_number(dialect: DialectName) -> None:
+async def test_the_events_of_a_number_s_life(dialect: DialectName) -> None:
     sim = Simulator(dialect=dialect)
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
@@ -383,7 +383,7 @@ async def test_the_life_of_a_number(dialect: DialectName) -> None:
         assert steps == [(0, 2), (2, 1), (1, 0)]
 
 
-async def test_states_never_seen_before_are_told_apart() -> None:
+async def test_unknown_states_are_distinguished() -> None:
     states = [order(state=OrderState.UNKNOWN, raw_state=number) for number in (7, 8, 8)]
     events = await changes(order(state=OrderState.ACTIVE), *states)
     assert [(e.previous, e.current, e.order.raw_state) for e in events if isinstance(e, StateChanged)] == [
@@ -409,7 +409,7 @@ async def test_states_never_seen_before_are_told_apart() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-async def test_an_update_tells_the_order_and_what_it_was(change: dict[str, Any]) -> None:
+async def test_an_update_has_the_order_and_the_previous_one(change: dict[str, Any]) -> None:
     (event,) = await changes(order(), order(**change))
     assert isinstance(event, OrderUpdated)
     assert (event.order, event.previous, event.order_id) == (order(**change), order(), 1)
@@ -430,7 +430,7 @@ async def test_other_changes_are_seen_but_not_reported(change: dict[str, Any]) -
     assert await changes(order(), order(**change)) == []
 
 
-async def test_where_a_state_changes_too_it_comes_first() -> None:
+async def test_a_state_change_comes_before_the_update() -> None:
     after = order(state=OrderState.ACTIVATING, until=START + timedelta(days=8))
     assert kinds(await changes(order(), after)) == ["StateChanged", "OrderUpdated"]
 
@@ -448,7 +448,7 @@ async def test_orders_change_together_with_the_cursor_and_only_by_the_watcher() 
             watcher.orders[2] = order(2)  # type: ignore[index]
 
 
-async def test_how_far_an_order_can_be_prolonged_may_move_with_the_clock() -> None:
+async def test_a_can_prolong_until_that_moves_with_the_clock_is_no_change() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(100):
@@ -465,7 +465,9 @@ async def test_how_far_an_order_can_be_prolonged_may_move_with_the_clock() -> No
 
 
 @pytest.mark.parametrize("between", ["a restart", "an outage", "a long interval"])
-async def test_so_it_may_over_a_restart_an_outage_or_a_long_interval(between: str, tmp_path: Path) -> None:
+async def test_a_can_prolong_until_that_moves_over_a_restart_or_an_outage_is_no_change(
+    between: str, tmp_path: Path
+) -> None:
     class Moving(Account):
         async def orders(self) -> Sequence[Order]:
             self.change(1, can_prolong_until=START + timedelta(days=30, seconds=round(anyio.current_time())))
@@ -499,7 +501,7 @@ async def expiring(watcher: Watcher) -> list[tuple[int | None, float]]:
     ]
 
 
-async def test_the_end_of_a_rental_is_announced_once_a_day_before_it() -> None:
+async def test_an_expiring_order_is_reported_once_a_day_before_its_end() -> None:
     account = Account(order(until=START + timedelta(hours=25)))
     async with Watcher(account, interval=300) as watcher:
         await anyio.sleep(3000)
@@ -515,7 +517,7 @@ async def test_the_end_of_a_rental_is_announced_once_a_day_before_it() -> None:
         assert [round(hours) for _, hours in await expiring(watcher)] == [24, 24]
 
 
-async def test_it_is_announced_at_the_start_as_well_after_the_order_itself() -> None:
+async def test_an_expiring_order_is_reported_at_the_start_after_the_order_itself() -> None:
     account = Account(order(1, until=START + timedelta(hours=2)), order(2), order(3, until=None))
     async with Watcher(account) as watcher:
         assert kinds(await so_far(watcher)) == ["OrderAdded"] * 3 + ["OrderExpiring"]
@@ -523,7 +525,7 @@ async def test_it_is_announced_at_the_start_as_well_after_the_order_itself() -> 
         assert await expiring(watcher) == [(1, 0)]
 
 
-async def test_a_restart_announces_nothing_again() -> None:
+async def test_a_restart_repeats_no_expiry_notice() -> None:
     account, journal = Account(order(until=START + timedelta(hours=2))), MemoryJournal()
     for _ in range(3):
         async with Watcher(account, journal=journal):
@@ -535,7 +537,7 @@ async def expiring_in(journal: MemoryJournal) -> list[Event]:
     return [event for event in await journal.read(0, 1000) if isinstance(event, OrderExpiring)]
 
 
-async def test_an_end_that_changes_to_and_fro_is_announced_once_for_each() -> None:
+async def test_an_until_that_moves_back_and_forth_is_reported_once_for_each() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for number in range(10):
@@ -544,7 +546,7 @@ async def test_an_end_that_changes_to_and_fro_is_announced_once_for_each() -> No
         assert len(await expiring(watcher)) <= 2
 
 
-async def test_another_notice_holds_from_the_start_of_its_run() -> None:
+async def test_another_expiry_notice_applies_from_the_start_of_its_run() -> None:
     account, journal = Account(order(until=START + timedelta(hours=2))), MemoryJournal()
     async with Watcher(account, journal=journal, expiry_notice=None):
         await polls(2)
@@ -553,7 +555,7 @@ async def test_another_notice_holds_from_the_start_of_its_run() -> None:
 
 
 @pytest.mark.parametrize(("notice", "announced"), [(None, 0), (timedelta(0), 0), (timedelta(days=4), 1)])
-async def test_the_notice_is_a_setting(notice: timedelta | None, announced: int) -> None:
+async def test_the_expiry_notice_is_a_setting(notice: timedelta | None, announced: int) -> None:
     account = Account(order(until=START + timedelta(days=3)))
     async with Watcher(account, expiry_notice=notice) as watcher:
         await polls(3)
@@ -561,13 +563,13 @@ async def test_the_notice_is_a_setting(notice: timedelta | None, announced: int)
 
 
 @pytest.mark.parametrize("notice", [timedelta(days=-1), 3600, "1d"])
-async def test_a_notice_that_cannot_be_right_is_refused(notice: Any) -> None:
+async def test_an_invalid_expiry_notice_is_rejected(notice: Any) -> None:
     with pytest.raises(ValueError, match="expiry_notice must be a timedelta"):
         Watcher(Account(), expiry_notice=notice)
 
 
 @pytest.mark.parametrize("until", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
-async def test_an_end_at_the_end_of_time_breaks_nothing(until: datetime) -> None:
+async def test_the_latest_possible_until_breaks_nothing(until: datetime) -> None:
     async with Watcher(Account(order(until=until))) as watcher:
         await polls(3)
         assert watcher.orders.keys() == {1}

@@ -401,7 +401,7 @@ worlds = st.builds(
 
 
 @given(world=worlds)
-def test_every_request_keeps_the_rule(world: World) -> None:
+def test_every_request_follows_the_rule(world: World) -> None:
     CheckedSimulation(world).run(150)
 
 
@@ -480,14 +480,14 @@ def test_a_list_whose_flag_rose_comes_next() -> None:
     assert asked(simulation, 3) == [7, 3, 4]
 
 
-def test_so_does_one_whose_order_seems_to_be_gone() -> None:
+def test_a_list_whose_order_seems_to_be_removed_comes_next() -> None:
     simulation = settled(World(orders=9))
     simulation.tracks = {**simulation.tracks, 7: track(7, suspected_at=simulation.now)}
     simulation.scheduler.update(simulation.tracks)
     assert asked(simulation, 3) == [7, 1, 2]  # and once only
 
 
-def test_of_two_flags_the_one_that_somebody_waits_for_comes_first() -> None:
+def test_of_two_flags_the_awaited_one_comes_first() -> None:
     simulation = settled(World(orders=9))
     simulation.wants = Wants(messages=frozenset({8}))
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in (7, 8, 9)}
@@ -522,7 +522,7 @@ def test_only_an_awaited_list_whose_flag_rose_comes_before_orders_that_are_due(a
 
 
 @pytest.mark.parametrize(("was_up", "counted"), [(False, 1), (True, 0)])
-def test_a_flag_that_did_not_fall_before_it_rose_is_not_measured(*, was_up: bool, counted: int) -> None:
+def test_a_flag_that_rose_without_falling_first_is_not_measured(*, was_up: bool, counted: int) -> None:
     scheduler = when_orders_are_due()
     before = evolve(track(1), order=order(1, has_new_sms=was_up))
     scheduler.update({1: before, 2: track(2)})
@@ -548,14 +548,14 @@ def test_a_list_that_takes_its_turn_while_its_flag_is_up_counts_as_one_in_turn()
     assert asked(simulation, 6) == [1, 2, 3, 4, 8, 5]
 
 
-def test_the_longest_unread_comes_first_and_before_it_what_was_never_read() -> None:
+def test_never_read_lists_come_first_and_then_the_longest_unread() -> None:
     simulation = settled(World(orders=8))
     simulation.tracks = {**simulation.tracks, 9: track(9)}
     simulation.scheduler.update(simulation.tracks)
     assert asked(simulation, 3) == [9, 1, 2]
 
 
-def test_those_waited_for_have_two_turns_of_three() -> None:
+def test_awaited_lists_have_two_turns_of_three() -> None:
     simulation = settled(World(orders=14))
     simulation.wants = Wants(messages=frozenset({11, 12, 13, 14}))
     assert asked(simulation, 9) == [11, 12, 1, 13, 14, 2, 11, 12, 3]
@@ -568,7 +568,7 @@ def test_an_awaited_list_is_read_every_half_of_the_eager_interval_at_most() -> N
         assert min(gaps(simulation.times(1))) == pytest.approx(eager / 2, abs=0.01)
 
 
-def test_a_list_nobody_waits_for_is_read_every_interval_at_most() -> None:
+def test_other_lists_are_read_every_interval_at_most() -> None:
     simulation = Simulation(World(orders=3, gap=0.1))
     simulation.run(50)
     for order_id in (1, 2, 3):
@@ -622,7 +622,7 @@ def check_turns(simulation: Turns) -> None:
     delay=st.sampled_from([0.0, 20.0]),
     seed=st.integers(0, 2**32),
 )
-def test_each_list_is_read_within_so_many_readings_whatever_flags_do(
+def test_each_list_is_read_within_a_bound_whatever_flags_do(
     orders: int,
     awaited: int,
     rising: float,
@@ -639,21 +639,21 @@ def test_each_list_is_read_within_so_many_readings_whatever_flags_do(
     check_turns(simulation)
 
 
-def test_awaited_lists_whose_flags_rise_all_the_time_starve_no_other() -> None:
+def test_awaited_lists_whose_flags_always_rise_starve_no_other() -> None:
     awaited = frozenset({1, 2, 3})
     simulation = Turns(World(5, wants=Wants(messages=awaited, states=awaited), always_rise=awaited))
     simulation.run(400)
     check_turns(simulation)
 
 
-def test_other_lists_whose_flags_rise_all_the_time_starve_none_that_is_awaited() -> None:
+def test_other_lists_whose_flags_always_rise_starve_no_awaited_list() -> None:
     simulation = Turns(World(40, 5.0, wants=Wants(messages=frozenset({1})), always_rise=frozenset(range(2, 41))))
     simulation.run(400)
     check_turns(simulation)
 
 
 @given(world=worlds)
-def test_orders_are_asked_for_whatever_else_there_is(world: World) -> None:
+def test_orders_are_polled_in_any_case(world: World) -> None:
     simulation = Simulation(evolve(world, restless=False, delay=0.0, retried=0.0, latency=0.05))
     simulation.run(150)
     longest = max(gaps([START, *simulation.times(ORDERS), simulation.now]))
@@ -716,7 +716,7 @@ class Messages(Simulation):
 @pytest.mark.parametrize(
     ("eager", "gap", "period"), [(3, 1.5, 3), (3, 0.5, 3), (3, 4, 8), (10, 1.5, 10), (50, 1.5, 30)]
 )
-def test_with_flags_that_work_three_awaited_orders_have_orders_asked_for_often(
+def test_with_working_flags_three_awaited_orders_shorten_the_orders_period(
     eager: float, gap: float, period: float
 ) -> None:
     wants = Wants(messages=frozenset({1, 2, 3}))
@@ -730,7 +730,7 @@ def test_with_flags_that_work_three_awaited_orders_have_orders_asked_for_often(
     assert simulation.scheduler.period(Wants(messages=frozenset({1, 2})), gap) == INTERVAL
 
 
-def test_with_flags_that_never_rise_orders_keep_to_their_interval() -> None:
+def test_with_flags_that_never_rise_orders_keep_their_interval() -> None:
     simulation = Messages(World(6, wants=Wants(messages=frozenset({1, 2, 3}))), flags_work=False)
     simulation.run(1000)
     assert simulation.scheduler.flags["announced"] == 0
@@ -751,7 +751,7 @@ def test_flags_that_stop_working_are_noticed_and_so_are_those_that_work_again() 
     assert simulation.scheduler.period(simulation.wants, GAP) == EAGER
 
 
-def test_a_message_that_no_poll_could_announce_says_nothing_about_flags() -> None:
+def test_a_message_that_no_poll_could_announce_is_not_measured() -> None:
     scheduler = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER)
     scheduler.update(tracks_of([1]))
     for now in (0.0, 10.0):  # the first reading, and one without a poll in between
@@ -779,7 +779,7 @@ def test_while_a_state_or_an_unlisted_order_is_awaited_the_period_is_three_eager
     assert min(polled) >= (period - EPSILON if period < INTERVAL else period / 2)
 
 
-def test_a_fresh_look_is_had_within_two_gaps_and_while_orders_fail_three_eager_intervals_apart() -> None:
+def test_a_refresh_takes_two_gaps_or_three_eager_intervals_while_orders_fail() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants(refresh=True)
     poll(scheduler, Wants(), 0.0)
     assert scheduler.next(wants, GAP, 0.1) == (2 * GAP, ORDERS)
@@ -794,7 +794,7 @@ def test_a_fresh_look_is_had_within_two_gaps_and_while_orders_fail_three_eager_i
     assert (at > 20, what) == (True, ORDERS)
 
 
-def test_after_a_wrong_key_orders_are_asked_for_when_the_caller_says_and_then_as_usual() -> None:
+def test_orders_are_polled_at_poll_again_at_and_then_as_usual() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     usual = poll(scheduler, wants, 0.0)
     scheduler.record_chosen(ORDERS, wants, usual)
@@ -819,7 +819,7 @@ def test_polls_keep_to_a_grid_with_one_phase(interval: float, orders: int) -> No
     assert max(abs(place - round(place)) * interval for place in places) <= (slot + EPSILON if orders else EPSILON)
 
 
-def test_none_is_made_up_for_after_a_jump_in_time() -> None:
+def test_missed_polls_are_not_repeated_after_a_jump_in_time() -> None:
     simulation = Simulation(World(0))
     simulation.run(5)
     simulation._pass_time(math.inf)  # the last answer
@@ -832,7 +832,7 @@ def test_none_is_made_up_for_after_a_jump_in_time() -> None:
     assert (after[1] - before[0]) / INTERVAL == pytest.approx(round((after[1] - before[0]) / INTERVAL))
 
 
-def test_none_is_made_up_for_after_an_answer_that_took_long() -> None:
+def test_missed_polls_are_not_repeated_after_a_slow_answer() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     tick = poll(scheduler, wants, 0.0)
     scheduler.record_chosen(ORDERS, wants, tick)
@@ -844,7 +844,7 @@ def test_none_is_made_up_for_after_an_answer_that_took_long() -> None:
     assert at == pytest.approx(tick + 2 * INTERVAL)
 
 
-def test_each_scheduler_has_a_phase_of_its_own_within_a_tenth_of_the_interval() -> None:
+def test_each_scheduler_has_its_own_phase_within_a_tenth_of_the_interval() -> None:
     phases = {poll(Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants(), 0.0) for _ in range(20)}
     assert len(phases) == 20
     assert all(0.9 * INTERVAL <= due <= INTERVAL for due in phases)
@@ -853,7 +853,7 @@ def test_each_scheduler_has_a_phase_of_its_own_within_a_tenth_of_the_interval() 
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_while_orders_and_lists_fail_only_what_is_awaited_is_asked_for() -> None:
+def test_while_orders_and_lists_fail_only_awaited_lists_are_read() -> None:
     wants = Wants(messages=frozenset({2}))
     simulation = Simulation(World(12, wants=wants, rising=1.0))
     simulation.run(100)
@@ -870,7 +870,7 @@ def test_while_orders_and_lists_fail_only_what_is_awaited_is_asked_for() -> None
     assert {what for _, what in simulation.begun[-50:]} == {ORDERS, *range(1, 13)}
 
 
-def test_lists_that_fail_alone_are_all_read_and_each_in_its_turn() -> None:
+def test_while_only_lists_fail_each_is_still_read_in_turn() -> None:
     simulation = Simulation(World(8, reads_fail=1.0))
     simulation.run(100)
     for order_id in range(1, 9):

@@ -59,7 +59,7 @@ async def rented(form: MultiOrders, dialect: DialectName) -> Simulator:
 
 @each_dialect
 @each_form
-async def test_each_form_is_watched_without_an_update_at_every_poll(form: MultiOrders, dialect: DialectName) -> None:
+async def test_no_form_of_the_rows_causes_an_update_at_every_poll(form: MultiOrders, dialect: DialectName) -> None:
     sim = await rented(form, dialect)
     async with watching(sim) as watcher:
         await polls(20)
@@ -70,7 +70,7 @@ async def test_each_form_is_watched_without_an_update_at_every_poll(form: MultiO
 
 @each_dialect
 @each_form
-async def test_each_form_reports_a_message_once_and_a_state_change_once(
+async def test_each_form_of_the_rows_reports_messages_and_state_changes_once(
     form: MultiOrders, dialect: DialectName
 ) -> None:
     sim = await rented(form, dialect)
@@ -95,7 +95,7 @@ async def test_each_form_reports_a_message_once_and_a_state_change_once(
 
 
 @each_form
-async def test_each_form_survives_a_restart(form: MultiOrders, tmp_path: Path) -> None:
+async def test_each_form_of_the_rows_survives_a_restart(form: MultiOrders, tmp_path: Path) -> None:
     sim = await rented(form, "contract")
     for _ in range(3):
         async with watching(sim, journal=SqliteJournal(tmp_path / "journal.db")) as watcher:
@@ -140,7 +140,7 @@ async def test_rows_of_one_id_are_one_order_in_any_sequence() -> None:
         assert texts(await so_far(watcher)) == ["one"]
 
 
-async def test_rows_of_one_id_keep_what_came_beside_them() -> None:
+async def test_merged_rows_keep_skipped_rows_and_the_date() -> None:
     account = Account(*ROWS)
     account.clock = lambda: START + timedelta(days=1)
     account.skipped = [SkippedRow("no id", {"state": 1})]

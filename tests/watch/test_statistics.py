@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 FOR_EVER = 1e6
 
 
-async def test_a_watch_tells_what_it_did() -> None:
+async def test_statistics_of_a_watch() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         await polls(2)
@@ -34,7 +34,7 @@ async def test_a_watch_tells_what_it_did() -> None:
     assert watcher.statistics() == seen  # it may be asked for after leaving
 
 
-async def test_a_watch_tells_who_waits() -> None:
+async def test_statistics_count_open_waits() -> None:
     async with Watcher(Account(order(1), order(2))) as watcher, anyio.create_task_group() as tasks:
         assert watcher.statistics().waiting == {"message": 0, "state": 0}
         for order_id in (1, 2, 1):
@@ -69,12 +69,12 @@ async def test_statistics_are_a_snapshot() -> None:
         assert before.flags is not watcher.statistics().flags
 
 
-async def test_a_watch_that_has_not_begun_has_no_statistics() -> None:
+async def test_a_watcher_that_is_not_entered_has_no_statistics() -> None:
     with pytest.raises(WatcherClosed):
         Watcher(Account()).statistics()
 
 
-async def test_a_watch_without_orders_has_nothing_to_scan() -> None:
+async def test_a_watch_without_orders_has_a_full_scan_of_zero() -> None:
     async with Watcher(Account()) as watcher:
         assert watcher.statistics().full_scan == 0
 
@@ -159,7 +159,7 @@ async def test_flags_that_never_fall_announce_the_first_message_at_most() -> Non
 
 
 @pytest.mark.parametrize("flags_work", [True, False])
-async def test_measured_flags_make_the_period_of_three_waits(flags_work: bool) -> None:  # noqa: FBT001
+async def test_measured_flags_decide_the_period_of_three_waits(flags_work: bool) -> None:  # noqa: FBT001
     sim = Simulator()
     sim.behavior.flag_rises = flags_work
     ids = [sim.add_order(always_active=True).id for _ in range(3)]

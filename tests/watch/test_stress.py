@@ -62,7 +62,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("seconds", [4, 35, HANGS])
-async def test_messages_are_read_however_long_the_orders_take(seconds: float) -> None:
+async def test_messages_are_read_while_orders_are_slow(seconds: float) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         await polls(1)
@@ -113,7 +113,7 @@ async def test_an_interval_shorter_than_the_pace_leaves_room_for_messages() -> N
 
 
 @pytest.mark.parametrize(("interval", "gap"), [(1, 1.5), (5, 5), (5, 10), (30, 28), (30, 45)])
-async def test_a_flag_is_read_also_where_the_pace_draws_the_interval_out(interval: float, gap: float) -> None:
+async def test_a_flag_is_read_if_the_pace_extends_the_interval(interval: float, gap: float) -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with (
@@ -135,7 +135,7 @@ class Drifting(VirtualTimeLoop):
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": Drifting})], ids=["asyncio"])
 @pytest.mark.parametrize("latency", [0.2, 1.5, 2.0, 2.9])
-async def test_lists_are_read_while_somebody_waits_however_long_the_orders_take(latency: float) -> None:
+async def test_awaited_lists_are_read_while_orders_are_slow(latency: float) -> None:
     account = Account(order(1, has_new_sms=True), order(2), order(3))
     account.seconds = {ORDERS: latency}
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
@@ -148,7 +148,7 @@ async def test_lists_are_read_while_somebody_waits_however_long_the_orders_take(
 @pytest.mark.parametrize(("method", "fault"), [("sms", "hang"), ("sms", "http_503"), ("orders", "http_503")])
 @pytest.mark.parametrize("flags", ["up", "down"])
 @pytest.mark.parametrize("ticks", [8, slow(20)])
-async def test_attempts_that_fail_count_as_polling(
+async def test_failed_attempts_count_toward_the_polling_share(
     method: Literal["orders", "sms"], fault: FaultName, flags: str, ticks: int
 ) -> None:
     sim = Simulator()
@@ -187,7 +187,7 @@ async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = 
 
 
 @pytest.mark.parametrize("hours", [0.25, slow(1)])
-async def test_an_order_that_is_waited_for_takes_no_others_turn(hours: float) -> None:
+async def test_an_awaited_order_takes_no_other_turn(hours: float) -> None:
     sim = Simulator()
     sim.behavior.flag_rises = False
     awaited, *others = [sim.add_order().id for _ in range(4)]
@@ -197,7 +197,7 @@ async def test_an_order_that_is_waited_for_takes_no_others_turn(hours: float) ->
 
 
 @pytest.mark.parametrize("hours", [0.25, slow(2)])
-async def test_flags_that_stay_up_take_no_others_turn(hours: float) -> None:
+async def test_flags_that_stay_up_take_no_other_turn(hours: float) -> None:
     sim = Simulator()
     sim.behavior.read_clears_flag = False
     flagged = [sim.add_order().id for _ in range(25)]
@@ -208,7 +208,7 @@ async def test_flags_that_stay_up_take_no_others_turn(hours: float) -> None:
     assert all(longest[order_id] <= 5 * INTERVAL for order_id in plain)
 
 
-async def test_flagged_orders_that_cannot_be_read_take_no_others_turn() -> None:
+async def test_flagged_orders_that_cannot_be_read_take_no_other_turn() -> None:
     account = Account(*(order(number, has_new_sms=number > 5) for number in range(1, 31)))
     account.failures = {number: ValueError("broken") for number in range(6, 31)}
     async with Watcher(account):
@@ -217,7 +217,7 @@ async def test_flagged_orders_that_cannot_be_read_take_no_others_turn() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-async def test_a_flag_is_acted_upon_again_after_a_reading_that_failed(failures: int) -> None:
+async def test_a_flagged_list_is_read_again_after_a_failed_reading(failures: int) -> None:
     account = Account(*map(order, range(1, 101)))
     async with Watcher(account) as watcher:
         await anyio.sleep(600)
@@ -258,7 +258,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda fields: next(iter(fields)))
-async def test_a_source_that_answers_garbage_ends_no_watch_and_spoils_no_file(
+async def test_a_source_that_returns_garbage_ends_no_watch_and_corrupts_no_file(
     garbage: dict[str, Any], tmp_path: Path
 ) -> None:
     account = Account(order(1))
@@ -286,7 +286,7 @@ async def test_messages_may_come_from_a_generator() -> None:
 
 
 @pytest.mark.parametrize("method", ["places", "append", "read", "move"])
-async def test_a_journal_that_breaks_its_promise_raises_an_error_that_says_so(method: str) -> None:
+async def test_a_journal_that_breaks_its_contract_raises_journal_error(method: str) -> None:
     async def fail(*_: Any) -> None:
         raise OSError("no route to the journal")
 
@@ -322,7 +322,7 @@ async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None
         tasks.cancel_scope.cancel()
 
 
-async def test_a_date_that_was_wrong_once_keeps_no_order_from_its_turn() -> None:
+async def test_a_single_wrong_date_takes_no_order_s_turn() -> None:
     account = Account(*map(order, range(1, 61)))
     ahead = timedelta(0)
     account.clock = lambda: START + ahead + timedelta(seconds=anyio.current_time())
@@ -338,7 +338,7 @@ async def test_a_date_that_was_wrong_once_keeps_no_order_from_its_turn() -> None
 
 
 @pytest.mark.parametrize("works", [True, False])
-async def test_while_many_wait_the_orders_are_asked_for_often_if_flags_work(*, works: bool) -> None:
+async def test_while_many_wait_orders_are_polled_often_if_flags_work(*, works: bool) -> None:
     sim = Simulator()
     sim.behavior.flag_rises = works
     orders = [sim.add_order().id for _ in range(20)]
@@ -357,7 +357,7 @@ async def test_while_many_wait_the_orders_are_asked_for_often_if_flags_work(*, w
 
 
 @on_both_backends
-async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
+async def test_a_hanging_journal_does_not_pile_up_calls() -> None:
     class Hanging(MemoryJournal):
         async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
             if state.seq > 0 and any(track.is_read for track in state.tracks.values()):
@@ -375,7 +375,7 @@ async def test_a_journal_that_hangs_piles_up_no_calls() -> None:
 # -- sources that misbehave ------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_that_is_no_list_is_a_failed_poll() -> None:
+async def test_an_answer_that_is_not_a_list_is_a_failed_poll() -> None:
     account: Any = Account(order())
     good = account.orders
     async with Watcher(account) as watcher:
@@ -391,7 +391,7 @@ async def test_an_answer_that_is_no_list_is_a_failed_poll() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_source_that_is_cancelled_by_itself_is_a_failed_poll() -> None:
+async def test_a_source_that_cancels_its_own_call_is_a_failed_poll() -> None:
     class Cancelled(Account):
         cancelled = True
 
@@ -437,7 +437,7 @@ async def test_a_client_whose_calls_are_overridden_is_watched_as_it_answers() ->
 # -- callers that misbehave ------------------------------------------------------------------------------------------
 
 
-async def test_a_wait_takes_no_input_that_cannot_be_right() -> None:
+async def test_a_wait_rejects_invalid_arguments() -> None:
     wrong: Any
     async with Watcher(Account(order())) as watcher:
         for wrong in ("1", 0, None, True):
@@ -452,7 +452,7 @@ async def test_a_wait_takes_no_input_that_cannot_be_right() -> None:
         assert (await watcher.wait_for_state(1, wrong, timeout=1)).id == 1
 
 
-async def test_a_watcher_that_could_not_be_entered_has_no_events() -> None:
+async def test_a_watcher_that_failed_to_enter_has_no_events() -> None:
     account, journal = Account(order()), MemoryJournal()
     async with Watcher(account, journal=journal):
         second = Watcher(account, journal=journal)

@@ -56,7 +56,7 @@ def phase_of(times: list[float], interval: float = INTERVAL) -> float:
 
 @on_both_backends
 @pytest.mark.parametrize("seconds", [2 * HOUR, slow(DAY)])
-async def test_ticks_keep_to_a_grid_whatever_calls_take(seconds: int) -> None:
+async def test_ticks_keep_to_a_grid_however_long_calls_take(seconds: int) -> None:
     account = Account(order(1), order(2))
     account.seconds = {ORDERS: 7.3, 1: 2.9, 2: 11}
     async with Watcher(account):
@@ -67,7 +67,7 @@ async def test_ticks_keep_to_a_grid_whatever_calls_take(seconds: int) -> None:
 
 @on_both_backends
 @pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
-async def test_each_watcher_has_a_phase_of_its_own(interval: float) -> None:
+async def test_each_watcher_has_its_own_phase(interval: float) -> None:
     phases = set()
     for _ in range(5):
         account = Account()
@@ -106,7 +106,7 @@ def suspend(backend: str, seconds: float) -> None:
 
 
 @on_both_backends
-async def test_after_a_call_that_took_long_there_is_no_burst_either() -> None:
+async def test_after_a_slow_call_there_is_no_burst() -> None:
     account = Account()
     async with Watcher(account, interval=100) as watcher:
         await polls(1, 100)
@@ -122,7 +122,7 @@ async def test_after_a_call_that_took_long_there_is_no_burst_either() -> None:
 
 
 @on_both_backends
-async def test_reads_not_begun_when_a_poll_is_due_are_planned_anew() -> None:
+async def test_readings_not_yet_sent_when_a_poll_is_due_are_replanned() -> None:
     account = Account(*map(order, range(1, 51)))
     account.seconds = dict.fromkeys(range(1, 51), 1.0)
     async with Watcher(account):
@@ -136,7 +136,7 @@ async def test_reads_not_begun_when_a_poll_is_due_are_planned_anew() -> None:
 
 
 @on_both_backends
-async def test_a_list_that_does_not_come_delays_the_next_poll_by_no_more_than_the_pace() -> None:
+async def test_a_hanging_list_delays_the_next_poll_by_at_most_the_pace() -> None:
     sim = Simulator()
     for _ in range(3):
         sim.add_order()
@@ -152,7 +152,7 @@ async def test_a_list_that_does_not_come_delays_the_next_poll_by_no_more_than_th
 
 @pytest.mark.parametrize("setting", ["interval", "eager_interval"])
 @pytest.mark.parametrize("seconds", [0, 0.009, -1, float("nan"), float("inf"), None])
-def test_an_interval_is_some_time(setting: str, seconds: Any) -> None:
+def test_an_invalid_interval_is_rejected(setting: str, seconds: Any) -> None:
     with pytest.raises(ValueError, match="interval"):
         Watcher(Account(), **{setting: seconds})
 
@@ -199,7 +199,7 @@ async def test_a_call_of_the_client_has_one_deadline_for_all_its_attempts() -> N
 
 
 @on_both_backends
-async def test_waiting_for_the_pace_is_outside_of_the_deadline() -> None:
+async def test_waits_for_the_pace_do_not_count_toward_the_deadline() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with SmspvaClient("key", transport=sim.transport(), pace=Pace(gap=150)) as client:
@@ -215,7 +215,7 @@ async def test_waiting_for_the_pace_is_outside_of_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("hours", [-7, 0, 1000])
-async def test_times_are_those_of_the_server(hours: int) -> None:
+async def test_times_are_by_the_server_s_clock(hours: int) -> None:
     sim = Simulator(start=START + timedelta(hours=hours))
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
@@ -249,7 +249,7 @@ async def test_the_time_between_two_events_is_right_although_dates_are_whole_sec
     assert max(late) - min(late) < 0.05
 
 
-async def test_a_source_may_tell_its_clock() -> None:
+async def test_a_custom_source_can_report_its_clock() -> None:
     account = Account(order())
     account.clock = lambda: datetime(2031, 5, 5, 12, tzinfo=UTC)
     async with Watcher(account) as watcher:
@@ -257,7 +257,7 @@ async def test_a_source_may_tell_its_clock() -> None:
         assert added.at == watcher.last_success == datetime(2031, 5, 5, 12, tzinfo=UTC)
 
 
-async def test_without_a_date_it_is_the_local_clock_and_the_time_since() -> None:
+async def test_without_a_date_the_local_clock_is_used() -> None:
     account = Account(order(1))
     async with Watcher(account) as watcher:
         await anyio.sleep(600)
@@ -328,7 +328,7 @@ async def test_watching_many_orders(count: int, messages: int) -> None:
 # -- which lists a tick reads ----------------------------------------------------------------------------------------
 
 
-async def test_with_few_orders_each_list_is_read_each_time() -> None:
+async def test_with_few_orders_each_list_is_read_every_tick() -> None:
     account = Account(*map(order, range(1, 11)))
     async with Watcher(account):
         await polls(5)
@@ -336,7 +336,7 @@ async def test_with_few_orders_each_list_is_read_each_time() -> None:
         assert gaps(account.times(order_id)) == pytest.approx([INTERVAL] * 4)
 
 
-async def test_with_many_orders_the_longest_unread_comes_first_and_none_waits_for_ever() -> None:
+async def test_with_many_orders_the_longest_unread_comes_first() -> None:
     account = Account(*map(order, range(1, 101)))
     async with Watcher(account):
         await polls(40)
@@ -376,7 +376,7 @@ async def test_polling_takes_three_quarters_of_the_pace_or_nine_tenths_while_a_m
     assert most == (30 if waits == "nobody" else 36)
 
 
-async def test_a_flag_that_rises_while_somebody_waits_for_another_order_is_read_next() -> None:
+async def test_a_flag_that_rises_during_a_wait_for_another_order_is_read_next() -> None:
     sim = Simulator()
     ids = [sim.add_order(always_active=True).id for _ in range(40)]
     took: list[float] = []
@@ -394,7 +394,7 @@ async def test_a_flag_that_rises_while_somebody_waits_for_another_order_is_read_
     assert max(took) <= 32 + 2 * GAP
 
 
-async def test_a_flag_that_rose_comes_before_its_turn() -> None:
+async def test_a_list_whose_flag_rose_is_read_before_its_turn() -> None:
     account = Account(*map(order, range(1, 301)))
     account.messages[1] = [sms("old", -1000)]
     async with Watcher(account) as watcher:

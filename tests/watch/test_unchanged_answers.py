@@ -40,7 +40,7 @@ def outcome(latest: OrderCache | None, answer: Answer) -> tuple[Rows[Order] | No
 
 @settings(max_examples=settings().max_examples * 6 // 5)
 @given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
-def test_a_memory_changes_neither_rows_nor_events_nor_states(given: list[Answer], between: list[str | None]) -> None:
+def test_the_cache_changes_no_rows_events_or_states(given: list[Answer], between: list[str | None]) -> None:
     latest = OrderCache()
     cheap = anew = WatchState()
     for number, (answer, what) in enumerate(zip(given, between, strict=False)):
@@ -109,7 +109,7 @@ _FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1
         (f"{{{_FIELDS}}}", f'{{{_FIELDS}}},{{"id":4,"x":"a}},{{b"}},7,{{"id":5}}'),
     ],
 )
-def test_a_text_much_like_the_one_before_is_read_as_what_it_is(before: str, after: str) -> None:
+def test_an_answer_similar_to_the_last_one_is_read_correctly(before: str, after: str) -> None:
     latest = OrderCache()
     for text in (before, after, before, f"{before},{after}", f"{after},{before}"):
         answer = Answer(200, "", b'{"status":1,"data":[%b]}' % text.encode())
@@ -120,7 +120,7 @@ def body(*rows: dict[str, Any]) -> Answer:
     return Answer(200, "", json.dumps({"status": 1, "data": rows}).encode())
 
 
-def test_what_is_the_same_is_the_same_object() -> None:
+def test_equal_rows_are_the_same_objects() -> None:
     latest = OrderCache()
     first = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
     again = latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))
@@ -130,7 +130,7 @@ def test_what_is_the_same_is_the_same_object() -> None:
     assert [order.id for order in second] == [3, 2, ROW["id"]]
 
 
-def test_the_same_answer_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_identical_answer_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     latest, answer = OrderCache(), body(ROW, {**ROW, "id": 2})
     first = latest.decode(ORDERS, {}, answer)
     for name in ("parse", "decode"):
@@ -154,7 +154,7 @@ def play(state: WatchState, *observations: Observation) -> tuple[WatchState, lis
     return state, events
 
 
-def test_a_poll_without_news_leaves_every_track_as_it_is() -> None:
+def test_a_poll_without_news_keeps_every_track() -> None:
     latest = OrderCache()
     polls = [listed(30 * number, latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))) for number in range(3)]
     state, _ = play(WatchState(), *polls[:2])
@@ -179,7 +179,7 @@ def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
     assert isinstance(events[1], PollRecovered)
 
 
-def test_a_flag_that_stays_up_after_a_message_has_risen_also_without_other_news() -> None:
+def test_a_flag_that_stays_up_after_a_message_has_risen_even_without_other_news() -> None:
     latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
     brought = SmsListed(

@@ -44,14 +44,14 @@ async def later(seconds: float, account: Account, *listed: Order) -> None:
 # -- for a state -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_state_that_is_there_is_not_waited_for() -> None:
+async def test_a_state_that_is_reached_already_returns_at_once() -> None:
     async with Watcher(Account(order(state=ACTIVE))) as watcher:
         before = anyio.current_time()
         assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
         assert anyio.current_time() == before
 
 
-async def test_a_state_that_comes_is_waited_for() -> None:
+async def test_a_state_that_is_reached_later() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(later, 50, account, order(state=ACTIVE))
@@ -65,7 +65,7 @@ async def test_a_state_of_an_order_that_is_not_listed_yet() -> None:
         assert await watcher.wait_for_state(1, ACTIVE, timeout=300) == order(state=ACTIVE)
 
 
-async def test_an_activation_is_waited_for() -> None:
+async def test_a_wait_for_an_activation() -> None:
     sim = Simulator(dialect="live")
     order_id = sim.add_order().id
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
@@ -77,7 +77,7 @@ async def test_an_activation_is_waited_for() -> None:
 # -- for a message ---------------------------------------------------------------------------------------------------
 
 
-async def test_from_now_on_is_what_is_waited_for() -> None:
+async def test_a_wait_begins_from_now_on() -> None:
     account = Account(order())
     account.messages[1] = [sms("before", 0)]
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
@@ -94,7 +94,7 @@ async def test_from_now_on_is_what_is_waited_for() -> None:
         assert event.sms == sms("after", 50)
 
 
-async def test_after_a_place_it_may_be_there_already() -> None:
+async def test_a_message_after_a_given_place_returns_at_once() -> None:
     account = Account(order(1), order(2))
     account.messages[1] = [sms("one", 1), sms("two", 2)]
     account.messages[2] = [sms("to another", 0)]
@@ -109,7 +109,7 @@ async def test_after_a_place_it_may_be_there_already() -> None:
             await watcher.wait_for_sms(1, after=1000, timeout=10)
 
 
-async def test_match_tells_which_message_is_meant() -> None:
+async def test_match_selects_the_message() -> None:
     account = Account(order())
     account.messages[1] = [sms("hello", 1), sms("code 671 094", 2)]
     async with Watcher(account) as watcher:
@@ -117,7 +117,7 @@ async def test_match_tells_which_message_is_meant() -> None:
         assert event.sms.code == "671094"
 
 
-async def test_many_wait_for_the_same_message_without_a_request_more() -> None:
+async def test_many_waits_for_one_message_cost_no_extra_request() -> None:
     asked = []
     for waiters in (1, 50):
         account, given = Account(order()), list[SmsReceived]()
@@ -141,7 +141,7 @@ async def test_many_wait_for_the_same_message_without_a_request_more() -> None:
 # -- what they raise -------------------------------------------------------------------------------------------------
 
 
-async def test_a_timeout_tells_what_is_known() -> None:
+async def test_a_timeout_reports_what_is_known() -> None:
     account = Account(order(state=OrderState.ACTIVATING))
     async with Watcher(account) as watcher:
         await anyio.sleep(20)
@@ -161,7 +161,7 @@ async def test_a_timeout_tells_what_is_known() -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
 
 
-async def test_a_timeout_tells_what_is_not_known() -> None:
+async def test_a_timeout_reports_what_is_unknown() -> None:
     account = Account()
     async with Watcher(account) as watcher:
         for wait in (watcher.wait_for_sms(7, timeout=1), watcher.wait_for_state(7, ACTIVE, timeout=1)):
@@ -170,7 +170,7 @@ async def test_a_timeout_tells_what_is_not_known() -> None:
             assert (caught.value.state, caught.value.last_failure) == (None, None)
 
 
-async def test_a_timeout_discards_nothing() -> None:
+async def test_a_timeout_loses_no_message() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         place = watcher.cursor
@@ -183,7 +183,7 @@ async def test_a_timeout_discards_nothing() -> None:
 
 
 @pytest.mark.parametrize("timeout", [float("nan"), "30", None, True])
-async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
+async def test_an_invalid_timeout_is_rejected(timeout: float) -> None:
     async with Watcher(Account(order())) as watcher:
         with pytest.raises(ValueError, match="timeout"):
             await watcher.wait_for_state(1, ACTIVE, timeout=timeout)
@@ -192,7 +192,7 @@ async def test_a_timeout_that_cant_be_right_is_refused(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1800, slow(86_400)])
-async def test_a_wait_may_take_no_time_or_any(seconds: float) -> None:
+async def test_a_timeout_can_be_zero_or_infinite(seconds: float) -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         for over in (0, -0.001):  # as what is left until a deadline may be
@@ -211,7 +211,7 @@ async def raising_gone(awaited: Awaitable[object]) -> None:
     assert "order 1" in str(caught.value)
 
 
-async def test_an_order_that_goes_is_not_waited_for() -> None:
+async def test_a_removal_ends_a_wait() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(raising_gone, watcher.wait_for_sms(1, timeout=1000))
@@ -219,7 +219,7 @@ async def test_an_order_that_goes_is_not_waited_for() -> None:
         account.listed = []
 
 
-async def test_an_order_that_has_gone_is_not_waited_for() -> None:
+async def test_a_wait_for_a_removed_order_raises_at_once() -> None:
     account = Account(order())
     account.messages[1] = [sms("one")]
     async with Watcher(account) as watcher:
@@ -256,7 +256,7 @@ async def while_waiting(*waits: Awaitable[object]) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("flag", [False, True, None])
-async def test_while_a_message_is_waited_for_its_list_is_read_often_and_afterwards_not(*, flag: bool | None) -> None:
+async def test_a_list_is_read_often_only_while_its_message_is_waited_for(*, flag: bool | None) -> None:
     account = Account(order(1, has_new_sms=flag), order(2))
     async with Watcher(account) as watcher:
         await anyio.sleep(10)
@@ -272,7 +272,7 @@ async def test_while_a_message_is_waited_for_its_list_is_read_often_and_afterwar
         assert len(account.times(1)) in {5, 6}
 
 
-async def test_while_a_state_is_waited_for_the_orders_are_asked_for_every_nine_seconds() -> None:
+async def test_while_a_state_is_waited_for_orders_are_polled_every_nine_seconds() -> None:
     account = Account(order(has_new_sms=True))
     async with Watcher(account) as watcher, while_waiting(watcher.wait_for_state(1, ACTIVE, timeout=1000)):
         await anyio.sleep(61)
@@ -284,7 +284,7 @@ async def test_while_a_state_is_waited_for_the_orders_are_asked_for_every_nine_s
         assert len(account.times(1)) > 15
 
 
-async def test_eager_is_no_slower_than_usual() -> None:
+async def test_eager_polling_is_never_slower_than_usual() -> None:
     account = Account(order())
     async with Watcher(account, interval=5, eager_interval=20) as watcher:
         async with while_waiting(watcher.wait_for_state(1, ACTIVE, timeout=1000)):
@@ -293,7 +293,7 @@ async def test_eager_is_no_slower_than_usual() -> None:
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(0, 9), (1, 9), (6, 12)])
-async def test_eager_is_no_quicker_than_two_requests(gap: float, expected: float) -> None:
+async def test_eager_polling_is_never_faster_than_two_requests(gap: float, expected: float) -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with (
@@ -306,7 +306,7 @@ async def test_eager_is_no_quicker_than_two_requests(gap: float, expected: float
     assert all(expected - 1e-6 <= interval <= expected + gap for interval in gaps(times)[1:])
 
 
-async def test_a_message_is_there_soon() -> None:
+async def test_an_awaited_message_is_found_soon() -> None:
     sim = Simulator()
     orders = [sim.add_order().id for _ in range(10)]
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
@@ -322,7 +322,7 @@ async def test_a_message_is_there_soon() -> None:
         assert anyio.current_time() - before < 105
 
 
-async def test_what_is_not_waited_for_comes_all_the_same() -> None:
+async def test_other_messages_are_still_found() -> None:
     sim = Simulator()
     orders = [sim.add_order().id for _ in range(10)]
     async with watching(sim) as watcher, while_waiting(watcher.wait_for_sms(orders[0], timeout=1000)):
