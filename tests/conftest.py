@@ -11,11 +11,11 @@ import hypothesis
 import pytest
 
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.accounts import START
 from tests.support.activation import ACTIVATION, STAY
 from tests.support.backends import hold_time_while_a_thread_works, virtual_time
 from tests.support.consumers import Disk
 from tests.support.fake_server import FakeServer
-from tests.support.watching import START
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

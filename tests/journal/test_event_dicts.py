@@ -12,8 +12,8 @@ from hypothesis import given
 
 from smspva_async import Event, OrderAdded, OrderState, RowSkipped, event_from_dict, event_to_dict
 from tests.support.event_forms import AT, FORMS, ORDER, ORDER_DICT
-from tests.support.journals import any_event
 from tests.support.samples import without
+from tests.support.strategies import any_event
 
 BY_TYPE = {form["type"]: form for _, form in FORMS}
 RECOVERED, ADDED, EXPIRING = BY_TYPE["PollRecovered"], BY_TYPE["OrderAdded"], BY_TYPE["OrderExpiring"]

@@ -30,8 +30,10 @@ from smspva_async import (
     event_to_dict,
 )
 from smspva_async.journal.state import OrderTrack
-from tests.support.journals import KINDS, Kind, Restart, any_event, assert_same, events, states
-from tests.support.watching import START, Account, order, polls, sms
+from tests.support.accounts import START, Account, order, sms
+from tests.support.journals import KINDS, Kind, Restart, events
+from tests.support.strategies import any_event, assert_same, states
+from tests.support.watching import polls
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,7 +14,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from smspva_async import Event, Journal, JournalLocked, Lagged, WatchState
-from tests.support.journals import KINDS, Kind, events, numbered, tracks
+from tests.support.journals import KINDS, Kind, events
+from tests.support.strategies import numbered, tracks
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

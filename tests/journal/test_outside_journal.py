@@ -8,9 +8,10 @@ import anyio
 import pytest
 
 from smspva_async import OrderState, PollFailed, Watcher
+from tests.support.accounts import ORDERS, OUTAGE, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.journals import JsonJournal
-from tests.support.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, so_far, texts
+from tests.support.watching import kinds, polls, so_far, texts
 
 if TYPE_CHECKING:
     from pathlib import Path

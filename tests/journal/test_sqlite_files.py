@@ -19,11 +19,11 @@ import pytest
 from smspva_async import JournalError, SmspvaClient, SqliteJournal, Watcher, WatchState
 from smspva_async.journal import database
 from smspva_async.simulator import Simulator
+from tests.support.accounts import Account, order
 from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
 from tests.support.journals import events
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_worker
-from tests.support.watching import Account, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ async def test_a_watcher_without_an_account_can_open_any_file(path: Path) -> Non
         journal = SqliteJournal(path)
         assert await journal.open(account) is not None
         await journal.aclose()
-    await refused(path, "of another account", account="second")
+    await refused(path, "belongs to another account", account="second")
     sql(path, "DELETE FROM meta WHERE key = 'account'")  # as the message says, for a new key
     journal = SqliteJournal(path)
     assert await journal.open(lambda: "second") is not None
@@ -250,7 +250,7 @@ def fill_the_disk(path: Path, pipe: Connection) -> None:
     asyncio.run(main())
 
 
-async def test_a_full_disk_ends_the_watch_and_loses_nothing(path: Path) -> None:
+async def test_a_full_disk_raises_journal_error_and_loses_nothing(path: Path) -> None:
     journal = await opened(path)
     await write_poll(journal, 1)
     await journal.aclose()

@@ -9,10 +9,11 @@ import anyio
 import pytest
 
 from smspva_async import JournalError, SqliteJournal, Watcher, WatchState
+from tests.support.accounts import START, Account, order
 from tests.support.backends import on_both_backends
 from tests.support.consumers import step, take
 from tests.support.journal_files import filled, opened, sql, threads
-from tests.support.watching import START, Account, order, polls
+from tests.support.watching import polls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,18 +11,28 @@ import pytest
 
 from smspva_async import JournalError, JournalLocked, SmspvaError, SqliteJournal, Watcher, WatchState
 from smspva_async.journal import database
+from tests.support.accounts import Account, order, sms
 from tests.support.backends import on_both_backends
-from tests.support.journal_files import filled, locked_by_another_program, opened, stored, threads
+from tests.support.journal_files import filled, opened, stored, threads
 from tests.support.journals import events
-from tests.support.watching import Account, order, polls, sms, so_far, texts
+from tests.support.watching import polls, so_far, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, on_both_backends]
 
 SAYS_SO = "another program keeps it locked"
+
+
+@contextmanager
+def locked_by_another_program(path: Path, how: str = "IMMEDIATE") -> Generator[None]:
+    """Hold the lock of a writer on a file, as a program that has begun a transaction does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"BEGIN {how}")
+        yield
+        connection.execute("ROLLBACK")
 
 
 @pytest.fixture

@@ -31,11 +31,11 @@ from smspva_async import (
 )
 from smspva_async.journal import database
 from tests.support import PATIENCE
+from tests.support.accounts import START, order, sms
 from tests.support.backends import on_asyncio
 from tests.support.journal_files import filled, opened, polls_in, stored, threads, try_to_open, write_poll
 from tests.support.journals import events
 from tests.support.processes import Worker, is_orphan, run_program, run_worker
-from tests.support.watching import START, order, sms
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from smspva_async import Lagged, OrderRemoved, PollFailed, PollRecovered, SqliteJournal, WatchState
+from tests.support.accounts import START, order
 from tests.support.journal_files import Gate, beside, filled, opened, sql, turns
 from tests.support.journals import events
-from tests.support.watching import START, order
 
 if TYPE_CHECKING:
     from pathlib import Path

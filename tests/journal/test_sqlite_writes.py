@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,15 +11,40 @@ import pytest
 
 from smspva_async import ConnectionFailed, SqliteJournal, Watcher, WatchState
 from smspva_async.simulator import Simulator
-from tests.support.journal_files import Writes, opened, sql
+from tests.support.accounts import ORDERS, START, Account, order, sms
+from tests.support.journal_files import opened, sql
 from tests.support.journals import events
-from tests.support.watching import INTERVAL, ORDERS, START, Account, order, polls, sms, so_far, texts, watching
+from tests.support.watching import INTERVAL, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Self
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+
+
+class Writes:
+    """Tells whether a file was written, as another program sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._seen = self._version()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _version(self) -> int:
+        ((version,),) = self._connection.execute("PRAGMA data_version")
+        return int(version)
+
+    def any(self) -> bool:
+        """Return whether anything was written since the last call."""
+        before, self._seen = self._seen, self._version()
+        return self._seen != before
 
 
 @pytest.fixture

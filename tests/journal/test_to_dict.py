@@ -41,7 +41,7 @@ from smspva_async import (
 )
 from smspva_async.models import WEEK
 from tests.support.event_forms import AT, FORMS, ORDER, ORDER_DICT, SMS
-from tests.support.journals import any_event, any_json, dates, extras, messages, numbers, orders, texts
+from tests.support.strategies import any_event, any_json, dates, extras, messages, numbers, orders, texts
 
 SMS_DICT = {
     "text": "Code: 671 094",

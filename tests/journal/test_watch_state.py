@@ -12,9 +12,9 @@ from hypothesis import given
 
 from smspva_async import WatchState
 from smspva_async.journal.state import OrderTrack
-from tests.support.journals import any_json, assert_same, states
+from tests.support.accounts import START, order
 from tests.support.samples import without
-from tests.support.watching import START, order
+from tests.support.strategies import any_json, assert_same, states
 
 
 @given(states())

@@ -10,7 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from smspva_async import ApiError, OrderState, Sms
-from tests.support.watching import HANGS, START, Account, SlowJournal, polls
+from tests.support.accounts import HANGS, START, Account
+from tests.support.watching import SlowJournal, polls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from smspva_async import CursorTaken, Event, JournalError, MemoryJournal, SqliteJournal, Watcher
-from tests.support.watching import Account, order, polls, sms
+from tests.support.accounts import Account, order, sms
+from tests.support.watching import polls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence

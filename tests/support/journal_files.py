@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,12 +17,11 @@ from attrs import evolve
 from smspva_async import Event, JournalError, Lagged, SqliteJournal, WatchState
 from smspva_async.journal.state import OrderTrack
 from tests.support import PATIENCE
+from tests.support.accounts import START, order
 from tests.support.journals import events
 from tests.support.processes import until
-from tests.support.watching import START, order
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -67,38 +66,6 @@ def threads() -> list[str]:
 def sql(path: Path, statement: str) -> list[Any]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(statement).fetchall()
-
-
-@contextmanager
-def locked_by_another_program(path: Path, how: str = "IMMEDIATE") -> Generator[None]:
-    """Hold the lock of a writer on a file, as a program that has begun a transaction does."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(f"BEGIN {how}")
-        yield
-        connection.execute("ROLLBACK")
-
-
-class Writes:
-    """Tells whether a file was written, as another program sees it."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        self._seen = self._version()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def _version(self) -> int:
-        ((version,),) = self._connection.execute("PRAGMA data_version")
-        return int(version)
-
-    def any(self) -> bool:
-        """Return whether anything was written since the last call."""
-        before, self._seen = self._seen, self._version()
-        return self._seen != before
 
 
 def try_to_open(path: Path, pipe: Connection) -> None:

@@ -22,6 +22,7 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
+from tests.support.accounts import ORDERS, OUTAGE, START, order
 from tests.support.activation import (
     ACTIVATE,
     ACTIVATING,
@@ -37,7 +38,7 @@ from tests.support.activation import (
     seconds,
 )
 from tests.support.backends import on_both_backends
-from tests.support.watching import ORDERS, OUTAGE, START, gaps, order, polls, watching
+from tests.support.watching import gaps, polls, watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

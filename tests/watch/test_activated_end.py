@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from smspva_async import ApiError, ClientClosed, InvalidKey, OrderGone, Watcher, WatcherClosed
+from tests.support.accounts import ORDERS, START, order, sms
 from tests.support.activation import (
     ACTIVATE,
     ACTIVATING,
@@ -29,7 +30,7 @@ from tests.support.activation import (
     steps,
 )
 from tests.support.backends import on_asyncio, on_both_backends
-from tests.support.watching import ORDERS, START, order, polls, sms, watching
+from tests.support.watching import polls, watching
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

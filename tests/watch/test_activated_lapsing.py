@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from smspva_async import ApiError, OrderState, WaitTimeout, Watcher
+from tests.support.accounts import order
 from tests.support.activation import (
     ACTIVATE,
     ACTIVATING,
@@ -24,7 +25,7 @@ from tests.support.activation import (
     seconds,
 )
 from tests.support.backends import on_both_backends
-from tests.support.watching import gaps, order, polls, so_far, texts, watching
+from tests.support.watching import gaps, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from smspva_async import ActiveNumber

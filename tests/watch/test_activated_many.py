@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from smspva_async import ApiError, Pace, Sms, SmspvaClient, Watcher
+from tests.support.accounts import order
 from tests.support.activation import (
     ACTIVATE,
     ACTIVATION,
@@ -23,7 +24,7 @@ from tests.support.activation import (
     seconds,
 )
 from tests.support.backends import on_both_backends
-from tests.support.watching import gaps, order, polls, watching
+from tests.support.watching import gaps, polls, watching
 
 if TYPE_CHECKING:
     from smspva_async.simulator import Simulator

@@ -10,9 +10,10 @@ import anyio
 import pytest
 
 from smspva_async import Lagged, MemoryJournal, Sms, SqliteJournal, WaitTimeout, Watcher
+from tests.support.accounts import HANGS, ORDERS, OUTAGE, order, sms
 from tests.support.activation import ACTIVE, STEPS, Numbers, SlowReads, asked, assert_nothing_is_kept, held, steps
 from tests.support.backends import on_asyncio, on_both_backends
-from tests.support.watching import HANGS, ORDERS, OUTAGE, order, polls, sms, so_far, texts, watching
+from tests.support.watching import polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable

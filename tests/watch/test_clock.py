@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from smspva_async import MemoryJournal, OrderAdded, OrderExpiring, Rows, SmsReceived, Watcher
+from tests.support.accounts import START, Account, order, sms
 from tests.support.backends import virtual_time
 from tests.support.selection import mostly_slow
-from tests.support.watching import INTERVAL, START, Account, kinds, order, polls, sms, so_far, texts
+from tests.support.watching import INTERVAL, kinds, polls, so_far, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from smspva_async import CursorTaken, JournalError, WatcherClosed
+from tests.support.accounts import ORDERS, OUTAGE, sms
 from tests.support.backends import on_both_backends
 from tests.support.consumers import (
     LONG,
@@ -26,7 +27,7 @@ from tests.support.consumers import (
     until,
     waiting,
 )
-from tests.support.watching import ORDERS, OUTAGE, polls, sms, texts
+from tests.support.watching import polls, texts
 
 if TYPE_CHECKING:
     from smspva_async import Subscription, Watcher

@@ -25,8 +25,9 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
+from tests.support.accounts import ORDERS, Account, order, sms
 from tests.support.backends import on_both_backends
-from tests.support.watching import INTERVAL, ORDERS, Account, gaps, kinds, order, polls, sms, so_far, texts
+from tests.support.watching import INTERVAL, gaps, kinds, polls, so_far, texts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -8,9 +8,10 @@ import anyio
 import pytest
 
 from smspva_async import Event, Lagged, MemoryJournal, OrderState, SmsReceived, StateChanged, Watcher
+from tests.support.accounts import ORDERS, OUTAGE, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.selection import slow
-from tests.support.watching import ORDERS, OUTAGE, Account, SlowJournal, kinds, order, polls, sms, so_far, texts, within
+from tests.support.watching import SlowJournal, kinds, polls, so_far, texts, within
 
 if TYPE_CHECKING:
     from smspva_async import Subscription

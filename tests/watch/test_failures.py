@@ -20,21 +20,9 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import FaultName, Simulator
+from tests.support.accounts import HANGS, ORDERS, OUTAGE, Account, order, sms
 from tests.support.selection import slow
-from tests.support.watching import (
-    HANGS,
-    INTERVAL,
-    ORDERS,
-    OUTAGE,
-    Account,
-    kinds,
-    order,
-    polls,
-    sms,
-    so_far,
-    texts,
-    watching,
-)
+from tests.support.watching import INTERVAL, kinds, polls, so_far, texts, watching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 

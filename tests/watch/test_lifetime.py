@@ -21,21 +21,10 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator
+from tests.support.accounts import HANGS, ORDERS, OUTAGE, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.selection import slow
-from tests.support.watching import (
-    HANGS,
-    ORDERS,
-    OUTAGE,
-    Account,
-    SlowJournal,
-    order,
-    polls,
-    sms,
-    so_far,
-    texts,
-    watching,
-)
+from tests.support.watching import SlowJournal, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

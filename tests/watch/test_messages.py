@@ -11,8 +11,9 @@ import pytest
 
 from smspva_async import MemoryJournal, OrderAdded, OrderRemoved, Sms, SmsReceived, Watcher
 from smspva_async.simulator import DialectName, Simulator
+from tests.support.accounts import OUTAGE, Account, order, sms
 from tests.support.selection import slow
-from tests.support.watching import OUTAGE, Account, kinds, order, polls, sms, so_far, texts, watching
+from tests.support.watching import kinds, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,10 @@ import anyio
 import pytest
 
 from smspva_async import Lagged, MemoryJournal, SqliteJournal, Watcher
+from tests.support.accounts import ORDERS, OUTAGE, Account, order, sms
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.consumers import WRITTEN, Disk, account_with, both_ends, deliver, step, take, until, waiting
-from tests.support.watching import ORDERS, OUTAGE, Account, kinds, order, polls, sms, texts
+from tests.support.watching import kinds, polls, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

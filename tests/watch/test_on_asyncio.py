@@ -10,7 +10,8 @@ import pytest
 from smspva_async import ClientClosed, MemoryJournal, SmspvaClient, Watcher
 from smspva_async._concurrency import BackgroundTask
 from smspva_async.simulator import Simulator
-from tests.support.watching import HANGS, ORDERS, Account, SlowJournal, order, sms, so_far, texts
+from tests.support.accounts import HANGS, ORDERS, Account, order, sms
+from tests.support.watching import SlowJournal, so_far, texts
 
 pytestmark = pytest.mark.asyncio
 

@@ -27,7 +27,8 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import DialectName, Simulator
-from tests.support.watching import INTERVAL, ORDERS, OUTAGE, START, Account, kinds, order, polls, sms, so_far, watching
+from tests.support.accounts import ORDERS, OUTAGE, START, Account, order, sms
+from tests.support.watching import INTERVAL, kinds, polls, so_far, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,9 @@ from hypothesis import given, strategies as st
 
 from smspva_async._watch.scheduler import ORDERS, Scheduler, Wants
 from smspva_async.journal.state import OrderTrack
-from tests.support import watching
-from tests.support.watching import gaps, order
+from tests.support import accounts
+from tests.support.accounts import order
+from tests.support.watching import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +32,7 @@ START = 1000.0
 
 def track(order_id: int, *, rose_at: float | None = None, suspected_at: float | None = None) -> OrderTrack:
     return OrderTrack(
-        order(order_id), watching.START, flag_rose=rose_at is not None, rose_at=rose_at, suspected_at=suspected_at
+        order(order_id), accounts.START, flag_rose=rose_at is not None, rose_at=rose_at, suspected_at=suspected_at
     )
 
 

@@ -24,7 +24,8 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import DialectName, MultiOrders, Simulator
-from tests.support.watching import START, Account, kinds, order, polls, sms, so_far, texts, watching
+from tests.support.accounts import START, Account, order, sms
+from tests.support.watching import kinds, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

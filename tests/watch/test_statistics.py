@@ -9,8 +9,9 @@ import pytest
 
 from smspva_async import OrderState, Pace, SmspvaClient, Watcher, WatcherClosed
 from smspva_async.simulator import Simulator
+from tests.support.accounts import ORDERS, OUTAGE, Account, order
 from tests.support.selection import slow
-from tests.support.watching import INTERVAL, ORDERS, OUTAGE, Account, gaps, order, polls, watching
+from tests.support.watching import INTERVAL, gaps, polls, watching
 
 pytestmark = pytest.mark.anyio
 

@@ -28,24 +28,10 @@ from smspva_async import (
     WatcherClosed,
 )
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.accounts import HANGS, ORDERS, OUTAGE, START, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.selection import slow
-from tests.support.watching import (
-    HANGS,
-    INTERVAL,
-    ORDERS,
-    OUTAGE,
-    START,
-    Account,
-    kinds,
-    order,
-    polls,
-    sms,
-    so_far,
-    texts,
-    watching,
-    within,
-)
+from tests.support.watching import INTERVAL, kinds, polls, so_far, texts, watching, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

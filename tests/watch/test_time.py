@@ -18,23 +18,10 @@ from trio.testing import MockClock
 
 from smspva_async import OrderAdded, OrderState, Pace, PollFailed, SmspvaClient, StateChanged, Watcher
 from smspva_async.simulator import Simulator, VirtualTimeLoop
+from tests.support.accounts import HANGS, ORDERS, START, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.selection import slow
-from tests.support.watching import (
-    HANGS,
-    INTERVAL,
-    ORDERS,
-    START,
-    Account,
-    gaps,
-    kinds,
-    order,
-    polls,
-    sms,
-    so_far,
-    texts,
-    watching,
-)
+from tests.support.watching import INTERVAL, gaps, kinds, polls, so_far, texts, watching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 

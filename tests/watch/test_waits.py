@@ -24,9 +24,10 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.simulator import Simulator
+from tests.support.accounts import ORDERS, OUTAGE, START, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.selection import slow
-from tests.support.watching import ORDERS, OUTAGE, START, Account, gaps, order, polls, sms, so_far, texts, watching
+from tests.support.watching import gaps, polls, so_far, texts, watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
