@@ -1,4 +1,4 @@
-"""Events as dicts: the form in which a journal's file has them, which other programs may read."""
+"""Events as dicts: the form in a journal's file, which other programs can read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_event_survives_a_round_trip_through_json(event: Event) -> None:
     again = event_from_dict(json.loads(written))
     assert again == event
     assert type(again) is type(event)
-    assert event_to_dict(again) == event_to_dict(event), "what takes no part in equality as well"
+    assert event_to_dict(again) == event_to_dict(event), "also fields that equality ignores"
 
 
 @pytest.mark.parametrize("form", [form for _, form in FORMS], ids=lambda form: form["type"])

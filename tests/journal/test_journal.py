@@ -1,4 +1,4 @@
-"""What a journal promises, whichever it is: order, limits, all or nothing, one watcher at a time, nothing forgotten."""
+"""The promises of every journal: order, limits, atomic writes, one watcher at a time, nothing lost."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def opened(restart: Restart) -> Journal:
 
 
 async def filled(restart: Restart, last: int, at_once: int = 1) -> Journal:
-    """Return a new journal to which events were added, some at a time."""
+    """Return a new journal with events, added a few at a time."""
     journal = restart()
     assert await journal.open(None) is None
     for newest in range(0, last, at_once):
@@ -71,7 +71,7 @@ async def reopened(journal: Journal, restart: Restart) -> tuple[Journal, WatchSt
 
 
 async def everything(journal: Journal, after: int = 0, limit: int = 500) -> list[Event]:
-    """Return what follows a place, however many at a time the journal gives."""
+    """Return all events after a place, in reads of any size."""
     found: list[Event] = []
     while page := await journal.read(after, limit):
         assert len(page) <= limit
@@ -109,7 +109,7 @@ async def test_old_events_are_read_like_new_ones(restart: Restart) -> None:
     journal = await filled(restart, 3000, at_once=700)
     for again in range(2):
         for place in PLACES:
-            assert await journal.read(place, 1) == events(place + 1, place + 1), "each has something to go on with"
+            assert await journal.read(place, 1) == events(place + 1, place + 1), "each read returns events"
             page = await journal.read(place, 300)
             assert page == events(place + 1, place + len(page))
             assert len(page) <= 300
@@ -187,7 +187,7 @@ async def test_a_caught_up_reader_can_read_a_write_larger_than_keep(kind: Kind, 
         await journal.read(4, 100)
     assert caught.value.resume == 5
     await journal.append([], WatchState(seq=25), {})
-    assert await journal.read(5, 100) == events(6, 25), "a poll that brings nothing drops nothing"
+    assert await journal.read(5, 100) == events(6, 25), "a write without events drops nothing"
     await journal.append(events(26, 26), WatchState(seq=26), {})
     if again:
         journal, _ = await reopened(journal, restart)
@@ -343,7 +343,7 @@ async def test_an_order_survives_a_restart_in_state_and_events(restart: Restart,
 @settings(max_examples=settings().max_examples // 2)
 @given(before=states(), after=states())
 def test_any_state_survives_a_restart(kind: Kind, before: WatchState, after: WatchState) -> None:
-    assume(evolve(after, clock=before.clock) != before)  # that time passed is not worth a write
+    assume(evolve(after, clock=before.clock) != before)  # a change of the clock alone isn't written
 
     async def main() -> None:
         with TemporaryDirectory() as folder:

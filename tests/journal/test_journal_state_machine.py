@@ -1,4 +1,4 @@
-"""Whatever is done to a journal, in whatever order: it has what a plain model of it has."""
+"""A journal under any actions in any order equals a simple model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORDERS = st.integers(1, 4)
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """A journal beside what it should have."""
+    """A journal, and a model of its content."""
 
     kind: ClassVar[Kind]
 

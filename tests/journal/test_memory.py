@@ -1,4 +1,4 @@
-"""`MemoryJournal` alone: it keeps the newest events, and drops older ones that a named consumer has not read."""
+"""`MemoryJournal`: it keeps the newest events, and drops older ones even if a named consumer has not read them."""
 
 from __future__ import annotations
 

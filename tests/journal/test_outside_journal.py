@@ -1,4 +1,4 @@
-"""A journal that is implemented outside of this library, from public names alone, under a watcher that restarts."""
+"""A journal implemented outside of this library, with public names only, under a watcher that restarts."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ async def test_a_restart_loses_and_repeats_no_message(path: Path) -> None:
                 seen.append(event.seq)
             found = await so_far(watcher)
             assert seen == [event.seq for event in found] == list(range(1, watcher.cursor + 1))
-            del account.messages[2][1:3]  # what leaves a list stays known
+            del account.messages[2][1:3]  # a message that leaves its list stays known
     new = [text for text in texts(found) if text != "the same text every time"]
     expected = [text for text in delivered if not text.startswith(("while nobody watched, 0", "the same"))]
     first = [text for text in texts(found) if text == "while nobody watched, 0"]
-    assert len(first) == 2, "dated after the watch began, they are new"
+    assert len(first) == 2, "they are new, because they are dated after the start of the watch"
     assert sorted(text for text in new if text not in first) == sorted(expected)
 
 
@@ -85,7 +85,7 @@ async def test_a_change_and_the_end_of_an_outage_are_reported_after_a_restart(pa
     account.change(1, state=OrderState.ACTIVE)
     async with Watcher(account, journal=JsonJournal(path)) as watcher:
         await polls(2)
-        assert watcher.cursor == cursor, "one event for an outage, over restarts"
+        assert watcher.cursor == cursor, "one event per outage, over restarts too"
         del account.failures[ORDERS]
         await polls(2)
         assert kinds(await so_far(watcher, after=cursor)) == ["PollRecovered", "StateChanged"]

@@ -1,4 +1,4 @@
-"""`SqliteJournal`'s file: who may read it, and files that can't be used."""
+"""`SqliteJournal`'s file: its permissions, and files that can't be used."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_path_is_any_path(tmp_path: Path) -> None:
 
 
 async def refused(path: Path, reason: str, account: str | None = None) -> JournalError:
-    """Have a file refused, without a change to it or, but for its lock, to what is beside it."""
+    """Check that a file is rejected, and that neither it nor a file beside it, except its lock, has changed."""
     before = contents_beside(path)
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match=reason) as caught:
@@ -145,7 +145,7 @@ async def test_a_path_in_a_missing_folder_is_rejected(tmp_path: Path) -> None:
 
 
 async def test_a_path_in_a_read_only_folder_is_rejected(path: Path) -> None:
-    await (await filled(path, 3)).aclose()  # so that nothing is left to be imported
+    await (await filled(path, 3)).aclose()  # so that everything is imported already
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o555)
@@ -194,7 +194,7 @@ async def test_a_watcher_without_an_account_can_open_any_file(path: Path) -> Non
         assert await journal.open(account) is not None
         await journal.aclose()
     await refused(path, "belongs to another account", account="second")
-    sql(path, "DELETE FROM meta WHERE key = 'account'")  # as the message says, for a new key
+    sql(path, "DELETE FROM meta WHERE key = 'account'")  # as the error message says, for a new key
     journal = SqliteJournal(path)
     assert await journal.open(lambda: "second") is not None
     await journal.aclose()
@@ -235,7 +235,7 @@ def fill_the_disk(path: Path, pipe: Connection) -> None:
                 errors.append((type(error).__name__, str(error)))
                 if len(errors) == 3:
                     break
-                with contextlib.suppress(JournalError):  # so it is with the next poll
+                with contextlib.suppress(JournalError):  # the next poll fails too
                     await journal.move({"all": 10**6})
         assert await journal.read(0, 3) == events(1, 3)
         await journal.aclose()

@@ -1,4 +1,4 @@
-"""An SQLite journal that lacks events, because another program deleted them: it is told, and nothing comes twice."""
+"""An SQLite journal that lacks events, because another program deleted them: it raises and repeats nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def with_hole(path: Path, *missing: int) -> None:
-    """Make a journal of a watch that went on for a while, without some events."""
+    """Make a journal of a longer watch that lacks some events."""
     journal = await filled(path, LAST)
     await journal.append([], WatchState(seq=LAST, since=START), {"the consumer": 0})
     await journal.aclose()
@@ -42,12 +42,12 @@ async def with_hole(path: Path, *missing: int) -> None:
 
 
 async def given(events: Subscription, last: int = LAST) -> tuple[list[int], str | None]:
-    """Return the numbers of the events that come, and the error at which they end."""
+    """Return the numbers of the events, and the error at which they end."""
     found: list[int] = []
     try:
         while not found or found[-1] < last:
             found.append((await step(events)).seq)
-            assert len(found) <= LAST, "it goes round"
+            assert len(found) <= LAST, "it doesn't end"
     except JournalError as error:
         return found, str(error)
     return found, None
@@ -107,7 +107,7 @@ async def test_reading_past_missing_events_repeats_nothing_and_ends(path: Path, 
         found: list[int] = []
         while page := await journal.read(found[-1] if found else 0, limit):
             found += [event.seq for event in page]
-            assert len(found) <= LAST, "it goes round"
+            assert len(found) <= LAST, "it doesn't end"
         assert found == [seq for seq in range(1, LAST + 1) if seq != hole]
     await journal.aclose()
 
@@ -133,7 +133,7 @@ async def test_a_file_that_lacks_the_newest_event_is_rejected_or_raises_and_cont
     try:
         await watcher.__aenter__()
     except JournalError as error:
-        assert "missing" in str(error)  # noqa: PT017 - one of two good ends
+        assert "missing" in str(error)  # noqa: PT017 - one of two valid outcomes
         return
     try:
         account.listed += [order(order_id) for order_id in range(1, 4)]
@@ -160,7 +160,7 @@ async def test_an_event_deleted_by_another_program_is_reported_when_read(path: P
         assert found == list(range(301, 700))
         assert error is not None
         assert "event 700 is missing" in error
-        assert (await given(watcher.events(after=700)))[0] == list(range(701, LAST + 1)), "2500 is in memory"
+        assert (await given(watcher.events(after=700)))[0] == list(range(701, LAST + 1)), "event 2500 is in memory"
 
 
 async def test_a_damaged_old_event_raises_and_is_not_skipped(path: Path) -> None:

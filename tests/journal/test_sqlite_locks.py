@@ -1,4 +1,4 @@
-"""An SQLite journal that another program keeps locked: tried again for a minute, and then an error that says so."""
+"""An SQLite journal that another program keeps locked: it is retried for a minute, and then raises."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAYS_SO = "another program keeps it locked"
 
 @contextmanager
 def locked_by_another_program(path: Path, how: str = "IMMEDIATE") -> Generator[None]:
-    """Hold the lock of a writer on a file, as a program that has begun a transaction does."""
+    """Hold a writer's lock on a file, as a program inside a transaction does."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"BEGIN {how}")
         yield
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _locks_are_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let each try take no real time, so that a minute of them is over soon."""
+    """Make each try take no real time, so that a minute of retries ends soon."""
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.0005)
     yield
     assert threads() == []
@@ -66,7 +66,7 @@ async def test_a_lock_of_some_seconds_does_not_end_the_watch(path: Path, seconds
                 reads, cursor = len(account.times(1)), watcher.cursor
                 await anyio.sleep(seconds)
                 assert len(account.times(1)) > reads
-                assert (watcher.cursor, given) == (cursor, []), "nothing is told before it is written"
+                assert (watcher.cursor, given) == (cursor, []), "no event is delivered before it is written"
                 account.messages[1].append(sms("the third", 1))
             await anyio.sleep(1)
             assert given == ["the first"]
@@ -81,7 +81,7 @@ async def test_a_lock_of_some_seconds_does_not_end_the_watch(path: Path, seconds
 async def test_a_lock_of_more_than_a_minute_ends_the_watch(path: Path) -> None:
     account = Account(order())
     raised: list[SmspvaError] = []
-    with pytest.raises(JournalError, match=SAYS_SO) as caught:  # noqa: PT012 - it is raised on leaving
+    with pytest.raises(JournalError, match=SAYS_SO) as caught:  # noqa: PT012 - raised on leaving
         async with Watcher(account, journal=SqliteJournal(path)) as watcher:
             await polls(2)
             cursor = watcher.cursor
@@ -103,12 +103,12 @@ async def test_a_lock_of_more_than_a_minute_ends_the_watch(path: Path) -> None:
                     assert len(raised) == 1
             with pytest.raises(JournalError, match=SAYS_SO):
                 await anext(watcher.events(after=cursor))
-    assert [type(error) for error in (caught.value, *raised)] == [JournalError] * 2, "it is not another watcher"
+    assert [type(error) for error in (caught.value, *raised)] == [JournalError] * 2, "the lock is not another watcher's"
     assert str(path) in str(caught.value)
     assert SAYS_SO in str(raised[0])
     async with Watcher(account, journal=SqliteJournal(path)) as watcher:
         await polls(2)
-        assert texts(await so_far(watcher)) == ["a message"], "the next watch finds it"
+        assert texts(await so_far(watcher)) == ["a message"], "the next watch reports it"
 
 
 @pytest.mark.parametrize(("is_new", "how"), [(False, "IMMEDIATE"), (False, "EXCLUSIVE"), (True, "EXCLUSIVE")])
@@ -244,7 +244,7 @@ async def test_leaving_while_locked_does_not_wait_a_minute(path: Path) -> None:
             await anyio.sleep(10)
             await anext(consumer)
             await tasks.start(keep_locked, path)
-            await anext(consumer)  # the first one is done, and that can't be written
+            await anext(consumer)  # the first event is done, and its place can't be written
             before = anyio.current_time()
         assert 4 <= anyio.current_time() - before < 7
         tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""`SqliteJournal` works off the event loop: while its disk is slow, when it is cancelled, and when a write fails."""
+"""`SqliteJournal` works off the event loop: with a slow disk, under cancellation, and when a write fails."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def call(journal: SqliteJournal, method: str) -> None:
 
 
 async def all_or_nothing(journal: SqliteJournal, path: Path) -> bool:
-    """Show that a journal has all of a poll or nothing, by its own account and in its file; tell which."""
+    """Check that a journal, in memory and in its file, has all of a poll or nothing; return True for all."""
     found = list(await journal.read(0, 10))
     await journal.aclose()
     assert threads() == []
@@ -175,7 +175,7 @@ async def test_after_a_failed_write_the_next_one_is_complete(path: Path) -> None
 
 
 def descriptors() -> set[int]:
-    """Return the numbers of the files that are open."""
+    """Return the descriptors of the open files."""
     found = set[int]()
     for number in range(256):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""`SqliteJournal` and other processes: who is kept out, and what survives a kill."""
+"""`SqliteJournal` and other processes: locking, and kills."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def hold(path: Path, pipe: Connection) -> None:
     async def main() -> None:
         await opened(path)
         pipe.send("open")
-        time.sleep(600)  # noqa: ASYNC251 - until it is killed
+        time.sleep(600)  # noqa: ASYNC251 - until the process is killed
 
     asyncio.run(main())
 
@@ -96,7 +96,7 @@ async def test_a_reader_in_a_transaction_blocks_no_write(path: Path) -> None:
 async def test_a_second_watcher_gets_an_immediate_error_that_names_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 3600)  # if it waited, the test's own time limit would end it
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 3600)  # if it waited, the test's time limit would end it
     journal = await filled(path, 3)
     for second in (
         journal,
@@ -123,7 +123,7 @@ async def test_a_watcher_in_another_process_is_locked_out_after_one_here_was(pat
         assert str(path) in message
         with pytest.raises(JournalLocked):
             await SqliteJournal(name).open(None)
-    assert run_worker(try_to_open, path) is not None, "closing a file drops the locks that its process has on it"
+    assert run_worker(try_to_open, path) is not None, "closing a file drops the locks of its process"
     await journal.aclose()
     assert run_worker(try_to_open, path) is None
 
@@ -179,7 +179,7 @@ async def test_a_kill_at_any_moment_leaves_whole_polls(path: Path, kills: int) -
 
 
 async def write_until_statement(path: Path, statement: int, poll: int) -> None:
-    """Open a file and write a poll, but be killed when SQLite comes to its n-th statement."""
+    """Open a file and write a poll; die at SQLite's n-th statement."""
     connect, left = database.Database._connect, statement
 
     def count(_: str) -> None:
@@ -200,7 +200,7 @@ async def write_until_statement(path: Path, statement: int, poll: int) -> None:
 
 
 def die_at_statements(template: Path, poll: int, step: int, pipe: Connection) -> None:
-    """Write a poll to copies of a file, each time killed some statements later; send the copies, the last one whole."""
+    """Write a poll to copies of a file, dying a statement later each time; send the copies, the last one complete."""
     paths, statement = list[Path](), 0
     done = False
     while not done:

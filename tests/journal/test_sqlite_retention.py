@@ -1,4 +1,4 @@
-"""Retention of `SqliteJournal`: a number of events, an age, and events that a named cursor hasn't read."""
+"""Retention of `SqliteJournal`: by number, by age, and for named cursors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def oldest_after(path: Path, keep: Any, last: int = 20, places: dict[str, int] | None = None) -> int:
-    """Return the place before the oldest event that is kept of some, a second apart, each appended alone."""
+    """Append events one by one, a second apart; return the place before the oldest kept one."""
     journal = await opened(path, keep=keep)
     for event in events(1, last):
         await journal.append([event], WatchState(seq=event.seq), places or {})

@@ -1,4 +1,4 @@
-"""What a watch writes to an SQLite journal: nothing where a poll or a reading brings nothing new."""
+"""The writes of a watch to an SQLite journal: none for a poll or a reading without news."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apar
 
 
 class Writes:
-    """Tells whether a file was written, as another program sees it."""
+    """Detects writes to a file, as another program sees them."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -42,7 +42,7 @@ class Writes:
         return int(version)
 
     def any(self) -> bool:
-        """Return whether anything was written since the last call."""
+        """Return True if anything was written since the last call."""
         before, self._seen = self._seen, self._version()
         return self._seen != before
 
@@ -83,7 +83,7 @@ async def test_a_quiet_account_is_polled_without_a_write(
             sim.set_state(ids[0], 1)
             sim.deliver(ids[0], "another code: 5678")
             await polls(2)
-            assert writes.any(), "a message is written"
+            assert writes.any(), "a message causes a write"
         assert texts(await so_far(watcher))[-1] == "another code: 5678"
 
 
@@ -97,7 +97,7 @@ async def test_fields_that_move_with_the_clock_are_not_written(path: Path) -> No
                 now = START + timedelta(seconds=anyio.current_time())
                 account.change(1, last_online=now, can_prolong_until=now, extra={"number": number})
                 await polls(1)
-                if number:  # the first has a `can_prolong_until` that wasn't there before
+                if number:  # the first one has a new `can_prolong_until`
                     assert not writes.any()
                 else:
                     assert writes.any()

@@ -1,4 +1,4 @@
-"""`to_dict`: every model and every event as JSON, as a web service answers with them."""
+"""`to_dict`: every model and every event as JSON, for instance in a web service's response."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ MODELS = {it for it in PUBLIC if isinstance(it, type) and attrs.has(it) and it._
 
 
 def sent(value: object) -> Any:
-    """Return what a client of a web service gets of a value."""
+    """Return a value as a client of a web service gets it."""
     return json.loads(json.dumps(value, allow_nan=False))
 
 
@@ -160,7 +160,9 @@ def test_an_event_has_its_journal_form_and_a_message_its_code(event: Event, form
     expected = {**form, "sms": SMS_DICT} if isinstance(event, SmsReceived) else form
     assert to_dict(event) == expected
     assert sent(to_dict(event)) == expected
-    assert "code" not in event_to_dict(event).get("sms", {}), "a journal keeps no code: the rule for it improves"
+    assert "code" not in event_to_dict(event).get("sms", {}), (
+        "a journal keeps no code, because its extraction may improve"
+    )
     assert event_from_dict(sent(to_dict(event))) == event
 
 
@@ -176,7 +178,7 @@ def test_a_message_has_its_code_or_none(text: str, code: str | None) -> None:
     assert to_dict(event)["sms"] == to_dict(sms)
 
 
-# -- anything --------------------------------------------------------------------------------------------------------
+# -- any values ------------------------------------------------------------------------------------------------------
 
 prices = st.none() | st.decimals(allow_nan=False, allow_infinity=False, places=2)
 stocks = st.dictionaries(texts, st.integers(), max_size=2)
@@ -221,7 +223,7 @@ def test_an_event_can_be_restored_from_a_web_service_s_response(event: Event) ->
     again = event_from_dict(sent(to_dict(event)))
     assert again == event
     assert type(again) is type(event)
-    assert to_dict(again) == to_dict(event), "what takes no part in equality as well"
+    assert to_dict(again) == to_dict(event), "also fields that equality ignores"
 
 
 # -- odd values ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def test_any_state_survives_a_round_trip_through_json(state: WatchState) -> None
     again = WatchState.from_dict(json.loads(written))
     assert_same(again, state)
     assert list(again.tracks) == list(state.tracks)
-    assert again.to_dict() == state.to_dict(), "what takes no part in equality as well"
+    assert again.to_dict() == state.to_dict(), "also fields that equality ignores"
 
 
 @given(states())
@@ -107,7 +107,7 @@ def test_invalid_states_raise_a_readable_value_error(fields: Any) -> None:
 
 
 def places_in(value: object, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the place of each value within a JSON value, as the keys that lead there."""
+    """Return the path of each value within a JSON value, as a tuple of keys."""
     inner: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
         inner = list(value.items())

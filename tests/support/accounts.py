@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-"""The second in which a watch of an `Account` begins, by the fixture `local_clock`."""
+"""The time at which a watch of an `Account` begins, set by the fixture `local_clock`."""
 ORDERS = None
-"""`Account` names its calls by the order whose messages they ask for; this is the call that asks for the orders."""
+"""The name of a call of `orders` among the calls of `Account`; a call of `sms` is named by its order's id."""
 HANGS = 1e9
-"""Seconds that nobody waits for."""
+"""Seconds for which a call hangs: longer than any test."""
 OUTAGE = ConnectionFailed("the server is down", sent=False)
 
 
@@ -32,27 +32,27 @@ def order(order_id: int = 1, state: OrderState = OrderState.INACTIVE, **changes:
         phone=f"+7909{order_id:07}",
         country="RU",
         has_new_sms=False,
-        until=START + timedelta(days=3650),  # also by the local clock of a test that doesn't set it
+        until=START + timedelta(days=3650),  # in the future by a real local clock too
     )
     return evolve(sample, **changes)
 
 
 def sms(text: str, seconds: float | None = 0, sender: str | None = "INFO") -> Sms:
-    """Return a message, dated by the seconds since `START`; None: undated."""
+    """Return a message dated some seconds after `START`; None: undated."""
     return Sms(text, sender, None if seconds is None else START + timedelta(seconds=seconds))
 
 
 class Account:
-    """What a watcher watches, without a server: a source that answers with plain lists.
+    """A source without a server, which returns plain lists.
 
     Attributes:
         listed: The orders.
         messages: Their messages by order id.
         skipped: Rows of `orders` that can't be read.
-        failures: What a call raises: `ORDERS`, or an order's messages.
-        seconds: How long a call takes.
-        clock: The server's clock, if it tells it.
-        calls: Every call that was made, and when.
+        failures: The exceptions that calls raise, by call.
+        seconds: The duration of calls, by call.
+        clock: The server's clock, if answers have a date.
+        calls: The time and the name of every call.
 
     """
 
@@ -76,7 +76,7 @@ class Account:
         return list(self.messages[order_id])
 
     async def activate(self, order_id: int) -> None:
-        raise NotImplementedError(f"nobody has asked for the activation of {order_id}")
+        raise NotImplementedError(f"the test doesn't activate order {order_id}")
 
     async def _asked(self, what: int | None) -> None:
         self.calls.append((anyio.current_time(), what))
@@ -92,10 +92,10 @@ class Account:
         self.listed = [known for known in self.listed if known.id != order_id]
 
     def remove(self, order_id: int) -> None:
-        """Leave an order out, and say that there is none when its messages are asked for."""
+        """Leave an order out of the list; calls of `sms` raise `OrderNotFound`."""
         self.drop(order_id)
         self.failures[order_id] = OrderNotFound("there is no such order", msg="Order not found")
 
     def times(self, what: int | None = ORDERS) -> list[float]:
-        """Return when a call was made."""
+        """Return the times of a call."""
         return [time for time, asked in self.calls if asked == what]

@@ -1,4 +1,4 @@
-"""What the tests of numbers that are kept active share."""
+"""Helpers for the tests of `Watcher.activated`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 INACTIVE, ACTIVE, ACTIVATING = OrderState.INACTIVE, OrderState.ACTIVE, OrderState.ACTIVATING
 ACTIVATE = 0
-"""`Numbers` names by this its call that asks for an activation."""
+"""The name of an activation among the calls of `Numbers`."""
 ACTIVATION, STAY = 110.0, 240.0
-"""Seconds that a simulated number waits to be active, and then is."""
+"""Seconds until a simulated number is active, and for which it stays active."""
 TWO_MINUTES = 120.0
 STEPS = 40
-"""More steps of the scheduler than anything here takes."""
+"""More scheduler steps than any operation here takes."""
 
 
 class Numbers(Account):
-    """An account whose numbers can be activated, and then are in a state of the test's choice."""
+    """An account whose numbers change to a state of the test's choice when they are activated."""
 
     def __init__(self, *orders: Order, becomes: OrderState = ACTIVE) -> None:
         super().__init__(*orders)
@@ -52,7 +52,7 @@ class Numbers(Account):
 
 
 class SlowReads(SlowJournal):
-    """A journal that takes its time for reading as well."""
+    """A journal whose reads are slow too."""
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         await anyio.lowlevel.checkpoint()
@@ -62,7 +62,7 @@ class SlowReads(SlowJournal):
 
 
 def asked(sim: Simulator, method: str, order_id: int | None = None) -> list[float]:
-    """Return when a call was made."""
+    """Return the times of a call."""
     return [
         request.time
         for request in sim.requests
@@ -76,7 +76,7 @@ def seconds(sim: Simulator) -> float:
 
 
 async def steps(count: int) -> None:
-    """Let everybody run for some steps of the scheduler."""
+    """Let all tasks run for some scheduler steps."""
     for _ in range(count):
         await anyio.lowlevel.checkpoint()
 
@@ -84,7 +84,7 @@ async def steps(count: int) -> None:
 async def held(
     entering: AbstractAsyncContextManager[ActiveNumber], given: list[Sms] | None = None, seconds: float = 10_000
 ) -> None:
-    """Be inside for some seconds, and take every message meanwhile."""
+    """Stay inside a session for some seconds, and take every message."""
     async with entering as number:
         with anyio.move_on_after(seconds):
             while True:
@@ -94,20 +94,20 @@ async def held(
 
 
 async def entered(entering: AbstractAsyncContextManager[object]) -> None:
-    """Enter and leave."""
+    """Enter and leave a session."""
     async with entering:
         pass
 
 
 async def lapses_and_is_refused(sim: Simulator, number: ActiveNumber) -> None:
-    """Let a number lapse whose activation "Rent is blocked" refuses, and be told of it."""
+    """Let a number lapse, refuse its activation with "Rent is blocked", and check that the session raises it."""
     sim.set_state(number.order.id, 0)
     with pytest.raises(ApiError, match="Rent is blocked"):
         await number.next_sms()
 
 
 async def assert_nothing_is_kept(sim: Simulator) -> None:
-    """See the watch poll as if nobody waited for anything, nor wanted a number active."""
+    """Check that the watch polls as if there were no waits and no sessions."""
     await polls(1)
     sim.requests.clear()
     await polls(10)

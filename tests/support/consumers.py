@@ -1,4 +1,4 @@
-"""Helpers for the tests of named consumers: processes that watch an account in turn, and the disk they share."""
+"""Helpers for the tests of named consumers: successive processes that watch one account, and their shared disk."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from smspva_async.journal.state import WatchState
 
 LONG = 2e5
-"""Seconds, on a clock that jumps, after which it won't happen any more."""
+"""Seconds of virtual time after which a test gives up waiting."""
 WRITTEN = 1.0
-"""Seconds after which the journal has what was done."""
+"""Seconds after which the journal must have the places."""
 both_ends = pytest.mark.parametrize("end", ["left", "killed"])
 """The ways in which the watching process can end."""
 
 
 class Run:
-    """The journal of one process. It halts at each step, and the process can be killed: nothing it writes arrives then.
+    """The journal of one process. It yields at each step; once the process is killed, writes are dropped.
 
     Attributes:
-        dead: Whether the process was killed.
-        broken: What writing a place raises.
-        before: What is waited for before a place is written, or before an event is read.
-        written: How often places were.
+        dead: True if the process was killed.
+        broken: The error that writing a place raises.
+        before: Functions that are awaited before a place is written or an event is read.
+        written: The number of writes of places.
 
     """
 
@@ -99,7 +99,7 @@ class Disk:
     async def watching(
         self, account: Account, *, end: str = "left", start: Literal["baseline", "replay"] = "baseline"
     ) -> AsyncIterator[Watcher]:
-        """Watch in a new process, which is left or killed in the end."""
+        """Watch in a new process, which is left or killed at the end."""
         async with self.watch(account, start) as watcher:
             yield watcher
             self.journal.dead = end == "killed"
@@ -109,7 +109,7 @@ class Disk:
 
 
 def account_with(count: int) -> Account:
-    """Return an account with an order, which is event 1, and messages "2", "3" and so on: the events of that number."""
+    """Return an account with an order, event 1, and messages "2", "3" and so on, named by their event's number."""
     account = Account(order())
     deliver(account, count)
     return account
@@ -139,7 +139,7 @@ async def until(watcher: Watcher, seq: int) -> None:
 
 
 async def rest(events: Subscription) -> list[int]:
-    """Return the numbers of what a subscription gives until the watcher is left."""
+    """Return the numbers of a subscription's events until the watcher is left."""
     return seqs([event async for event in events])
 
 
@@ -148,7 +148,7 @@ def seqs(events: Iterable[Event]) -> list[int]:
 
 
 async def waiting(events: Subscription, tasks: anyio.abc.TaskGroup) -> list[Exception]:
-    """Have a task wait for the next event; return where it puts what ends the wait instead."""
+    """Start a task that waits for the next event; return a list that gets the exception that ends the wait."""
     raised: list[Exception] = []
 
     async def wait() -> None:
@@ -169,7 +169,7 @@ async def others_run() -> None:
 
 
 async def cancelled_after(checkpoints: int, function: Callable[[], Awaitable[Any]]) -> bool:
-    """Call a function and cancel it some steps of the scheduler later; return whether it got to its end."""
+    """Call a function and cancel it after some scheduler steps; return True if it ended before."""
     ended = False
 
     async def call() -> None:

@@ -1,4 +1,4 @@
-"""What must hold of all that a watch reports, however it went."""
+"""Invariants of the events of any watch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def assert_all_was_reported(events: Sequence[Event], sim: Simulator, sent: Iterable[tuple[int, str]]) -> None:
-    """Check that events tell everything, once, and lead to what the server has now.
+    """Check that events are complete, without repetition, and lead to the server's current orders.
 
     Args:
-        events: All of a watch, from its first on.
+        events: All events of a watch.
         sim: The server.
-        sent: The order and the text of each message since the watch began.
+        sent: The order and the text of each message since the start of the watch.
 
     """
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -29,12 +29,12 @@ def assert_all_was_reported(events: Sequence[Event], sim: Simulator, sent: Itera
 
 
 def messages(events: Iterable[Event]) -> dict[str, tuple[int | None, str]]:
-    """Return the messages by their events' ids."""
+    """Return the messages by the ids of their events."""
     return {event.id: (event.order_id, event.sms.text) for event in events if isinstance(event, SmsReceived)}
 
 
 def replayed(events: Iterable[Event]) -> dict[int, Order]:
-    """Return the orders that the events lead to, each change being one from what was before."""
+    """Return the orders that the events lead to; check each change against the previous order."""
     orders: dict[int, Order] = {}
     for event in events:
         match event:

@@ -1,4 +1,4 @@
-"""Helpers for the tests of `SqliteJournal`: its file, seen from this process and from others."""
+"""Helpers for the tests of `SqliteJournal` and its file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def opened(path: Path, **options: Any) -> SqliteJournal:
 
 
 async def filled(path: Path, last: int, **options: Any) -> SqliteJournal:
-    """Return an open journal to which events were added, some hundred at a time."""
+    """Return an open journal with events, added a few hundred at a time."""
     journal = await opened(path, **options)
     for newest in range(0, last, 500):
         upto = min(newest + 500, last)
@@ -44,7 +44,7 @@ async def filled(path: Path, last: int, **options: Any) -> SqliteJournal:
 
 
 async def stored(path: Path) -> tuple[WatchState | None, list[Event], dict[str, int]]:
-    """Return what a new run finds in a file."""
+    """Return the state, events and places that a new run reads from a file."""
     journal = SqliteJournal(path)
     state = await journal.open(None)
     try:
@@ -86,7 +86,7 @@ def try_to_open(path: Path, pipe: Connection) -> None:
 
 
 class Gate:
-    """Holds up a journal's thread, before or after its work, until it is opened or its context is left."""
+    """Blocks a journal's thread, before or after its work, until it is opened or its context is left."""
 
     def __init__(self, journal: SqliteJournal, method: str, *, after: bool = False) -> None:
         work = getattr(journal._database, method)
@@ -107,7 +107,7 @@ class Gate:
         self.open()
 
     async def reached(self, *needed: asyncio.Task[Any]) -> None:
-        """Wait until the thread is held up. Fail at once if a task that was to bring it there has ended."""
+        """Wait until the thread is blocked. Fail at once if the task that uses it has ended."""
         await until(self._reached.is_set, *needed, interval=0)
 
     def open(self) -> None:
@@ -115,12 +115,12 @@ class Gate:
 
 
 async def turns(count: int = 10) -> None:
-    """Let the event loop go round some times."""
+    """Let the event loop run some iterations."""
     for _ in range(count):
         await anyio.lowlevel.checkpoint()
 
 
-# -- polls, as they are written ----------------------------------------------------------------------------------------
+# -- writes of polls ---------------------------------------------------------------------------------------------------
 
 
 def newest_of(poll: int) -> int:
@@ -128,7 +128,7 @@ def newest_of(poll: int) -> int:
 
 
 def state_of(poll: int) -> WatchState:
-    """Return a state that a few polls have made so, in every part of it."""
+    """Return the state after a number of polls, which shows in each of its parts."""
     listed = {
         order_id: OrderTrack(
             order(order_id, services=(f"opt{poll}",)), START, counts={"text": poll, f"message {poll}": 1}
@@ -155,7 +155,7 @@ async def write_poll(journal: SqliteJournal, poll: int) -> None:
 
 
 async def polls_in(path: Path) -> int:
-    """Return how many polls a file has, all of each."""
+    """Return the number of polls that a file has completely."""
     journal = SqliteJournal(path)
     state = await journal.open(None)
     poll = 0 if state is None else next(poll for poll in range(100_000) if newest_of(poll) == state.seq)

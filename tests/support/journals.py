@@ -25,17 +25,17 @@ from smspva_async import (
 from tests.support.accounts import START
 
 Restart: TypeAlias = Callable[[], Journal]
-"""Returns a journal as a new run of the program has it: what was kept is in it."""
+"""Returns the journal for a new run of the program, with the kept events."""
 
 
 @frozen
 class Kind:
-    """A kind of journal that is held to the protocol.
+    """A kind of journal that the tests hold to the protocol.
 
     Attributes:
-        name: What to call it in a test's id.
-        make: Given a folder and how many events to keep (None: all of a test's), returns a new one.
-        drops_unread: Whether it drops events that a named cursor has not read.
+        name: The name in a test's id.
+        make: A function of a folder and the number of events to keep (None: all) that returns a new one.
+        drops_unread: True if it drops events that a named cursor has not read.
 
     """
 
@@ -54,7 +54,7 @@ def _sqlite(folder: Path, keep: int | None) -> Restart:
 
 
 class JsonJournal:
-    """A journal as a user may write one, from public names alone: a file with a line of JSON for each write."""
+    """A journal as a user might write it, with public names only: a file with a line of JSON for each write."""
 
     _open: ClassVar[set[Path]] = set()
 
@@ -70,7 +70,7 @@ class JsonJournal:
         self._state: WatchState | None = None
         self._places: dict[str, int] = {}
 
-    async def open(self, account: Callable[[], str] | None) -> WatchState | None:  # noqa: ARG002 - it is of one account
+    async def open(self, account: Callable[[], str] | None) -> WatchState | None:  # noqa: ARG002 - it has one account
         if self._path in self._open:
             raise JournalLocked("another watcher has it")
         self._open.add(self._path)
@@ -118,7 +118,7 @@ class JsonJournal:
         self._events += new
         self._newest += len(new)
         if new and self._keep is not None:
-            # As many as were added, so that a reader that was caught up gets them all.
+            # At least as many as were added, so that a caught-up reader gets them all.
             self._events = self._events[-max(self._keep, len(new)) :]
         if "state" in record:
             self._state = WatchState.from_dict(record["state"])
@@ -132,7 +132,7 @@ def _json(folder: Path, keep: int | None) -> Restart:
     return lambda: JsonJournal(folder / "journal.jsonl", keep)
 
 
-# Another kind is added here, and to no test.
+# Add another kind here; the tests need no change.
 KINDS = [
     Kind("memory", _memory, drops_unread=True),
     Kind("sqlite", _sqlite, drops_unread=False),

@@ -1,4 +1,4 @@
-"""Answers to `orders` for property tests: rows much like the page's own, written in many ways, answer after answer."""
+"""Successive answers to `orders` for property tests: rows similar to the page's, written in many ways."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _values: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def any_row(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a row as on the page, but for a few fields: other, more, fewer or elsewhere."""
+    """Return a row as on the page with a few fields changed, added, removed or moved."""
     row = {**ROW, "id": draw(_ids), "until": BEGIN + 10**6}
     for name in draw(st.lists(st.sampled_from(list(_values)), max_size=3)):
         row[name] = draw(_values[name])
@@ -55,7 +55,7 @@ _bad_rows = st.sampled_from([{}, [], 5, None, "row", {"id": 3}, {"id": "x"}, [{"
 
 @st.composite
 def changed(draw: st.DrawFn, rows: Sequence[Any]) -> list[Any]:
-    """Return rows like those before, some of them other ones."""
+    """Return the previous rows with some of them replaced."""
     after = list(rows)
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(after)))
@@ -126,7 +126,7 @@ _OTHER_BODIES = (b"", b"TOO MANY REQUESTS", b"<html>", b'{"status":0,"msg":"Orde
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[Answer]:
-    """Return answers to `orders`, one after another; many like the one before, some the same."""
+    """Return successive answers to `orders`; many are similar to the previous one, some the same."""
     rows: list[Any] = draw(st.lists(any_row(), min_size=1, max_size=4))
     given: list[Answer] = []
     for number in range(draw(st.integers(2, 8))):

@@ -29,7 +29,7 @@ from smspva_async.journal.state import OrderTrack
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_letters = st.characters(exclude_categories=())  # half of a pair as well, which JSON may have
+_letters = st.characters(exclude_categories=())  # surrogates too, which JSON may have
 texts = st.text(_letters, max_size=12)
 dates = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy adds it
 spans = st.timedeltas(timedelta(0), timedelta(days=400))
@@ -100,13 +100,13 @@ tracks = st.builds(
 
 
 def numbered(tracks: Mapping[int, OrderTrack]) -> dict[int, OrderTrack]:
-    """Return tracks whose orders have the ids under which they stand."""
+    """Return tracks whose orders have the ids of their keys."""
     return {order_id: evolve(track, order=evolve(track.order, id=order_id)) for order_id, track in tracks.items()}
 
 
 @st.composite
 def states(draw: st.DrawFn) -> WatchState:
-    """Return any state: all of its fields, and tracks of any kind."""
+    """Return any state, with tracks of any kind."""
     listed = numbered(draw(st.dictionaries(numbers, tracks, max_size=3)))
     others = numbers.filter(lambda number: number not in listed)
     removed = numbered(draw(st.dictionaries(others, tracks, max_size=3)))
@@ -128,7 +128,7 @@ def states(draw: st.DrawFn) -> WatchState:
 
 
 def assert_same(stored: WatchState | None, state: WatchState) -> None:
-    """Check that a state has come back as it was, with what takes no part in equality."""
+    """Check that a stored state equals the original, also in fields that equality ignores."""
     assert stored == state
     assert stored is not None
     assert list(stored.removed) == list(state.removed), "the oldest removal comes first"

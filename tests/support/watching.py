@@ -22,7 +22,7 @@ INTERVAL = 30.0
 
 
 class SlowJournal(MemoryJournal):
-    """A journal that takes its time, as one on disk does."""
+    """A journal that yields to the event loop, as one on disk does."""
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:
         await anyio.lowlevel.checkpoint()
@@ -55,22 +55,22 @@ async def watching(
 
 
 async def polls(count: int, interval: float = INTERVAL) -> None:
-    """Let the watcher poll some times more."""
+    """Wait for some polls."""
     await anyio.sleep(count * interval)
 
 
 async def so_far(watcher: Watcher, *, after: int = 0) -> list[Event]:
-    """Return the events up to now."""
+    """Return the events so far."""
     events = watcher.events(after=after)
     return [await anext(events) for _ in range(watcher.cursor - after)]
 
 
 async def within(seconds: float, events: Subscription) -> list[Event]:
-    """Return what a subscription gives within some seconds."""
+    """Return a subscription's events within some seconds."""
     given: list[Event] = []
     with anyio.move_on_after(seconds):
         async for event in events:
-            given.append(event)  # noqa: PERF401 - a comprehension would be lost when the time is up
+            given.append(event)  # noqa: PERF401 - a comprehension would be lost at the timeout
     return given
 
 

@@ -1,4 +1,4 @@
-"""A number that is kept active while somebody uses it: entering."""
+"""`Watcher.activated`: entering, until the number is active."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_an_answer_to_an_earlier_request_does_not_count(kind: int | None, 
         account.seconds[kind] = seconds
         await account.call(kind)
         await anyio.sleep(1)
-        account.seconds.clear()  # the one that is under way takes long, later ones don't
+        account.seconds.clear()  # only the request in flight is slow
         before = anyio.current_time()
         async with watcher.activated(1):
             assert any(time >= before for time in account.times(ORDERS))
@@ -192,7 +192,7 @@ async def test_a_temporary_failure_does_not_end_the_activation(sim: Simulator, f
 
 
 def assert_backoff(times: Sequence[float], late: float = 2) -> None:
-    """Check that three failed tries were followed by others after 5, 10 and 20 seconds."""
+    """Check that three failed tries were repeated after 5, 10 and 20 seconds."""
     assert len(times) == 4
     for expected, gap in zip((5, 10, 20), gaps(times), strict=True):
         assert expected - 0.01 <= gap <= expected + late
@@ -283,7 +283,7 @@ async def test_after_a_timeout_the_next_session_continues_the_activation(sim: Si
         assert error.elapsed == 100
         for told in (f"order {order_id}", "become active", "100 s", "ACTIVATING", "2026-01-01 00:0"):
             assert told in str(error)
-        assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
         async with watcher.activated(order_id):
             assert ACTIVATION <= seconds(sim) < ACTIVATION + 30
         assert len(asked(sim, "activate")) == 1
@@ -381,7 +381,7 @@ async def test_invalid_arguments_are_rejected_by_the_call(sim: Simulator) -> Non
     bad: list[Callable[[Watcher], object]] = [
         lambda watcher: watcher.activated(0),
         lambda watcher: watcher.activated("1"),  # type: ignore[arg-type]
-        lambda watcher: watcher.activated(True),  # noqa: FBT003 - that is what is wrong with it
+        lambda watcher: watcher.activated(True),  # noqa: FBT003 - the invalid argument
         lambda watcher: watcher.activated(order_id, after=-1),
         lambda watcher: watcher.activated(order_id, after=1.5),  # type: ignore[arg-type]
         lambda watcher: watcher.activated(order_id, after=True),

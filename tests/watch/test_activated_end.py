@@ -1,4 +1,4 @@
-"""The end of keeping a number active: given up half-way, the order gone, the watch over."""
+"""`Watcher.activated`: cancellation, a removed order, and the end of the watch."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 
 
 async def raising(entering: AbstractAsyncContextManager[object], error: Exception) -> None:
-    """Enter and raise an error inside."""
+    """Enter a session and raise an error inside."""
     async with entering:
         raise error
 
 
 async def assert_it_lapses_unnoticed(account: Numbers) -> None:
-    """See a number lapse, and the watch poll as if nobody wanted it active."""
+    """Check that a number lapses, and that the watch polls as without a session."""
     account.change(1, state=INACTIVE)
     await polls(1)
     account.calls.clear()
@@ -56,7 +56,7 @@ async def assert_it_lapses_unnoticed(account: Numbers) -> None:
     assert len(account.times()) <= 5
 
 
-# -- given up half-way -----------------------------------------------------------------------------------------------
+# -- cancellation ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [0, 0.5, 1.5, 2.9, 3.1, 4.6, 10, 100, 120])
@@ -275,7 +275,7 @@ async def test_an_error_of_the_body_passes_unchanged(sim: Simulator, error: Exce
 
 
 def running() -> set[str]:
-    """Return the names of the tasks of asyncio, but for the calls of the poll loop, which come and go."""
+    """Return the names of asyncio's tasks, except the calls of the poll loop."""
     return {task.get_name() for task in asyncio.all_tasks()} - {"smspva_async._watch.poll_loop.PollLoop._run_request"}
 
 
@@ -287,7 +287,7 @@ async def test_on_asyncio_a_session_can_be_left_in_another_task(sim: Simulator) 
         tasks = running()
         session = watcher.activated(order_id)
         number = await asyncio.create_task(session.__aenter__())
-        assert running() == tasks  # it has none of its own
+        assert running() == tasks  # a session has no task of its own
         sim.deliver(order_id, "one")
         assert (await asyncio.create_task(number.next_sms())).text == "one"
         await asyncio.create_task(session.__aexit__(None, None, None))

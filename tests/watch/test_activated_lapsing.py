@@ -1,4 +1,4 @@
-"""A number that is kept active lapses, and is activated again."""
+"""`Watcher.activated`: a number that lapses is activated again."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ async def test_a_refusal_is_forgotten_when_the_number_is_active(sim: Simulator) 
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         await lapses_and_is_refused(sim, number)
-        sim.set_state(order_id, 1)  # somebody else had it activated
+        sim.set_state(order_id, 1)  # activated by another program
         await polls(2)
         sim.deliver(order_id, "one")
         assert (await number.next_sms()).text == "one"
@@ -211,7 +211,7 @@ async def test_a_hanging_activation_does_not_stop_polling(sim: Simulator) -> Non
         assert texts(await so_far(watcher)).count("three") == 2
         sim.faults.clear()
         await polls(4)
-        assert sim.order(order_id).state != 0  # it was tried again
+        assert sim.order(order_id).state != 0  # it was repeated
 
 
 async def test_a_lapse_outside_of_a_session_causes_no_activation(sim: Simulator) -> None:

@@ -1,4 +1,4 @@
-"""Many who keep numbers active."""
+"""`Watcher.activated` in many sessions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_sessions_of_one_order_share_its_activation_and_each_gets_every_me
             sim.deliver(order_id, text)
             await polls(1)
         await anyio.sleep(STAY)
-        assert len(asked(sim, "activate")) == 2  # each time that it was down
+        assert len(asked(sim, "activate")) == 2  # each time it was down
     assert [[message.text for message in mine] for mine in given] == [["one", "two"]] * 3
     assert len(asked(sim, "activate")) == 2
 
@@ -110,7 +110,7 @@ async def test_many_sessions_keep_the_pace(sim: Simulator) -> None:
 
 
 async def test_a_session_after_a_cancelled_one_sends_no_second_activation() -> None:
-    account = Numbers(order(), becomes=INACTIVE)  # listed as inactive for a while, whatever was asked for
+    account = Numbers(order(), becomes=INACTIVE)  # listed as inactive for a while, whatever was activated
     async with Watcher(account) as watcher:
         for _ in range(3):
             with anyio.move_on_after(20):
@@ -143,5 +143,5 @@ async def test_each_session_raises_each_refusal_once() -> None:
         await polls(1)
         with pytest.raises(ApiError, match="blocked"):
             await entered(watcher.activated(1))
-        with pytest.raises(ApiError, match="blocked"):  # the first one, which nobody took from it
+        with pytest.raises(ApiError, match="blocked"):  # the first one, which only the other session raised
             await number.next_sms()

@@ -1,4 +1,4 @@
-"""The messages of a number that is kept active, also for a pipeline that is restarted."""
+"""The messages of an active number, also for a restarted pipeline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 
 
 async def rest(number: ActiveNumber, seconds: float = 61) -> list[str]:
-    """Return the messages that are given within some seconds."""
+    """Return the messages that come within some seconds."""
     given = list[str]()
     with anyio.move_on_after(seconds):
         while True:
@@ -121,7 +121,7 @@ async def test_a_message_is_returned_soon_while_polls_keep_their_interval(sim: S
             assert len(asked(sim, "sms")) <= 4
             with pytest.raises(WaitTimeout):
                 await number.next_sms(timeout=60)
-            assert len(asked(sim, "orders")) <= 6  # its messages are asked for instead
+            assert len(asked(sim, "orders")) <= 6  # its messages are read instead
             assert len(asked(sim, "sms")) >= 30
             sim.deliver(order_id, "quick")
             before = anyio.current_time()
@@ -202,7 +202,7 @@ async def test_two_tasks_get_each_message_once(sim: Simulator) -> None:
 
 
 async def test_two_tasks_that_time_out_together_and_retry_get_messages(sim: Simulator) -> None:
-    """With `anyio.Lock` before 4.14 the first of them waits on asyncio for a lock that nobody holds."""
+    """With `anyio.Lock` before 4.14 the first task waits on asyncio for a lock that no task holds."""
     order_id = sim.add_order(state=1).id
     given = list[str]()
 
@@ -305,7 +305,7 @@ async def test_events_of_other_orders_do_not_make_a_place_lag() -> None:
 
 
 async def run_twice(sim: Simulator, journal: Callable[[], Journal]) -> None:
-    """Run a pipeline that stores its place, stop it half-way, let messages come meanwhile, and run it again."""
+    """Run a pipeline that stores its place, stop it, let messages come, and run it again."""
     sim.behavior.active = (1000, 1000)
     order_id = sim.add_order(state=1).id
     async with watching(sim, journal=journal()) as watcher, watcher.activated(order_id) as number:

@@ -1,4 +1,4 @@
-"""The server's clock as a watch takes it: wrong dates change nothing that lasts."""
+"""The server's clock: wrong dates have no lasting effect."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ YEAR = timedelta(days=365)
 
 
 class DatedAccount(Account):
-    """An account whose answers all tell the server's time.
+    """An account whose answers all have the server's time.
 
     Attributes:
-        off: By how much each date is wrong, by the number of the answer.
+        off: The error of each date, by the number of the answer.
 
     """
 
@@ -59,7 +59,7 @@ class DatedAccount(Account):
 
 
 def error(watcher: Watcher, account: DatedAccount) -> timedelta:
-    """Return by how much the last poll's time is off, apart from the time that has passed since."""
+    """Return the error of the last poll's time, without the time that has passed since."""
     assert watcher.last_success is not None
     return watcher.last_success - account.now()
 
@@ -89,7 +89,7 @@ async def test_impossible_dates_leave_the_local_clock(date: datetime) -> None:
 @pytest.mark.parametrize("date", NEVER)
 @pytest.mark.parametrize("count", [1, 5, 100])
 async def test_impossible_dates_are_ignored(date: datetime, count: int) -> None:
-    ahead = timedelta(hours=7)  # the server's clock, which was heard before, is another one than ours
+    ahead = timedelta(hours=7)  # the server's clock is known already, and differs from the local one
     account = DatedAccount(lambda number: date if 10 <= number < 10 + count else ahead)
     async with Watcher(account) as watcher:
         await polls(1)
@@ -116,7 +116,7 @@ async def test_one_wrong_date_changes_nothing(off: timedelta, at: int) -> None:
             await polls(1)
             assert abs(error(watcher, account)) < timedelta(seconds=INTERVAL + 2)
         account.deliver(1, "last")
-        await polls(1)  # the wait has ended well: nothing is raised in its task
+        await polls(1)  # the wait has succeeded: nothing is raised in its task
         events = await so_far(watcher)
         assert sorted(texts(events)) == sorted([*(f"message {number}" for number in range(15)), "last"])
         assert set(kinds(events)) == {"OrderAdded", "SmsReceived"}
@@ -232,7 +232,7 @@ async def test_a_clock_that_drifts_is_followed_without_a_second_date() -> None:
 @pytest.mark.parametrize("wrong", [1, 2])
 @pytest.mark.parametrize("after", [0.01, 1.0, 3.0, 20.0])
 async def test_no_message_is_lost_if_the_first_date_is_wrong(off: timedelta, wrong: int, after: float) -> None:
-    # One answer may be wrong, and so may the first one of each kind; two that agree are believed.
+    # One answer may be wrong, and so may the first of each method. Two that agree are accepted.
     account = DatedAccount(lambda number: off * (-1) ** number if number < wrong else None)
     account.messages[1] = [sms("old", -86_400 * 10)]
     async with Watcher(account) as watcher:
@@ -261,7 +261,7 @@ def test_no_sequence_of_dates_breaks_a_watch(off: list[timedelta | datetime | No
     async def watch() -> None:
         account = DatedAccount(lambda number: off[number % len(off)] if off and (again or number < len(off)) else None)
         async with Watcher(account) as watcher:
-            # From the second reading on a message is new whatever the clock says.
+            # From the second reading on a message is new on any clock.
             await polls(2)
             for number in range(8):
                 account.deliver(1 + number % 2, f"message {number}")

@@ -1,4 +1,4 @@
-"""The place of a named consumer: what moves it, the next step or `ack`, and when the journal has it."""
+"""The place of a named consumer: moved by the next step or by `ack`, and written to the journal in time."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_few_events_are_written_at_the_next_step_once_a_fifth_of_a_second_
             await anyio.sleep(0.1)
             assert await take(events, 1) == [done + 1]
             assert await disk.places() == {"name": done}
-            assert await take(events, 1) == [done + 2]  # since when the next ones are unwritten
+            assert await take(events, 1) == [done + 2]  # from here on the next ones are unwritten
 
 
 @on_both_backends
@@ -168,7 +168,7 @@ async def test_after_a_kill_only_events_of_the_last_second_and_at_most_fifty_com
         async with memory.watching(account, end="killed") as watcher:
             events, done = watcher.consumer("name", after=1), list[tuple[float, int]]()
             first = (await step(events)).seq
-            assert older < first <= last, "some was lost, or some was given again that had been written"
+            assert older < first <= last, "an event was lost, or a written one was repeated"
             assert last - first < 50
             last = first
             for _ in range(chance.randrange(100)):

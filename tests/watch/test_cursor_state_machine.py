@@ -1,4 +1,4 @@
-"""A consumer of a name after another: whatever happens to them, in any order."""
+"""Successive consumers of one name, with any actions in any order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
 MANY = 60
-"""More events than may come again after a kill."""
+"""More events than a kill may repeat."""
 AGAIN = 50
 ACTIONS = st.one_of(
     st.tuples(st.just("arrive"), st.sampled_from([1, 2, 3, MANY])),
@@ -42,23 +42,23 @@ ACTIONS = st.one_of(
 
 
 class Consumers:
-    """One consumer after another under one name, and what may be expected of the events they are given."""
+    """Successive consumers of one name, and the bounds for the events that they return."""
 
     def __init__(self, disk: Disk) -> None:
         self.given: dict[int, Event] = {}
-        """All that were ever given."""
+        """All events ever returned."""
         self._disk = disk
         self._account = account_with(1)
         self._auto_ack = True
         self._written = 0
         """The least place that the journal may have."""
         self._reached: list[tuple[float, int]] = []
-        """Places in this run that the journal may lack, and when they had been reached."""
+        """Places of this run that the journal may lack, and when they were reached."""
         self._begin(0, 0)
 
     def _begin(self, least: int, greatest: int) -> None:
         self._least = least
-        self._greatest = greatest  # another one, when a step was cancelled that would have moved the place
+        self._greatest = greatest  # the other one if a step that would have moved the place was cancelled
         self._here: list[Event] = []
         self._acked: set[int] = set()
         self._tried: set[int] = set()
@@ -76,7 +76,7 @@ class Consumers:
         return (self._least if least == begun else least), greatest
 
     def _note_time(self) -> None:
-        """Note what place was reached by now; the journal must have those of more than a second ago."""
+        """Record the current place. The journal must have the places of more than a second ago."""
         now = anyio.current_time()
         self._reached.append((now, self._bounds()[0]))
         while self._reached[0][0] < now - WRITTEN:
@@ -114,7 +114,7 @@ class Consumers:
         return watcher.consumer("name", auto_ack=self._auto_ack)
 
     async def _do(self, what: str, number: int, watcher: Watcher, events: Consumer) -> Consumer:
-        """Do something with a consumer; return the one that holds the name then."""
+        """Do something with a consumer; return the consumer that then owns the name."""
         match what:
             case "take over":
                 new = self._taken_over(watcher, number)
@@ -168,14 +168,14 @@ class Consumers:
         self._take(await step(events))
         if self._auto_ack:
             self._acked.update(seqs(self._here[:-1]))
-            # The last one isn't done, and would come again with the unwritten ones.
+            # The last one isn't done, and would be repeated with the unwritten ones.
             self._note_written(self._bounds()[0] - (AGAIN - 1))
 
     def _take(self, event: Event) -> None:
         if self._here:
-            assert event.seq == self._here[-1].seq + 1, "one was passed over, or given twice"
+            assert event.seq == self._here[-1].seq + 1, "an event was skipped or repeated"
         else:
-            assert self._least < event.seq <= self._greatest + 1, "the name began where it wasn't left"
+            assert self._least < event.seq <= self._greatest + 1, "the name began at a wrong place"
         assert self.given.setdefault(event.seq, event) == event
         self._here.append(event)
 

@@ -1,4 +1,4 @@
-"""Named consumers through cancellations and failures, and in thousands."""
+"""Named consumers under cancellations and failures, and in thousands."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_an_asyncio_task_cancelled_at_any_point_loses_nothing(disk: Disk, 
         given += [await step(events) for _ in range(5 - len(given))]
         assert seqs(given) == [2, 3, 4, 5, 6]
         await asyncio.sleep(WRITTEN)
-        assert (await disk.places())["name"] in (5, 6)  # 6: if it was asked for one more
+        assert (await disk.places())["name"] in (5, 6)  # 6: if one more step was made
 
 
 @on_asyncio
@@ -260,7 +260,7 @@ async def test_many_names_get_the_same_events(memory: Disk, count: int) -> None:
         deliver(account, 3)
         await polls(3)
         assert [*given.values()] == [[2, 3, 4]] * count
-        assert len(account.calls) <= 8  # they ask nothing
+        assert len(account.calls) <= 8  # they send no requests
         tasks.cancel_scope.cancel()
     assert await memory.places() == dict.fromkeys(given, 4)
 

@@ -1,4 +1,4 @@
-"""A consumer that is taken over by a new one, that is closed, or whose watcher is left."""
+"""A consumer that is taken over by a new one, is closed, or outlives its watcher."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_new_consumer_takes_over_the_name_between_two_events(disk: Disk)
             with pytest.raises(CursorTaken, match="another consumer took over the name 'name'") as caught:
                 await step(old)
             assert caught.value.name == "name"
-        assert await take(new, 3) == [3, 4, 5]  # asking once more moved nothing
+        assert await take(new, 3) == [3, 4, 5]  # one more step moved nothing
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 99])
@@ -143,7 +143,7 @@ async def test_after_a_takeover_the_older_consumer_cannot_move_the_place(disk: D
         again = [await step(new) for _ in range(2)]
         assert again == given[1:]
         await new.ack(again[1])
-        assert await disk.places() == {"name": 2}  # what the older one had acknowledged of them doesn't count
+        assert await disk.places() == {"name": 2}  # acknowledgements of the older one don't count
         await new.ack(again[0])
         assert await disk.places() == {"name": 4}
 
@@ -212,7 +212,7 @@ async def test_consumer_needs_an_entered_watcher(memory: Disk) -> None:
         old = watcher.consumer("name")
         assert await take(old, 1) == [2]
     check(watcher, "was left")
-    assert await rest(old) == []  # it wasn't taken over
+    assert await rest(old) == []  # the name wasn't taken over
     assert await memory.places() == {"name": 2}
 
 
@@ -227,7 +227,7 @@ async def test_after_leaving_a_consumer_reads_kept_events_and_its_place_moves(di
         events, begun = watcher.events(), watcher.consumer("begun")
         first = await step(by_ack)
         assert await take(begun, 2) == [2, 3]
-    # Without the guard of `step`: nothing is left to come.
+    # Without the time limit of `step`, because no event is left.
     for seq in (2, 3):
         assert (await anext(by_steps)).seq == seq
         assert (await disk.places())["by steps"] == seq - 1
@@ -350,7 +350,7 @@ async def test_closing_ends_a_step_that_waits_in_another_task(disk: Disk) -> Non
             await others_run()
             assert [type(error) for error in raised] == [StopAsyncIteration]
         assert anyio.current_time() == now
-        assert await disk.places() == {"name": 3}  # asking in vain acknowledges as well
+        assert await disk.places() == {"name": 3}  # a step without a new event acknowledges too
 
 
 async def test_closing_ends_a_wait_for_the_baseline(memory: Disk) -> None:
@@ -403,7 +403,7 @@ async def test_closing_wakes_no_other_iterator(memory: Disk) -> None:
         deliver(account, 1)
         await until(watcher, 3)
         assert given == [2, 3, 2, 3]
-        assert raised == []  # it was given event 2
+        assert raised == []  # it returned event 2
 
 
 async def test_closing_a_consumer_that_was_taken_over_changes_nothing(disk: Disk) -> None:

@@ -1,4 +1,4 @@
-"""`step` by its laws: whatever the answers, the events tell the whole story, and each message once."""
+"""Properties of `step`: the events are complete for any answers, and report each message once."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ observations_ = st.one_of(
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Observation]:
-    """Return answers in any order, each some time after the one before."""
+    """Return observations in any order, each some time after the previous one."""
     seconds = 0.0
     history: list[Observation] = []
     for observation in draw(st.lists(observations_, max_size=40)):

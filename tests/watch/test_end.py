@@ -1,6 +1,6 @@
-"""The end of a watch: for good by what can't be mended, and quietly when it is left."""
+"""The end of a watch: by a permanent error, or quietly on leaving."""
 
-# ruff: noqa: PT012 - what ends a watch is raised around it, so that all of it stands in `raises`
+# ruff: noqa: PT012 - the error is raised around the watch, so the whole watch is inside `raises`
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def test_after_the_end_everything_raises_its_own_copy_of_the_error(
     assert len({id(one) for one in raised}) == len(raised) == 9
     assert type(around.value) is error
     assert {str(one) for one in raised} == {str(around.value)}
-    await journal.open(None)  # nobody holds it
+    await journal.open(None)  # no other watcher uses it
 
 
 @of_every_cause
@@ -133,7 +133,7 @@ async def test_the_end_does_not_cancel_the_body(
             await anyio.sleep(1000)
             account.calls.clear()
             await anyio.sleep(1000)
-            assert account.calls == []  # and nothing is asked any more
+            assert account.calls == []  # and no request is sent any more
 
 
 @of_every_cause
@@ -193,7 +193,7 @@ async def test_two_watchers_do_not_share_a_journal() -> None:
     async with Watcher(Account(order()), journal=journal) as watcher:
         with pytest.raises(JournalLocked):
             await Watcher(Account(), journal=journal).__aenter__()
-        with pytest.raises(JournalLocked):  # the first one holds it still
+        with pytest.raises(JournalLocked):  # the first one still uses it
             await journal.open(None)
         assert kinds(await so_far(watcher)) == ["OrderAdded"]
 

@@ -1,4 +1,4 @@
-"""Subscriptions: where they begin, that they lose nothing, and that they cost nothing."""
+"""Subscriptions: their first place, and that they lose nothing and cost nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 
 
 def account_with(*messages: str, order_id: int = 1) -> Account:
-    """Return an account whose order has messages that are reported."""
+    """Return an account whose order has messages that a watch reports."""
     account = Account(order(order_id))
     account.messages[order_id] = [sms(text, number) for number, text in enumerate(messages)]
     return account
 
 
-# -- where they begin ------------------------------------------------------------------------------------------------
+# -- the first place -------------------------------------------------------------------------------------------------
 
 
 async def test_by_default_events_begin_after_the_baseline() -> None:
@@ -168,7 +168,7 @@ async def test_no_event_is_ahead_of_cursor_and_orders() -> None:
     async def read(watcher: Watcher) -> None:
         async for event in watcher.events():
             if event.seq > watcher.cursor or (isinstance(event, StateChanged) and watcher.orders[1] != event.order):
-                ahead.append(event)  # noqa: PERF401 - asked of each when it comes
+                ahead.append(event)  # noqa: PERF401 - compared when each event comes
 
     async with Watcher(account, journal=journal) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(read, watcher)
@@ -197,7 +197,7 @@ async def test_events_of_one_order() -> None:
         account.messages[order_id] = [sms(f"to {order_id}", number) for number in range(300)]
     async with Watcher(account) as watcher:
         events = watcher.events(after=0, order_id=2)
-        account.failures[ORDERS] = OUTAGE  # its events are no order's
+        account.failures[ORDERS] = OUTAGE  # its events have no order
         given = await within(100, events)
         assert kinds(given) == ["OrderAdded"] + ["SmsReceived"] * 300
         assert {event.order_id for event in given} == {2}
@@ -290,7 +290,7 @@ async def test_many_subscriptions_return_the_same_events(count: int) -> None:
         account.messages[1] = [sms("one"), sms("two")]
         await polls(2)
         assert given == [["one", "two"]] * count
-        assert len(account.calls) <= 6  # they ask nothing
+        assert len(account.calls) <= 6  # they send no requests
         tasks.cancel_scope.cancel()
 
 
@@ -298,7 +298,7 @@ async def test_many_subscriptions_return_the_same_events(count: int) -> None:
 
 
 async def ids_of(account: Account, order_id: int = 1) -> list[str]:
-    """Return the ids of the messages of an order in a run of their own."""
+    """Return the ids of an order's messages in a separate run."""
     async with Watcher(account, start="replay") as watcher:
         await polls(2)
         return [e.id for e in await so_far(watcher) if isinstance(e, SmsReceived) and e.order_id == order_id]

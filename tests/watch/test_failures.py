@@ -1,4 +1,4 @@
-"""Failures: each outage is told once when it begins and once when it ends, and it delays nothing else."""
+"""Failures: each outage is reported once when it begins and once when it ends, and delays nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HARMLESS = {"latency", "slow_body", "empty", "flapping", "duplicate", "bad_row",
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the levels of what the library logged."""
+    """Return the levels of the library's log records."""
     return [record.levelname for record in caplog.records if record.name == "smspva_async"]
 
 
@@ -60,7 +60,7 @@ async def test_an_outage_is_reported_when_it_begins_and_when_it_ends(
         assert failed.order_id is recovered.order_id is None
         assert failed.message
         assert recovered.downtime == pytest.approx((recovered.at - failed.at).total_seconds(), abs=2)  # whole seconds
-        # The gap grows with each refusal of too many requests, and a call fails when all its attempts did.
+        # The gap grows with each `RateLimited`, and a call fails when all its attempts failed.
         late = 180 if fault in ("too_many", "http_429") else 100
         assert seconds - late < recovered.downtime < seconds + 100
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "PollFailed", "PollRecovered"]
@@ -69,7 +69,7 @@ async def test_an_outage_is_reported_when_it_begins_and_when_it_ends(
 
 async def test_a_list_that_fails_while_orders_are_retried_is_no_separate_outage() -> None:
     sim = Simulator()
-    for _ in range(20):  # so that a list is due while `orders` are tried again
+    for _ in range(20):  # so that a list is due while `orders` is retried
         sim.add_order()
     pause = Retry(first=2)
     async with SmspvaClient("key", transport=sim.transport(), retry=pause) as client, Watcher(client) as watcher:
@@ -78,7 +78,7 @@ async def test_a_list_that_fails_while_orders_are_retried_is_no_separate_outage(
         with anyio.fail_after(2 * INTERVAL):
             while sum(request.fault is not None for request in sim.requests) < 2:  # noqa: ASYNC110 - virtual time
                 await anyio.sleep(0.1)
-        sim.faults.always("sms", "refusal", msg="Come back later")  # which is not tried again
+        sim.faults.always("sms", "refusal", msg="Come back later")  # which is not retried
         await anyio.sleep(120)
         sim.faults.clear()
         await polls(3)

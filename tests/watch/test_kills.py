@@ -1,4 +1,4 @@
-"""A watch that is killed again and again, in a world where everything goes wrong."""
+"""A watch that is killed again and again while everything goes wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class World:
     """The provider, where things happen at random.
 
     Attributes:
-        sent: The text of each message that was sent, with its order's id.
+        sent: The text of each message sent, with its order's id.
 
     """
 
@@ -42,7 +42,7 @@ class World:
         self._orders = [self.sim.add_order().id for _ in range(ORDERS - 3)]
 
     def go_on(self) -> None:
-        """Let something happen."""
+        """Let a random event happen."""
         chance, order_id = self._chance, self._chance.choice(self._orders)
         match chance.randrange(6):
             case 0:
@@ -50,17 +50,17 @@ class World:
             case 1 if chance.random() < 0.2:
                 self._orders.append(self.sim.add_order().id)
             case 2 if self._doomed and chance.random() < 0.1:
-                self.sim.remove_order(self._doomed.pop())  # it never had a message that could be lost with it
+                self.sim.remove_order(self._doomed.pop())  # it never had a message that could be lost
             case 3:
                 self.sim.read_elsewhere(order_id)
             case _:
-                # The same text again and again, so that messages differ by their count alone.
+                # The same text each time, so that messages differ only by their count.
                 text = chance.choice(["Your code: 1234", f"Your code: {len(self.sent)}"])
                 self.sim.deliver(order_id, text, date="now" if chance.random() < 0.9 else None)
                 self.sent.append((order_id, text))
 
     def calm_down(self) -> None:
-        """Let nothing happen any more."""
+        """Stop all faults and changes."""
         self.sim.faults.clear()
         for order_id in self._orders:
             self.sim.set_state(order_id, 0)
@@ -87,7 +87,7 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
             await anyio.sleep(chance.uniform(0, 0.02))
 
     def baseline_is_stored() -> bool:
-        # The messages of an order are read again only after those of the first reading are in the journal.
+        # An order's messages are read again only after those of the first reading are in the journal.
         read = Counter(request.params["id"] for request in world.sim.requests if request.method == "sms")
         return all(read[str(order.id)] > 1 for order in world.sim.orders)
 
@@ -97,7 +97,7 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
                 timeout = chaos.TIMEOUT if number else PATIENCE
                 with Worker(chaos.watch, server.url, journal, report, timeout) as program:
                     if number == 0:
-                        # What was there before the watch began isn't reported.
+                        # Messages from before the watch aren't reported.
                         await until(baseline_is_stored, program)
                         world.sim.faults.rate(0.25)
                         alive.start_soon(live)
@@ -116,12 +116,12 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
                 return len(messages(kept)) >= len(world.sent) and seen(watcher.orders.values()) == listed(world.sim)
 
             with anyio.fail_after(PATIENCE):
-                while not await caught_up():  # noqa: ASYNC110 - it is the provider that acts
+                while not await caught_up():  # noqa: ASYNC110 - the provider acts
                     await anyio.sleep(chaos.INTERVAL)
                 rest = watcher.consumer("the consumer")
                 given = [*reported(report), *[await anext(rest) for _ in range(watcher.cursor - rest.cursor)]]
 
     assert_all_was_reported(kept, world.sim, world.sent)
-    # All that came after the baseline was given at least once, and whenever it was given again it was the same.
+    # Every event after the baseline was delivered at least once, and was the same each time.
     assert {event.seq: event for event in given} == {event.seq: event for event in kept[ORDERS:]}
     assert world.sim.violations == []

@@ -1,4 +1,4 @@
-"""Entering, leaving and being cancelled: nothing is left behind, and the body is left alone."""
+"""Entering, leaving and cancellation: nothing is left behind, and the body isn't affected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.anyio, on_both_backends]
 
 
 def tasks_now(backend: str) -> int:
-    """Return how many tasks there are."""
+    """Return the number of tasks."""
     return trio.lowlevel.current_statistics().tasks_living if backend == "trio" else len(asyncio.all_tasks())
 
 
@@ -105,7 +105,7 @@ async def test_an_error_of_the_body_is_not_wrapped(error: BaseException) -> None
         async with Watcher(Account(order()), journal=journal):
             await polls(1)
             raise error  # noqa: TRY301 - from the body itself
-    except BaseException as raised:  # noqa: BLE001 - as a user who looks at everything
+    except BaseException as raised:  # noqa: BLE001 - as a user's code may
         caught = raised
     assert caught is error
     await journal.open(None)
@@ -202,14 +202,14 @@ SCENARIOS: list[Scenario] = [
 
 
 async def cancelled_after(steps: int, scenario: Scenario, journal: MemoryJournal) -> bool:
-    """Run a scenario, cancel it after some steps of the scheduler, and tell whether that came in time."""
+    """Run a scenario and cancel it after some scheduler steps; return False if it ended before."""
     account = Account(order(1), order(2))
     account.messages[1] = [sms("one", None)]
     account.seconds = {ORDERS: 0.2, 1: 0.3, 2: 0.1}
 
     async def cancel() -> None:
         for step in range(1, steps + 1):
-            # Time stands still as long as a task is ready, so let it go on now and then.
+            # Virtual time stands still while a task is ready, so let it advance sometimes.
             await (anyio.lowlevel.checkpoint() if step % 12 else anyio.sleep(0.07))
         scope.cancel()
 
@@ -231,7 +231,7 @@ async def test_cancellation_at_any_point_leaves_nothing_behind(
         journal = SlowJournal()
         in_time = await cancelled_after(steps, scenario, journal)
         assert tasks_now(anyio_backend_name) == before, f"a task is left after {steps} steps"
-        await journal.open(None)  # nobody holds it
+        await journal.open(None)  # no other watcher uses it
         if not in_time:
             break
     assert 5 < steps < 1000
@@ -255,6 +255,6 @@ async def test_a_cancelled_wait_does_not_change_the_watch() -> None:
         await polls(1)
         account.calls.clear()
         await polls(4)
-        assert len(account.times()) in {4, 5}  # not eager any more
+        assert len(account.times()) in {4, 5}  # polling is not eager any more
     with pytest.raises(WatcherClosed):
         await watcher.wait_for_sms(1, timeout=1000)

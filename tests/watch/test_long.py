@@ -1,4 +1,4 @@
-"""A watch that lasts: weeks and hundreds of orders, with everything that may happen meanwhile. In virtual time."""
+"""A long watch of hundreds of orders over weeks of virtual time, with all kinds of changes and faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 async def live(sim: Simulator, chance: Random, sent: list[tuple[int, str]], *, days: float, pause: float) -> None:
-    """Let messages come, numbers be activated and lapse, and everything fail now and then."""
+    """Let messages come, numbers become active and lapse, and everything fail sometimes."""
     sim.faults.rate(0.1)
     orders: Sequence[Any] = sim.orders
     end = anyio.current_time() + days * 86_400
@@ -33,7 +33,7 @@ async def live(sim: Simulator, chance: Random, sent: list[tuple[int, str]], *, d
         order_id = chance.choice(orders).id
         match chance.randrange(4):
             case 0:
-                sim.set_state(order_id, OrderState.ACTIVATING)  # and so active, and inactive again, in its time
+                sim.set_state(order_id, OrderState.ACTIVATING)  # so that it becomes active, and later inactive again
             case 1:
                 sim.read_elsewhere(order_id)
             case _:
@@ -71,7 +71,7 @@ async def test_a_long_watch_reports_everything_once(
         Watcher(client, interval=interval) as watcher,
     ):
         consumer.start_soon(consume, watcher.events(after=0), events)
-        await anyio.sleep(orders * gap * 4)  # until each list has been read, what it has counts as old
+        await anyio.sleep(orders * gap * 4)  # until a list has been read, its messages count as old
         await live(sim, Random(orders), sent, days=days, pause=pause)
         await anyio.sleep(2 * 3600)
     assert len(sent) > 100

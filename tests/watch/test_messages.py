@@ -1,4 +1,4 @@
-"""Messages: none is lost, none comes twice, and those that were there before the watch are told from the new ones."""
+"""Messages: none is lost or repeated, and old ones are distinguished from new ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectN
     rng = random.Random(4)
     async with watching(sim) as watcher:
         for number in range(40):
-            text = f"message {number % 30}"  # ten of them come twice
+            text = f"message {number % 30}"  # ten of them are sent twice
             sim.deliver(rng.choice(orders), text, other=dialect == "live" and number % 5 == 0)
             delivered[text] += 1
             await anyio.sleep(rng.choice([0, 1, 20, 45]))
@@ -205,7 +205,7 @@ async def test_an_order_rented_while_watching_has_no_old_messages_on_any_clock()
         assert texts(await so_far(watcher)) == ["the first"]
 
 
-# -- what was there before -------------------------------------------------------------------------------------------
+# -- messages before the watch ---------------------------------------------------------------------------------------
 
 
 async def test_baseline_treats_existing_messages_as_known() -> None:

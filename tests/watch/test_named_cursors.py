@@ -1,4 +1,4 @@
-"""Named consumers: where each begins, also if nothing was read under it yet, or if it is told where."""
+"""Named consumers: the first place of a new, an unread and a known name, with and without `after`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
         watcher.consumer("name", after=0)
         oldest = watcher.cursor - 3
         account.messages[1].append(sms("the last", 600))
-        await polls(1)  # by which the name is kept, before its first step
+        await polls(1)  # which writes the name before its first step
         assert await watcher._journal.places() == {"name": oldest}
 
 
@@ -257,7 +257,7 @@ async def test_a_name_that_lags_continues_at_resume() -> None:
         assert await take(events, 1) == [1]
         deliver(account, 6)
         await until(watcher, 9)
-        for _ in range(2):  # it isn't passed over, however often it is asked
+        for _ in range(2):  # it isn't skipped, whatever the number of steps
             with pytest.raises(Lagged) as caught:
                 await step(events)
             assert caught.value.resume == 3  # all of the last reading is kept
@@ -298,7 +298,7 @@ async def test_a_consumer_that_was_caught_up_before_a_large_poll_can_read_it_unt
         for events in both:
             for seq in range(2, 22):
                 assert await take(events, 1) == [seq]
-                await anyio.sleep(45)  # its work takes longer than a poll without news
+                await anyio.sleep(45)  # its work takes longer than the interval
 
 
 async def test_a_file_keeps_events_that_a_name_has_not_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Watching on asyncio: entered in one task and left in another, cancelled as asyncio cancels."""
+"""Watching on asyncio: entering and leaving in different tasks, and asyncio's cancellation."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_a_swallowed_cancellation_does_not_prevent_leaving() -> None:
     async def swallowing() -> None:
         with contextlib.suppress(
             asyncio.CancelledError
-        ):  # as a scope of an older anyio does whose time is up just then
+        ):  # as a scope of an older anyio does if it times out at that moment
             await asyncio.sleep(3600)
         await asyncio.sleep(3600)
 

@@ -1,4 +1,4 @@
-"""Orders: what changes about them, and when one that isn't listed is gone."""
+"""Orders: their changes, and the removal of one that isn't listed."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_an_answer_to_an_earlier_sms_request_confirms_no_removal() -> None
         await anyio.sleep(5)
         account.drop(1)
         account.failures[1] = NOT_FOUND
-        account.seconds[1] = 55  # asked for when the order was missing for the first time
+        account.seconds[1] = 55  # sent when the order was missing for the first time
         await anyio.sleep(40)
         del account.failures[1]
         account.messages[1] = [sms("it is there", None)]
@@ -191,7 +191,7 @@ async def test_an_order_that_expires_is_removed_like_any_other() -> None:
     account = Account(order(until=START + timedelta(seconds=45)))
     async with Watcher(account) as watcher:
         await polls(3)
-        assert watcher.orders.keys() == {1}  # listed still, so it is there
+        assert watcher.orders.keys() == {1}  # still listed, so not removed
         account.remove(1)
         await polls(2)
         assert await removed(watcher) == []
@@ -247,7 +247,7 @@ async def test_byte_identical_answers_are_good_polls() -> None:
     sim = Simulator(dialect="page")
     order_id = sim.add_order(state=-1).id
     async with watching(sim) as watcher:
-        sim.remove_order(order_id)  # every answer is the empty list from now on
+        sim.remove_order(order_id)  # from now on every answer is the empty list
         sim.faults.always("sms", "http_500")
         await anyio.sleep(800)
         assert len(await removed(watcher)) == 1
@@ -356,7 +356,7 @@ async def test_an_answer_without_a_readable_row_is_a_failure() -> None:
 
 
 async def changes(before: Order, *then: Order) -> list[Event]:
-    """Return what is reported of an order that is listed like this, and then like that."""
+    """Return the events of an order that is listed in one form, then in another."""
     account = Account(before)
     async with Watcher(account) as watcher:
         for now in then:
@@ -494,7 +494,7 @@ async def test_a_can_prolong_until_that_moves_over_a_restart_or_an_outage_is_no_
 
 
 async def expiring(watcher: Watcher) -> list[tuple[int | None, float]]:
-    """Return the orders whose end was announced, each with the hours left."""
+    """Return the orders of `OrderExpiring` events, each with the hours left."""
     return [
         (event.order_id, event.left.total_seconds() / 3600)
         for event in await so_far(watcher)

@@ -1,4 +1,4 @@
-"""The scheduler alone, in simulated time: which request comes next, and when."""
+"""The scheduler alone, in simulated time."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class World:
     """Orders whose flags rise at each poll."""
     suspected: float = 0.0
     churn: float = 0.0
-    """Share of orders that go, or come, at each poll."""
+    """Share of orders that are removed, or added, at each poll."""
     restless: bool = False
-    """Whether the waiters and the gap change all the time."""
+    """True if the waits and the gap change all the time."""
     orders_fail: float = 0.0
     reads_fail: float = 0.0
     retried: float = 0.0
-    """Share of failures that the client tries again."""
+    """Share of failures that the client retries."""
     delay: float = 0.0
     """The longest time by which other calls delay a request."""
     latency: float = 0.4
@@ -84,9 +84,9 @@ class Request:
 
 
 class Simulation:
-    """A poll loop without I/O: what `PollLoop` and the client's rate limiter do, with everything random in a `World`.
+    """A poll loop without I/O: it simulates `PollLoop` and the client's rate limiter in a random `World`.
 
-    Subclasses check laws where `begins` is called.
+    Subclasses check properties in `begins`.
     """
 
     def __init__(self, world: World) -> None:
@@ -110,7 +110,7 @@ class Simulation:
             self._in(1, self._change_wants)
 
     def run(self, requests: int) -> None:
-        """Go on until so many requests have begun."""
+        """Continue until this number of requests has begun."""
         until = len(self.begun) + requests
         while len(self.begun) < until:
             at, what = self.scheduler.next(self.wants, self.gap, self.now)
@@ -131,12 +131,12 @@ class Simulation:
         return [time for time, sent in self.sent if sent == what]
 
     def begins(self, what: int | None) -> None:
-        """Check a request that is about to begin."""
+        """Check a request that begins."""
 
     def retries(self) -> None:
-        """Check a request that is about to be sent again."""
+        """Check a request that is retried."""
 
-    # What the world does; for subclasses to change.
+    # The world's behaviour, which subclasses override.
 
     def listed(self) -> None:
         """Change the tracks as an answer to `orders` does."""
@@ -158,18 +158,18 @@ class Simulation:
         self.tracks[order_id] = evolve(self.tracks[order_id], flag_rose=True, rose_at=self.now)
 
     def read(self, order_id: int, asked: float) -> int:
-        """Change the tracks as an answer to `sms` does; return how many new messages there were."""
+        """Change the tracks as an answer to `sms` does; return the number of new messages."""
         known = self.tracks.get(order_id)
         if known is not None and known.flag_rose:
             self.tracks[order_id] = evolve(known, flag_rose=known.rose_at is not None and asked < known.rose_at)
         return int(self.random.random() < 0.2)
 
-    # The rest is the machinery.
+    # The simulation's mechanics.
 
     def _pass_time(self, until: float) -> None:
         """Go to the next event, or to `until` if that is sooner."""
         if not self._events or self._events[0][0] > until:
-            assert until < math.inf, "nothing will ever happen again"
+            assert until < math.inf, "no event is left"
             self.now = until
             return
         self.now, _, happen = heapq.heappop(self._events)
@@ -209,10 +209,10 @@ class Simulation:
         self._permit(request)
 
     def is_sent(self, what: int | None) -> None:
-        """Take note of a request that is sent."""
+        """Record a request that is sent."""
 
     def ended(self, what: int | None, *, failed: bool) -> None:
-        """Take note of a request that is answered or has failed."""
+        """Record a request that was answered or has failed."""
 
     def _answer(self, request: Request, *, failed: bool) -> None:
         new, known = 0, self.tracks
@@ -250,7 +250,7 @@ class Simulation:
 
 
 class CheckedSimulation(Simulation):
-    """The same with the laws, each as an assertion about every request that begins."""
+    """The simulation with the scheduler's rule as assertions about every request that begins."""
 
     def __init__(self, world: World) -> None:
         self.read_at: dict[int, float] = {}
@@ -258,7 +258,7 @@ class CheckedSimulation(Simulation):
         self.failed: set[int] = set()
         self.urgent_in_row = 0
         self.turns: list[bool] = []
-        """Of the readings in turn, whether somebody waited for them."""
+        """For each reading in turn, True if it was awaited."""
         self.orders_failed = self.read_failed = False
         self.ticked = self.orders_sent = math.nan
         self.overtaken = 0
@@ -288,7 +288,7 @@ class CheckedSimulation(Simulation):
             order_id for order_id in self.urgent - self.in_flight if order_id in self.wants.messages or not self.is_down
         }
 
-    # The laws.
+    # The rule.
 
     def begins(self, what: int | None) -> None:
         self.keeps_the_pace()
@@ -301,7 +301,7 @@ class CheckedSimulation(Simulation):
         assert what in self.tracks
         assert what in self.wants.messages or not self.is_down
         self.overtakes_orders_once_at_most()
-        # What is next in turn takes its turn, whatever its flag does.
+        # The list that is next in turn takes its turn, whatever its flag does.
         if what in self.urgent and not (self.urgent_in_row >= 3 and what in self.in_turn_now()):
             self.is_urgent(what)
         else:
@@ -320,7 +320,7 @@ class CheckedSimulation(Simulation):
         since = self.ticked if period == self.world.interval else self.orders_sent
         if ORDERS not in self.in_flight and self.now > since + period + EPSILON:
             self.overtaken += 1
-        # By one list after `orders`, and by three awaited ones whose flags rose.
+        # One list after `orders` may, and three awaited ones whose flags rose.
         assert self.world.restless or self.overtaken <= (4 if self.wants.messages else 1)
 
     def is_urgent(self, what: int) -> None:
@@ -345,7 +345,7 @@ class CheckedSimulation(Simulation):
         self.urgent_in_row = 0
         self.turns.append(is_awaited)
 
-    # What they are based on.
+    # The data for the assertions.
 
     def is_sent(self, what: int | None) -> None:
         if what is ORDERS:
@@ -410,7 +410,7 @@ def test_every_request_follows_the_rule(world: World) -> None:
 
 
 def asked(simulation: Simulation, requests: int) -> list[int | None]:
-    """Return what is asked next, so many times."""
+    """Return the next requests."""
     simulation.run(requests)
     return [what for _, what in simulation.begun[-requests:]]
 
@@ -430,7 +430,7 @@ def test_orders_come_first_when_they_are_due() -> None:
     simulation.run(100)
     polled = simulation.times(ORDERS)
     assert len(polled) >= 5
-    # A request that has just begun delays them by a slot at most.
+    # A request in progress delays them by a slot at most.
     ticks = [polled[0] + INTERVAL * number for number in range(len(polled))]
     assert all(abs(time - tick) <= 2 * GAP / 0.75 for time, tick in zip(polled, ticks, strict=True))
 
@@ -582,7 +582,7 @@ def test_other_lists_are_read_every_interval_at_most() -> None:
 
 
 class Turns(Simulation):
-    """Counts how many readings of others begin from the moment at which a list may be read until it is."""
+    """Counts the readings of other lists between the moment when a list may be read and its reading."""
 
     def __init__(self, world: World) -> None:
         self.overtaken: defaultdict[int, int] = defaultdict(int)
@@ -604,11 +604,11 @@ class Turns(Simulation):
 
 
 def check_turns(simulation: Turns) -> None:
-    """Check that no list has been overtaken by more readings than the rule permits."""
+    """Check that no list was overtaken by more readings than the rule permits."""
     awaited = len(simulation.wants.messages)
     others = len(simulation.tracks) - awaited
     for order_id in simulation.tracks:
-        # One reading in four is one in turn; of three of those, two are of lists somebody waits for, and one is not.
+        # One reading in four is in turn. Of three of those, two are of awaited lists.
         most = 6 * awaited + 8 if order_id in simulation.wants.messages else (12 if awaited else 4) * (others + 1)
         assert max(simulation.longest[order_id], simulation.overtaken[order_id]) <= most, order_id
 
@@ -665,7 +665,7 @@ def test_orders_are_polled_in_any_case(world: World) -> None:
 
 
 def most_within(seconds: float, times: Sequence[float]) -> int:
-    """Return the highest number of requests in any such time."""
+    """Return the highest number of requests in any period of that length."""
     return max(bisect_left(times, time + seconds - EPSILON) - place for place, time in enumerate(times))
 
 
@@ -691,7 +691,7 @@ def test_polling_keeps_a_margin_of_the_pace_in_any_minute(
 
 
 class Messages(Simulation):
-    """Messages arrive, and flags announce them or never do."""
+    """Messages that arrive, with flags that announce them or never rise."""
 
     def __init__(self, world: World, *, flags_work: bool) -> None:
         self.flags_work = flags_work
@@ -722,7 +722,7 @@ def test_with_working_flags_three_awaited_orders_shorten_the_orders_period(
 ) -> None:
     wants = Wants(messages=frozenset({1, 2, 3}))
     simulation = Messages(World(6, eager=eager, gap=gap, wants=wants), flags_work=True)
-    assert simulation.scheduler.period(wants, gap) == INTERVAL  # nothing is measured yet
+    assert simulation.scheduler.period(wants, gap) == INTERVAL  # no flag is measured yet
     simulation.run(500)
     assert simulation.scheduler.period(wants, gap) == period
     assert simulation.scheduler.flags["announced"] > 2 * simulation.scheduler.flags["unannounced"]
@@ -838,7 +838,7 @@ def test_missed_polls_are_not_repeated_after_a_slow_answer() -> None:
     tick = poll(scheduler, wants, 0.0)
     scheduler.record_chosen(ORDERS, wants, tick)
     scheduler.record_sent(ORDERS, tick)
-    assert scheduler.next(wants, GAP, tick + 50) == (math.inf, ORDERS)  # one is on its way
+    assert scheduler.next(wants, GAP, tick + 50) == (math.inf, ORDERS)  # one is in flight
     scheduler.record_end(ORDERS, tick + 50, failed=True)
     at, what = scheduler.next(wants, GAP, tick + 50)
     assert what is ORDERS
@@ -862,7 +862,7 @@ def test_while_orders_and_lists_fail_only_awaited_lists_are_read() -> None:
     simulation.run(60)
     since_poll: list[int | None] = []
     for what in [what for _, what in simulation.begun[-40:]]:
-        # One of the others shows after each poll whether lists fail still.
+        # After each poll one of the other lists shows if lists still fail.
         since_poll = [] if what is ORDERS else [*since_poll, what]
         assert len([order_id for order_id in since_poll if order_id != 2]) <= 1
     assert [what for _, what in simulation.begun[-40:]].count(2) > 25

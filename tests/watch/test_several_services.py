@@ -1,4 +1,4 @@
-"""One number with several services, in every form in which `orders` may list it, and orders with unknown fields."""
+"""Numbers with several services, in every form that `orders` may have, and orders with unknown fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WATCHED: dict[MultiOrders, list[tuple[str, ...]]] = {
     "row_per_service": [("opt16", "opt29")],
     "one_row": [("opt29",)],
 }
-"""The services of the orders that a watcher has of one number."""
+"""The services of a watcher's orders of one number."""
 
 each_form = pytest.mark.parametrize("form", get_args(MultiOrders))
 each_dialect = pytest.mark.parametrize("dialect", get_args(DialectName))

@@ -1,4 +1,4 @@
-"""What a watch says of itself, and how long a message without a flag may take at most."""
+"""The statistics of a watch, with the longest time that a message without a flag can take."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_statistics_of_a_watch() -> None:
     assert seen.reads == len(account.times(1)) + len(account.times(2)) - failed
     assert (seen.period, seen.full_scan) == (30, 30)
     assert seen.flags == {"announced": 0, "unannounced": 0}
-    assert watcher.statistics() == seen  # it may be asked for after leaving
+    assert watcher.statistics() == seen  # it works after leaving
 
 
 async def test_statistics_count_open_waits() -> None:
@@ -115,7 +115,7 @@ async def test_each_list_is_read_within_a_full_scan(orders: int, waits: int, int
         await anyio.sleep(max(3 * full_scan, 4 * interval))
         assert watcher.statistics().full_scan == full_scan
         tasks.cancel_scope.cancel()
-    # A list whose turn it is waits for a request that has just begun, for `orders`, and for an uneven share of slots.
+    # A list waits for its turn, for a request in progress, for `orders`, and for an uneven share of slots.
     slot = gap / 0.9 if waits else gap / 0.75
     longest = longest_unread(sim, ids)
     assert 0.6 * full_scan <= longest <= full_scan + 1.5 * slot
@@ -128,7 +128,7 @@ def longest_unread(sim: Simulator, ids: list[int]) -> float:
 
 
 async def flags_after_messages(sim: Simulator) -> dict[str, int]:
-    """Deliver thirty messages to three orders, each shortly before a poll; return what is counted of their flags."""
+    """Deliver thirty messages to three orders, each shortly before a poll; return the flags' statistics."""
     ids = [sim.add_order(always_active=True).id for _ in range(3)]
     async with watching(sim) as watcher:
         await polls(2)

@@ -1,4 +1,4 @@
-"""A server that is slow, a client that is busy, flags that mean nothing: every message is still found in time."""
+"""A slow server, a busy client, unreliable flags: every message is still found in time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-# -- orders that are slow in coming ----------------------------------------------------------------------------------
+# -- slow `orders` answers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seconds", [4, 35, HANGS])
@@ -112,7 +112,7 @@ async def test_a_flag_is_read_if_the_pace_extends_the_interval(interval: float, 
 
 
 class Drifting(VirtualTimeLoop):
-    """Virtual time in which computing takes some as well, so that nothing comes exactly when it is due."""
+    """Virtual time in which computing takes time too, so that nothing is exactly on time."""
 
     def _run_once(self) -> None:
         self._virtual_selector.elapsed += 5e-5
@@ -152,11 +152,11 @@ async def test_failed_attempts_count_toward_the_polling_share(
     assert 20 <= most <= 30
 
 
-# -- orders that would take each other's turns -----------------------------------------------------------------------
+# -- lists that compete for slots -----------------------------------------------------------------------------------
 
 
 async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = None) -> dict[int, float]:
-    """Watch for some hours, and return for each order the longest time without a reading, in seconds."""
+    """Watch for some hours; return each order's longest time without a reading, in seconds."""
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
         begin = sim.requests[0].time
         if awaited is None:
@@ -354,7 +354,7 @@ async def test_a_hanging_journal_does_not_pile_up_calls() -> None:
     account = Account(*map(order, range(1, 11)))
     async with Watcher(account, journal=Hanging()):
         await polls(100)
-        released.set()  # what is being written is written to the end, also on leaving
+        released.set()  # a write in progress is finished, also on leaving
     assert len(account.calls) <= 12
 
 

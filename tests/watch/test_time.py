@@ -1,4 +1,4 @@
-"""Time: ticks on a grid, deadlines, whose clock it is, and long watches that keep to the pace."""
+"""Time: ticks on a grid, deadlines, the server's clock, and long watches that keep the pace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GAP = 1.5
 
 
 def phase_of(times: list[float], interval: float = INTERVAL) -> float:
-    """Return by how much ticks come before the multiples of the interval; fail if they leave the grid."""
+    """Return how much earlier than the multiples of the interval ticks are; fail if they leave the grid."""
     entered, *ticks = times
     phase = interval - (ticks[0] - entered)
     for number, time in enumerate(ticks, start=1):
@@ -97,7 +97,7 @@ async def test_after_a_slow_call_there_is_no_burst() -> None:
     account = Account()
     async with Watcher(account, interval=100) as watcher:
         await polls(1, 100)
-        account.seconds[ORDERS] = 195  # a hair less than its deadline, and across a tick
+        account.seconds[ORDERS] = 195  # slightly less than its deadline, and across a tick
         await polls(1, 100)
         account.seconds.clear()
         await polls(5, 100)
@@ -198,7 +198,7 @@ async def test_waits_for_the_pace_do_not_count_toward_the_deadline() -> None:
             assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 
-# -- whose clock -----------------------------------------------------------------------------------------------------
+# -- the server's clock----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hours", [-7, 0, 1000])
@@ -223,7 +223,7 @@ async def test_the_time_between_two_events_is_right_although_dates_are_whole_sec
     sim = Simulator()
     order_id = sim.add_order().id
     async with watching(sim, interval=30.37) as watcher:
-        await polls(100)  # each answer tells a little more
+        await polls(100)  # each answer narrows the bounds
         for state in (2, 1) * 10:
             sim.set_state(order_id, state)
             await polls(2)
@@ -328,7 +328,7 @@ async def test_with_many_orders_the_longest_unread_comes_first() -> None:
     async with Watcher(account):
         await polls(40)
     turns = len(account.calls) - len(account.times())
-    share = 0.75 * INTERVAL / GAP  # polling's, of a tick
+    share = 0.75 * INTERVAL / GAP  # the requests of a tick
     assert turns / (len(account.times()) - 1) == pytest.approx(share - 1, abs=0.4)  # one for the orders
     longest = max(max(gaps(account.times(order_id))) for order_id in range(1, 101))
     assert longest <= 100 / (share - 1) * INTERVAL + 4

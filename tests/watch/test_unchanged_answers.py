@@ -1,4 +1,4 @@
-"""What is the same as before costs little, and gives exactly what reading it anew would give."""
+"""The cache of `orders` answers: it saves work, and gives exactly the result of a full decoding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.samples import without
 
 
 def told(rows: Rows[Order]) -> tuple[object, ...]:
-    """Return everything about rows, also what doesn't count in comparisons: 1, 1.0 and True are three things."""
+    """Return all of the rows' data, also what equality ignores: 1, 1.0 and True differ."""
     return (
         [(repr(order), repr(order.extra)) for order in rows],
         [(row.reason, repr(row.raw), row.order_id) for row in rows.skipped],

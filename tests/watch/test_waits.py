@@ -1,4 +1,4 @@
-"""Waits: for a state and for a message, what they raise, and that polling is quicker meanwhile."""
+"""Waits for a state and for a message: their errors, and faster polling meanwhile."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_a_timeout_reports_what_is_known() -> None:
     assert error.elapsed == 45
     for told in ("order 1", "ACTIVE", "ACTIVATING", "2026-01-01 00:00:00 UTC", "the server is down", "45 s"):
         assert told in str(error)
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
 
 
 async def test_a_timeout_reports_what_is_unknown() -> None:
@@ -196,7 +196,7 @@ async def test_an_invalid_timeout_is_rejected(timeout: float) -> None:
 async def test_a_timeout_can_be_zero_or_infinite(seconds: float) -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        for over in (0, -0.001):  # as what is left until a deadline may be
+        for over in (0, -0.001):  # as the time left until a deadline can be
             with pytest.raises(WaitTimeout, match="order 1 didn't become ACTIVE within 0 s"):
                 await watcher.wait_for_state(1, ACTIVE, timeout=over)
             with pytest.raises(WaitTimeout, match="order 1 didn't receive the message within 0 s"):
@@ -236,15 +236,15 @@ async def test_a_wait_for_a_removed_order_raises_at_once() -> None:
 
 
 SLOT = 1.5 / 0.9
-"""Seconds between two requests of polling while a message is waited for."""
+"""Seconds between two requests of the watch while a message is waited for."""
 
 
-# -- quick when somebody waits ---------------------------------------------------------------------------------------
+# -- faster polling during a wait ------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def while_waiting(*waits: Awaitable[object]) -> AsyncIterator[None]:
-    """Wait for what doesn't come, and give up on leaving."""
+    """Wait for a message or a state that doesn't come, until the block is left."""
 
     async def wait(awaited: Awaitable[object]) -> None:
         await awaited
