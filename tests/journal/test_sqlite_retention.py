@@ -29,10 +29,10 @@ async def oldest_after(path: Path, keep: Any, last: int = 20, places: dict[str, 
     journal = await opened(path, keep=keep)
     for event in events(1, last):
         await journal.append([event], WatchState(seq=event.seq), places or {})
-    return await oldest_in(journal)
+    return await oldest_in(journal, path)
 
 
-async def oldest_in(journal: SqliteJournal) -> int:
+async def oldest_in(journal: SqliteJournal, path: Path) -> int:
     try:
         await journal.read(0, 1)
     except Lagged as lagged:
@@ -40,7 +40,7 @@ async def oldest_in(journal: SqliteJournal) -> int:
     else:
         place = 0
     await journal.aclose()
-    assert sql(journal._path, "SELECT min(seq) FROM events") == [(place + 1,)]
+    assert sql(path, "SELECT min(seq) FROM events") == [(place + 1,)]
     return place
 
 
@@ -98,22 +98,22 @@ async def test_events_that_a_name_has_not_read_are_kept(path: Path, keep: Any) -
 async def test_events_are_dropped_by_the_next_poll_once_a_name_has_read_them_or_is_forgotten(path: Path) -> None:
     journal = await filled(path, 15, keep=5)
     await journal.append(events(16, 20), WatchState(seq=20), {})
-    assert await oldest_in(journal) == 15
+    assert await oldest_in(journal, path) == 15
     journal = await opened(path, keep=5)
     await journal.move({"slow": 17})
     await journal.append(events(21, 40), WatchState(seq=40), {})
-    assert await oldest_in(journal) == 17
+    assert await oldest_in(journal, path) == 17
     journal = await opened(path, keep=5)
     await journal.move({"slow": 20})
     await journal.append(events(41, 41), WatchState(seq=41), {})
-    assert await oldest_in(journal) == 20
+    assert await oldest_in(journal, path) == 20
     journal = await opened(path, keep=5)
     await journal.append(events(42, 42), WatchState(seq=42), {"slow": 30})
-    assert await oldest_in(journal) == 30
+    assert await oldest_in(journal, path) == 30
     journal = await opened(path, keep=5)
     await journal.forget("slow")
     await journal.append(events(43, 43), WatchState(seq=43), {})
-    assert await oldest_in(journal) == 38
+    assert await oldest_in(journal, path) == 38
 
 
 async def test_events_dropped_during_a_read_raise_lagged_and_are_not_skipped(path: Path) -> None:
@@ -192,4 +192,4 @@ async def test_one_wrong_date_drops_nothing_and_keeps_no_event_for_ever(path: Pa
     assert len(await journal.read(0, 100)) == 4
     for day in range(2, 9):
         await append(3 + day, START + timedelta(days=day))
-    assert await oldest_in(journal) == 8
+    assert await oldest_in(journal, path) == 8

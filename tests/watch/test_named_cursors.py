@@ -177,7 +177,8 @@ async def test_a_name_for_everything_kept_does_not_lag_because_of_older_events(t
 @on_asyncio
 async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as_well(tmp_path: Path) -> None:
     account = Account(order())
-    async with Watcher(account, journal=SqliteJournal(tmp_path / "journal", keep=3)) as watcher:
+    journal = SqliteJournal(tmp_path / "journal", keep=3)
+    async with Watcher(account, journal=journal) as watcher:
         for number in range(10):
             account.messages[1].append(sms(f"message {number}", number + 60))
             await polls(1)
@@ -185,7 +186,7 @@ async def test_a_name_for_everything_kept_begins_with_the_oldest_after_a_kill_as
         oldest = watcher.cursor - 3
         account.messages[1].append(sms("the last", 600))
         await polls(1)  # which writes the name before its first step
-        assert await watcher._journal.places() == {"name": oldest}
+        assert await journal.places() == {"name": oldest}
 
 
 async def test_a_forgotten_name_is_written_again_with_its_next_consumer() -> None:

@@ -101,7 +101,7 @@ class Simulation:
         self.in_flight: set[int | None] = set()
         self.last = -math.inf
         """The moment of the last request, chosen or sent."""
-        self._free = -math.inf
+        self.free = -math.inf
         self._newest_refresh = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
@@ -115,7 +115,7 @@ class Simulation:
         while len(self.begun) < until:
             at, what = self.scheduler.next(self.wants, self.gap, self.now)
             if at > self.now:
-                self._pass_time(at)
+                self.pass_time(at)
                 continue
             request = Request(what)
             self.begins(what)
@@ -125,7 +125,7 @@ class Simulation:
             self.in_flight.add(what)
             self._permit(request)
             while not request.attempts:
-                self._pass_time(math.inf)
+                self.pass_time(math.inf)
 
     def times(self, what: int | None) -> list[float]:
         return [time for time, sent in self.sent if sent == what]
@@ -166,7 +166,7 @@ class Simulation:
 
     # The simulation's mechanics.
 
-    def _pass_time(self, until: float) -> None:
+    def pass_time(self, until: float) -> None:
         """Go to the next event, or to `until` if that is sooner."""
         if not self._events or self._events[0][0] > until:
             assert until < math.inf, "no event is left"
@@ -180,8 +180,8 @@ class Simulation:
 
     def _permit(self, request: Request) -> None:
         delay = self.random.uniform(0, self.world.delay) if self.random.random() < 0.5 else 0
-        moment = max(self.now, self._free) + delay
-        self._free = moment + self.gap
+        moment = max(self.now, self.free) + delay
+        self.free = moment + self.gap
         self._in(moment - self.now, lambda: self._send(request))
 
     def _send(self, request: Request) -> None:
@@ -421,7 +421,7 @@ def settled(world: World) -> Simulation:
     simulation.run(world.orders)
     while simulation.begun[-1][1] is not ORDERS:
         simulation.run(1)
-    simulation._pass_time(math.inf)
+    simulation.pass_time(math.inf)
     return simulation
 
 
@@ -441,7 +441,7 @@ def test_orders_never_come_twice_in_a_row_while_a_list_is_ready() -> None:
     simulation = Simulation(world)
     for _ in range(30):
         simulation.run(1)
-        simulation._free = simulation.now + 10
+        simulation.free = simulation.now + 10
     begun = [what for _, what in simulation.begun]
     assert begun.count(ORDERS) == 15
     assert (ORDERS, ORDERS) not in pairwise(begun)
@@ -823,7 +823,7 @@ def test_polls_keep_to_a_grid_with_one_phase(interval: float, orders: int) -> No
 def test_missed_polls_are_not_repeated_after_a_jump_in_time() -> None:
     simulation = Simulation(World(0))
     simulation.run(5)
-    simulation._pass_time(math.inf)  # the last answer
+    simulation.pass_time(math.inf)  # the last answer
     simulation.now += 3605.0
     simulation.run(5)
     before, after = simulation.times(ORDERS)[:5], simulation.times(ORDERS)[5:]
