@@ -87,15 +87,12 @@ class Waiters:
         self._messages: Counter[int] = Counter()
         self._states: Counter[int] = Counter()
         self._refreshes: list[RefreshRequest] = []
-        self._wants: Wants | None = Wants()
 
     @property
     def wants(self) -> Wants:
         """A snapshot of the open waits."""
-        if self._wants is None:
-            refresh = any(not request.orders_listed for request in self._refreshes)
-            self._wants = Wants(frozenset(self._messages), frozenset(self._states), refresh)
-        return self._wants
+        refresh = any(not request.orders_listed for request in self._refreshes)
+        return Wants(frozenset(self._messages), frozenset(self._states), refresh)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -113,30 +110,24 @@ class Waiters:
     @contextlib.contextmanager
     def _waiting(self, waits: Counter[int], order_id: int) -> Generator[None]:
         waits[order_id] += 1
-        self._change()
+        self.changed.set()
         try:
             yield
         finally:
             waits[order_id] -= 1
             if not waits[order_id]:
                 del waits[order_id]
-            self._wants = None
 
     @contextlib.contextmanager
     def refreshing(self, order_id: int) -> Generator[RefreshRequest]:
         """Have `orders` polled and an order's messages read."""
         request = RefreshRequest(order_id)
         self._refreshes.append(request)
-        self._change()
+        self.changed.set()
         try:
             yield request
         finally:
             self._refreshes.remove(request)
-            self._wants = None
-
-    def _change(self) -> None:
-        self._wants = None
-        self.changed.set()
 
     @property
     def refreshes(self) -> Iterable[RefreshRequest]:
@@ -158,7 +149,6 @@ class Waiters:
 
     def _answered(self) -> None:
         if self._refreshes:
-            self._wants = None
             self._reader.notify()
 
 
@@ -223,7 +213,7 @@ class Scheduler:
         is_turn = in_turn is not None and in_turn[0] <= slot + EPSILON
         are_many_urgent = self._urgent_in_row >= _URGENT_IN_A_ROW
         if due <= slot + EPSILON:
-            # This also holds if other calls of the client delay polling.
+            # Other calls may delay each request until `orders` is due again. Then lists get every other slot.
             is_list_next = self._orders_were_last and (is_turn or urgent is not None)
             if not (is_list_next or (urgent in wants.messages and not are_many_urgent)):
                 return slot, ORDERS
@@ -273,12 +263,9 @@ class Scheduler:
         return min(due, self._poll_again_at)
 
     def _next_urgent(self, wants: Wants) -> int | None:
-        ready = (order_id for order_id in self._urgent if order_id not in self._in_flight)
-        first = next(ready, None)
-        if first is None or (first in wants.messages):
-            return first
-        awaited = next((order_id for order_id in ready if order_id in wants.messages), None) if wants.messages else None
-        return None if awaited is None and self._is_down else awaited or first
+        ready = [order_id for order_id in self._urgent if order_id not in self._in_flight]
+        awaited = (order_id for order_id in ready if order_id in wants.messages)
+        return next(chain(awaited, () if self._is_down else ready), None)
 
     def _next_in_turn(self, wants: Wants, slot: float) -> tuple[float, int] | None:
         """Return the moment from which the list that is next in turn may be read, and its order's id."""
