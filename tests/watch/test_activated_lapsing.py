@@ -140,7 +140,7 @@ async def test_a_refused_activation_is_raised_after_the_messages(sim: Simulator)
         with pytest.raises(WaitTimeout):  # not raised in a loop
             await number.next_sms(timeout=0.1)
         await anyio.sleep(TWO_MINUTES)
-        assert gaps(asked(sim, "activate")) == pytest.approx([5, 10, 20], abs=1)
+        assert gaps(asked(sim, "activate")) == pytest.approx([5, 10, 20], abs=2)  # a call may wait for the pace
         sim.deliver(order_id, "it goes on")
         assert (await number.next_sms()).text == "it goes on"
 
