@@ -54,15 +54,15 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("dialect", ["page", "live", "contract"])
 @pytest.mark.parametrize(
-    "switches",
+    "behavior",
     [{}, {"read_clears_flag": False}, {"flag_rises": False}, {"sms_order": "shuffled"}],
     ids=["as usual", "flags stay up", "flags stay down", "messages are shuffled"],
 )
 async def test_a_quiet_account_is_polled_without_a_write(
-    path: Path, dialect: Literal["page", "live", "contract"], switches: dict[str, Any]
+    path: Path, dialect: Literal["page", "live", "contract"], behavior: dict[str, Any]
 ) -> None:
     sim = Simulator(dialect=dialect)
-    for name, value in switches.items():
+    for name, value in behavior.items():
         setattr(sim.behavior, name, value)
     ids = [sim.add_order().id for _ in range(3)]
     sim.set_state(ids[0], 1)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
 
 @pytest.mark.parametrize("dialect", ["live", slow("page")])
 @pytest.mark.parametrize(
-    "switches",
+    "behavior",
     [
         {},
         {"read_clears_flag": False},
@@ -38,10 +38,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
     ],
     ids=str,
 )
-async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectName, switches: dict[str, Any]) -> None:
+async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectName, behavior: dict[str, Any]) -> None:
     sim = Simulator(seed=3, dialect=dialect)
     orders = [sim.add_order().id for _ in range(4)]
-    for name, value in switches.items():
+    for name, value in behavior.items():
         setattr(sim.behavior, name, value)
     delivered: Counter[str] = Counter()
     rng = random.Random(4)
