@@ -196,7 +196,7 @@ async def test_a_call_with_invalid_arguments_takes_nothing_over(memory: Disk, wr
 @pytest.mark.parametrize("name", ["", 1, b"name"])
 async def test_a_name_is_a_text(memory: Disk, name: str) -> None:
     async with memory.watching(account_with(0)) as watcher:
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(ValueError, match="expected a name"):
             watcher.consumer(name)
 
 

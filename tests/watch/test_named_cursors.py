@@ -118,7 +118,7 @@ async def test_a_new_name_begins_at_after(disk: Disk, after: int, first: int) ->
 @pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
 async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
     async with Watcher(Account(order())) as watcher:
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(ValueError, match="expected a name"):
             watcher.consumer(name)
 
 
