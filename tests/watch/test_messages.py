@@ -1,4 +1,4 @@
-"""Messages: none is lost or repeated, and old ones are distinguished from new ones."""
+"""Messages: the watch loses and repeats none, and distinguishes old ones from new ones."""
 
 from __future__ import annotations
 
