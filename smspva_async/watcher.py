@@ -273,7 +273,7 @@ class Watcher:
             raise WatcherClosed("the watcher was left; the next watcher can read the events that the journal keeps")
 
     def _after(self, after: int | None) -> int:
-        """Return the place after which to wait; None is from now on."""
+        """Return the place after which to wait; None: from now on."""
         self._check_entered()
         return self.cursor if after is None else _place(after)
 
@@ -313,7 +313,7 @@ class Watcher:
 
         Args:
             order_id: The order's id.
-            after: The `seq` after which the message may have come; None is from now on.
+            after: The `seq` after which the message may have come; None: from now on.
             match: Returns True for a message to return; None accepts any.
             timeout: Seconds.
 

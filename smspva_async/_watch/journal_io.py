@@ -265,7 +265,7 @@ class ConsumerPlaces:
         Args:
             name: The name.
             owner: The consumer.
-            default: The place where a new name begins; None is the baseline.
+            default: The place where a new name begins; None: the baseline.
             after: The place where to begin, if it is after the kept one.
 
         """
