@@ -1,4 +1,4 @@
-"""Fixtures for every test: a clock at a known second, and a client of a strict fake server."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from smspva_async import SmspvaClient
 
-# A machine under load is slow, not wrong.
-_unhurried: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("quick", max_examples=25, **_unhurried)
-hypothesis.settings.register_profile("thorough", max_examples=500, **_unhurried)
+# A machine under load may be slow.
+_relaxed: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("quick", max_examples=25, **_relaxed)
+hypothesis.settings.register_profile("thorough", max_examples=500, **_relaxed)
 hypothesis.settings.load_profile("quick")
 
 
@@ -42,8 +42,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _same_chance_in_every_run(request: pytest.FixtureRequest) -> None:
-    """Seed what a watcher draws, such as its phase, so that a test goes the same way in every run."""
+def _same_random_numbers_in_every_run(request: pytest.FixtureRequest) -> None:
+    """Seed the random numbers, such as a watcher's phase, so that a test behaves the same in every run."""
     random.seed(request.node.nodeid)
 
 
@@ -61,13 +61,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]
 
 @pytest.fixture
 def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a watcher be entered at `START`, and a fraction of a second, by the local clock."""
+    """Set the local clock to `START` and a fraction of a second."""
     monkeypatch.setattr("smspva_async._watch.clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
 
 
 @pytest.fixture
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Let the environment name no proxy and nobody to trust; return what may change that."""
+    """Remove proxies and certificates from the environment, and return the monkeypatch."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -78,14 +78,14 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.fixture
-def accounts_are_told_apart_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an account's fingerprint cost nothing."""
+def cheap_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute account fingerprints with one round, so that they cost nothing."""
     monkeypatch.setattr("smspva_async._http.redaction._ROUNDS", 1)
 
 
 @pytest.fixture
 def sim() -> Iterator[Simulator]:
-    """Return a simulator whose numbers are quick to be active, and then to lapse."""
+    """Return a simulator whose numbers become active, and lapse, after a short time."""
     sim = Simulator(activation=(ACTIVATION, ACTIVATION), active=(STAY, STAY))
     yield sim
     assert sim.violations == []
@@ -93,19 +93,19 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
-    """Return what outlasts the processes of a test, for each journal."""
+    """Return the storage that survives the test's processes, for each kind of journal."""
     return Disk(None if request.param == "memory" else tmp_path / "journal")
 
 
 @pytest.fixture
 def memory() -> Disk:
-    """Return the same for the journal in memory alone."""
+    """Return that storage for the journal in memory only."""
     return Disk(None)
 
 
 @pytest.fixture
 def fake_server() -> Iterator[FakeServer]:
-    """Return a server that answers what it was told to, and nothing else."""
+    """Return a server that gives the answers that the test set, and fails on any other request."""
     fake_server = FakeServer()
     yield fake_server
     assert fake_server.strangers == [], "the client asked for what the test didn't provide"
@@ -113,14 +113,14 @@ def fake_server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 async def client(fake_server: FakeServer) -> AsyncIterator[SmspvaClient]:
-    """Return an open client of that server, without a gap between requests."""
+    """Return an open client of `fake_server`, without a gap between requests."""
     async with fake_server.client() as client:
         yield client
 
 
 @pytest.fixture
-def everything_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have all libraries log all they do, whatever proxy the environment names."""
+def log_everything(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the log level of all libraries to DEBUG, and use no proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with caplog.at_level(logging.DEBUG):

@@ -26,7 +26,7 @@ from tests.support.samples import CALLS, Call, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.usefixtures("everything_is_logged")
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 # -- over real sockets, where httpx and httpcore write logs --------------------------------------------------------
 

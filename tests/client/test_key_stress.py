@@ -20,7 +20,7 @@ from tests.support.samples import CALLS, Call, name_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.usefixtures("everything_is_logged")
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 # -- unusual errors -----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 
 class Writes:

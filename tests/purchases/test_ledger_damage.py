@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from tests.support.samples import Call
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 ADVICE = "Restore it from a backup|Give each account its own path|use another file|nothing was changed"
 

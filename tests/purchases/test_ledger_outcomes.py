@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from smspva_async import SmspvaClient
 
-pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("cheap_fingerprints")]
 
 
 @pytest.fixture

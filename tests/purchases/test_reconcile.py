@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator import FaultName, MultiOrders
     from tests.support.fake_server import FakeServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 # -- a purchase ------------------------------------------------------------------------------------------------------
 

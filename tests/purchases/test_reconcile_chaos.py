@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smspva_async import SmspvaClient
     from smspva_async.simulator import MultiOrders, SimulatedOrder
 
-pytestmark = pytest.mark.usefixtures("accounts_are_told_apart_quickly")
+pytestmark = pytest.mark.usefixtures("cheap_fingerprints")
 
 SPENDING_METHODS = {call.method for call in SPENDING}
 PURCHASES = ("create", "create_multi", "add_service_to_order")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HOUR, DAY = 3600.0, 86_400.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 ON_AN_ORDER: dict[str, Callable[[SmspvaClient, int], Awaitable[Any]]] = {
     "prolong": lambda client, order_id: client.prolong(order_id, WEEK),

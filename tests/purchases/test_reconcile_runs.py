@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.support.fake_server import FakeServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("accounts_are_told_apart_quickly")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 # -- arguments and failures ------------------------------------------------------------------------------------------
 
