@@ -107,9 +107,6 @@ class SmspvaClient:
         transport: Transport | None = None,
         account_url: str | None = None,
     ) -> None:
-        # Not at the top: httpx imports click and rich if they are installed, and takes as long as everything else.
-        from smspva_async._http.transport import HttpSession  # noqa: PLC0415
-
         given = os.environ.get(validation.API_KEY_VARIABLE, "") if api_key is None else api_key
         api_key = None  # a traceback of the errors below must not show it
         problem = validation.api_key_problem(given)
@@ -117,6 +114,9 @@ class SmspvaClient:
         del given
         if key is None:
             raise ValueError(problem)
+        # Not at the top: httpx imports click and rich if they are installed, and takes as long as everything else.
+        from smspva_async._http.transport import HttpSession  # noqa: PLC0415
+
         validation.seconds("the timeout", timeout)
         if not isinstance(pace, Pace) or not isinstance(retry, Retry):
             raise ValueError(f"pace must be a Pace and retry a Retry, got {pace!r} and {retry!r}")  # noqa: TRY004 - all invalid input

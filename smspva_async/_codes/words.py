@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
+from pkgutil import get_data
 
 __all__ = ["words", "words_by_language"]
 
@@ -16,7 +16,7 @@ def words_by_language() -> dict[str, dict[str, list[str]]]:
     """
     languages = dict[str, dict[str, list[str]]]()
     block = dict[str, list[str]]()
-    text = Path(__file__).with_name("words.ini").read_text("utf-8")
+    text = (get_data(__name__, "words.ini") or b"").decode()  # also from a zip file
     for line in text.replace("\n    ", " ").splitlines():  # an indented line continues the one before
         if line.startswith("["):
             block = languages[line.strip("[]")] = {}

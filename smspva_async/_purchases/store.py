@@ -129,12 +129,12 @@ class PurchaseStore(Protocol):
         """Do the same in the calling thread, for a client that isn't entered yet."""
         ...
 
-    async def save(self, records: Iterable[Record]) -> None:
+    async def save(self, unsaved: Callable[[], Sequence[Record]]) -> None:
         """Write records, replacing earlier versions, and return when they are safe.
 
         Args:
-            records: The records. They are read when writing begins, so that a view of all unsaved records also has
-                those that were added while the call waited for others.
+            unsaved: Returns the records. It is called when writing begins, so that it also returns those that were
+                added while the call waited for others.
 
         Raises:
             JournalError: They can't be written; none of them was.
@@ -209,9 +209,9 @@ class SqliteLedger:
         ((changes,),) = connection.execute("SELECT value FROM meta WHERE key = 'changes'")
         return self._path.stat().st_ino, int(changes)
 
-    async def save(self, records: Iterable[Record]) -> None:
+    async def save(self, unsaved: Callable[[], Sequence[Record]]) -> None:
         """Write records; see `PurchaseStore.save`."""
-        await self._worker.run(lambda: self._save(list(records)))
+        await self._worker.run(lambda: self._save(unsaved()))
 
     def _save(self, given: Sequence[Record]) -> None:
         records = [record for record in given if self._saved.get(record.call) is not record]

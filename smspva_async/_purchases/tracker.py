@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
@@ -144,6 +145,8 @@ class PurchaseTracker:
         """Own calls without an outcome, and their event loops."""
         self._unsaved: dict[str, Record] = {}
         """Records that the store doesn't have yet."""
+        self._unwritten: dict[str, Record] = {}
+        """Unsaved records of calls that were settled since: they are kept until the settled ones are written."""
         self._findings: dict[str, Reconciliation] = {}
         """The last result of `reconcile` for each call."""
 
@@ -169,10 +172,13 @@ class PurchaseTracker:
         self._abandon_dead_calls()
         if self._store is not None:
             try:
-                self._merge(await self._store.load())
+                await finish(partial(self._load, self._store))  # the store returns unchanged records only once
             except JournalError:
                 self._reopen_settled()
                 raise
+
+    async def _load(self, store: PurchaseStore) -> None:
+        self._merge(await store.load())
 
     def _read_once(self) -> None:
         if self._store is not None and not self.is_read:
@@ -206,18 +212,23 @@ class PurchaseTracker:
             return
         records = list(self._unsaved.values())
         try:
-            await self._store.save(self._unsaved.values())
+            await self._store.save(lambda: list(self._unsaved.values()))
         except JournalError:
             self._reopen_settled()
             raise
         for record in records:
-            if self._unsaved.get(record.call) is record:
-                del self._unsaved[record.call]
+            for unsaved in (self._unsaved, self._unwritten):
+                if unsaved.get(record.call) is record:
+                    del unsaved[record.call]
+            if record.outcome == "settled":
+                self._unwritten.pop(record.call, None)
 
     def _reopen_settled(self) -> None:
         """Make settled calls unsettled again if that wasn't written."""
         for record in [record for record in self._unsaved.values() if record.outcome == "settled"]:
             del self._unsaved[record.call]
+            if (unwritten := self._unwritten.pop(record.call, None)) is not None:
+                self._unsaved[record.call] = unwritten
             self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
             self._unsettled[record.call] = self._stored_error(self._records[record.call])
 
@@ -246,7 +257,8 @@ class PurchaseTracker:
     def _abandon_dead_calls(self) -> None:
         """Forget the own calls of a parent process, and mark calls as unknown whose event loop has ended."""
         if self._process != os.getpid():
-            self._process, self._own, self._in_progress, self._unsaved = os.getpid(), set(), {}, {}
+            self._process, self._own, self._in_progress = os.getpid(), set(), {}
+            self._unsaved, self._unwritten = {}, {}
         for call, loop in list(self._in_progress.items()):
             if has_ended(loop):
                 self._mark_unknown(self._records[call], "its event loop ended before the answer came")
@@ -303,6 +315,8 @@ class PurchaseTracker:
         """Remove a call from `unsettled`. The next `save` writes it."""
         self._read_once()
         if self._unsettled.pop(error.call, None) is not None:
+            if (unsaved := self._unsaved.get(error.call)) is not None:
+                self._unwritten[error.call] = unsaved
             found = self._findings.pop(error.call, Reconciliation("open"))
             order_ids = tuple(order.id for order in found.candidates)
             settled = evolve(self._records[error.call], outcome="settled", ended_at=datetime.now(UTC))

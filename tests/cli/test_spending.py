@@ -23,7 +23,7 @@ from tests.support.command_processes import CLOSED_PIPE, Result, needs_full_disk
 from tests.support.commands import KEY, Commands, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from smspva_async._purchases.store import Record
@@ -508,10 +508,10 @@ def test_a_lost_answer_is_reported_even_if_the_ledger_fails(
 ) -> None:
     save = SqliteLedger.save
 
-    async def save_no_outcome(ledger: SqliteLedger, records: Iterable[Record]) -> None:
-        if any(record.outcome for record in records):
+    async def save_no_outcome(ledger: SqliteLedger, unsaved: Callable[[], Sequence[Record]]) -> None:
+        if any(record.outcome for record in unsaved()):
             raise JournalError("the ledger is full")
-        await save(ledger, records)
+        await save(ledger, unsaved)
 
     monkeypatch.setattr(SqliteLedger, "save", save_no_outcome)
     commands.simulator.faults.next("create", "cut")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import sys
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -265,6 +266,13 @@ async def test_the_key_is_masked_in_a_binary_body() -> None:
             await client.orders()
     assert "[key]" in unexpected.value.excerpt
     assert HEAD not in dump(unexpected.value)
+
+
+def test_a_failed_import_of_httpx_does_not_contain_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "smspva_async._http.transport", None)
+    with pytest.raises(ImportError) as failed:
+        SmspvaClient(KEY)
+    assert KEY not in dump(failed.value)
 
 
 def test_the_error_for_an_invalid_setting_does_not_contain_the_key() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import unicodedata
 from configparser import ConfigParser
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -107,3 +111,16 @@ def test_each_word_uses_one_alphabet(language: str) -> None:
 def test_no_word_means_a_code_and_another_number(heading: str, other: str) -> None:
     codes, others = ({normalize(word).strip("*") for word in loader.words(name)} for name in (heading, other))
     assert codes & others == set()
+
+
+def test_the_words_are_read_from_a_zip_file(tmp_path: Path) -> None:
+    package = Path(loader.__file__).parents[1]
+    with ZipFile(tmp_path / "app.zip", "w") as archive:
+        for path in (path for path in package.rglob("*") if path.suffix in (".py", ".ini")):
+            archive.write(path, path.relative_to(package.parent))
+    program = "from smspva_async import extract_code; print(extract_code('Your code: 12345'))"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "app.zip")}
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("12345\n", "")

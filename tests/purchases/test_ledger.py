@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import stat
@@ -304,6 +305,19 @@ async def test_the_ledger_is_read_each_time_the_client_is_entered(path: Path, fa
         await written_by(fake_server, path)
         async with client:
             assert len(client.unsettled) == len(client.purchases()) == count
+
+
+@on_asyncio
+async def test_a_cancelled_reading_hides_no_call(path: Path, fake_server: FakeServer) -> None:
+    await written_by(fake_server, path)
+    client = fake_server.client(ledger=path)
+    entering = asyncio.create_task(client.__aenter__())
+    await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    async with client:
+        assert len(client.unsettled) == len(client.purchases()) == 1
 
 
 # -- settled ---------------------------------------------------------------------------------------------------------

@@ -547,3 +547,27 @@ async def test_a_call_stays_unsettled_if_neither_its_outcome_nor_settling_it_can
         await CREATE.make(client)
         assert [error.call for error in client.unsettled] == [failed.value.call]
     assert [error.call for error in at_next_start(path)] == [failed.value.call]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_outcome_is_written_at_last_although_settling_its_call_failed(
+    path: Path, fake_server: FakeServer
+) -> None:
+    lock = locked(path)
+
+    async def answer() -> Any:
+        lock.__enter__()
+        return HALF
+
+    await written_by(fake_server, path)
+    fake_server.call(CREATE, answer, CREATE.sample)
+    async with fake_server.client(ledger=path) as client:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await CREATE.make(client)
+        client.settle(failed.value)
+        with pytest.raises(JournalError):
+            await CREATE.make(client)
+        lock.__exit__(None, None, None)
+    (_, call) = at_next_start(path)
+    assert (call.call, call.data) == (failed.value.call, failed.value.data)
+    assert call.data
