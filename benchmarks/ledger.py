@@ -54,7 +54,7 @@ async def _write(path: Path, count: int) -> None:
     ledger = SqliteLedger(path, ApiKey(_KEY).fingerprint)
     now = datetime.now(UTC)
     params = {"country": "PL", "service": "opt29", "dtype": "week", "dcount": "1"}
-    await ledger.save(
+    records = [
         Record(
             f"{number:032x}",
             "create",
@@ -67,7 +67,8 @@ async def _write(path: Path, count: int) -> None:
             order_ids=(40_000 + number,),
         )
         for number in range(count)
-    )
+    ]
+    await ledger.save(lambda: records)
     await ledger.aclose()
 
 
