@@ -1,6 +1,6 @@
 """The checks of this project, one session each. `nox -l` lists them, `nox -s lint` runs one, `.ci/run` runs all.
 
-Sessions install with uv, which comes with `nox[uv]`. The session `readme` uses what the documented commands use.
+Sessions install with uv, which comes with `nox[uv]`. The session `readme` installs only with the documented commands.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ nox.options.error_on_missing_interpreters = True  # a skipped session would look
 nox.options.download_python = "never"
 nox.options.stop_on_first_error = True
 
-# uv reads neither pip's index nor its certificates.
-for pips, uvs in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
-    if pips in os.environ:
-        os.environ.setdefault(uvs, os.environ[pips])
+# uv doesn't read pip's variables for the index and the certificates.
+for pip_variable, uv_variable in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
+    if pip_variable in os.environ:
+        os.environ.setdefault(uv_variable, os.environ[pip_variable])
 
 
 @nox.session(python="3.12")
@@ -149,7 +149,7 @@ def _test_package(session: nox.Session, built: str, *resolution: str) -> None:
     shutil.unpack_archive(sdist, folder, filter="data")
     (source,) = folder.glob("smspva_async-*")
     shutil.rmtree(source / "smspva_async")  # only the installed package can be imported
-    # uv takes the lowest versions of what is asked for directly, not of what a wheel asks for.
+    # uv takes the lowest versions of direct requirements only, not of a wheel's requirements.
     requirements = ("-r", str(source / "pyproject.toml"), "--extra", "test", "--extra", "sdk")
     session.run("uv", "pip", "install", "-q", *resolution, *requirements, str(package), external=True)
     session.chdir(source)
@@ -157,7 +157,7 @@ def _test_package(session: nox.Session, built: str, *resolution: str) -> None:
 
 
 def _misplaced(wheel: Path, sdist: Path) -> Iterator[str]:
-    """Yield what the wheel or the sdist lacks, or has and shouldn't have."""
+    """Yield problems with the contents of the wheel and the sdist."""
     with ZipFile(wheel) as files:
         installed = {name.split("/")[0] for name in files.namelist()}
         if "smspva_async/py.typed" not in files.namelist():
@@ -171,7 +171,7 @@ def _misplaced(wheel: Path, sdist: Path) -> Iterator[str]:
 
 
 def _release_problems(version: str, tags: list[str]) -> Iterator[str]:
-    """Yield what keeps a version, and the tag if there is one, from being published."""
+    """Yield reasons why a version, or its tag if there is one, can't be published."""
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     newest = re.search(r"^## \[(.+)\] - (.+)$", changelog, re.MULTILINE)
     if newest is None or newest[1] != version:
@@ -193,7 +193,7 @@ def _run_as_new_user(command: str, *, is_service: bool) -> None:
     A service only has to start.
     """
     environment = {name: value for name, value in os.environ.items() if FOR_PIP.fullmatch(name)}
-    path = f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}"  # the last one has uv
+    path = f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}"  # the last folder has uv
     with TemporaryDirectory() as folder:
         copy, home = Path(folder) / "copy", Path(folder) / "home"
         home.mkdir()
@@ -225,7 +225,7 @@ def _run_as_new_user(command: str, *, is_service: bool) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
         if running.wait() != 0 and not is_up:
-            reason = "failed" if in_time else f"not done within {MINUTES} minutes"
+            reason = "failed" if in_time else f"not finished within {MINUTES} minutes"
             raise RuntimeError(f"{reason}, exit code {running.returncode}: {command}")
 
 
@@ -243,7 +243,7 @@ def _copy_tree(copy: Path) -> None:
 
 
 def _serve_instead_of(address: str, copy: Path, home: Path) -> None:
-    """Make git in this home use the copy when it's asked for an address, which isn't reachable before a release."""
+    """Make git in this home use the copy instead of an address, which isn't reachable before a release."""
     git = ["git", "-c", "user.name=nox", "-c", "user.email=nox@localhost"]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A copy of the tree"]):
         subprocess.run([*git, *arguments], cwd=copy, check=True)

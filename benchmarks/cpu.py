@@ -37,7 +37,7 @@ class _TimedServer(Server):
     """A server that measures the CPU time from an answer to `orders` until the next request.
 
     In that time the watcher decodes and compares the answer, writes the journal, wakes the waiters and plans the next
-    request. The time of `json.loads` of the same body is measured next to it.
+    request. The time of `json.loads` of the same body is measured too.
     """
 
     def __init__(self, orders: int) -> None:
@@ -70,9 +70,9 @@ def _polls(form: Form) -> Iterator[Row]:
     ]
     repetitions = form.pick(full=15, short=2)
     in_virtual_time(_poll(server, [change for _, _, change in changes], repetitions))
-    for place, (name, goal, _) in enumerate(changes):
-        kept = slice(place, None, len(changes))
-        compared = compare(server.polls[kept], server.baseline[kept])
+    for index, (name, goal, _) in enumerate(changes):
+        own = slice(index, None, len(changes))  # the changes take turns
+        compared = compare(server.polls[own], server.baseline[own])
         yield Row(
             group="CPU time",
             name=f"a poll, {len(server.ids):,} orders, {name}",
@@ -87,7 +87,7 @@ def _polls(form: Form) -> Iterator[Row]:
 
 async def _poll(server: _TimedServer, changes: list[Callable[[int], None]], repetitions: int) -> None:
     journal = MemoryJournal()
-    # First read every list once, without a rate limit: the polls measured are those of a watch that runs for long.
+    # First read every list once, without a rate limit: the measured polls must be those of a long-running watch.
     async with SmspvaClient("key", transport=server, pace=Pace(gap=0)) as client, Watcher(client, journal=journal):
         await until(lambda: server.requests["sms"] >= len(server.ids))
     before = len(server.polls)

@@ -23,7 +23,7 @@ _INTERVAL = 30
 
 
 def rows(form: Form) -> Iterator[Row]:
-    """Measure answers of each kind alternately; the name of a kind is its difference from the answer before."""
+    """Measure kinds of answers alternately; a kind is named after its difference from the previous answer."""
     server = Server(form.pick(full=10_000, short=1_000))
     changes: list[tuple[str, float, Callable[[int], None]]] = [
         ("every `lastonline` changed", 4, lambda turn: _all_online(server, turn)),
@@ -35,13 +35,12 @@ def rows(form: Form) -> Iterator[Row]:
     ours: list[list[float]] = [[] for _ in changes]
     theirs: list[list[float]] = [[] for _ in changes]
     for turn in range(form.pick(full=30, short=2)):
-        for place, (_, _, change) in enumerate(changes):
+        for index, (_, _, change) in enumerate(changes):
             change(turn)
-            body = bytes(
-                bytearray(server.body)
-            )  # a new object, like a real answer: an identical one would not be compared
-            theirs[place].append(_seconds(lambda: json.loads(body)))  # noqa: B023 - called at once
-            ours[place].append(_seconds(lambda: _decode(cache, body)))  # noqa: B023
+            # A new object, like a real answer: the cache doesn't compare an object with itself.
+            body = bytes(bytearray(server.body))
+            theirs[index].append(_seconds(lambda: json.loads(body)))  # noqa: B023 - called at once
+            ours[index].append(_seconds(lambda: _decode(cache, body)))  # noqa: B023
     for (name, goal, _), our, their in zip(changes, ours, theirs, strict=True):
         compared = compare(our, their)
         yield Row(

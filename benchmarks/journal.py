@@ -89,7 +89,7 @@ class _Recorder(MemoryJournal):
 
 
 async def _record(polls: int) -> list[_Poll]:
-    """Return the first poll of a real watch, and some more; in each of these one order changed its state."""
+    """Return the first poll of a real watch, and later polls in which one order changed its state."""
     server, journal = Server(_ORDERS), _Recorder()
     async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
         for poll in range(polls):

@@ -39,7 +39,7 @@ _BEFORE = 120.0
 _MEASURED = 20
 """Messages that the watch needs to measure if the flags work."""
 _FIRST = 3
-"""Messages per awaited order, after which most orders have had a first one. That one raises a flag that stays up."""
+"""Messages per awaited order after which most orders have got one, so that `Flags.STAY_UP` has raised their flags."""
 _LONG = 30 * 86_400.0
 _GROUP = "Latency from a message's arrival at the server to its event"
 _PLAIN_LOOP = "a plain loop that calls `sms` for the awaited orders in turn, with the same gap and messages"

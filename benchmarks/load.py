@@ -24,7 +24,7 @@ _WAITERS = 1_000
 _HOUR = 3_600.0
 _INTERVAL = 30.0
 _MESSAGES = 180
-"""More than an hour's messages."""
+"""More messages than arrive in an hour."""
 
 
 def rows(form: Form) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Reasons for goals that aren't reached, by the name of the row; shown as long as they aren't reached."""
+"""Reasons for goals that aren't reached, by the name of the row; shown only while the goal isn't reached."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Server(httpx.AsyncBaseTransport):
         self._body = None
 
     def change_states(self, turn: int) -> None:
-        """Change the state of one order in a hundred, others in each turn."""
+        """Change the state of one order in a hundred, different ones in each turn."""
         for order_id in self.ids[turn % 100 :: 100]:
             self.change(order_id, state=turn // 100 % 2)
 

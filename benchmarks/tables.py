@@ -69,7 +69,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
-    """Return the remarks on some rows, each once."""
+    """Return the remarks on some rows, without duplicates."""
     remarks = [f"Baseline: {row.baseline}." for row in rows if row.baseline]
     remarks += [f"{row.name}: {row.note}." for row in rows if row.note]
     remarks += [

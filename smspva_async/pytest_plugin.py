@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["smspva_client", "smspva_simulator"]
 
 _SLOW = 5.0
-"""Seconds of real time from which a test gets a hint about virtual time."""
+"""Seconds of real time after which a test gets a hint about virtual time."""
 _MIN_REQUESTS = 2
 """The number of requests needed to compare the simulator's clock with real time."""
 

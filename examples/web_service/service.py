@@ -70,7 +70,7 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
         heartbeat: Seconds without an event after which a stream sends a heartbeat.
 
     """
-    run = secrets.token_hex(4)  # tells event ids of this run from those of others, which use the same numbers
+    run = secrets.token_hex(4)  # distinguishes event ids of this run from those of other runs
     headers = {"Content-Security-Policy": _policy(PAGE), "X-Content-Type-Options": "nosniff"}
 
     @asynccontextmanager
@@ -159,7 +159,7 @@ async def with_heartbeats(events: AsyncIterator[Event], seconds: float) -> Async
 
 
 class Board:
-    """Snapshots for new pages. Each one only reads the events since the last, so the cost doesn't grow with time."""
+    """Snapshots for new pages. Each reads only the events since the last one, so the cost doesn't grow with time."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -247,7 +247,7 @@ async def _keep_busy(sim: Simulator) -> None:
 
 
 class Server(uvicorn.Server):
-    """A server that ends the streams at shutdown. They are endless, so uvicorn would wait for them."""
+    """A server that ends the streams at shutdown. Without this, uvicorn would wait for the endless streams."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Exit the watcher first, which ends the streams."""

@@ -4,10 +4,10 @@ A typical message has a word for the code ("code", "PIN", "OTP"), the code itsel
 purpose (a login, a payment), how long the code is valid, a warning, a link, a phone number. The steps:
 
 1. `normalize` writes the text with ASCII digits, plain spaces and dashes, no accents and no invisible characters.
-2. A line `@example.com #123456` names the code, and nothing else counts.
+2. If a line `@example.com #123456` names a code, that code is the result.
 3. Numbers of another kind are blanked out (`patterns`): links, times, dates, amounts, phone numbers and masked cards by
-   their form; numbers of orders, accounts, phones or promotions by the word right before them, unless the message has a
-   code for this word ("code to verify your phone: 1234"). The words are in `words.ini`.
+   their form; numbers of orders, accounts, phones or promotions by the word right before them, unless it is the purpose
+   of a code ("code to verify your phone: 1234"). The words are in `words.ini`.
 4. Other parts with the form of a code are candidates (`candidates`): 3 to 10 digits, in one piece or in groups, letters
    mixed with digits, and if none of these is the code, capitals.
 5. Each candidate gets a score (`message`), mostly from the nearest word for a code: next to it, with a colon or "is"
@@ -28,7 +28,7 @@ from smspva_async._codes.normalize import normalize
 
 __all__ = ["extract_code"]
 
-# Many times the length of a real message. Of a longer text, half of this is read at each end.
+# Many times the length of a real message. A longer text is read only at its ends, half of this at each.
 _MAX_LENGTH = 4_000
 # Parts of a number at the place where a long text is cut.
 _CUT_END = re.compile(r"(?<![0-9])(?<![0-9][ ._-])(?:[0-9][ ._-]?)++\Z")
@@ -37,7 +37,7 @@ _CUT_START = re.compile(r"\A(?:[ ._-]?[0-9])++")
 _BOUND_TO_SITE = re.compile(
     r"(?:^|[ .])@[a-zA-Z0-9.-]{3,253} #([0-9a-zA-Z]{3,10})(?: [@%][!-~]{1,253})?$", re.MULTILINE
 )
-# The hash at the very end by which an Android app finds its message: 11 characters, neither a number nor a word.
+# The hash at the end of a message for an Android app: 11 characters, neither a number nor a word.
 _APP_HASH = re.compile(r"(?![0-9]{11}|[A-Za-z][a-z]{10})[0-9A-Za-z+/]{11}")
 
 
@@ -55,15 +55,15 @@ def extract_code(text: str) -> str | None:
     The result can be wrong if only the meaning of a message decides: a single unexplained number, letters without a
     word for a code, a brand whose name means an offer.
 
-    The time grows with the length of the text, up to a bound: of a text with more than 4000 characters, the first and
-    the last 2000 are read. The first call takes longer, because it compiles the patterns.
+    The time grows with the length of the text, up to a limit: only the first and the last 2000 characters of a text
+    with more than 4000 are read. The first call takes longer, because it compiles the patterns.
 
     Raises:
         ValueError: The argument isn't a string.
 
     """
     if not isinstance(text, str):
-        raise ValueError(f"extract_code takes a text: {text!r}")  # noqa: TRY004 - the same type as for all arguments
+        raise ValueError(f"extract_code: expected a string, got {text!r}")  # noqa: TRY004 - the same type as for all arguments
     normalized = (normalize(text) if len(text) <= _MAX_LENGTH else _both_ends(text)).strip()
     if bound := _BOUND_TO_SITE.findall(normalized):
         return str(bound[-1])

@@ -1,4 +1,4 @@
-"""Choice of a message's code among its candidates, by a score for form, position and the words around."""
+"""Choice of a message's code among its candidates, by a score for form, position and surrounding words."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 # Lengths, in characters.
 _NEAR = 120  # the largest distance from a word to the code that it refers to
-_INTRODUCTION = 24  # the text before a code in which an introduction ends
+_INTRODUCTION = 24  # the text before a code that is searched for an introduction
 _BEGINNING = 40  # punctuation allowed before a code at the beginning of a message
 _WORD_LENGTH = 12  # counts as one word in scripts without spaces
-_LINE = 40  # the text around capitals that shows if everything is in capitals
+_LINE = 40  # the text on each side of capitals that is checked for other capitals
 _SHORT_MESSAGE = 160  # the longest message whose only number can be its code without a word for it
 
 _NEAREST = 3  # words of a kind to consider on each side of a candidate
@@ -70,7 +70,7 @@ class _Spans:
         return range(first, min(bisect_right(self.starts, position + _NEAR), first + _NEAREST))
 
     def overlap(self, span: tuple[int, int]) -> bool:
-        """Return True if one of them shares a character with a span."""
+        """Return True if one of the words shares a character with a span."""
         index = bisect_left(self.starts, span[1]) - 1
         return index >= 0 and self.ends[index] > span[0]
 
@@ -131,7 +131,9 @@ class Message:
         for candidate in found:
             self._refer_forward.update(self._words_leading_to(candidate, _ADJACENT))
         for candidate in found:
-            self._refer_back.update(word for word in self._words_said_of(candidate) if word not in self._refer_forward)
+            self._refer_back.update(
+                word for word in self._words_referring_back_to(candidate) if word not in self._refer_forward
+            )
         for candidate in found:
             self._refer_forward.update(
                 word for word in self._words_leading_to(candidate, _INTRODUCED) if word not in self._refer_back
@@ -144,7 +146,7 @@ class Message:
             word for word in last if self._score_by_word_before(self._code_words.ends[word], candidate) >= min_score
         ]
 
-    def _words_said_of(self, candidate: Candidate) -> list[int]:
+    def _words_referring_back_to(self, candidate: Candidate) -> list[int]:
         """Return the first word for a code after a candidate, if a statement like "1234 is your code" links them."""
         first = self._code_words.after(candidate.end)[:1]
         return [word for word in first if self._is_stated(candidate, self._code_words.starts[word])]
@@ -220,7 +222,7 @@ class Message:
         )
         if not instruction and not candidate.code.isdigit():
             return 0  # "AB12CD verification" may be a receipt's number
-        return max(purpose, instruction) + _BOTH * (purpose > 0 < instruction)
+        return max(purpose, instruction) + _BOTH * (purpose > 0 and instruction > 0)
 
     def _score_by_words(self, words: _Spans, candidate: Candidate) -> int:
         sentence = self._sentence(candidate.start)
@@ -283,12 +285,12 @@ class Message:
     # -- capitals --------------------------------------------------------------------------------------------------
 
     def _are_capitals_code(self, capitals: Candidate) -> bool:
-        """Return True if capitals aren't a known word and stand where a code does."""
+        """Return True if capitals aren't a known word and have the position of a code."""
         word = self._lower[capitals.start : capitals.end]
         if patterns.code_words().match(word) or patterns.purposes().match(word) or patterns.not_codes().fullmatch(word):
             return False
         return self._follow_code_word(capitals) or (
-            self._begins_sentence(capitals) and self._words_said_of(capitals) != []
+            self._begins_sentence(capitals) and self._words_referring_back_to(capitals) != []
         )
 
     def _follow_code_word(self, capitals: Candidate) -> bool:
@@ -301,10 +303,10 @@ class Message:
                 return False
             if self._is_introduced(capitals):
                 return ":" in gap or not self._are_among_capitals(capitals)
-            return between == 0 and self._have_use(capitals) and not self._are_among_capitals(capitals)
+            return between == 0 and self._have_known_use(capitals) and not self._are_among_capitals(capitals)
         return False
 
-    def _have_use(self, capitals: Candidate) -> bool:
+    def _have_known_use(self, capitals: Candidate) -> bool:
         """Return True if an instruction refers to capitals and a purpose follows them."""
         sentence = self._sentence(capitals.start)
         following = (self._purposes.starts[word] for word in self._purposes.after(capitals.end))
@@ -333,7 +335,7 @@ class Message:
         return None if self._is_explained(only) or not self._is_prominent(only) else only.code
 
     def _is_explained(self, number: Candidate) -> bool:
-        """Return True if a number may belong to an order or the like, be a year, or be part of a report."""
+        """Return True if a number may be a year, belong to something such as an order, or be part of a report."""
         explanations = (patterns.other_number_words(), patterns.number_words(), patterns.purposes_done())
         return (
             self._has_hash(number)
@@ -342,7 +344,7 @@ class Message:
         )
 
     def _is_prominent(self, number: Candidate) -> bool:
-        """Return True for a usual length or a usual position; in a known language both are required."""
+        """Return True if a number's length and position are usual; in an unknown language one of them is enough."""
         is_usual = number.form_score > 1
         is_in_place = self._is_introduced(number) or self._is_alone(number) or self._begins_message(number)
         if self._is_in_unknown_language():

@@ -1,7 +1,7 @@
 """Regular expressions for the words around a code, and for numbers that aren't codes.
 
-Each is compiled when it is first used. Each reads a character a bounded number of times: repetitions are bounded or
-possessive, and a match only starts where no match of the same kind could have started before.
+Each pattern is compiled when it is first used, and reads a character a bounded number of times: repetitions are bounded
+or possessive, and a match only starts where no match of the same kind could have started before.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BLANK = "\0"
 """Replaces each character of a number that can't be a code."""
 
 _LETTER = r"[^\W\d_]"
-# In Hebrew and Arabic, a letter of the word itself, not of an article or preposition written to it.
+# In Hebrew and Arabic, a letter of the word itself, not of an article or preposition attached to it.
 _NO_STEM_BEFORE = "(?<![גדזחטינסעפצקרתتثجحخدذرزسشصضطظعغقمنهي])"
 _STARTS = r"(?<![^\W_])"
 _ENDS = r"(?![^\W_])"
@@ -77,7 +77,7 @@ def _any_word(heading: str) -> str:
 
 @cache
 def code_words() -> re.Pattern[str]:
-    """Return the names of a one-time code, with their grammatical endings."""
+    """Return a pattern of the names of a one-time code, with their grammatical endings."""
     # Endings only in alphabets with capitals: in others, the word for "is" can look like one.
     endings = rf"(?:{_any_word('code endings')})?(?![a-z\u0370-\u058f])"
     return re.compile(rf"{_NO_STEM_BEFORE}(?:{_starred_words('code')}){endings}")
@@ -85,49 +85,49 @@ def code_words() -> re.Pattern[str]:
 
 @cache
 def purposes() -> re.Pattern[str]:
-    """Return the purposes of a one-time code, such as "verification"; not reports that something was done."""
+    """Return a pattern of the purposes of a code, such as "verification", without those in `purposes_done`."""
     return re.compile(rf"(?!{purposes_done().pattern})(?:{_starred_words('purpose')})")
 
 
 @cache
 def purposes_done() -> re.Pattern[str]:
-    """Return reports that something was confirmed, activated or the like."""
+    """Return a pattern of reports that something was confirmed, activated or the like."""
     return re.compile(rf"{_STARTS}(?:{_any_word('purpose done')}){_ENDS}")
 
 
 @cache
 def instructions() -> re.Pattern[str]:
-    """Return what a message asks the reader to do with a code: "use", "enter"."""
+    """Return a pattern of instructions for a code, such as "use" and "enter"."""
     return re.compile(_starred_words("instruction"))
 
 
 @cache
 def other_number_words() -> re.Pattern[str]:
-    """Return the words for what other numbers belong to, such as an order or an account."""
+    """Return a pattern of the words for things with other numbers, such as an order or an account."""
     return re.compile(_starred_words("other number", "other code before", "other code after"))
 
 
 @cache
 def number_words() -> re.Pattern[str]:
-    """Return the words for "number"."""
+    """Return a pattern of the words for "number"."""
     return re.compile(_starred_words("number"))
 
 
 @cache
 def offers() -> re.Pattern[str]:
-    """Return the words of advertising, and percentages."""
+    """Return a pattern of the words of advertising, and of percentages."""
     return re.compile(rf"{_starred_words('offer')}|\d\s?%")
 
 
 @cache
 def common_words() -> re.Pattern[str]:
-    """Return the most common words of the languages whose words are known well."""
+    """Return a pattern of the most common words, by which a language counts as known."""
     return re.compile(rf"{_STARTS}(?:{_any_word('common')}){_ENDS}")
 
 
 @cache
 def not_codes() -> re.Pattern[str]:
-    """Return words that messages write in capitals where a code could be."""
+    """Return a pattern of words that messages write in capitals where a code could be."""
     return re.compile(_any_word("not a code"))
 
 
@@ -136,25 +136,25 @@ def not_codes() -> re.Pattern[str]:
 
 @cache
 def introduction() -> re.Pattern[str]:
-    """Return the end of a text that introduces a code: a colon, or a word for "is"."""
+    """Return a pattern of the end of a text that introduces a code: a colon, or a word for "is"."""
     return re.compile(rf"(?:[:=>]|-\s|{_starred_words('is')})[\s\"'(\[{{*<#【「《-]*$")
 
 
 @cache
 def is_word() -> re.Pattern[str]:
-    """Return a word for "is", or a dash, right after a code or a word for it."""
+    """Return a pattern of a word for "is", or a dash, right after a code or a word for a code."""
     return re.compile(rf"[\"')\]]? ?(?:{_starred_words('is')}|-(?!{_LETTER}))")
 
 
 @cache
 def statement() -> re.Pattern[str]:
-    """Return the whole text between a code and the word for it in a statement like "1234 is your login code"."""
+    """Return a pattern of the text between a code and the word for it in "1234 is your login code"."""
     return re.compile(rf"(?:{is_word().pattern})[^\W\d_]*(?:[ '-]{{1,2}}[^\W\d_]+){{0,4}}[ '-]{{0,2}}")
 
 
 @cache
 def sentence_ends() -> re.Pattern[str]:
-    """Return the end of a sentence or line, but not the full stop of an abbreviation before a number ("nr. 5")."""
+    """Return a pattern of the end of a sentence or line, but not of the dot in "nr. 5"."""
     stops = r".!?;\u061f\u06d4"
     abbreviation = r"(?<=\b[^\W\d_])\. [0-9]|(?<=\b[^\W\d_]{2})\. [0-9]"
     return re.compile(
@@ -162,7 +162,7 @@ def sentence_ends() -> re.Pattern[str]:
     )
 
 
-# -- numbers written to words --------------------------------------------------------------------------------------
+# -- numbers attached to words -------------------------------------------------------------------------------------
 
 # A letter next to a number that may be a code.
 _GLUED = re.compile(r"[0-9]{4}[^\W\d_]|(?<=[^\W\d_])[0-9]{4}")
@@ -174,14 +174,14 @@ _CASH_ON_DELIVERY = re.compile("(?<![A-Za-z])COD(?![A-Za-z]| [A-Z]{2})")
 
 @cache
 def _glued() -> re.Pattern[str]:
-    """Return a word for a code right before a number, or a number right before such a word."""
+    """Return a pattern of a word for a code right before a number, or a number right before such a word."""
     number = "[0-9]{4,8}"
     word = code_words().pattern
     return re.compile(rf"{word}(?={number}(?![0-9a-z]))|{_STARTS}{number}(?={word}(?![0-9a-z]))")
 
 
 def separate_glued(text: str) -> str:
-    """Return a normalized text with a space between a number and a word for a code, or a sentence, written to it."""
+    """Return a normalized text with a space between a number and an attached word for a code, or sentence."""
     text = _CASH_ON_DELIVERY.sub("amount", _NO_SPACE.sub(r"\g<0> ", text))
     if not _GLUED.search(text):
         return text
@@ -228,7 +228,7 @@ def _by_form() -> list[re.Pattern[str]]:
 
 
 def _times() -> str:
-    """Return times, dates, durations and other numbers with a unit."""
+    """Return a pattern of times, dates, durations and other numbers with a unit."""
     spaced = f"(?:{_any_of(unit for unit in words('unit') if unit[-1] != '*')}){_ENDS}"
     unspaced = _any_of(unit.strip("*") for unit in words("unit") if unit[-1] == "*")
     return "|".join(
@@ -272,7 +272,7 @@ def _phones_and_cards() -> str:
 
 @cache
 def _labelled() -> list[re.Pattern[str]]:
-    """Return numbers with a label right before them: a phone's, then an order's, an account's and others."""
+    """Return patterns of numbers after a label: one for phones, then one for orders, accounts and others."""
     number = r"[a-z]{0,5}-?[0-9][0-9a-z]*+(?:[-/.][0-9]++)*+"
     phone_label = rf"(?:{_starred_words('phone')}){_LETTER}{{0,12}}(?: {_LETTER}{{2,12}})?"
     other_label = rf"(?:{other_number_words().pattern}){_LETTER}{{0,12}}"
@@ -285,7 +285,7 @@ def _labelled() -> list[re.Pattern[str]]:
 
 @cache
 def _other_codes() -> re.Pattern[str]:
-    """Return codes of other kinds, such as "promo code AB12", and words that only contain a word for a code."""
+    """Return a pattern of other codes, such as "promo code AB12", and of words that only contain a word for a code."""
     code, of = f"(?:{_starred_words('generic code')})", _any_word("of")
     before = rf"(?:{_starred_words('other code before', 'offer')}){_LETTER}{{0,6}}(?:'s)?[ -]{{0,2}}{code}"
     after_words = _starred_words("other code after", "offer")
@@ -301,7 +301,7 @@ def _send() -> re.Pattern[str]:
 
 @cache
 def _code_with_purpose() -> re.Pattern[str]:
-    """Return a word for a code, and the beginning of its purpose if one follows."""
+    """Return a pattern of a word for a code, and of the beginning of its purpose if one follows."""
     purpose = rf"(?:{_any_word('of')}[ '])?(?:{_starred_words('purpose')})"
     return re.compile(rf"{code_words().pattern}(?P<purpose> ?(?:{_any_word('for')}{_ENDS}|{purpose}))?")
 

@@ -6,8 +6,8 @@ Exit codes:
 - 1: refused by the provider, above `--max-price`, or a wait timed out.
 - 2: wrong usage, or a ledger or journal that can't be used.
 - 3: the outcome of a purchase is unknown, or its result can't be printed. A purchase whose result can't be written to
-  standard output is printed on standard error; the code is 3 unless the reader closed the pipe. A call whose verdict
-  `unsettled` can't print stays unsettled; the code is 3 even if the reader closed the pipe.
+  standard output is printed on standard error; the code is 3 unless the reader closed the pipe. If `unsettled` can't
+  print its verdict on a call, the call stays unsettled; the code is 3 even if the reader closed the pipe.
 - 4: the network or the server failed.
 - 130: interrupted with Ctrl-C, or the answer to a question was no.
 - 143: terminated by SIGTERM.

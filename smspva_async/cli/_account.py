@@ -38,7 +38,7 @@ class Account:
     ledger: Path | None = None
 
     def client(self) -> SmspvaClient:
-        """Return a client of the account. Before it is entered, it reads the ledger and makes no requests."""
+        """Return a client of the account. Without entering it, its ledger can be read; no request is sent."""
         return SmspvaClient(self.key.key, base_url=self.base_url, pace=Pace(gap=self.gap), ledger=self.ledger)
 
 
@@ -119,7 +119,7 @@ def _default_ledger(account: Account) -> Path:
         folder = platformdirs.user_state_path("smspva", appauthor=False)
     except RuntimeError:
         folder = Path()
-    if not folder.is_absolute():  # HOME is unset, and the system knows no home folder of the user
+    if not folder.is_absolute():  # HOME is unset, and the system doesn't know the user's home folder
         raise click.UsageError("there is no home folder for the ledger; nothing was sent; use --ledger")
     try:
         folder.mkdir(_PRIVATE, parents=True, exist_ok=True)

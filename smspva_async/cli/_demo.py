@@ -46,12 +46,12 @@ class _ActiveTime:
 
     seconds: float
     text: str
-    """The message that arrives in it."""
+    """The message that arrives during this time."""
 
 
 @frozen
 class _Scenario:
-    """A number to rent and its events. The seconds end well between two polls."""
+    """A number to rent and its events. No event is close to a poll."""
 
     country: str
     service: str
@@ -111,13 +111,13 @@ async def run_demo(lines: EventLines) -> None:
 
 
 class _Script:
-    """The program's calls, the simulated events and their results."""
+    """Makes the calls, simulates the provider's events and collects the results."""
 
     def __init__(self, sim: Simulator, client: SmspvaClient, lines: EventLines) -> None:
         self._sim = sim
         self._client = client
         self._lines = lines
-        # All three by order id.
+        # The keys of these three are order ids.
         self._scenarios: dict[int, _Scenario] = {}
         self._rentals: dict[int, Rental] = {}
         self._states: dict[int, list[OrderState]] = {}
@@ -131,7 +131,7 @@ class _Script:
         self._scenarios[rental.id], self._rentals[rental.id] = scenario, rental
 
     async def handle(self, event: Event) -> bool:
-        """Do what follows an event, and return False at the end of the demo."""
+        """Run the steps that follow an event, and return False at the end of the demo."""
         match event:
             case OrderAdded(order):
                 self._states[order.id] = [order.state]
@@ -150,7 +150,7 @@ class _Script:
                     )
                     self._sim.faults.always("orders", "refused")
             case PollFailed():
-                # Not before: if `sms` failed before `orders` did, that would count as a separate outage.
+                # Only now: if `sms` failed before `orders`, its failure would count as a separate outage.
                 self._sim.faults.always("sms", "refused")
                 await anyio.sleep(2.5 * _INTERVAL)
                 self._sim.deliver(max(self._scenarios), _MESSAGE_DURING_OUTAGE, sender="Telegram")
@@ -169,7 +169,7 @@ class _Script:
         await self._client.activate(order_id)
 
     async def _receive(self, order_id: int) -> None:
-        # Half way between two polls, so that the next one always finds it.
+        # Halfway between two polls, so that the next poll always finds the message.
         await anyio.sleep(_INTERVAL / 2)
         text = self._scenarios[order_id].active_times[self._activations(order_id) - 1].text
         self._sim.deliver(order_id, text, sender=self._sim.order(order_id).service_name)
@@ -190,7 +190,7 @@ class _Script:
             self._print_total("number", f"{rental.phone}  {states}")
         self._print_total("messages", f"{len(self._codes)}, with the codes {', '.join(filter(None, self._codes))}")
         for downtime in self._outages:
-            self._print_total("outage", f"{downtime:.0f} s; the message sent meanwhile arrived after it")
+            self._print_total("outage", f"{downtime:.0f} s; the message sent during it arrived afterwards")
         self._print_total("requests", f"{len(self._sim.requests)}, of which {failed} failed in the outage")
         self._print_total("spent", f"${spent} (simulated) for {len(self._rentals)} numbers for a week")
 

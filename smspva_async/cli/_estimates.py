@@ -62,20 +62,20 @@ async def daily_price(client: SmspvaClient, country: str, services: Sequence[str
 
 
 def format_estimate(price_day: Decimal, count: int) -> str:
-    """Return the estimated price of some days."""
+    """Return a text such as ``about $3.50 (7 days at $0.50 per day)``."""
     return f"about ${price_day * count:.2f} ({fmt.days(count)} at ${price_day:.2f} per day)"
 
 
 def _describe_offer(service: str, offer: Offer | None, period: Period) -> str:
     if offer is None:
         return f"{service}: the price is unknown, because it isn't offered now"
-    available = "unknown number available" if offer.count is None else f"{offer.count} available"
+    available = "availability unknown" if offer.count is None else f"{offer.count} available"
     price = "the price is unknown" if offer.price_day is None else format_estimate(offer.price_day, period.days)
     return f"{fmt.clean(f'{service} {offer.name}')}: {price}; {available}"
 
 
 def _total_price(offers: Iterable[Offer], services: Sequence[str]) -> Decimal | None:
-    """Return the price per day of all services, or None if one has none."""
+    """Return the price per day of all services, or None if a price is unknown."""
     by_service = {offer.service: offer.price_day for offer in offers}
     prices = [price for service in services if (price := by_service.get(service)) is not None]
     return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None

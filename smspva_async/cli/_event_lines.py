@@ -86,7 +86,7 @@ class EventLines:
         self._print(self._lay_out(Text(prefix), Text(text, style), len(prefix)))
 
     def show(self, event: Event) -> None:
-        """Print an event, after its date if that differs from the last line's."""
+        """Print an event. If its date differs from the last line's, print the date first."""
         order = event_order(event)
         if order is not None:
             self.fit_columns([order])
@@ -94,7 +94,7 @@ class EventLines:
         self.day = fmt.date(event.at)
 
     def format_event(self, event: Event, day: str) -> list[Text]:
-        """Return an event as lines that fit the console's current width, after its date if that differs from `day`."""
+        """Return an event as lines that fit the console's current width, with a line for its date if it isn't `day`."""
         columns = [Text(f"{fmt.local_time(event.at):%H:%M:%S}", "dim")]
         order = event_order(event) or self._orders.get(event.order_id or 0)
         tag, text = _describe(event)
@@ -155,7 +155,7 @@ def _join(*parts: Text) -> Text:
 
 
 def _describe(event: Event) -> tuple[Text, Text]:
-    """Return a word for the kind of an event, and its description."""
+    """Return an event's tag and its description."""
     style = ""
     match event:
         case OrderAdded(order):
@@ -182,7 +182,7 @@ def _describe(event: Event) -> tuple[Text, Text]:
 
 
 def _describe_message(order: Order, sms: Sms) -> Text:
-    """Return a message after its code, with the sender if that isn't the service itself."""
+    """Return a message's code, its sender unless that is the service, and its text."""
     text = fmt.shorten(sms.text)
     if sms.sender and sms.sender.casefold() != order.service_name.casefold():
         text = f"{fmt.shorten(sms.sender)}: {text}"
@@ -202,7 +202,7 @@ def _describe_changes(order: Order, previous: Order) -> str:
     ]
     if order.can_prolong != previous.can_prolong:
         changes.append(_CAN_PROLONG[order.can_prolong])
-    return "; ".join(changes) or "the limits of prolonging it"
+    return "; ".join(changes) or "the limits for prolonging"
 
 
 def _column_width(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Format values as text: names, amounts, times in local time, and text from others."""
+"""Format values as text: names, amounts, times in local time, and untrusted text."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def services(names: Iterable[str]) -> str:
 
 
 def short_id(error: OutcomeUnknown) -> str:
-    """Return the first characters of a call's id, enough for a person to name it."""
+    """Return the first characters of a call's id, enough to identify the call."""
     return error.call[:_SHORT_ID]
 
 
 def phone(number: str) -> str:
-    """Return a phone number."""
+    """Return a phone number, or ``unknown number`` if it is empty."""
     return clean(number) or "unknown number"
 
 
@@ -76,7 +76,7 @@ def days(number: int | None) -> str:
 
 
 def local_time(time: datetime) -> datetime:
-    """Return a time in the local time zone, or unchanged if that is beyond the calendar."""
+    """Return a time in the local time zone, or unchanged if `datetime` can't represent the result."""
     try:
         return time.astimezone()
     except OverflowError:
@@ -104,7 +104,7 @@ def shorten(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return text from others as one line without control characters."""
+    """Return untrusted text as one line without control characters."""
     return "".join(map(_printable, " ".join(text.split())))
 
 

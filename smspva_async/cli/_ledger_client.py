@@ -46,7 +46,7 @@ async def open_ledger_client(account: Account) -> AsyncGenerator[SmspvaClient]:
         except JournalError as error:
             if not is_open:
                 raise
-            message = f"what was printed isn't in the ledger: {error}; run smspva unsettled to see what stays open"
+            message = f"the printed result isn't in the ledger: {error}; run smspva unsettled to check"
             if failure is None:
                 raise OutputError(message) from None
             if not isinstance(failure, JournalError):
@@ -96,7 +96,7 @@ def _only_first_ctrl_c() -> Generator[None]:
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        handler = remaining.pop() if remaining else None  # a second signal may arrive before they are ignored
+        handler = remaining.pop() if remaining else None  # a second Ctrl-C may arrive before it is ignored
         if callable(handler):
             handler(number, frame)
 

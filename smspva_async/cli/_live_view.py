@@ -55,7 +55,7 @@ class LiveView:
         self._has_orders = watcher.last_success is not None
         self._initial_cursor = watcher.cursor
         self._lines.fit_columns(watcher.orders.values())
-        # Another thread redraws every second, so that it notices a new size of the terminal.
+        # Another thread redraws every second, so a resized terminal is filled again.
         with Live(console=self._console, get_renderable=self._render, refresh_per_second=1) as self._live:
             yield
 
@@ -91,7 +91,7 @@ class LiveView:
         return Group(*parts, Text(), *self._latest_events(self._console.height - 1 - len(shown) - _OTHER_LINES))
 
     def _latest_events(self, height: int) -> list[Text]:
-        """Return the lines of the last events that fit. Only a single event is cut off."""
+        """Return the lines of the last events that fit. If the last event alone doesn't fit, it is cut off."""
         events = list(self._events)
         lines: list[Text] = []
         while events:

@@ -50,7 +50,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    """Run the command line and return its exit code. Errors are one line each."""
+    """Run the command line and return its exit code. Print an error as one line."""
     try:
         code: object = _smspva.main(prog_name="smspva", standalone_mode=False)
         with suppress(BrokenPipeError):  # a command handles a closed pipe itself
@@ -61,7 +61,7 @@ def _run() -> int:
         message, failure = error.format_message(), error.exit_code
     except SmspvaError as error:
         message, failure = _explain(error), _exit_code(error)
-    except ValueError as error:  # the library's, for invalid arguments, before anything is sent
+    except ValueError as error:  # the library raises it for invalid arguments, before anything is sent
         message, failure = str(error), 2
     except SystemExit:  # rich and click exit by themselves when the reader closed the pipe
         return 0
@@ -95,7 +95,7 @@ def _correct_terminal_variables() -> None:
 
 
 def _explain(error: SmspvaError) -> str:
-    """Return what happened, and which command to use next."""
+    """Return a message: what happened, and which command to use next."""
     match error:
         case OutcomeUnknown(__cause__=cause):
             name, reason = command_name(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
@@ -139,13 +139,13 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not terminated:
-            # Ctrl-C came before, and the command takes too long to end. A ledger has recorded what was sent.
+            # Ctrl-C came first, and the command takes too long to end. A ledger has recorded each call that was sent.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
         terminated.append(True)
         signal.raise_signal(signal.SIGINT)
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what a script starts with `&`
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's shell ignores it for programs started with `&`
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
@@ -155,7 +155,7 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
 
 
 class _UnsortedGroup(click.Group):
-    """A group that lists its commands in the order of their use."""
+    """A group that lists its commands in the order they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(self.commands)

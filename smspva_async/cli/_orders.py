@@ -61,7 +61,7 @@ async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, 
 
         def is_new(message: Sms) -> bool:
             if message in known:
-                known.remove(message)  # a second message like it is new
+                known.remove(message)  # a second identical message is new
                 return False
             return True
 

@@ -47,7 +47,7 @@ class Output(Console):
             force_terminal=terminal,
             color_system="auto" if has_color else None,
             highlight=False,
-            # The text may come from others.
+            # The text may be untrusted.
             markup=False,
             emoji=False,
             width=None if terminal else _UNLIMITED_WIDTH,
@@ -109,11 +109,11 @@ class Printer:
                     raise
                 reason = getattr(error, "strerror", None) or error
                 raise OutputError(
-                    f"it was done, but the result can't be written to standard output: {reason}"
+                    f"the call was done, but its result can't be written to standard output: {reason}"
                 ) from None
 
     def print_rows(self, rows: Sequence[T], make_table: Callable[[Iterable[T]], Table], *, empty: str) -> None:
-        """Print rows, and on standard error which rows of an answer couldn't be read."""
+        """Print rows, and warn on standard error of rows that couldn't be read."""
         if self.as_json:
             for row in rows:
                 self.print_json(to_dict(row))
@@ -139,13 +139,13 @@ def print_stderr(text: str) -> None:
 
 
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:
-    """Print on standard error which rows of an answer couldn't be read."""
+    """Warn on standard error of rows of an answer that couldn't be read."""
     for skipped in rows.skipped:
         click.echo(f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}", err=True)
 
 
 def with_printer(command: Callable[..., Awaitable[R]]) -> Callable[..., R]:
-    """Run a coroutine function as a command with the option ``--json``. It gets a `Printer` as its first argument."""
+    """Make a coroutine function a command with the option ``--json``. Its first argument is a `Printer`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
     @wraps(command)

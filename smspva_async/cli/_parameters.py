@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - not generic in click 8.1
-    """A parameter read by a function that raises `ValueError`."""
+    """A parameter type that reads values with a function, which raises `ValueError` for an invalid one."""
 
     def __init__(self, name: str, parse: Callable[[Any], object]) -> None:
         self.name = name
@@ -98,5 +98,5 @@ def with_period(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def examples(*commands: str) -> str:
-    """Return the examples at the end of a help text."""
+    """Return the end of a help text: the examples."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)

@@ -39,7 +39,7 @@ def show_progress(status: Callable[[], str]) -> Generator[None]:
         minutes, seconds = divmod(int(monotonic() - began), 60)
         return Text(f"{minutes:02}:{seconds:02}  {status()}", no_wrap=True, overflow="ellipsis")
 
-    # It is a terminal, even if FORCE_COLOR or TTY_COMPATIBLE say otherwise.
+    # Standard error is a terminal, even if FORCE_COLOR or TTY_COMPATIBLE say otherwise.
     console = Console(stderr=True, force_terminal=True, highlight=False)
     if console.is_dumb_terminal or not console.is_interactive:
         with _print_changes(status):

@@ -50,17 +50,16 @@ async def purchases(printer: Printer, account: Account) -> None:
 async def unsettled(printer: Printer, account: Account, ids: tuple[str, ...], *, yes: bool) -> int:
     """Check purchases and deletions whose outcome is unknown.
 
-    Compare each call in the ledger that got no readable answer with the orders on the server, and settle it if that
-    proves that it was done or not done. It can't be proved that a rental was not made: such a call stays open until
-    you --settle it. The exit code is 3 while a call stays open. Calls that another program has in progress are not
-    checked; `smspva purchases` lists them.
+    Compare each call that got no readable answer with the orders on the server, and settle the call if they prove that
+    it was done or not done. They can't prove that a rental was not made: such a call stays open until you --settle
+    it. The exit code is 3 while a call stays open. Calls that another program has in progress are not checked; `smspva purchases` lists them.
     """
     async with open_ledger_client(account) as client:
         if not ids:
             return 3 if await _check_all(printer, client) else 0
         errors = list(dict.fromkeys(_find_call(client.unsettled, call_id) for call_id in ids))
         for error in errors:
-            confirm(f"Settle {_describe_call(error)}", "marks it as settled, done or not; sends nothing", yes=yes)
+            confirm(f"Settle {_describe_call(error)}", "marks the call as settled, done or not; sends nothing", yes=yes)
         settled: list[tuple[dict[str, object], str]] = []
         try:
             for error in errors:
@@ -108,7 +107,7 @@ async def _check_all(printer: Printer, client: SmspvaClient) -> bool:
 
 
 async def _request_orders(client: SmspvaClient) -> SmspvaError | None:
-    """Return the error if the orders can't be read, since then no call can be compared with them."""
+    """Return the error if the orders can't be read: without them no call can be checked."""
     try:
         warn_of_skipped_rows(await client.orders())
     except JournalError:

@@ -49,7 +49,7 @@ _ACTIVE_SECONDS = (600.0, 1800.0)
     type=click.Choice(get_args(DialectName)),
     default="contract",
     show_default=True,
-    help="Form of the answers: as on the rental page, as seen on the live server, or as in the contract of the"
+    help="Format of the answers: as on the rental page, as seen on the live server, or as in the contract of the"
     " provider's SDK.",
 )
 @click.option("--api-key", metavar="KEY", help="Accept only this API key. By default, accept any.")
@@ -81,7 +81,7 @@ async def simulate(
     for number in range(orders):
         simulator.add_order(_COUNTRIES[number % len(_COUNTRIES)], _SERVICES[number % len(_SERVICES)])
     try:
-        import uvicorn  # noqa: PLC0415 - of an extra of its own
+        import uvicorn  # noqa: PLC0415 - in a separate extra
     except ModuleNotFoundError:
         raise click.UsageError("uvicorn is not installed; run: pip install 'smspva-async[sim]'") from None
     try:

@@ -1,6 +1,6 @@
 """Commands that spend money or delete: `rent`, `add-service`, `prolong`, `restore`, `delete`.
 
-Each shows the action and its price, asks for confirmation, and records the call in a ledger.
+Each command shows the action and its price, asks for confirmation, and records the call in a ledger.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name
 
 
 class PossibleRepeatError(click.ClickException):
-    """The ledger has the same call without an outcome, so it may already be done."""
+    """The ledger has the same call with an unknown outcome, so this call could repeat it."""
 
     exit_code = 3
 
@@ -77,12 +77,12 @@ class TooExpensiveError(click.ClickException):
 
 @frozen
 class _SpendingCall:
-    """A call that is sent only after confirmation, and only if the ledger doesn't have it without an outcome."""
+    """A call that is sent only after confirmation, and only if the ledger has no such call with an unknown outcome."""
 
     account: Account
     method: str
     params: Mapping[str, str]
-    """The parameters that identify it."""
+    """The parameters that identify the call."""
     yes: bool
 
     @asynccontextmanager

@@ -33,7 +33,7 @@ _CONSUMER = "smspva watch"
 @click.option(
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep events in this file, and continue there at the next start.",
+    help="Store events in this file. The next watch continues after the last event shown.",
 )
 @with_account
 @with_printer
@@ -60,7 +60,7 @@ async def watch(printer: Printer, account: Account, interval: float, journal: Pa
 
 
 class View(Protocol):
-    """Shows a watch."""
+    """A display of a watch's orders and events."""
 
     def showing(self, watcher: Watcher, /) -> AbstractContextManager[None]:
         """Show the watch while inside."""

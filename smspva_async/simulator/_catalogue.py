@@ -91,7 +91,7 @@ _SERVICES = {
     "opt147": "Discord",
     "opt154": "Apple",
 }
-# These use a copy of the random generator, so that they do not change the prices and stock of the others.
+# The prices and stock of these come from a copy of the random generator, so that those of the others don't change.
 _SEPARATELY_DRAWN = {"CA", "opt8", "opt9", "opt83", "opt142", "opt147", "opt154"}
 
 # Name, URL name, code, dial code, activation, prefix, digits, rebate.

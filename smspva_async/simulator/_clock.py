@@ -21,7 +21,7 @@ _clock_numbers = count()
 
 
 class Clock:
-    """The seconds since the clock started, which is at its first use inside an event loop.
+    """A clock that starts at its first use inside an event loop, and counts seconds.
 
     The clock stops outside an event loop and continues in the next one.
     """
@@ -29,7 +29,7 @@ class Clock:
     def __init__(self, start: datetime) -> None:
         if start.tzinfo is None:
             raise ValueError("start must be an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
-        # The API has whole seconds only. A whole start time keeps its times equal to the real ones.
+        # The API has whole seconds only. With a whole start time, whole seconds on this clock are exact in the API.
         self._start = start.astimezone(UTC).replace(microsecond=0)
         self._elapsed = 0.0
         self._paused = False
@@ -54,7 +54,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Stop the clock during a `with` block, so that all times in an answer are of one instant."""
+        """Stop the clock during a `with` block, so that an answer shows the state at one instant."""
         self.elapsed()
         self._paused = True
         try:

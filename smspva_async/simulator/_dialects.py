@@ -44,7 +44,7 @@ class Dialect(Protocol):
     """An encoding of responses."""
 
     def success(self, method: str, data: Data, *, zero: bool = False) -> Response:
-        """Encode a success; `zero` sets `status` 0 although there are data."""
+        """Encode a success; with `zero`, `status` is 0 instead of 1."""
         ...
 
     def refusal(self, texts: tuple[str, ...]) -> Response:
@@ -236,8 +236,8 @@ _PROVIDER_PROBABILITY = 0.5
 class LiveDialect:
     """The formats that existing programs for the live server handle, chosen at random.
 
-    A variation that a client would see as a change is the same in every response: the optional fields that an order
-    lacks, and the format of a message in `OtherSms`.
+    Two choices are the same in every response, because a client would report a difference as a change: the optional
+    fields that an order lacks, and the format of a message in `OtherSms`.
     """
 
     def __init__(self, seed: int) -> None:
@@ -329,7 +329,7 @@ class LiveDialect:
         return loose
 
     def _loose_list(self, rows: list[Any]) -> Json:
-        """Write an empty list in three ways, and some other lists as a mapping with gaps between the indexes."""
+        """Write an empty list in one of three ways, and some other lists as a mapping with gaps between the indexes."""
         if not rows:
             return self._rng.choice(([], None, {}))
         if self._chance(0.3):
@@ -358,7 +358,7 @@ class LiveDialect:
         offers: list[Row] = []
         by_code: Row = {}
         for index, row in enumerate(rows):
-            # The checks of types are for corrupt rows.
+            # In a corrupt row, a value can have another type.
             count = row["_stock"] if by_provider and isinstance(row["count"], int) else row["count"]
             offers.append(self._loose_row({key: row[key] for key in _PAGE_KEYS["getdata"]} | {"count": count}))
             code = row["service"]

@@ -247,8 +247,8 @@ class Faults:
         """Set a fault for all requests of a method until `clear`, like an outage.
 
         Args:
-            method: The method; the fault replaces the method's earlier one. `"*"`: all methods without a fault of their
-                own.
+            method: The method; the fault replaces the method's earlier one. `"*"`: all methods without an own
+                fault.
             fault: The name in the table above.
             done: As for `next`.
             seconds: As for `next`.

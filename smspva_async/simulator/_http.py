@@ -71,7 +71,7 @@ _PAGE = """<!DOCTYPE html>
 _PLAIN_TYPE = "text/plain; charset=UTF-8"
 
 NOT_FOUND = Response(_PAGE.format(title="404 Not Found").encode(), status=404)
-"""The response at an unknown path."""
+"""The response for an unknown path."""
 
 _REPLACEMENTS: dict[FaultName, Response] = {
     "http_500": Response(b"", status=500),
@@ -106,7 +106,7 @@ def apply_fault(response: Response, fault: Fault, request: Request) -> Response:
 
 
 def corrupt_rows(data: Json, fault: Fault, rng: Random) -> Json:
-    """Apply a fault of rows to a list. Other faults and other data change nothing."""
+    """Apply a row fault to a list. Return other data, and the data of other faults, unchanged."""
     if not isinstance(data, list) or not data:
         return data
     if fault.name == "empty":

@@ -33,8 +33,8 @@ RESTORE_DAYS = 30
 """The days that restoring pays in advance (`prolongTo` in the page's sample)."""
 
 _ALWAYS_ACTIVE_PROBABILITY = {"always": 1.0, "on_demand": 0.0, "both": 0.75}
-"""The probability that a new number is always active. With both types these have priority (rental page); the value is
-assumed."""
+"""The probability that a new number is always active. In a country with both types, always-active numbers have priority
+(rental page); 0.75 is assumed."""
 
 _FIRST_ID = 40_300  # from the page's sample of `orders`
 
@@ -89,10 +89,10 @@ class Provider:
         return [order for order in self.orders.values() if order.owned and order.is_open]
 
     def listed_orders(self) -> list[SimulatedOrder]:
-        """Return the orders in one answer of `orders`, without those that are not listed yet or flap."""
+        """Return the orders for one answer of `orders`, without those hidden by `listing_delay` or `flapping`."""
         now, probability = self.clock.elapsed(), self.behavior.flapping
         orders = [order for order in self.open_orders() if order.listed_from <= now]
-        # Without flapping, draw nothing: the number of polls must not change when numbers become active.
+        # Without flapping, draw no random number: polls must not influence later choices, such as activation times.
         certain = self._unlisted if probability else {order.id for order in orders}
         self._unlisted = {order.id for order in orders if order.id not in certain and self._rng.random() < probability}
         return [order for order in orders if order.id not in self._unlisted]
@@ -165,13 +165,13 @@ class Provider:
         self._charge(offers, days)
         for offer in offers:
             offer.stock[source] -= 1
-        home = self.catalogue[country]
-        number = self.draw_number(home)
-        always_active = self._rng.random() < _ALWAYS_ACTIVE_PROBABILITY[home.activation]
+        entry = self.catalogue[country]
+        number = self.draw_number(entry)
+        always_active = self._rng.random() < _ALWAYS_ACTIVE_PROBABILITY[entry.activation]
         own_ids = self.behavior.multi_orders == "own_ids"
         return [
             self._add_purchase(
-                home,
+                entry,
                 order_offers,
                 number=number,
                 ends=self.days_from_now(days),
@@ -214,14 +214,14 @@ class Provider:
         order = self.open_order(order_id)
         if phone != order.phone.removeprefix("+"):
             raise RefusedError(refusals.ORDER_UNKNOWN)
-        home = self.catalogue.get(order.country)
-        if home is None or service not in home.offers:
+        entry = self.catalogue.get(order.country)
+        if entry is None or service not in entry.offers:
             raise RefusedError(refusals.SERVICE_UNKNOWN)
         ends = order.ends if days is None else self.days_from_now(days)
-        offers = [home.offers[service]]
+        offers = [entry.offers[service]]
         self._charge(offers, ceil((ends - self.clock.elapsed()) / DAY))
         return self._add_purchase(
-            home,
+            entry,
             offers,
             number=order.number,
             ends=ends,
@@ -236,7 +236,7 @@ class Provider:
         return self._prolong(order_id, days)
 
     def prolong_days(self, order_id: int, days: int) -> SimulatedOrder:
-        """Prolong a rental by a few days, under the same conditions (assumed)."""
+        """Prolong a rental by a few days, under the conditions of `prolong` (assumed)."""
         if not 1 <= days <= _MAX_EXTRA_DAYS:
             raise RefusedError(refusals.DURATION_IN_DAYS)
         return self._prolong(order_id, days)
@@ -337,12 +337,12 @@ class Provider:
     def _restore_refusal(self, order: SimulatedOrder, overdue: int) -> RestoreRefusal | None:
         if order.restore_refusal not in {None, "false"}:
             return order.restore_refusal
-        home = self.catalogue.get(order.country)
+        entry = self.catalogue.get(order.country)
         reasons: list[tuple[bool, RestoreRefusal]] = [
             (not order.owned, "NOTOWNER"),
             (self.clock.elapsed() < order.ends, "DATEDIFFINVERT"),
-            (home is None, "NOORDERCOUNTRY"),
-            (home is not None and not home.offers.keys() >= order.services.keys(), "NOSERVICEDATA"),
+            (entry is None, "NOORDERCOUNTRY"),
+            (entry is not None and not entry.offers.keys() >= order.services.keys(), "NOSERVICEDATA"),
             (overdue > MAX_DAYS, "NOAVAILDAYS"),  # the limit is assumed
         ]
         return next((code for applies, code in reasons if applies), None)

@@ -1,6 +1,6 @@
 """The provider's refusals.
 
-Each is a tuple of texts: the dialect `page` uses the first, the dialect `live` chooses at random.
+Each refusal is a tuple of texts: the dialect `page` uses the first, the dialect `live` chooses at random.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ORDER_ID = ("Incorrect order id",)
 NOT_YOURS = ("Order not found", "NOTOWNER", "the user had not this order")
 UNKNOWN_OFFER = ("UNKNOWN SERVICE OR COUNTRY",)
 SERVICE_UNKNOWN = ("Service not found",)
-# The rule and the message are from the rental page's FAQ; the real text is unknown.
+# The rule and the message are from the rental page's FAQ; the API's text is unknown.
 PROLONG_EARLY = ("You can prolong number only if before expiring date left less 7 days",)
 
 RestoreRefusal = Literal[

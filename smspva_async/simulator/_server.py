@@ -31,7 +31,7 @@ RENT_PATH, BALANCE_PATH = "/api/rent.php", "/activation/balance"
 
 _KEY_HEADERS = {"authorization", "apikey", "api-key", "x-api-key"}
 _LONG_KEY = 8
-"""The key length from which a match inside other text counts: a shorter key may occur there by accident."""
+"""The shortest key that is searched for inside other text: a shorter one may occur there by accident."""
 
 
 @frozen

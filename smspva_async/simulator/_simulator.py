@@ -222,16 +222,16 @@ class Simulator:
                 has no time zone, or the refusal doesn't exist.
 
         """
-        home = self._provider.catalogue.get(country)
-        if home is None and (phone is None or ccode is None):
+        entry = self._provider.catalogue.get(country)
+        if entry is None and (phone is None or ccode is None):
             raise ValueError(f"{country!r} is not in the catalogue: pass phone and ccode")
         if order_id is not None and order_id in self._provider.orders:
             raise ValueError(f"order {order_id} already exists")
-        if home is not None:
-            ccode = home.dial if ccode is None else ccode
-            phone = self._provider.draw_number(home) if phone is None else phone
+        if entry is not None:
+            ccode = entry.dial if ccode is None else ccode
+            phone = self._provider.draw_number(entry) if phone is None else phone
         ccode, number = _split_phone(phone or "", ccode or "")
-        names = {} if home is None else {code: offer.name for code, offer in home.offers.items()}
+        names = {} if entry is None else {code: offer.name for code, offer in entry.offers.items()}
         now = self._clock.elapsed()
         ends = self._provider.days_from_now(days) if until is None else self._clock.seconds(until)
         begins = min(now, ends - days * DAY)
@@ -244,7 +244,7 @@ class Simulator:
             number=number,
             provider=provider,
             always_active=(
-                home is not None and home.activation == "always" if always_active is None else always_active
+                entry is not None and entry.activation == "always" if always_active is None else always_active
             ),
             owned=owned,
             days=ceil((ends - begins) / DAY),
@@ -324,8 +324,8 @@ class Simulator:
             text: The text of the message.
             sender: The sender; None: the server leaves it out.
             date: The unix time of arrival, in whole seconds; None: the server leaves it out.
-            other: True to list the message in `OtherSms`, which the dialect `page` doesn't have.
-            network: True to lose the message, as a real network does, unless the number is active and still rented.
+            other: True: `sms` lists the message in `OtherSms`, which the dialect `page` doesn't have.
+            network: True: the message is lost, as in a real network, unless the number is active and still rented.
                 False: the message always arrives.
 
         Returns:

@@ -116,7 +116,7 @@ def line(event: Event) -> str:
             OrderUpdated(ORDER, evolve(ORDER, services=("opt16", "opt29")), **BASE),
             "changed  service Instagram, was Instagram (opt16, opt29)",
         ),
-        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  the limits of prolonging it"),
+        (OrderUpdated(ORDER, evolve(ORDER, can_prolong_days=3), **BASE), "changed  the limits for prolonging"),
         (OrderExpiring(ORDER, timedelta(hours=23), **BASE), f"expires  #40300, on {local(UNTIL)}"),
         (OrderRemoved(ORDER, expired=True, **BASE), "removed  #40300, expired"),
         (OrderRemoved(ORDER, expired=False, **BASE), "removed  #40300, no longer listed"),

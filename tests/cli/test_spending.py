@@ -248,7 +248,7 @@ def test_missing_values_are_shown_as_unknown(commands: Commands, monkeypatch: py
     shown = commands.run("rent", "PL", "opt29", "opt16").err.splitlines()
     assert shown[1:3] == [
         "  opt29 Telegram: the price is unknown; 4 available",
-        "  opt16 Instagram: about $3.50 (7 days at $0.50 per day); unknown number available",
+        "  opt16 Instagram: about $3.50 (7 days at $0.50 per day); availability unknown",
     ]
     assert not any("total" in line for line in shown)
     done = commands.run("rent", "PL", "opt16", "--yes")
@@ -385,7 +385,9 @@ def test_a_result_that_cannot_be_printed_goes_to_standard_error(commands: Comman
     *_, one, last = done.err.splitlines()
     assert re.match(r"Rented: #\d|#40300 was deleted", one)
     assert done.err.count("Rented: #") == (1 if case == "rent several" else 0)
-    assert last.startswith("smspva: it was done, but the result can't be written to standard output: No space left")
+    assert last.startswith(
+        "smspva: the call was done, but its result can't be written to standard output: No space left"
+    )
     assert spending_requests(commands) == [method]
 
 
@@ -496,7 +498,7 @@ def test_a_purchase_whose_outcome_cannot_be_recorded_exits_with_3(commands: Comm
         done = renting.result()
     assert done.code == 3  # 2 would mean that nothing was sent
     assert done.out.startswith("Rented: #")
-    assert "smspva: what was printed isn't in the ledger: the ledger " in done.err.splitlines()[-1]
+    assert "smspva: the printed result isn't in the ledger: the ledger " in done.err.splitlines()[-1]
     ledger.rmdir()
     ledger.with_suffix(".kept").rename(ledger)
     assert commands.run("rent", "PL", "opt29", "--yes").code == 3
@@ -518,7 +520,7 @@ def test_a_lost_answer_is_reported_even_if_the_ledger_fails(
     done = commands.run("rent", "PL", "opt29", "--yes")
     assert (done.code, done.out) == (3, "")
     *_, failing, last = done.err.splitlines()
-    assert failing.startswith("smspva: what was printed isn't in the ledger: the ledger is full; ")
+    assert failing.startswith("smspva: the printed result isn't in the ledger: the ledger is full; ")
     assert re.match(r"smspva: rent: the request was sent, but its outcome is unknown \(.+\); don't repeat", last)
 
 

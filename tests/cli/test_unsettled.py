@@ -103,7 +103,7 @@ def test_a_call_that_the_ledger_cannot_settle_stays_open(commands: Commands) -> 
         assert settling.exit_code() == 3
         screen = " ".join(settling.screen)
     assert f"Settled: {first['call'][:8]}" in screen
-    assert "smspva: what was printed isn't in the ledger: the ledger " in screen
+    assert "smspva: the printed result isn't in the ledger: the ledger " in screen
     ledger.rmdir()
     ledger.with_suffix(".kept").rename(ledger)
     assert commands.run("unsettled").lines[0].startswith(first["call"][:8])

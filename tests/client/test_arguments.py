@@ -241,7 +241,7 @@ def test_an_invalid_journal_explains_what_is_expected(journal: Any) -> None:
 
 @pytest.mark.parametrize("text", [None, 5, b"code 1234"])
 def test_extract_code_explains_that_it_expects_text(text: Any) -> None:
-    with pytest.raises(ValueError, match="extract_code takes a text"):
+    with pytest.raises(ValueError, match="extract_code: expected a string, got "):
         extract_code(text)
 
 
