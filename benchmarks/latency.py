@@ -59,18 +59,18 @@ class Arrival:
 
 def arrivals(orders: int, count: int, *, mean: float = _MEAN) -> list[Arrival]:
     """Return messages for random orders, at random times that are `mean` seconds apart on average."""
-    dice = random.Random(f"{SEED} {orders}")
+    rng = random.Random(f"{SEED} {orders}")
     at, found = 0.0, list[Arrival]()
     for number in range(count):
-        at += dice.expovariate(1 / mean)
-        found.append(Arrival(str(number), at, dice.randrange(orders)))
+        at += rng.expovariate(1 / mean)
+        found.append(Arrival(str(number), at, rng.randrange(orders)))
     return found
 
 
-def in_turn(orders: int, coming: Sequence[Arrival], *, delay: tuple[float, float] = DELAY) -> list[float]:
+def in_turn(orders: int, schedule: Sequence[Arrival], *, delay: tuple[float, float] = DELAY) -> list[float]:
     """Return the latencies of a plain loop that reads the orders in turn, from index 0."""
-    dice = random.Random(SEED)
-    return [(arrival.index * GAP - arrival.at) % (orders * GAP) + dice.uniform(*delay) for arrival in coming]
+    rng = random.Random(SEED)
+    return [(arrival.index * GAP - arrival.at) % (orders * GAP) + rng.uniform(*delay) for arrival in schedule]
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
@@ -137,21 +137,21 @@ def _awaited(form: Form, wait: _Wait, flags: Flags) -> Iterator[Row]:
     server = Server(wait.orders, flags=flags, delay=DELAY)
     awaited = random.Random(SEED).sample(server.ids, wait.awaited)
     first = _MEASURED + _FIRST * wait.awaited
-    coming = arrivals(wait.awaited, first + form.pick(full=wait.full, short=goals.short), mean=wait.mean)
-    ours = _latencies(server, awaited, awaited, coming)[first:]
-    theirs = in_turn(wait.awaited, coming)[first:]
+    schedule = arrivals(wait.awaited, first + form.pick(full=wait.full, short=goals.short), mean=wait.mean)
+    ours = _latencies(server, awaited, awaited, schedule)[first:]
+    theirs = in_turn(wait.awaited, schedule)[first:]
     name = f"{wait.awaited:,} of {_orders(wait.orders)} waited for, `hasnewsms` {flags.value}"
     for share, figure, goal in (("median", median, goals.median), ("99 %", _most, goals.most)):
         yield _row(f"{name}: {share}", figure(ours), at_most(goal, of="measured"), figure(theirs), _PLAIN_LOOP)
 
 
 def _others(orders: int, flags: Flags, goal: Goal, count: int) -> Row:
-    coming = arrivals(orders - 1, count, mean=_MEAN_OF_FEW)
+    schedule = arrivals(orders - 1, count, mean=_MEAN_OF_FEW)
 
     def measure(*, is_awaited: bool) -> float:
         server = Server(orders, flags=flags, delay=DELAY)
         first, *others = server.ids
-        return _most(_latencies(server, [first] if is_awaited else [], others, coming))
+        return _most(_latencies(server, [first] if is_awaited else [], others, schedule))
 
     name = f"the others while 1 of {_orders(orders)} is waited for, `hasnewsms` {flags.value}: 99 %"
     return _row(name, measure(is_awaited=True), goal, measure(is_awaited=False), _IDLE)
@@ -159,9 +159,9 @@ def _others(orders: int, flags: Flags, goal: Goal, count: int) -> Row:
 
 def _idle(orders: int, flags: Flags, count: int, *, goal: float) -> Row:
     server = Server(orders, flags=flags, delay=DELAY)
-    coming = arrivals(orders, count)
-    ours = _most(_latencies(server, [], server.ids, coming))
-    theirs = _most(in_turn(orders, coming))
+    schedule = arrivals(orders, count)
+    ours = _most(_latencies(server, [], server.ids, schedule))
+    theirs = _most(in_turn(orders, schedule))
     name = f"no waiting, {_orders(orders)}, `hasnewsms` {flags.value}: 99 %"
     return _row(name, ours, at_most(goal, of="measured"), theirs, _PLAIN_LOOP.replace("the awaited", "all"))
 
@@ -191,16 +191,16 @@ def _row(name: str, measured: float, goal: Goal, against: float, baseline: str) 
 
 
 def _latencies(
-    server: Server, awaited: Sequence[int], receivers: Sequence[int], coming: Sequence[Arrival]
+    server: Server, awaited: Sequence[int], receivers: Sequence[int], schedule: Sequence[Arrival]
 ) -> list[float]:
     """Return the latencies of the messages, in the order of arrival."""
-    return in_virtual_time(_watch(server, awaited, receivers, coming))
+    return in_virtual_time(_watch(server, awaited, receivers, schedule))
 
 
 async def _watch(
-    server: Server, awaited: Sequence[int], receivers: Sequence[int], coming: Sequence[Arrival]
+    server: Server, awaited: Sequence[int], receivers: Sequence[int], schedule: Sequence[Arrival]
 ) -> list[float]:
-    took: dict[str, float] = {}
+    latencies: dict[str, float] = {}
     async with (
         SmspvaClient("key", transport=server) as client,
         Watcher(client) as watcher,
@@ -210,13 +210,13 @@ async def _watch(
             tasks.start_soon(wait_repeatedly, watcher, order_id)
         await anyio.sleep(_BEFORE)
         began = anyio.current_time()
-        tasks.start_soon(_listen, watcher.events(after=watcher.cursor), coming, began, took)
-        for arrival in coming:
+        tasks.start_soon(_listen, watcher.events(after=watcher.cursor), schedule, began, latencies)
+        for arrival in schedule:
             await anyio.sleep_until(began + arrival.at)
             server.deliver(receivers[arrival.index], arrival.text)
-        await until(lambda: len(took) == len(coming))
+        await until(lambda: len(latencies) == len(schedule))
         tasks.cancel_scope.cancel()
-    return [took[arrival.text] for arrival in coming]
+    return [latencies[arrival.text] for arrival in schedule]
 
 
 async def wait_repeatedly(watcher: Watcher, order_id: int) -> None:
@@ -226,9 +226,9 @@ async def wait_repeatedly(watcher: Watcher, order_id: int) -> None:
         after = (await watcher.wait_for_sms(order_id, after=after, timeout=_LONG)).seq
 
 
-async def _listen(events: Subscription, coming: Sequence[Arrival], began: float, took: dict[str, float]) -> None:
+async def _listen(events: Subscription, schedule: Sequence[Arrival], began: float, latencies: dict[str, float]) -> None:
     """Record the latency of each message, by its text."""
-    arrived = {arrival.text: began + arrival.at for arrival in coming}
+    arrived = {arrival.text: began + arrival.at for arrival in schedule}
     async for event in events:
         if isinstance(event, SmsReceived):
-            took[event.sms.text] = anyio.current_time() - arrived[event.sms.text]
+            latencies[event.sms.text] = anyio.current_time() - arrived[event.sms.text]

@@ -60,7 +60,7 @@ class Server(httpx.AsyncBaseTransport):
         """The number of requests, by method."""
         self._flags = flags
         self._delay = delay
-        self._dice = random.Random(SEED)
+        self._rng = random.Random(SEED)
         self._orders = [_order(order_id) for order_id in self.ids]
         self._encoded = [json.dumps(order).encode() for order in self._orders]
         self._body: bytes | None = None
@@ -102,7 +102,7 @@ class Server(httpx.AsyncBaseTransport):
         self.requests[method] += 1
         body = self.body if method == "orders" else self._sms(int(params["id"]))
         if self._delay is not None:
-            await anyio.sleep(self._dice.uniform(*self._delay))
+            await anyio.sleep(self._rng.uniform(*self._delay))
         date = format_datetime(EPOCH + timedelta(seconds=anyio.current_time()), usegmt=True)
         return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=body)
 

@@ -123,9 +123,9 @@ def _spaced(start: int, groups: list[str]) -> Iterator[Candidate]:
 def _joined(start: int, run: str, separator: str) -> Iterator[Candidate]:
     """Join groups with hyphens, dots or underscores, unless they look like a phone number."""
     groups = run.split(separator)
-    even = len(set(map(len, groups))) == 1 and len(groups[0]) <= _MAX_GROUP
-    if even or (len(groups) == _PAIR and len(run) <= MAX_UNANNOUNCED + 1):
-        usual = even and separator == "-" and not _DATE.fullmatch(run)
+    has_equal_groups = len(set(map(len, groups))) == 1 and len(groups[0]) <= _MAX_GROUP
+    if has_equal_groups or (len(groups) == _PAIR and len(run) <= MAX_UNANNOUNCED + 1):
+        usual = has_equal_groups and separator == "-" and not _DATE.fullmatch(run)
         yield from _number(start, start + len(run), "".join(groups), 0 if usual else _UNUSUAL)
 
 
@@ -154,6 +154,6 @@ def _pieces(text: str, blanked: str) -> Iterator[tuple[int, int, str]]:
     for match in _PIECES.finditer(blanked):
         groups = text[match.start() : match.end()].split("-", _MAX_GROUP)
         code = "".join(groups)
-        even = len(set(map(len, groups))) == 1 and len(groups) <= max(1, len(groups[0]) + 1)
-        if even and _MAX_GROUP <= len(code) <= _MAX_LENGTH:
+        has_equal_groups = len(set(map(len, groups))) == 1 and len(groups) <= max(1, len(groups[0]) + 1)
+        if has_equal_groups and _MAX_GROUP <= len(code) <= _MAX_LENGTH:
             yield match.start(), match.end(), code

@@ -104,13 +104,15 @@ def _explain(error: SmspvaError) -> str:
                 " unsettled to check"
             )
         case WaitTimeout(state=state, last_success=last):
-            what = error.message.partition(";")[0]
+            timeout = error.message.partition(";")[0]
             is_state = (
                 "it was never listed" if state is None else f"it is {STATE_WORDS.get(state, 'in an unknown state')}"
             )
             last_answer = "none" if last is None else fmt.second(last)
             last_failure = error.last_failure or "none"
-            return f"{what}; {is_state}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
+            return (
+                f"{timeout}; {is_state}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
+            )
         case OrderGone():
             return (
                 f"order {error.order_id} is no longer listed: it expired or was deleted; smspva history lists past"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["activate", "orders", "sms"]
 
 _SHORTEST_INTERVAL = 0.01  # seconds
-_TIMEOUT_HELP = "How long --wait waits."
+_TIMEOUT_HELP = "Maximum time for --wait."
 
 
 @click.command(epilog=examples("smspva orders", "smspva orders --json"))

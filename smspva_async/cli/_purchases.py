@@ -52,7 +52,8 @@ async def unsettled(printer: Printer, account: Account, ids: tuple[str, ...], *,
 
     Compare each call that got no readable answer with the orders on the server, and settle the call if they prove that
     it was done or not done. They can't prove that a rental was not made: such a call stays open until you --settle
-    it. The exit code is 3 while a call stays open. Calls that another program has in progress are not checked; `smspva purchases` lists them.
+    it. The exit code is 3 while a call stays open. Calls that another program has in progress are not checked;
+    `smspva purchases` lists them.
     """
     async with open_ledger_client(account) as client:
         if not ids:

@@ -36,7 +36,7 @@ _ACTIVE_SECONDS = (600.0, 1800.0)
 @click.option(
     "--orders", type=NumberRange(0, 1000), default=0, show_default=True, help="Numbers that are rented at the start."
 )
-@click.option("--queue", type=SECONDS, default=10, show_default=True, help="How long an activation takes.")
+@click.option("--queue", type=SECONDS, default=10, show_default=True, help="Duration of an activation.")
 @click.option(
     "--messages",
     type=SECONDS,

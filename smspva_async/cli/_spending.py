@@ -264,8 +264,8 @@ async def prolong(
             details = [f"the price is unknown: {reason}"]
         if order is not None and order.can_prolong is False:
             details.append("the provider doesn't allow this now")
-        what = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
-        call.confirm(f"Prolong {what} by {length}{in_days}", *details)
+        target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
+        call.confirm(f"Prolong {target} by {length}{in_days}", *details)
         if days is None:
             await client.prolong(order_id, period)
         else:
@@ -308,8 +308,8 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
     call = _SpendingCall(account, _DELETE, {"id": str(order_id)}, yes)
     async with call.client() as client:
         order = await _find_order(client, order_id)
-        what = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
-        call.confirm(f"Delete {what}", "this can't be undone; there is no refund once a message was received")
+        target = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
+        call.confirm(f"Delete {target}", "this can't be undone; there is no refund once a message was received")
         await client.delete(order_id)
         _print_done(printer, _DELETE, order_id, f"#{order_id} was deleted.")
 

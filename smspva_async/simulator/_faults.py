@@ -347,9 +347,9 @@ def _applies(scope: str, fault: Fault, method: str) -> bool:
     return scope == method
 
 
-def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
+def _check(kind: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"unknown {what} {value!r}; use one of {', '.join(allowed)}")
+        raise ValueError(f"unknown {kind} {value!r}; use one of {', '.join(allowed)}")
 
 
 def _scope(method: AnyMethod) -> str:

@@ -140,16 +140,16 @@ def test_comparison_and_percentile() -> None:
 
 
 def test_messages_arrive_once_a_minute_for_random_orders() -> None:
-    coming = arrivals(100, 10_000)
-    assert coming == arrivals(100, 10_000)
-    assert coming[-1].at / len(coming) == pytest.approx(60, rel=0.05)
-    assert mean(arrival.index for arrival in coming) == pytest.approx(49.5, rel=0.05)
+    schedule = arrivals(100, 10_000)
+    assert schedule == arrivals(100, 10_000)
+    assert schedule[-1].at / len(schedule) == pytest.approx(60, rel=0.05)
+    assert mean(arrival.index for arrival in schedule) == pytest.approx(49.5, rel=0.05)
 
 
 def test_a_plain_loop_finds_a_message_at_its_order_s_turn() -> None:
-    coming = [Arrival("a", 0.0, 0), Arrival("b", 0.0, 2), Arrival("c", 1.0, 0), Arrival("d", 100 * 3 * GAP + 1.6, 1)]
-    assert in_turn(3, coming, delay=(0, 0)) == pytest.approx([0.0, 2 * GAP, 3 * GAP - 1, 3 * GAP - 0.1])
-    assert in_turn(3, coming, delay=(0.2, 0.2)) == pytest.approx([0.2, 2 * GAP + 0.2, 3 * GAP - 0.8, 3 * GAP + 0.1])
+    schedule = [Arrival("a", 0.0, 0), Arrival("b", 0.0, 2), Arrival("c", 1.0, 0), Arrival("d", 100 * 3 * GAP + 1.6, 1)]
+    assert in_turn(3, schedule, delay=(0, 0)) == pytest.approx([0.0, 2 * GAP, 3 * GAP - 1, 3 * GAP - 0.1])
+    assert in_turn(3, schedule, delay=(0.2, 0.2)) == pytest.approx([0.2, 2 * GAP + 0.2, 3 * GAP - 0.8, 3 * GAP + 0.1])
     least, most = DELAY
     assert all(least <= latency <= most for latency in in_turn(1, [Arrival("a", 3 * GAP, 0)] * 100))
 
