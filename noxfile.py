@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.support.documents import block, blocks  # standard library only
+from tests.support.documents import block, blocks, documents  # standard library only
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 ROOT = Path(__file__).parent
@@ -79,7 +79,7 @@ def readme(session: nox.Session) -> None:
 
 @nox.session(python="3.12")
 def docs(session: nox.Session) -> None:
-    """Build the documentation. Every warning is an error."""
+    """Check that the documentation builds, in a temporary folder. Every warning is an error."""
     session.install("-e", ".[docs]")
     with TemporaryDirectory() as folder:
         session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", folder, env={"NO_MKDOCS_2_WARNING": "1"})
@@ -181,8 +181,13 @@ def _release_problems(version: str, tags: list[str]) -> Iterator[str]:
             yield f"the tag is {tag}, the package has version {version}"
         if newest and not re.fullmatch(r"\d{4}-\d\d-\d\d", newest[2]):
             yield f"CHANGELOG.md has no date for {newest[1]}"
-        if "github.com/OWNER/" in (ROOT / "README.md").read_text("utf-8"):
-            yield "README.md has the placeholder OWNER instead of the repository's address"
+        for path in documents():
+            if "github.com/OWNER/" in path.read_text("utf-8"):
+                yield f"{path.relative_to(ROOT)} has the placeholder OWNER instead of the repository's address"
+        if re.search(r"\]\((?!https?:|#)", (ROOT / "README.md").read_text("utf-8")):
+            yield "README.md has relative links, which lead nowhere on PyPI"
+        if not re.search(r"^site_url:", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE):
+            yield "mkdocs.yml has no site_url"
         if "[project.urls]" not in (ROOT / "pyproject.toml").read_text("utf-8"):
             yield "pyproject.toml has no [project.urls]"
 

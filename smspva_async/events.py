@@ -167,7 +167,7 @@ def event_to_dict(event: Event) -> dict[str, Any]:
     """Return an event as a dict that `json.dumps` can write; `event_from_dict` is the inverse.
 
     ``type`` is the name of the event's class; the other keys are its fields. Models within are dicts of their fields.
-    Times are ISO 8601 in UTC, and states the provider's numbers::
+    Times are ISO 8601 in UTC, and states the provider's numbers:
 
         {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
          "order": {"id": 40300, "services": ["opt16"], "phone": "+79046577127", "state": 2, ...},

@@ -405,7 +405,7 @@ class Purchase:
     outcome: Literal["done", "refused", "not_sent", "unknown", "settled"]
     """The call's outcome; also ``"unknown"`` while it is in progress."""
     order_ids: tuple[int, ...] = ()
-    """The ids of the orders in the answer."""
+    """The ids of the orders that the answer named, or that `reconcile` proved before the call was settled."""
 
 
 @frozen

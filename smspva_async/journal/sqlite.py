@@ -40,7 +40,7 @@ class SqliteJournal:
     """A journal in an SQLite file, which survives a restart, a kill and a power failure.
 
     Each poll is one transaction, written outside the event loop. One watcher at a time can use the file, in any
-    process; other programs can read it meanwhile::
+    process; other programs can read it meanwhile:
 
         SELECT seq, event FROM events WHERE seq > 1000 ORDER BY seq   -- event: `event_to_dict` as JSON
         SELECT name, place FROM cursors                               -- place: the last `seq` that was acknowledged

@@ -10,11 +10,12 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 import pytest
 
 import smspva_async
 from smspva_async import ClientClosed, Pace, Retry, SmspvaClient, SmspvaError
-from smspva_async.simulator import Simulator
+from smspva_async.simulator import Behavior, Simulator
 from tests.support.commands import run
 from tests.support.documents import ROOT
 
@@ -78,6 +79,14 @@ def test_delays_are_those_that_the_benchmarks_measure(row: str, of: str, flags: 
         limits = [goals[f"{of} waited for, `hasnewsms` {flag}: {what}"] for what in ("median", "99 %")]
         assert [f"{limit:.1f} s".replace("15.0", "15").replace("29.0", "29") for limit, _ in limits] == promised[row]
         assert all(reached for _, reached in limits)
+
+
+# -- reference -------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_of_behavior_are_listed() -> None:
+    listed = [tuple(all_names(row)) for row in table(page("reference/simulator.md"), "The defaults:")]
+    assert listed == [(field.name, repr(field.default).replace("'", '"')) for field in attrs.fields(Behavior)]
 
 
 # -- command line ----------------------------------------------------------------------------------------------------
@@ -192,6 +201,14 @@ async def test_each_refusal_raises_the_error_that_the_page_names(row: list[str])
                 with pytest.raises(SmspvaError) as raised:
                     await client.restore_quote(1)
                 assert type(raised.value) is error, text
+
+
+def test_the_page_names_the_sdk_s_version_that_is_tested() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (requirement,) = pyproject["project"]["optional-dependencies"]["sdk"]
+    (row,) = [row for row in table(page("provider.md"), "## Sources") if row[0] == "contract"]
+    assert f"[`{requirement.partition('==')[0]}`]" in row[2]
+    assert row[3].startswith(f"{requirement.partition('==')[2]},")
 
 
 def test_every_unknown_has_a_setting_of_the_simulator() -> None:

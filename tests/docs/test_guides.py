@@ -232,8 +232,8 @@ def test_a_stream_goes_on_after_the_last_event_also_after_a_restart(program: Blo
         assert [seq for seq, _ in (await service.get("/events", seconds=60)).events] == [1, 2, 3, 4]
         assert (await service.get("/events", seconds=60, last_event_id="99")).events == []
 
-    for run in (first_run, second_run):
-        serve(app_of(program), run)
+    for use in (first_run, second_run):
+        serve(app_of(program), use)
     assert simulator.violations == []
 
 
@@ -308,17 +308,17 @@ def test_events_without_an_acknowledgement_come_again(simulator: Simulator, caps
     assert capsys.readouterr().out.splitlines()[0].endswith(" two")
 
 
-def test_a_place_of_the_program_s_own_is_resumed(simulator: Simulator, capsys: Printed) -> None:
+def test_a_program_resumes_at_its_own_position(simulator: Simulator, capsys: Printed) -> None:
     order = simulator.add_order()
     printed: list[list[str]] = []
     for text in ("one", "two"):
         simulator.deliver(order.id, text)
-        run_program(block("own place"), asyncio.sleep(120))
+        run_program(block("own position"), asyncio.sleep(120))
         printed.append(capsys.readouterr().out.splitlines())
     assert printed == [["1 OrderAdded", "2 SmsReceived"], ["3 SmsReceived"]]
 
 
-def test_a_program_goes_on_after_a_place_that_does_not_exist(simulator: Simulator, capsys: Printed) -> None:
+def test_a_program_continues_after_a_position_that_does_not_exist(simulator: Simulator, capsys: Printed) -> None:
     order = simulator.add_order()
 
     async def meanwhile() -> None:
@@ -326,8 +326,8 @@ def test_a_program_goes_on_after_a_place_that_does_not_exist(simulator: Simulato
         simulator.deliver(order.id, "Hello")
         await asyncio.sleep(120)
 
-    Path("place.txt").write_text("99", encoding="ascii")
-    run_program(block("own place"), meanwhile())
+    Path("position.txt").write_text("99", encoding="ascii")
+    run_program(block("own position"), meanwhile())
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("events were dropped: event 99 hasn't happened")
     assert rest == ["2 SmsReceived"]
@@ -465,13 +465,13 @@ def test_an_outage_is_logged_as_the_guide_shows(simulator: Simulator, monkeypatc
     printed = io.StringIO()
     monkeypatch.setattr(sys, "stderr", printed)
     root, library = logging.getLogger(), logging.getLogger("smspva_async")
-    handlers = root.handlers[:]
-    monkeypatch.setattr(library, "level", library.level)  # restores the level that the program sets
+    handlers, level = root.handlers[:], library.level
     try:
         root.handlers.clear()  # pytest's, with which `basicConfig` would do nothing
         run_program(block("logging"), meanwhile())
     finally:
         root.handlers[:] = handlers
+        library.setLevel(level)
 
     def without_times(text: str) -> str:
         return re.sub(r"\d+(\.\d)? s\b", "... s", text)
