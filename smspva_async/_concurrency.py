@@ -52,14 +52,14 @@ class BackgroundTask:
     async def stop(self) -> None:
         """Cancel the function and wait until it has ended, even if the caller is cancelled."""
         if self._task is not None:
-            await _outlast(asyncio.create_task(_cancel(self._task)))
+            await _wait_despite_cancellation(asyncio.create_task(_cancel(self._task)))
         if self._group is not None:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: an anyio scope that times out at that moment may swallow a cancellation."""
+    """Cancel a task until it has ended. One cancellation may be lost in an anyio scope that times out."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CANCEL_AGAIN)
@@ -70,7 +70,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 async def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a function to its end, even if the caller is cancelled."""
     if _on_asyncio():
-        await _outlast(asyncio.create_task(function()))
+        await _wait_despite_cancellation(asyncio.create_task(function()))
     else:
         with anyio.CancelScope(shield=True):
             await function()
@@ -84,7 +84,7 @@ def _on_asyncio() -> bool:
         return False
 
 
-async def _outlast(future: asyncio.Future[T]) -> None:
+async def _wait_despite_cancellation(future: asyncio.Future[T]) -> None:
     """Wait until a future is done, even if the caller is cancelled, and raise its exception."""
     interrupted: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
@@ -120,8 +120,8 @@ class Signal:
 class WorkerThread:
     """Runs blocking functions in a thread, one at a time and in order. Work that began finishes despite cancellation.
 
-    On asyncio it isn't `anyio.to_thread`, which abandons its work when `asyncio.Task.cancel` is called and which a
-    virtual clock can't wait for. The thread starts with the first function; after `stop` or a fork, a new one starts.
+    On asyncio it doesn't use `anyio.to_thread`, which abandons its work when `asyncio.Task.cancel` is called and which
+    a virtual clock can't wait for. The thread starts with the first function; after `stop` or a fork, a new one starts.
     """
 
     def __init__(self, name: str) -> None:
@@ -136,7 +136,7 @@ class WorkerThread:
             self._process, self._executor, self._limiter = os.getpid(), None, None
         if _on_asyncio():
             future = self._submitted(function)
-            await _outlast(future)
+            await _wait_despite_cancellation(future)
             return future.result()
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(1)

@@ -38,7 +38,7 @@ class SqliteFile:
         """Check that the path names a regular file, or a new file in an existing folder.
 
         Raises:
-            JournalError: It doesn't.
+            JournalError: The path names something else, or its folder doesn't exist.
 
         """
         name = f"the {self.kind} {self.path}"
@@ -72,7 +72,7 @@ class SqliteFile:
             JournalError: It is another program's database, or its schema is newer.
 
         """
-        # One statement sees one state: another program may be creating the tables.
+        # A single statement gives values of one moment: another program may be creating the tables.
         ((owner, version, tables),) = connection.execute(
             "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
             " (SELECT count(*) FROM sqlite_master)"
@@ -146,7 +146,7 @@ def make_private(path: Path | str) -> None:
     new = Path(f"{path}.{uuid4().hex}.new")
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        new.chmod(0o600)  # the umask may have removed more
+        new.chmod(0o600)  # the umask may have removed the owner's permissions
         with suppress(FileExistsError):
             try:
                 os.link(new, path)

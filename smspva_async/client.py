@@ -53,9 +53,9 @@ class SmspvaClient:
     """A client of SMSPVA's number rental API, for asyncio and trio.
 
     Use it as an async context manager, or call `aclose` when done. One client serves any number of tasks, which share
-    its pace: spending calls go first and a watcher's polls last, but each of the three kinds gets at least one request
-    in four while it waits. Calls that only read, and `activate`, are retried when the network or the server fails;
-    calls that spend money or destroy something are sent only once (see `OutcomeUnknown`).
+    its pace: spending calls go first, then other calls, then a watcher's polls. While one of these three kinds waits,
+    it gets at least one request in four. Calls that only read, and `activate`, are retried when the network or the
+    server fails; calls that spend money or destroy something are sent only once (see `OutcomeUnknown`).
 
     A client works in one event loop at a time. It can be used in another one after that loop has ended or the client
     was closed. Until then calls in another loop or thread raise `ClientInUse`, and nothing is sent. An injected
@@ -73,19 +73,19 @@ class SmspvaClient:
     source is named: the provider's newer reference site, its contract, or the live server.
 
     Args:
-        api_key: The account's key; None takes it from the environment variable ``SMSPVA_API_KEY``.
-        base_url: The server's address, for a mirror or a simulator. https, or http on this machine; no query. None
-            takes it from the environment variable ``SMSPVA_BASE_URL``, or else uses the provider's own address.
+        api_key: The account's key; None: the environment variable ``SMSPVA_API_KEY``.
+        base_url: The server's address, for a mirror or a simulator. https, or http on this machine; no query. None:
+            the environment variable ``SMSPVA_BASE_URL``, or else the provider's own address.
         timeout: Seconds for one attempt, without the wait for the pace.
         pace: The limit on how quickly requests follow each other.
         retry: The settings for retrying failed calls.
-        ledger: An SQLite file that records spending calls, so that they survive the program: each is written before it
-            is sent, and its outcome before the call returns; see `purchases` and `unsettled`. The first such call
+        ledger: An SQLite file that records spending calls, to keep them after the program ends: each is written before
+            it is sent, and its outcome before the call returns; see `purchases` and `unsettled`. The first such call
             creates the file, readable by its owner only and without the key. Programs of one account may share it.
         transport: A transport of httpx (or httpx2) to use instead of the network; closed with the client.
         account_url: The address for `balance`, without the path ``/activation/balance``; https, or http on this
-            machine. None takes it from the environment variable ``SMSPVA_ACCOUNT_URL``, or else uses the provider's own
-            address if `base_url` is the provider's or a known mirror, and the host of `base_url` otherwise.
+            machine. None: the environment variable ``SMSPVA_ACCOUNT_URL``, or else the provider's own address if
+            `base_url` is the provider's or a known mirror, and the host of `base_url` otherwise.
 
     Raises:
         ValueError: There is no key, or a setting is invalid.
@@ -240,7 +240,7 @@ class SmspvaClient:
             service: The service's code.
 
         Raises:
-            ApiError: The provider doesn't know it; the message says why.
+            ApiError: The provider refused; the message says why.
 
         """
         params = {"country": validation.country(country), "service": validation.service(service)}
@@ -299,8 +299,8 @@ class SmspvaClient:
             await self._check_price(country, service, period, validation.max_price(max_price))
         return await self._executor.call(methods.RENT, params)
 
-    async def _check_price(self, country: str, service: str, period: Period, most: Decimal) -> None:
-        """Raise if no rental is offered for at most that many US dollars."""
+    async def _check_price(self, country: str, service: str, period: Period, max_price: Decimal) -> None:
+        """Raise if the price can't be estimated, or the estimate is above `max_price` in US dollars."""
         offers = await self.offers(country, period)
         offered = [offer for offer in offers if offer.service.casefold() == service.casefold()]
         prices = [offer.price_day for offer in offered if offer.price_day is not None and offer.price_day > 0]
@@ -309,10 +309,10 @@ class SmspvaClient:
             error = NoNumbers(f"{service} isn't offered in {country} for this period; nothing was sent")
         elif len(prices) < len(offered):
             error = PriceTooHigh(f"the server states no price for {service}; nothing was sent", price=None)
-        elif (price := max(prices) * period.days) > most:
+        elif (price := max(prices) * period.days) > max_price:
             error = PriceTooHigh(
                 f"{service} in {country} costs about ${price:.2f} for {period.days} days (an estimate without rebates),"
-                f" more than max_price, ${most:.2f}; nothing was sent",
+                f" more than max_price, ${max_price:.2f}; nothing was sent",
                 price=price,
             )
         if error is not None:
@@ -384,8 +384,8 @@ class SmspvaClient:
     async def prolong(self, order_id: int, period: Period = WEEK) -> None:
         """Prolong a rental (`prolong`). Spends money; sent once.
 
-        The provider allows it in the last 7 days before `Order.until`, and guarantees up to 90 days (rental page).
-        `Order.can_prolong`, `can_prolong_days` and `can_prolong_until` show what it allows now.
+        The provider allows this in the last 7 days before `Order.until`, and guarantees up to 90 days (rental page).
+        `Order.can_prolong`, `can_prolong_days` and `can_prolong_until` show the current limits.
 
         Args:
             order_id: The order's id.
@@ -423,7 +423,7 @@ class SmspvaClient:
     async def orders(self) -> Rows[Order]:
         """Return the account's current orders (`orders`); `history` has the expired ones.
 
-        A new purchase may be listed late, and an order may be missing from one answer: the provider promises neither.
+        A new purchase may be listed late, and a single answer may lack an order: the provider gives no guarantee.
         """
         return await self._executor.call(methods.ORDERS, {})
 
@@ -445,8 +445,8 @@ class SmspvaClient:
     async def activate(self, order_id: int) -> None:
         """Request a number's activation (`activate`).
 
-        It takes 10 to 15 minutes on average, sometimes much longer, and lasts 10 to 30 minutes (rental page). A second
-        request does no harm. `Watcher.activated` activates a number whenever needed.
+        Activation takes 10 to 15 minutes on average, sometimes much longer, and lasts 10 to 30 minutes (rental page). A
+        second request does no harm. `Watcher.activated` activates a number whenever needed.
 
         Args:
             order_id: The order's id.
@@ -496,13 +496,13 @@ class SmspvaClient:
         seen: set[int] = set()
         stale: Rows[PastOrder] | None = None
         while rows := await self.history(skip=skip, take=page):
-            # An order that is archived meanwhile shifts the others, so a page may repeat some.
+            # An order that is archived between two requests shifts the others, so a page may repeat some.
             fresh = [order for order in rows if order.order_id not in seen]
             seen.update(order.order_id for order in fresh)
             for order in fresh:
                 yield order
             if not fresh and rows == stale:
-                return  # a server that ignores `skip` would never end
+                return  # a server that ignores `skip` repeats the page for ever
             stale = None if fresh else rows
             skip += len(rows) + len(rows.skipped)
 
@@ -513,8 +513,8 @@ class SmspvaClient:
             order_id: The id of the expired order, such as `PastOrder.order_id`.
 
         Raises:
-            RestoreRefused: It can't be restored; `code` gives the reason.
-            InsufficientFunds: The balance is too low to restore it.
+            RestoreRefused: The order can't be restored; `code` gives the reason.
+            InsufficientFunds: The balance is too low to restore the order.
             OrderNotFound: There is no such order.
 
         """
@@ -527,11 +527,11 @@ class SmspvaClient:
             order_id: The id of the expired order, such as `PastOrder.order_id`.
 
         Returns:
-            The new order id if the answer has one (live server). None if it only reports success (rental page); the
-            order's id may be the same or a new one then.
+            The new order id if the answer has one (live server). None if it only reports success (rental page): then
+            the order may have the same id or a new one.
 
         Raises:
-            RestoreRefused: It can't be restored; nothing was charged.
+            RestoreRefused: The order can't be restored; nothing was charged.
             InsufficientFunds: The balance is too low; nothing was charged.
             OrderNotFound: There is no such order; nothing was charged.
             OutcomeUnknown: The request was sent and may have been carried out.
@@ -545,9 +545,9 @@ class SmspvaClient:
     def unsettled(self) -> Sequence[OutcomeUnknown]:
         """The spending calls whose outcome is unknown: failed after sending, or cancelled.
 
-        With a `ledger`, also those of programs that ended before they had an outcome; a call that another program has
-        in progress isn't included. A snapshot in memory, read on entering (before that, from the file) and again by
-        every spending call and by `reconcile`.
+        With a `ledger`, it also has the calls of programs that ended before the outcome was known, but not the calls
+        that another program is making now. A snapshot in memory: the ledger is read on entering, or at the first access
+        before that, and again by every spending call and by `reconcile`.
 
         Raises:
             JournalError: The ledger can't be read completely.
@@ -558,8 +558,8 @@ class SmspvaClient:
     def purchases(self) -> Sequence[Purchase]:
         """Return all spending calls in the order in which they began, with the orders named in their answers.
 
-        With a `ledger`, also those of earlier runs and of other programs, so that the purchases of a program that was
-        killed can be found. A snapshot in memory, like `unsettled`.
+        With a `ledger`, it also returns the calls of earlier runs and of other programs, so that the purchases of a
+        killed program can be found. A snapshot in memory, like `unsettled`.
 
         Raises:
             JournalError: The ledger can't be read completely.
@@ -570,53 +570,54 @@ class SmspvaClient:
     async def reconcile(self, error: OutcomeUnknown) -> Reconciliation:
         """Compare the server's state with the state before a call, to find out the call's outcome.
 
-        Spends nothing and settles nothing; it may be repeated. It requests `orders`, and if needed `sms` of an order
-        that was to be deleted, or `get_rent_history` and `restore_user_precalc` of one that was to be restored. If the
-        outcome is still unclear, the verdict is ``"open"``, with the orders that the call may have made:
+        This spends nothing and settles nothing, and may be repeated. It requests `orders`. For a deletion it may also
+        request `sms`, and for a restoration `get_rent_history` and `restore_user_precalc`. If the outcome is still
+        unclear, the verdict is ``"open"``, with the orders that the call may have created:
 
         - A purchase (`rent`, `rent_multi`, `add_service`): ``"done"`` if the answer named an order that is listed, or
-          if enough new, unclaimed and matching orders are listed for all calls without a known order that may have made
-          them. Never ``"not_done"``, since a purchase may be listed late. Orders that were rented elsewhere meanwhile
-          can't be distinguished. A settled call still competes for the orders that `reconcile` last showed for it, and
-          for no others.
+          if enough new, unclaimed and matching orders are listed for all calls without a known order that may have
+          created them. Never ``"not_done"``, since a purchase may be listed late. Orders that were rented elsewhere in
+          the meantime can't be distinguished from them. A settled call still competes for the orders that `reconcile`
+          last showed for it, and for no others.
         - `prolong`, `prolong_days`: ``"done"`` if the order ends later than in the last list before the call, and no
-          other call made since, or within an hour before that list, may have done it; ``"not_done"`` if the order still
-          ends as before in a row whose `last_online` is at least ten minutes after the call, since a list may lag.
-        - `delete`: ``"done"`` if the order is neither listed nor known to the server; ``"not_done"`` if it is listed in
-          such a row.
+          other call since then, or within an hour before that list, may have moved its end; ``"not_done"`` if the order
+          still ends as before in a row whose `last_online` is at least ten minutes after the call, since a list may
+          lag.
+        - `delete`: ``"done"`` if the order is neither listed nor known to the server; ``"not_done"`` if it is listed
+          with such a `last_online`.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;
           ``"not_done"`` if the server still quotes a price for it an hour later, by the server's clock.
 
-        If the ledger has the call's outcome by now, that outcome counts.
+        If the ledger has the call's outcome in the meantime, the verdict follows from it.
 
         Args:
-            error: The call, from `unsettled`, as it was raised, or a copy of it.
+            error: The call's error: as raised, from `unsettled`, or a copy.
 
         Raises:
-            ValueError: It isn't an `OutcomeUnknown` of this client's calls.
+            ValueError: It isn't the `OutcomeUnknown` of a spending call.
             JournalError: The ledger can't be read completely.
             SmspvaError: A request failed, as in any call that only reads.
 
         """
         validation.outcome_unknown("reconcile", error)
         evidence = await gather_evidence(self, self._purchases.record_of(error))
-        # After the requests, so that an order which another call has got meanwhile counts as that call's.
+        # Read after the requests, so that orders that other calls created in the meantime are known.
         await self._purchases.read()
         found = decide(self._purchases.record_of(error), self._purchases.records, evidence)
         self._purchases.note_finding(error, found)
         return found
 
     def settle(self, error: OutcomeUnknown) -> None:
-        """Remove a call from `unsettled`, because you know its outcome or don't need it. A second time does nothing.
+        """Remove a call from `unsettled`, because you know its outcome or don't need it. A second call does nothing.
 
-        It takes effect at once. A `ledger` is written before the next spending call is sent, and before `aclose`
-        returns: a failure raises `JournalError` there, and the call appears in `unsettled` again.
+        This takes effect at once. The `ledger` is written before the next spending call is sent and before `aclose`
+        returns. If it can't be written, these raise `JournalError`, and the call appears in `unsettled` again.
 
         Args:
-            error: The call, from `unsettled`, as it was raised, or a copy of it.
+            error: The call's error: as raised, from `unsettled`, or a copy.
 
         Raises:
-            ValueError: It isn't an `OutcomeUnknown` of this client's calls.
+            ValueError: It isn't the `OutcomeUnknown` of a spending call.
 
         """
         validation.outcome_unknown("settle", error)

@@ -1,4 +1,4 @@
-"""Errors, as one tree.
+"""The errors, in one class tree.
 
     SmspvaError
     ├── ConnectionFailed             no connection, or the connection broke
@@ -216,16 +216,16 @@ class UnexpectedResponse(SmspvaError):
 class OutcomeUnknown(SmspvaError):
     """A call that spends or destroys was sent without a readable answer. It may or may not have been carried out.
 
-    Don't repeat the call before you know: `SmspvaClient.reconcile` compares the server's state. The error is also in
-    `SmspvaClient.unsettled`, until `SmspvaClient.settle` removes it.
+    Don't repeat the call before you know its outcome: `SmspvaClient.reconcile` checks the server's state. The error is
+    also in `SmspvaClient.unsettled`, until `SmspvaClient.settle` removes it.
 
     Attributes:
         call: The call's id, the same in copies, pickles and the ledger.
         params: The call's parameters, without the key.
-        started_at: The beginning of the call by the local clock, aware UTC.
+        started_at: The start of the call by this machine's clock, aware UTC.
         known: The ids of the orders that were listed before the call.
-        listed: True if `known` and `ends_at` certainly include the effects of earlier calls: the client had a good
-            answer to `orders`, an hour later than earlier calls whose effect nothing else shows.
+        listed: True if `known` and `ends_at` certainly include the effects of earlier calls: the client had a
+            complete answer to `orders`, an hour later than earlier calls whose effect isn't known otherwise.
         ends_at: The end of the order that the call is about, as last listed; None if it wasn't listed.
         seen_at: The time of the call by the server's clock; None if unknown.
         data: The part of the answer that could be read; it may contain a paid order's id.
@@ -389,10 +389,10 @@ class OrderGone(SmspvaError):
 
 
 class Lagged(SmspvaError):
-    """The position to resume from isn't in the journal: its events were dropped, or it is in the future.
+    """The place to resume from isn't in the journal: its events were dropped, or it is in the future.
 
     Attributes:
-        resume: The nearest position in the journal, a `seq` to pass as ``events(after=...)``.
+        resume: The nearest place in the journal, a `seq` to pass as ``events(after=...)``.
 
     """
 
@@ -402,7 +402,7 @@ class Lagged(SmspvaError):
 
 
 class CursorTaken(SmspvaError):
-    """Another consumer has taken over this name. It continues after the last acknowledged event.
+    """Another consumer has taken over this name, and continues after the last acknowledged event.
 
     Attributes:
         name: The cursor's name.
@@ -427,7 +427,7 @@ class ClientClosed(SmspvaError):
 
 
 class ClientInUse(SmspvaError):
-    """The client was used in an event loop while another one that uses it hasn't ended. Nothing was sent."""
+    """The client is in use in another event loop that hasn't ended. Nothing was sent."""
 
 
 class WatcherClosed(SmspvaError):

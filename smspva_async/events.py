@@ -59,7 +59,7 @@ class _EventBase:
 
 @frozen
 class OrderAdded(_EventBase):
-    """An order is listed that was not listed before. The first poll reports each order; an order may also come back."""
+    """An order is newly listed. The first poll reports each order; a removed order may come back."""
 
     order: Order
     """The order as listed now."""
@@ -67,7 +67,7 @@ class OrderAdded(_EventBase):
 
 @frozen
 class OrderUpdated(_EventBase):
-    """An order's service, phone, country, expiry or what can be prolonged has changed."""
+    """An order's services, phone, country, `until` or limits for prolonging have changed."""
 
     order: Order
     """The order as listed now."""
@@ -82,15 +82,15 @@ class OrderRemoved(_EventBase):
     order: Order
     """The order as last seen."""
     expired: bool
-    """True if its `until` had passed, by the server's clock."""
+    """True if the order's `until` had passed, by the server's clock."""
 
 
 @frozen
 class OrderExpiring(_EventBase):
     """An order's `until` is near. Reported once for each `until`, also for orders that the first poll lists.
 
-    An `until` that moves back to one reported before isn't reported again. A report that came too early, because the
-    first ``Date`` of the server was wrong, can be repeated at the right time.
+    An `until` earlier than a reported one isn't reported. A report that came too early, because the first ``Date`` of
+    the server was wrong, can be repeated at the right time.
     """
 
     order: Order
@@ -108,7 +108,7 @@ class StateChanged(_EventBase):
     previous: OrderState
     """The state as seen before."""
     current: OrderState
-    """The state now, which is also that of `order`."""
+    """The state now, the same as `order.state`."""
 
 
 @frozen
@@ -144,7 +144,7 @@ class RowSkipped(_EventBase):
     """A row of an answer can't be read. Reported once for each distinct row."""
 
     reason: str
-    """The field that is missing or wrong, by the server's name for it."""
+    """The field that is missing or unreadable, by the server's name, and the problem."""
     raw: object = field(hash=False)
     """The row as the server sent it, parsed as JSON."""
 
@@ -166,7 +166,7 @@ Event: TypeAlias = (
 def event_to_dict(event: Event) -> dict[str, Any]:
     """Return an event as a dict that `json.dumps` can write; `event_from_dict` is the inverse.
 
-    ``type`` is the name of the event's class; the other keys are its fields. Models within are dicts of their fields.
+    ``type`` is the name of the event's class; the other keys are its fields. Models in it are dicts of their fields.
     Times are ISO 8601 in UTC, and states the provider's numbers:
 
         {"type": "StateChanged", "seq": 7, "id": "5f0c...", "at": "2026-11-23T19:48:14+00:00", "order_id": 40300,
@@ -181,7 +181,7 @@ def event_to_dict(event: Event) -> dict[str, Any]:
 
     """
     if not isinstance(event, _EventBase):
-        raise ValueError(f"expected an event, got {shortened(event)}")  # noqa: TRY004 - as all arguments
+        raise ValueError(f"expected an event, got {shortened(event)}")  # noqa: TRY004 - all invalid input
     _register()
     return _serialization.write(event, Event)
 
@@ -207,14 +207,14 @@ def to_dict(model: object) -> dict[str, Any]:
     """Return a model or an event as a dict that `json.dumps` can write, for instance as a web service's response.
 
     Keys are field names. Times are ISO 8601 in UTC, states the provider's numbers, and prices strings such as
-    ``"0.73"``. A message also has its ``code`` (`Sms.code`). An event is as `event_to_dict` writes it, with that
-    ``code``.
+    ``"0.73"``. A message also has its ``code`` (`Sms.code`). For an event it is the
+    dict of `event_to_dict`, with that ``code``.
 
     Args:
         model: A model, such as `Order` or `Sms`, or an event.
 
     Raises:
-        ValueError: It is neither. For a list of models, call `to_dict` for each.
+        ValueError: It is neither a model nor an event. For a list of models, call `to_dict` for each.
 
     """
     if isinstance(model, SmsReceived):

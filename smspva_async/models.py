@@ -1,4 +1,4 @@
-"""The models: countries, offers, orders, messages, and the list of an answer's rows.
+"""The models: countries, offers, orders, messages, and `Rows`, the list of an answer's rows.
 
 Every model is a frozen attrs class. `extra` holds the server's other fields and the raw values of unreadable fields; it
 isn't part of equality and hash. Times are aware UTC datetimes, prices are US dollars as `Decimal`.
@@ -172,7 +172,7 @@ class CountryOffer:
     name: str
     """The country's name (``country``); ``""`` if missing."""
     price: Decimal | None = None
-    """US dollars, per day or for the period (it isn't documented); None if missing."""
+    """US dollars, per day or for the period (not documented which); None if missing."""
     count: int | None = None
     """Numbers available (``phoneAmount``); None if missing."""
     extra: Mapping[str, object] = _extra()
@@ -214,7 +214,7 @@ class Rental:
     id: int
     """The order's id, an argument of the calls about the number."""
     phone: str = ""
-    """The whole number, such as ``+79096037108``; ``""`` if the answer lacks it (`orders` has it then)."""
+    """The whole number, such as ``+79096037108``; ``""`` if the answer lacks it; then see `orders`."""
     services: tuple[str, ...] = ()
     """The codes of its services, sorted, such as ``("opt16",)``."""
     until: datetime | None = None
@@ -255,7 +255,7 @@ class Order:
     can_prolong_until: datetime | None = None
     """The latest end that prolonging allows, aware UTC; None if missing."""
     last_online: datetime | None = None
-    """The last time the number was online, aware UTC; None if missing. The watcher reports no change of it."""
+    """The last time the number was online, aware UTC; None if missing. The watcher doesn't report its changes."""
     raw_state: int | str | None = field(default=Factory(lambda order: int(order.state), takes_self=True))
     """The state as the server's number, or as text if it isn't a number; None if missing."""
     extra: Mapping[str, object] = _extra()
@@ -289,7 +289,7 @@ def merge_orders(orders: Sequence[Order]) -> Sequence[Order]:
 def _merged(rows: Sequence[Order]) -> Order:
     if len(rows) == 1:
         return rows[0]
-    # By enough fields that the order of the rows doesn't matter.
+    # Compares so many fields that the result doesn't depend on the order of the rows.
     lowest = min(rows, key=lambda it: (not it.services, it.services, not it.service_name, it.service_name, it.phone))
     nearest = min(rows, key=lambda it: (_NEAREST_TO_ACTIVE.index(it.state), str(it.raw_state)))
     flags = {order.has_new_sms for order in rows}
@@ -389,7 +389,7 @@ class Reconciliation:
     verdict: Literal["done", "not_done", "open"]
     """The call's outcome; ``"open"`` if it can't be determined, or not yet."""
     candidates: tuple[Order, ...] = ()
-    """The orders that the call may have made, or the order that it was about, as they are listed now."""
+    """The orders that the call may have created, or the order that it was about, as listed now."""
 
 
 @frozen
@@ -401,7 +401,7 @@ class Purchase:
     params: Mapping[str, str] = field(hash=False)
     """The call's parameters, without the key."""
     started_at: datetime
-    """The beginning of the call by this machine's clock, aware UTC."""
+    """The start of the call by this machine's clock, aware UTC."""
     outcome: Literal["done", "refused", "not_sent", "unknown", "settled"]
     """The call's outcome; also ``"unknown"`` while it is in progress."""
     order_ids: tuple[int, ...] = ()
@@ -413,7 +413,7 @@ class SkippedRow:
     """A row of a list that couldn't be decoded."""
 
     reason: str
-    """The missing or unreadable field, by the server's name, and its problem."""
+    """The field that is missing or unreadable, by the server's name, and the problem."""
     raw: object = field(hash=False)
     """The row as the server sent it, decoded as JSON."""
     order_id: int | None = None
@@ -452,12 +452,12 @@ class Rows(list[T]):
         self.repeated = repeated
 
 
-def fingerprint(row: SkippedRow, where: object) -> str:
-    """Return an identifier for a skipped row, the same whenever the row comes again in the same place."""
+def fingerprint(row: SkippedRow, origin: object) -> str:
+    """Return an identifier that is the same for equal rows of the same origin (a method or an order)."""
     try:
-        content = json.dumps([where, row.raw], sort_keys=True, default=repr)
+        content = json.dumps([origin, row.raw], sort_keys=True, default=repr)
     except RecursionError:
-        content = f"{where}: nested too deeply"
+        content = f"{origin}: nested too deeply"
     return hashlib.sha256(content.encode()).hexdigest()
 
 

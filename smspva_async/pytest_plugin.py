@@ -98,6 +98,6 @@ def pytest_hint_at_virtual_time(pyfuncitem: pytest.Function) -> Generator[None, 
 
 
 def _is_in_real_time(simulator: Simulator, seconds: float) -> bool:
-    """Return True if the simulator's clock is not ahead of the real clock."""
+    """Return whether the simulator's clock is not ahead of the real clock."""
     times = [request.time for request in simulator.requests]
     return len(times) >= _MIN_REQUESTS and times[-1] - times[0] <= seconds

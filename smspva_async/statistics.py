@@ -38,11 +38,10 @@ class WatchStatistics:
     failures: int
     """Calls of `orders` and `sms` that failed."""
     period: float
-    """Seconds between two polls of the orders, currently."""
+    """The current seconds between two polls of the orders."""
     full_scan: float
-    """Seconds for one turn over all lists of messages at the current settings, while the server answers, no flag rises
-    and no other call uses the client. Other calls go first (see `SmspvaClient`) and leave polling a quarter of the
-    pace."""
+    """Seconds to read every list of messages once at the current settings, if the server answers, no flag rises and no
+    other call uses the client. Other calls go first (see `SmspvaClient`) and leave a quarter of the pace to polling."""
     flags: Mapping[str, int] = field(hash=False)
     """New messages that `has_new_sms` announced in time, ``"announced"``, and other new messages, ``"unannounced"``.
     Only messages that a poll of the orders could have announced count."""

@@ -1,6 +1,6 @@
 """The watcher: polls an account and reports changes as events to iterate over and to wait for.
 
-The poll loop writes to a journal, from which every subscription and every wait reads by itself.
+The poll loop writes to a journal, from which every subscription and every wait reads independently.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ class Watcher:
 
     Use it as an async context manager: entering makes the first poll, leaving ends every iterator and wait. On asyncio
     it may be left in another task than it was entered in. A server that fails doesn't end the watch. These do: a key
-    that every poll of ten seconds refuses, a client that is closed or used in another event loop, and a lost journal.
-    Then iterators, waits and the context itself raise that error.
+    that is refused at every poll for ten seconds, a client that is closed or used in another event loop, and a journal
+    that fails. Then iterators, waits and the context itself raise that error.
 
     Args:
         source: A `SmspvaClient`, or any other `Source`.
         interval: Seconds between two polls. The provider's own page refreshes every 30 seconds (rental page).
-        eager_interval: Seconds from which shorter periods follow while a caller waits. A list of messages that is
-            waited for is read at most every half of it. The orders are polled every three times it while a state, or an
-            order that isn't listed yet, is waited for. They are polled once in it while messages of more than two
-            orders are waited for and flags were seen to work.
+        eager_interval: Seconds; it sets the shorter periods while a caller waits. A list of messages that is waited for
+            is read once per ``eager_interval / 2`` at most. The orders are polled once per ``3 * eager_interval``
+            while a caller waits for a state, or for an order that isn't listed yet, and once per ``eager_interval``
+            while callers wait for messages of more than two orders and flags were seen to work.
         journal: The journal that keeps events and state; None keeps them in memory.
         start: ``"baseline"`` treats messages found on the first poll as known, ``"replay"`` as new. If the journal has
-            a state already, the watch continues from that instead.
+            a state already, the watch continues from it instead.
         expiry_notice: The time before an order's `until` at which `OrderExpiring` is reported; None: never.
 
     Raises:
@@ -91,10 +91,10 @@ class Watcher:
         start: Literal["baseline", "replay"] = "baseline",
         expiry_notice: timedelta | None = timedelta(days=1),
     ) -> None:
-        for what, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
-            if not _SHORTEST_INTERVAL <= validation.seconds(what, seconds) <= _LONGEST_INTERVAL:
+        for name, seconds in (("the interval", interval), ("the eager interval", eager_interval)):
+            if not _SHORTEST_INTERVAL <= validation.seconds(name, seconds) <= _LONGEST_INTERVAL:
                 raise ValueError(
-                    f"{what} must be between {_SHORTEST_INTERVAL} and {_LONGEST_INTERVAL:.0f} seconds, got {seconds!r}"
+                    f"{name} must be between {_SHORTEST_INTERVAL} and {_LONGEST_INTERVAL:.0f} seconds, got {seconds!r}"
                 )
         if start not in ("baseline", "replay"):
             raise ValueError(f"start must be 'baseline' or 'replay', got {start!r}")
@@ -179,7 +179,7 @@ class Watcher:
             self._poll_loop.failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
         finally:
             if not self._is_left:
-                # It has failed, or was cancelled from outside: readers would wait for ever.
+                # The watch failed or was cancelled from outside. Without this, readers would wait for ever.
                 self._reader.end(self._poll_loop.failure or WatcherClosed("the watch was cancelled from outside"))
 
     def _leave(self) -> None:
@@ -250,7 +250,7 @@ class Watcher:
         Args:
             name: The name.
             after: The `seq` after which a new name begins, as for `events`. A name that the journal knows begins at its
-                kept place, or here if this is later.
+                stored place, or at `after` if that is later.
             auto_ack: True: the request for the next event marks the previous one as done. False: `Consumer.ack` does.
 
         Raises:
@@ -280,7 +280,7 @@ class Watcher:
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     async def wait_for_state(self, order_id: int, state: OrderState, *, timeout: float) -> Order:
-        """Wait until an order is in a state, and return the order. It need not be listed yet.
+        """Wait until an order is in a state, and return the order. The order need not be listed yet.
 
         Args:
             order_id: The order's id.
@@ -314,7 +314,7 @@ class Watcher:
         Args:
             order_id: The order's id.
             after: The `seq` after which the message may have come; None: from now on.
-            match: Returns True for a message to return; None accepts any.
+            match: Returns True for a message to accept; None accepts any.
             timeout: Seconds.
 
         Raises:
@@ -343,9 +343,9 @@ class Watcher:
 
         Entering polls the orders and reads the order's messages, so that no old message counts as new. Then it
         activates the number if necessary, and returns when it is active. The order need not be listed yet. Inside, a
-        number that lapses is activated again: every two minutes while it stays down, and after 5 s, 10 s and so on up
-        to two minutes while activations fail. Leaving doesn't deactivate it. Failures don't cancel the block;
-        `ActiveNumber.next_sms` raises them.
+        number that lapses is activated again: every two minutes while it stays inactive, and after 5 s, 10 s and so on
+        up to two minutes while activations fail. Leaving doesn't deactivate the number. Failures don't cancel the
+        block; `ActiveNumber.next_sms` raises them.
 
         Args:
             order_id: The order's id.
@@ -387,7 +387,7 @@ def _place(after: int) -> int:
 
 
 def _in_state(state: OrderState) -> Callable[[Event], Order | None]:
-    """Return a function that returns an event's order if that is in a state."""
+    """Return a function that returns an event's order if the order is in a state, otherwise None."""
 
     def pick(event: Event) -> Order | None:
         order: Order | None = getattr(event, "order", None)

@@ -73,9 +73,9 @@ class Answer:
 # -- bytes -> JSON ---------------------------------------------------------------------------------------------------
 
 _AFTER_JSON = re.compile(r"(?>[\s\0]+|<!--.*?-->|/\*.*?\*/|//[^\n]*)*+", re.DOTALL)
-_AN_OBJECT = re.compile(r"\{\s*\"")
-_MOST_NOISE = 100
-"""Places where an object may begin, at most. A PHP notice before an answer has fewer."""
+_OBJECT_START = re.compile(r"\{\s*\"")
+_MAX_NOISE = 100
+"""The maximum number of places to try where an object may begin. A PHP notice has fewer."""
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _TOO_LONG_FOR_ORJSON = b"0" * 19
 
@@ -104,8 +104,8 @@ def _parse_noisy(text: str) -> object:
     """Parse an answer that may have a PHP notice before it and a comment after it. Return other text unchanged."""
     decoder = json.JSONDecoder(strict=False)
     after = 0
-    for _ in range(_MOST_NOISE):
-        found = _AN_OBJECT.search(text, after)
+    for _ in range(_MAX_NOISE):
+        found = _OBJECT_START.search(text, after)
         if found is None:
             break
         begin = found.start()
@@ -241,7 +241,7 @@ def decode(method: Method[T], params: Params, answer: Answer) -> T:
         raise _refusal(answer, message, data)
     if spends or not answer.ok or succeeded is None:
         raise _unexpected(answer, "neither a success nor a refusal", payload)
-    # Some of the provider's samples have status 0 and usable data: without a message that isn't a failure.
+    # Some of the provider's samples have status 0 and usable data: without a message, the call succeeded.
     if data and isinstance(data, dict | list):
         with contextlib.suppress(UnexpectedResponse):
             return _value(method, params, answer, payload)

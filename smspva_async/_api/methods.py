@@ -70,9 +70,9 @@ class Safety(Enum):
     """The effect of repeating a call."""
 
     SAFE = "safe"
-    """None: the call only reads."""
+    """No effect: the call only reads."""
     IDEMPOTENT = "idempotent"
-    """None that matters."""
+    """No effect that matters."""
     NON_IDEMPOTENT = "non-idempotent"
     """It spends or destroys a second time. Such a call is sent once."""
 
@@ -317,7 +317,7 @@ def _rentals(data: object, params: Params) -> Rows[Rental]:
             phone=first.phone or rental.phone,
             until=first.until or rental.until,
         )
-    # By the contract one rental has all services, whichever one it names.
+    # Contract: a single rental has all services, even if it names only one.
     has_all = len(by_id) == 1 and not rows.skipped
     requested = service_codes(params["services"])
     rows[:] = [evolve(it, services=requested) if has_all or not it.services else it for it in by_id.values()]
@@ -327,7 +327,7 @@ def _rentals(data: object, params: Params) -> Rows[Rental]:
 def _added_service(data: object, params: Params) -> Rental | None:
     with suppress(UnreadableError):
         return _rental(data, params)
-    return None  # the page answers without data
+    return None  # the page's answer has no data
 
 
 def _restored(data: object, _: Params) -> int | None:
@@ -353,7 +353,7 @@ def _nothing(_data: object, _params: Params) -> None:
 def _messages(data: object, _: Params) -> Rows[Sms]:
     if not (is_object(data) and ("SmsList" in data or "OtherSms" in data)):
         return read_rows(items_of(data), _read_sms)
-    # Contract: the messages of the order's service, and others. Neither list hides the other if its form is unknown.
+    # Contract: the messages of the order's service, and others. If the form of one is unknown, the other is still read.
     try:
         own_items = items_of(data.get("SmsList"))
     except UnreadableError:

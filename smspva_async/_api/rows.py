@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 """The maximum number of digits: no id or time has more, and few databases could store one."""
-_TOO_LARGE = 10**_MOST_DIGITS
-_INTEGER = re.compile(rf"\s*[+-]?[0-9]{{1,{_MOST_DIGITS}}}\s*")
+_TOO_LARGE = 10**_MAX_DIGITS
+_INTEGER = re.compile(rf"\s*[+-]?[0-9]{{1,{_MAX_DIGITS}}}\s*")
 _PHONE = re.compile(r"\s*\+?[\s(]*[0-9][0-9\s().-]*")
 _BOOLEANS = {1: True, "1": True, "true": True, 0: False, "0": False, "false": False, "": False}
 _MILLISECONDS = 253_402_300_800
@@ -39,8 +39,8 @@ class UnreadableError(ValueError):
     """A value doesn't have the expected form."""
 
 
-def _expected(what: str, value: object) -> UnreadableError:
-    return UnreadableError(f"expected {what}, got {shortened(value)}")
+def _expected(form: str, value: object) -> UnreadableError:
+    return UnreadableError(f"expected {form}, got {shortened(value)}")
 
 
 # -- values --------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def price(value: object) -> Decimal:
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         with suppress(InvalidOperation):
             number = Decimal(str(value))
-            if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS:
+            if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
                 return number
     raise _expected("a price", value)
 
@@ -226,7 +226,7 @@ class Field:
     """A model's field in a row.
 
     Args:
-        names: The server's names of it, the documented one first. The first one with a readable value is used.
+        names: The server's names for the field, the documented one first. The first name with a readable value is used.
         read: Decodes the value.
         default: The value if no name has a readable one.
         required: True if a row without the field is unreadable.
@@ -258,7 +258,7 @@ class RowReader(Generic[T]):
         self._model = model
         self._fields = fields
         self._phone = phone
-        self._documented = [(ours, field.names[0], field.read) for ours, field in fields.items()]
+        self._documented = [(attribute, field.names[0], field.read) for attribute, field in fields.items()]
         self._documented_names = {*(name for _, name, _ in self._documented), *filter(None, phone or ())}
         self._names = {name for field in fields.values() for name in field.names}
 
@@ -272,7 +272,7 @@ class RowReader(Generic[T]):
         fields = fields_of(item)
         # Quick, for a row in the documented form.
         try:
-            values = {ours: read(fields[name]) for ours, name, read in self._documented}
+            values = {attribute: read(fields[name]) for attribute, name, read in self._documented}
             if self._phone is not None:
                 dial_code, number = self._phone
                 values["phone"] = phone_number(None if dial_code is None else fields[dial_code], fields[number])
@@ -284,14 +284,14 @@ class RowReader(Generic[T]):
     def _read_leniently(self, fields: dict[str, Any]) -> T:
         values: dict[str, Any] = {}
         used: set[str] = set()
-        for ours, field in self._fields.items():
-            values[ours] = field.default
+        for attribute, field in self._fields.items():
+            values[attribute] = field.default
             reason = f"{field.names[0]} is missing"
             for name in field.names:
                 if fields.get(name) is None:
                     continue
                 try:
-                    values[ours] = field.read(fields[name])
+                    values[attribute] = field.read(fields[name])
                     used.add(name)
                     break
                 except UnreadableError as error:
@@ -318,7 +318,7 @@ def read_rows(rows: Iterable[object], read: Callable[[object], T], *, id_name: s
 
     Args:
         rows: The rows.
-        read: Decodes one.
+        read: Decodes a row.
         id_name: The server's name of the order id, if the rows are orders.
 
     Raises:

@@ -51,14 +51,14 @@ def country(code: str) -> str:
 
 
 def service(code: str) -> str:
-    """Return a service's code."""
+    """Validate a service's code."""
     if not isinstance(code, str) or not re.fullmatch("[A-Za-z0-9_.-]+", code):
         raise ValueError(f"expected a service code such as 'opt16', got {code!r}")
     return code
 
 
 def services(codes: Iterable[str]) -> str:
-    """Return several services' codes as one parameter."""
+    """Validate several services' codes, and return them as one parameter."""
     if isinstance(codes, str) or not isinstance(codes, Iterable) or not (listed := [service(code) for code in codes]):
         raise ValueError(f"expected a list of service codes, got {codes!r}")
     if len({code.casefold() for code in listed}) < len(listed):
@@ -67,27 +67,27 @@ def services(codes: Iterable[str]) -> str:
 
 
 def provider(name: str) -> str:
-    """Return a provider's name."""
+    """Validate a provider's name."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ValueError(f"expected a provider's name, got {name!r}")
     return name
 
 
 def order_id(value: int) -> str:
-    """Return an order's id as a parameter."""
+    """Validate an order's id, and return it as a parameter."""
     return integer("the order's id", value, 1)
 
 
-def integer(name: str, value: int, least: int, most: int | None = None) -> str:
-    """Return an integer within limits as a parameter."""
-    if type(value) is not int or value < least or (most is not None and value > most):
-        limits = f"of {least} or more" if most is None else f"from {least} to {most}"
+def integer(name: str, value: int, minimum: int, maximum: int | None = None) -> str:
+    """Validate an integer, and return it as a parameter."""
+    if type(value) is not int or value < minimum or (maximum is not None and value > maximum):
+        limits = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
         raise ValueError(f"{name} must be an integer {limits}, got {value!r}")
     return str(value)
 
 
 def period(value: Period) -> dict[str, str]:
-    """Return a period's two parameters."""
+    """Validate a period, and return its two parameters."""
     try:
         return {"dtype": value.kind, "dcount": str(value.count)}
     except AttributeError:
@@ -95,7 +95,7 @@ def period(value: Period) -> dict[str, str]:
 
 
 def max_price(dollars: Decimal) -> Decimal:
-    """Return the highest price for a rental."""
+    """Validate the highest price for a rental, in US dollars."""
     if not isinstance(dollars, Decimal | int) or isinstance(dollars, bool) or not Decimal(dollars).is_finite():
         raise ValueError(f"max_price must be a Decimal, in US dollars for the whole period, got {dollars!r}")
     return Decimal(dollars)
@@ -116,7 +116,7 @@ def phone(number: str) -> str:
 
 
 def base_url(url: str | None) -> str:
-    """Return the address of the rental API; None takes it from the environment, or else the provider's."""
+    """Return the address of the rental API; None: from the environment, or else the provider's own."""
     url = os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL if url is None else url
     return _url("the base URL", url, DEFAULT_BASE_URL)
 
@@ -124,7 +124,7 @@ def base_url(url: str | None) -> str:
 def account_url(url: str | None, base_url: str) -> str:
     """Return the address of the account API without a slash at its end.
 
-    None takes it from the environment, or else the one that belongs to the address of the rental API.
+    None: from the environment, or else the address that belongs to `base_url`.
     """
     url = os.environ.get(ACCOUNT_URL_VARIABLE) or None if url is None else url
     if url is not None:
@@ -172,21 +172,21 @@ def is_ip_address(host: str) -> bool:
 
 
 def seconds(name: str, value: float, *, zero: bool = False) -> float:
-    """Return a finite duration in seconds."""
+    """Validate a finite duration in seconds; 0 is allowed if `zero` is true."""
     if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and not zero):
         raise ValueError(f"{name} must be a number of seconds {'of 0 or more' if zero else 'above 0'}, got {value!r}")
     return value
 
 
 def timeout(value: float) -> float:
-    """Return a timeout in seconds. Infinity is allowed; negative values become 0."""
+    """Validate a timeout in seconds. Infinity is allowed; negative values become 0."""
     if type(value) not in (int, float) or math.isnan(value):
         raise ValueError(f"the timeout must be a number of seconds, got {value!r}")
     return max(0.0, value)
 
 
 def name(value: str) -> str:
-    """Return a cursor's name."""
+    """Validate a cursor's name."""
     try:
         is_usable = bool(value) and bool(value.encode())
     except (AttributeError, UnicodeEncodeError):
@@ -197,7 +197,7 @@ def name(value: str) -> str:
 
 
 def path(name: str, value: Path | str) -> Path:
-    """Return the path of a file."""
+    """Validate the path of a file."""
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError(f"{name} must be the path of a file, got {value!r}")
     return Path(value)

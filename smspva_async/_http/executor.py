@@ -76,14 +76,14 @@ class RequestExecutor:
 
     @property
     def gap(self) -> float:
-        """The present minimum of seconds between two requests."""
+        """The current minimum number of seconds between two requests."""
         return self._rate_limiter.gap
 
     async def open(self) -> None:
         """Open the client for a context. A call without a context needs no opening."""
-        if self._entered and (self._session is None or self._session.belongs_here()):
+        if self._entered and (self._session is None or self._session.belongs_to_this_loop()):
             raise RuntimeError("the client is already open")
-        session = self._session_here()
+        session = self._session_of_this_loop()
         self._entered = True
         try:
             await self.purchases.enter()
@@ -107,11 +107,11 @@ class RequestExecutor:
         """Return the session of the running event loop."""
         if self._closed:
             raise ClientClosed("the client is closed; nothing was sent")
-        return self._session_here()
+        return self._session_of_this_loop()
 
-    def _session_here(self) -> HttpSession:
+    def _session_of_this_loop(self) -> HttpSession:
         session = self._session
-        if session is None or session.is_closed or not session.belongs_here():
+        if session is None or session.is_closed or not session.belongs_to_this_loop():
             with self._connecting:  # event loops in two threads may get here at once
                 if self._session is not None:
                     self._session.check_replaceable()

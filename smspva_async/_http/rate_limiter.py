@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SLOTS_PER_SHARE = 4
-_LEAST_GROWN_GAP = 0.5
-_MOST_GROWTH = 16
+_MIN_GROWN_GAP = 0.5
+_MAX_GROWTH = 16
 _LONGEST_GROWN_GAP = 60.0
 _SHRINKING = 0.95
 _NEARLY_SHRUNK = 0.05
@@ -39,7 +39,7 @@ class Pace:
     """
 
     gap: float = 1.5
-    """The minimum of seconds between the beginnings of two requests; 0 for no gap."""
+    """The minimum number of seconds between the starts of two requests; 0 for no gap."""
 
     def __attrs_post_init__(self) -> None:
         seconds("the gap", self.gap, zero=True)
@@ -130,7 +130,7 @@ class _Queue:
 
     def _appoint_timer(self) -> None:
         if self.skips and self.timer is None and self.granted is None:
-            self.timer = self._next()  # likely to get the slot, too
+            self.timer = self._next()  # it will probably get the slot, too
             with contextlib.suppress(RuntimeError):  # a call may be cancelled after its event loop has ended
                 self.timer.woken.set()
 
@@ -139,13 +139,13 @@ class RateLimiter:
     """Grants permits one at a time, in one event loop after another.
 
     Args:
-        gap: The minimum of seconds between the beginnings of two requests.
+        gap: The minimum number of seconds between the starts of two requests.
 
     """
 
     def __init__(self, gap: float) -> None:
         self.gap = gap
-        """The present gap. It grows when the server reports too many requests."""
+        """The current gap. It grows when the server reports too many requests."""
         self._setting = gap
         self._begun = 0
         self._begun_when_grown = 0
@@ -200,7 +200,7 @@ class RateLimiter:
 
     def refused(self, permit: Permit) -> None:
         """Record that the server refused a request because there were too many."""
-        # Requests that began before the gap grew don't count against the present gap.
+        # Requests that began before the gap grew don't count against the current gap.
         if permit.number > self._begun_when_grown:
             self.gap = grown(self.gap, self._setting)
             self._begun_when_grown = self._begun
@@ -224,7 +224,7 @@ def next_priority(skips: Mapping[Priority, int]) -> Priority:
         return next(iter(skips))
 
     def longest_wait(priority: Priority) -> int:
-        """Return the most slots that another priority waits for its own one if `priority` gets the next slot."""
+        """Return the maximum number of slots that another priority waits if `priority` gets the next one."""
         others = sorted((count for other, count in skips.items() if other is not priority), reverse=True)
         return max([_SLOTS_PER_SHARE, *(count + place for place, count in enumerate(others, 2))])
 
@@ -240,21 +240,21 @@ def grown(gap: float, setting: float) -> float:
     """Return the gap after the server has reported too many requests.
 
     Args:
-        gap: The present gap in seconds.
+        gap: The current gap in seconds.
         setting: The user's gap in seconds; it may be longer than the limit of growth.
 
     """
-    unit = max(setting, _LEAST_GROWN_GAP)
-    return max(gap, min(max(2 * gap, unit), _MOST_GROWTH * unit, _LONGEST_GROWN_GAP))
+    unit = max(setting, _MIN_GROWN_GAP)
+    return max(gap, min(max(2 * gap, unit), _MAX_GROWTH * unit, _LONGEST_GROWN_GAP))
 
 
 def shrunk(gap: float, setting: float) -> float:
-    """Return the gap after an answer to a request that kept the present gap.
+    """Return the gap after an answer to a request that kept the current gap.
 
     Args:
-        gap: The present gap in seconds.
+        gap: The current gap in seconds.
         setting: The user's gap in seconds.
 
     """
     growth = _SHRINKING * (gap - setting)
-    return setting if growth < _NEARLY_SHRUNK * max(setting, _LEAST_GROWN_GAP) else setting + growth
+    return setting if growth < _NEARLY_SHRUNK * max(setting, _MIN_GROWN_GAP) else setting + growth

@@ -21,11 +21,11 @@ _SHORT = 8
 """A key with fewer characters is removed only as a whole word, since it may be part of other words."""
 _ROUNDS = 100_000
 _LONGEST_COINCIDENCE = 3
-"""Characters of the key with which unrelated text may end."""
+"""The number of the key's first characters with which unrelated text may end by chance."""
 
 
 class ApiKey:
-    """An API key that its `repr` doesn't show."""
+    """An API key. Its `repr` doesn't show the key."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -52,7 +52,7 @@ class ApiKey:
         return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
     def redact_truncated(self, text: str) -> str:
-        """Return text that may be truncated, even within the key, without the key."""
+        """Return text without the key. The text may be cut off in the middle of the key."""
         text = self.redact(text)
         starts = (self.key[:length] for length in range(len(self.key) - 1, _LONGEST_COINCIDENCE, -1))
         cut = next((start for start in starts if text.endswith(start)), "")
@@ -97,7 +97,7 @@ def _redact_record(record: logging.LogRecord) -> bool:
 
 def _redact_logs_of(key: ApiKey) -> None:
     _in_use.append(ref(key, _in_use.remove))
-    # At DEBUG, httpcore logs an answer's headers, and so a redirect to an address with the key.
+    # At DEBUG, httpcore logs an answer's headers, which may redirect to an address with the key.
     for library in ("httpcore", "httpcore2"):
         for part in ("connection", "http11", "http2", "proxy", "socks"):
             logging.getLogger(f"{library}.{part}").addFilter(_redact_record)

@@ -31,7 +31,7 @@ class Retry:
     attempts: int = 4
     """The maximum number of attempts; 1 for no retry."""
     first: float = 0.5
-    """Seconds before the second attempt. They double for each later one, and the upper half is random."""
+    """Seconds before the second attempt, doubled for each later one. The delay is random, from half to all of this."""
     cap: float = 30.0
     """The maximum delay in seconds, except for ``Retry-After``."""
 
@@ -46,7 +46,7 @@ def is_worth_retrying(safety: Safety, error: SmspvaError) -> bool:
     if safety is Safety.NON_IDEMPOTENT:
         return isinstance(error, ConnectionFailed) and not error.sent
     if isinstance(error, UnexpectedResponse):
-        # An outage or a proxy's page passes; JSON in an unknown form doesn't.
+        # An outage or a proxy's error page is temporary; JSON in an unknown form isn't.
         return error.status // 100 == 5 or (error.status // 100 == 2 and error.data is None)  # noqa: PLR2004
     if isinstance(error, ApiError) and error.code == SERVER_BUSY:
         return True
@@ -60,7 +60,7 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, jitter: float) -
         retry: The settings.
         attempt: The number of the failed attempt, from 1.
         error: The failure, whose `retry_after` may require a longer delay.
-        jitter: A random number from 0 to 1, so that many clients don't return at once.
+        jitter: A random number from 0 to 1, so that many clients don't retry at the same moment.
 
     """
     if attempt >= retry.attempts:
@@ -73,7 +73,7 @@ def retry_delay(retry: Retry, attempt: int, error: SmspvaError, jitter: float) -
 
 
 def requested_pause(error: BaseException | None) -> float:
-    """Return the seconds for which all requests have to wait after a failure: its ``Retry-After``, unless too long."""
+    """Return the seconds for which all requests have to wait after a failure: its ``Retry-After``, or 0 if too long."""
     requested = _retry_after(error)
     return requested if requested <= _LONGEST_RETRY_AFTER else 0.0
 

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 Transport: TypeAlias = httpx.AsyncBaseTransport
 
 _LARGEST_ANSWER = 16 * 1024 * 1024
-_MOST_CONNECTIONS = 100
-_MOST_IDLE_CONNECTIONS = 20
+_MAX_CONNECTIONS = 100
+_MAX_IDLE_CONNECTIONS = 20
 _HEADERS = {"User-Agent": "smspva-async", "Accept": "application/json", "Accept-Encoding": "gzip"}
 _BEFORE_SENDING = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 """Errors of httpx after which nothing was sent."""
@@ -80,9 +80,9 @@ class HttpSession:
         self._api_key = api_key
         self._injected = injected
         self._pools: dict[str, _Pool] = {}
-        self._slots = anyio.Semaphore(_MOST_CONNECTIONS, fast_acquire=True)
+        self._slots = anyio.Semaphore(_MAX_CONNECTIONS, fast_acquire=True)
 
-    def belongs_here(self) -> bool:
+    def belongs_to_this_loop(self) -> bool:
         """Return whether the session belongs to the running event loop."""
         return self._loop == anyio.lowlevel.current_token() and self._process == os.getpid()
 
@@ -90,10 +90,10 @@ class HttpSession:
         """Check that a session of the running event loop may replace this one.
 
         Raises:
-            ClientInUse: It may not.
+            ClientInUse: The session is in use in another event loop, or the injected transport may be.
 
         """
-        if self.belongs_here():
+        if self.belongs_to_this_loop():
             return
         # For a forked child, the loops of its parent process have ended.
         if not self.is_closed and self._process == os.getpid() and not has_ended(self._loop):
@@ -111,7 +111,7 @@ class HttpSession:
         """Read the certificates (off the event loop) and the proxy settings for a server.
 
         Raises:
-            ConnectionFailed: They are unusable.
+            ConnectionFailed: The certificates or settings are unusable.
 
         """
         if self._injected is not None or url in self._pools:
@@ -147,10 +147,10 @@ class HttpSession:
         Args:
             url: The address, without a query.
             params: The query, without the key.
-            key_place: The place of the key.
+            key_place: The part of the request that holds the key.
             timeout: Seconds for the request, without the wait for one of 100 connections.
-            received: For a call that is sent once: a list that gets the text of the answer, as much as arrived, however
-                the request ends. Such a call opens a new connection, because the server may close an idle one at the
+            received: For a call that is sent once: a list that gets the received text of the answer, however the request
+                ends. Such a call opens a new connection, because the server may close an idle one at the
                 moment of sending, which would make the outcome unknown.
 
         Raises:
@@ -301,7 +301,7 @@ class HttpSession:
         self.is_closed = True
         if self._process != os.getpid():
             return  # a forked child has copies; closing them would break the parent's connections
-        if self.belongs_here():
+        if self.belongs_to_this_loop():
             await self._close_all()
             return
         with contextlib.suppress(Exception):  # connections of a loop that has ended can't be closed properly
@@ -340,7 +340,7 @@ def _new_transport(proxy_url: str | None, context: ssl.SSLContext) -> Transport:
         is_https = httpx.URL(proxy_url).scheme == "https"
         proxy = httpx.Proxy(proxy_url, ssl_context=context if is_https else None)
     # The session limits the number of connections, because waiting for one in httpcore's pool isn't cancellation-safe.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE_CONNECTIONS)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE_CONNECTIONS)
     return httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits)
 
 
@@ -390,7 +390,7 @@ async def _read_body(response: httpx.Response, chunks: list[bytes]) -> str:
     compressions = [name for name in named if name in _COMPRESSIONS]
     if len(compressions) > 1:
         return f"the answer is compressed more than once ({', '.join(compressions)})"
-    # Other encodings are read as they are.
+    # A body in any other encoding is kept unchanged.
     inflater = _Inflater() if _INFLATED.intersection(compressions) else None
     size = received = 0
     # Not `aiter_raw`: it closes the response, and if that fails, the answer is lost.
@@ -467,7 +467,7 @@ _loading: dict[int, Lock] = {}
 
 
 async def _tls_context() -> ssl.SSLContext:
-    """Return the trusted certificates. Reading them takes up to 0.2 s, once per process and setting."""
+    """Return the TLS context. Reading its certificates takes up to 0.2 s, once per process and setting."""
     setting = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
 
     def load() -> None:
@@ -483,9 +483,9 @@ async def _tls_context() -> ssl.SSLContext:
 
 
 def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy for an address from the environment.
+    """Return the environment's proxy for an address, or None.
 
-    These are httpx's rules, which it applies only without a transport of one's own; in addition ``NO_PROXY`` may
+    The rules are those of httpx, which applies them only to transports that it creates. In addition, ``NO_PROXY`` may
     contain networks.
     """
     settings = getproxies()

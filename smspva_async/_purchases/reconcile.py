@@ -1,7 +1,8 @@
-"""Reconciliation: what the server shows now, compared with what was known before a call of unknown outcome.
+"""Reconciliation: compares the server's current state with the state before a call whose outcome is unknown.
 
-A listed order that the answer named, or enough new orders that no other call made, prove a purchase. Nothing disproves
-one: nobody knows how late the provider lists a purchase. A call that can't be judged is ``"open"``.
+A purchase is ``"done"`` if an order that the answer named is listed, or enough new orders that no other call created.
+It is never ``"not_done"``: nobody knows how late the provider lists a purchase. A call that can't be judged is
+``"open"``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
 
 @frozen
 class Evidence:
-    """The server's present state."""
+    """The server's current state."""
 
     orders: Rows[Order]
     is_gone: bool = False
@@ -53,7 +54,7 @@ class Evidence:
 
 
 class _Client(Protocol):
-    """The methods of `SmspvaClient` that collect evidence."""
+    """The methods of `SmspvaClient` that `gather_evidence` uses."""
 
     async def orders(self) -> Rows[Order]: ...
     async def sms(self, order_id: int) -> Rows[Sms]: ...
@@ -62,7 +63,7 @@ class _Client(Protocol):
 
 
 async def gather_evidence(client: _Client, call: Record) -> Evidence:
-    """Ask the server for the state that shows a call's outcome. Spends nothing."""
+    """Request the server's state that shows a call's outcome. Spends nothing."""
     orders = await client.orders()
     is_listed = any(order.id == call.order_id for order in orders)
     if call.method == methods.DELETE.name and not is_listed:
@@ -109,7 +110,7 @@ def decide(call: Record, records: Iterable[Record], evidence: Evidence) -> Recon
     Args:
         call: The call.
         records: The records of all calls, with or without this one.
-        evidence: The server's present state.
+        evidence: The server's current state.
 
     """
     others = [other for other in records if other.call != call.call]
@@ -148,7 +149,7 @@ def _is_only_extension(call: Record, others: Iterable[Record]) -> bool:
 
 
 def _is_fresh(order: Order, call: Record) -> bool:
-    """Return whether the server certainly made an order's row after a call."""
+    """Return whether the server certainly created an order's row after a call."""
     return order.last_online is not None and call.seen_at is not None and order.last_online >= call.seen_at + _LAG
 
 
@@ -184,7 +185,7 @@ def _judge_restore(call: Record, others: Sequence[Record], order: Order | None, 
 def _judge_purchase(call: Record, others: Sequence[Record], evidence: Evidence) -> Reconciliation:
     new = [order for order in _new_orders(call, others, evidence) if _matches(call, order)]
     if call.method != methods.ADD_SERVICE.name:
-        # The call rents a new number: another call made new orders on numbers that also have old ones.
+        # The call rents a new number. If a number also has old orders, another call created its new ones.
         ids = {order.id for order in new}
         before = {order.phone for order in evidence.orders if order.phone and order.id not in ids}
         new = [order for order in new if order.phone not in before]
@@ -206,11 +207,11 @@ def _judge_purchase(call: Record, others: Sequence[Record], evidence: Evidence) 
 
 
 def _new_orders(call: Record, others: Iterable[Record], evidence: Evidence) -> list[Order]:
-    """Return the orders that weren't known before the call and that no other call is known to have made."""
+    """Return the orders that weren't known before the call and that no other call is known to have created."""
     claimed: set[int] = set()
     for other in others:
         claimed |= _ids_in(other.data)
-        if other.outcome != "settled":  # those of a settled call are candidates, see `_count_competitors`
+        if other.outcome != "settled":  # the orders of a settled call are candidates, see `_count_competitors`
             claimed.update(other.order_ids)
         if other.method == methods.RESTORE.name:
             claimed.add(other.order_id)  # if it is listed, it is an old order
@@ -227,9 +228,10 @@ def _is_enough(
 def _count_competitors(
     call: Record, others: Iterable[Record], candidates: Collection[Order], evidence: Evidence
 ) -> int:
-    """Return the number of other calls that may have made one of the candidates.
+    """Return the number of other calls that may have created one of the candidates.
 
-    A settled call competes for its own candidates; one that was settled without `reconcile`, for all that match it.
+    A settled call competes for its own candidates. If it was settled without `reconcile`, it competes for all that
+    match it.
     """
     count = 0
     for other in others:
@@ -246,7 +248,7 @@ def _count_competitors(
 
 
 def _matches(call: Record, order: Order) -> bool:
-    """Return whether a purchase may have made an order."""
+    """Return whether a purchase may have created an order."""
     match call.method:
         case methods.RENT.name:
             has_service = order.services == (call.params["service"],)
@@ -257,9 +259,9 @@ def _matches(call: Record, order: Order) -> bool:
             has_service = has_service and _digits(order.phone) == call.params["pnumber"]
         case _:
             return False
-    asked, listed = _country(call.params.get("country", "")), _country(order.country)
+    requested, listed = _country(call.params.get("country", "")), _country(order.country)
     # A country can only be compared if both are codes: a server may also write a name.
-    return has_service and (not (asked and listed) or asked == listed)
+    return has_service and (not (requested and listed) or requested == listed)
 
 
 def _with_all_services(orders: Sequence[Order], services: AbstractSet[str]) -> list[Order]:

@@ -21,7 +21,7 @@ from attrs import field, frozen
 from smspva_async._api import methods
 from smspva_async._concurrency import WorkerThread
 from smspva_async._sqlite import BUSY_TIMEOUT, SqliteFile, make_private, transaction
-from smspva_async.errors import JournalError, bounded, one_line
+from smspva_async.errors import LONGEST_DATA, JournalError, bounded, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -34,7 +34,7 @@ EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.
 """Calls that move the end of an existing order."""
 LONG_LAG = timedelta(hours=1)
 """The longest time for which lists may lack the effect of a call."""
-_OURS = 0x534D534C  # "SMSL"
+_APPLICATION_ID = 0x534D534C  # "SMSL"
 _VERSION = 1
 _CALLS = (
     "CREATE TABLE calls (call TEXT PRIMARY KEY, owner TEXT, method TEXT, params TEXT, started_at TEXT, listed INTEGER,"
@@ -43,10 +43,9 @@ _CALLS = (
 )
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _ROW = ", ".join("?" * 16)
-_TRY_AGAIN = "Fix that and try again with the same path: a new ledger wouldn't know the unsettled calls"
+_TRY_AGAIN = "Fix the problem and use the same path again: a new ledger wouldn't have the unsettled calls"
 _RESTORE_IT = "Restore it from a backup, or check by hand which orders the account has and use a new path"
 _NOTHING_SENT = "Nothing was sent and nothing was changed. "
-_LONGEST_DATA = 64 * 1024
 _OWNER = re.compile("[0-9a-f]{12}")
 _BATCH = 100
 """Rows to read at a time."""
@@ -54,7 +53,7 @@ _BATCH = 100
 
 @frozen
 class Record:
-    """A spending call."""
+    """The record of a spending call."""
 
     call: str
     """The call's id."""
@@ -62,7 +61,7 @@ class Record:
     """The wire name."""
     params: Mapping[str, str]
     started_at: datetime
-    """The time of the call by this machine's clock."""
+    """The start of the call by this machine's clock."""
     known: frozenset[int] = frozenset()
     """The orders that were known before the call. Empty once the outcome is known."""
     listed: bool = False
@@ -72,18 +71,18 @@ class Record:
     seen_at: datetime | None = None
     """The time of the call by the server's clock; None if the server had sent no date."""
     outcome: Outcome | None = None
-    """None while the call is in progress, and if the program ended meanwhile."""
+    """None while the call is in progress, or if the program ended during it."""
     ended_at: datetime | None = None
     order_ids: tuple[int, ...] = ()
     """The orders that the answer named; for a settled call, its candidates."""
     complete: bool = True
-    """True if `order_ids` has all orders that the call made."""
+    """True if `order_ids` has all orders that the call created."""
     reason: str = ""
-    """Why the outcome is unknown."""
+    """The reason why the outcome is unknown."""
     data: object = None
     """The part of the answer that arrived, if the outcome is unknown."""
     in_flight: bool = field(default=False, eq=False)
-    """True if the program that makes the call is alive, so that an outcome may follow."""
+    """True if the program that makes the call still runs, so that an outcome may follow."""
 
     @property
     def is_open(self) -> bool:
@@ -101,11 +100,11 @@ class Record:
         return int(self.params.get("id", 0))
 
     def is_recent(self, date: datetime | None) -> bool:
-        """Return whether a list of that date may lack the call's effect. Lists may lag."""
+        """Return whether a list of orders from `date` may lack the call's effect, because lists may lag."""
         return self.seen_at is None or date is None or self.seen_at > date - LONG_LAG
 
     def may_have_extended(self, order_id: int, date: datetime | None) -> bool:
-        """Return whether the call may have moved an order's end, without a list of that date showing it."""
+        """Return whether the call may have moved an order's end without effect on a list from `date`."""
         is_extension = self.method in EXTENDING and self.order_id == order_id
         return is_extension and self.may_be_done and self.is_recent(date)
 
@@ -126,7 +125,7 @@ class PurchaseStore(Protocol):
         ...
 
     def load_now(self) -> Sequence[Record] | None:
-        """Do the same in the calling thread, for a client that isn't entered yet."""
+        """Do the same as `load` in the calling thread, for a client that isn't entered yet."""
         ...
 
     async def save(self, unsaved: Callable[[], Sequence[Record]]) -> None:
@@ -151,26 +150,26 @@ class SqliteLedger:
     """A ledger in an SQLite file, which several programs of one account may share.
 
     The file is opened for each use, so that a ledger which was moved away is created again. Between two uses only the
-    owner's lock is open, on a file beside it. The ledger has a rollback journal instead of a write-ahead log: SQLite
-    ignores a damaged log without an error, and committed calls would be lost with it.
+    owner's lock stays open, on a file beside the ledger. The ledger has a rollback journal instead of a write-ahead
+    log: SQLite ignores a damaged log without an error, and committed calls would be lost with it.
 
     Args:
         path: The file. The first spending call creates it.
-        account: Returns the account's fingerprint, which takes a while.
+        account: A slow function that returns the account's fingerprint.
 
     """
 
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
         self._path = path.absolute()  # the working directory may change
         self.name = f"the ledger {str(self._path)!r}"
-        self._file = SqliteFile(self._path, "ledger", _OURS, _VERSION)
+        self._file = SqliteFile(self._path, "ledger", _APPLICATION_ID, _VERSION)
         self._account = account
         self._fingerprint = ""
         self._worker = WorkerThread("smspva ledger")
         self._loaded: tuple[int, int] | None = None
         """The file's stamp when the caller knew all of its records."""
         self._saved: dict[str, Record] = {}
-        """The records of the last `save`. Calls that waited for it pass some of them again."""
+        """The records of the last `save`. Tasks that waited for it pass some of them again."""
         self._owner = _Owner(self._path)
 
     async def load(self) -> Sequence[Record] | None:
@@ -194,7 +193,7 @@ class SqliteLedger:
                 ((state,),) = connection.execute("PRAGMA quick_check(1)")
                 if state != "ok":
                     raise ValueError(state)
-                # Before the rows are read: a program that ends after this has written its outcome.
+                # Checked before the rows are read: a program that ends after this has written its outcome.
                 dead = in_flight - self._owner.alive()
                 records: list[Record] = []
                 cursor = connection.execute("SELECT * FROM calls")
@@ -252,7 +251,7 @@ class SqliteLedger:
                 if self._file.read_version(connection) == 0:  # another program may have created them meanwhile
                     connection.execute(_CALLS)
                     connection.execute(_META)
-                connection.execute(f"PRAGMA application_id = {_OURS}")
+                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 values = [("account", self._fingerprint), ("changes", "0")]
                 connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values)
@@ -263,7 +262,7 @@ class SqliteLedger:
             statement = "DELETE FROM meta WHERE key = 'account'"
             owner = one_line(str(found[0][0]))[:8]
             raise JournalError(
-                f"{self.name} is another account's ({owner}, your key's is {self._fingerprint[:8]}); nothing was sent."
+                f"{self.name} belongs to another account ({owner}, yours is {self._fingerprint[:8]}); nothing was sent."
                 " Give each account its own path. If it is the same account with a new key, run:"
                 f' sqlite3 {shlex.quote(str(self._path))} "{statement}"'
             )
@@ -296,7 +295,7 @@ def _row(record: Record, owner: str) -> tuple[Any, ...]:
 
 
 def _read(rows: Sequence[tuple[Any, ...]], dead: set[str]) -> list[Record]:
-    """Return the records in some rows.
+    """Return the records in some rows. The calls of `dead` owners are no longer in flight.
 
     Raises:
         ValueError: A row is damaged.
@@ -339,9 +338,9 @@ def _data(data: object) -> str:
     if data is None:
         return "null"
     if isinstance(data, str):
-        return json.dumps(data[:_LONGEST_DATA])
+        return json.dumps(data[:LONGEST_DATA])
     text = json.dumps(bounded(data))
-    return text if len(text) <= _LONGEST_DATA else json.dumps(text[:_LONGEST_DATA])
+    return text if len(text) <= LONGEST_DATA else json.dumps(text[:LONGEST_DATA])
 
 
 def _checksum(values: Iterable[object]) -> int:
@@ -356,9 +355,9 @@ def _text(time: datetime | None) -> str | None:
 
 
 class _Owner:
-    """A program that makes calls. It holds a lock while it lives; the system releases it however the program ends.
+    """A program that makes calls. It holds a lock while it runs; the system releases the lock however the program ends.
 
-    It is SQLite's lock on an empty file, which works on every system and which a forked process doesn't inherit.
+    It is SQLite's lock on an empty file, which works on every system and isn't inherited by a forked process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -407,7 +406,7 @@ class _Owner:
                 found.add(owner)
             elif (lock := _lock(file)) is not None:
                 with closing(lock), suppress(OSError):  # Windows can't remove an open file
-                    file.unlink()  # while it is locked, so that no owner acquires it
+                    file.unlink()  # while it is locked here, so that no owner acquires it
         return found
 
     def _file(self, owner: str) -> Path:

@@ -61,7 +61,7 @@ class KnownOrders:
         self._is_complete = False
         """True if every row of the last list could be read."""
         self._last_date: tuple[datetime, float, float] | None = None
-        """The server's last date, and when it came by anyio's clock and by this machine's clock."""
+        """The server's last date, and the times when it came by anyio's clock and by this machine's clock."""
 
     def note(self, method: Method[Any], value: object) -> None:
         """Record the orders and the date of an answer."""
@@ -85,19 +85,19 @@ class KnownOrders:
             self.ids = frozenset(self._ends)
 
     def server_time(self) -> datetime | None:
-        """Return the present time by the server's clock. If this machine's clocks disagree, the later time counts.
+        """Return the current time by the server's clock. If this machine's clocks disagree, the later time counts.
 
         The event loop's clock may stop while the machine sleeps, and the machine's clock may be changed.
         """
         if self._last_date is None:
             return None
-        date, then, then_here = self._last_date
+        date, then, local_then = self._last_date
         with contextlib.suppress(OverflowError):
-            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - then_here))
+            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - local_then))
         return None
 
     def before_call(self, record: Record, records: Iterable[Record]) -> Record:
-        """Return the record of a new call with all that is known before it.
+        """Return the record of a new call with the orders and dates that are known before it.
 
         Args:
             record: The record.
@@ -107,7 +107,7 @@ class KnownOrders:
         listed_at = None if self._last_date is None else self._last_date[0]
         ends_at, read_at = self._ends.get(record.order_id, (None, listed_at))
         date = read_at if record.method in EXTENDING else listed_at
-        # The orders that an answer named are known without a list.
+        # Orders that an answer named are known without a list.
         is_outdated = any(
             (earlier.outcome == "done" and not earlier.complete and earlier.is_recent(date))
             or earlier.may_have_extended(record.order_id, date)
@@ -140,7 +140,7 @@ class PurchaseTracker:
         self._is_closed = False
         self._process = os.getpid()
         self._own: set[str] = set()
-        """Calls of this client in this process. Their records here are newer than those in the store."""
+        """Calls of this client in this process. Their records in memory are newer than those in the store."""
         self._in_progress: dict[str, EventLoopToken] = {}
         """Own calls without an outcome, and their event loops."""
         self._unsaved: dict[str, Record] = {}
@@ -185,7 +185,7 @@ class PurchaseTracker:
             self._merge(self._store.load_now())
 
     def _merge(self, records: Sequence[Record] | None) -> None:
-        """Replace records by those of the store, unless the record here is newer."""
+        """Replace records by those of the store, unless the record in memory is newer."""
         self.is_read = True
         for record in records or ():
             if record.call in self._unsaved or (record.call in self._own and record.outcome != "settled"):
@@ -255,7 +255,7 @@ class PurchaseTracker:
             await finish(self._store.aclose)
 
     def _abandon_dead_calls(self) -> None:
-        """Forget the own calls of a parent process, and mark calls as unknown whose event loop has ended."""
+        """Forget a parent process's own calls, and mark calls whose event loop has ended as unknown."""
         if self._process != os.getpid():
             self._process, self._own, self._in_progress = os.getpid(), set(), {}
             self._unsaved, self._unwritten = {}, {}
@@ -287,7 +287,7 @@ class PurchaseTracker:
                 record.params,
                 record.started_at,
                 record.outcome or "unknown",
-                # Those of a settled call are only candidates, unless it was proved to be done.
+                # The ids of a settled call are only candidates, unless `reconcile` found it done.
                 record.order_ids if record.outcome == "done" or record.complete else (),
             )
             for record in records
@@ -336,7 +336,7 @@ class PurchaseTracker:
         Args:
             method: The method.
             params: Its parameters.
-            send: Sends the request, and adds the text of the answer to its argument as it arrives.
+            send: Sends the request, and adds the received text of the answer to its argument.
 
         """
         self._abandon_dead_calls()
@@ -349,7 +349,7 @@ class PurchaseTracker:
             await self._save_before_sending(record)
             value = await self._send(record, method, send)
         except (GeneratorExit, JournalError):
-            # A coroutine that is closed can't await, and the store has just failed: the next call writes the outcome.
+            # A closed coroutine can't await, and the store has just failed otherwise. The next call writes the outcome.
             raise
         except BaseException:
             await self._save_outcome()
@@ -360,7 +360,7 @@ class PurchaseTracker:
     async def _save_before_sending(self, record: Record) -> None:
         try:
             await self.save()
-            # Saving ignores a cancellation, and when `send` notices it, the request may have been sent.
+            # `save` ignores a cancellation. It must end the call here: during `send`, the request may be sent already.
             await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
             self._end(record, "not_sent")
@@ -396,7 +396,7 @@ class PurchaseTracker:
                 raise
             raise unknown(error.message, getattr(error, "data", None)) from error
         except BaseException as error:
-            if record.call in self._in_progress:  # not if its event loop has ended, which made it unknown
+            if record.call in self._in_progress:  # otherwise its event loop has ended, and it is unknown already
                 _log.warning("%s", unknown(f"interrupted after its request began ({type(error).__name__})"))
             raise
         return value
@@ -449,7 +449,7 @@ def _error_of(record: Record, reason: str) -> OutcomeUnknown:
 
 
 def _orders_of(record: Record, value: object) -> tuple[tuple[int, ...], bool]:
-    """Return the ids of the orders in a call's result, and whether the call made no others."""
+    """Return the ids of the orders in a call's result, and whether it created no others."""
     if isinstance(value, Rental):
         return (value.id,), True
     if isinstance(value, int):

@@ -47,21 +47,21 @@ class _Activation:
 
     sessions: int = 0
     due: float = 0.0
-    """The moment from which it is requested, while the number is down."""
+    """The moment from which it is requested, while the number is inactive."""
     failures: int = 0
     """Tries in a row that failed."""
     in_flight: bool = False
     refusal: SmspvaError | None = None
     """The last failure, unless it may be temporary."""
     refusals: int = 0
-    """All such failures so far."""
+    """The number of such failures so far."""
 
 
 class ActivationManager:
-    """Activates the numbers that sessions use whenever they are down, with one request at a time for each number.
+    """Activates the numbers that sessions use whenever they are inactive, with one request at a time for each number.
 
-    A number that stays down is activated again two minutes later. An activation that failed is repeated after 5 s, then
-    10 s, 20 s and so on up to two minutes.
+    A number that stays inactive is activated again two minutes later. An activation that failed is repeated after 5 s,
+    then 10 s, 20 s and so on up to two minutes.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class ActiveNumber:
         """Wait for the next message and return it. Each message is returned once, in one of the tasks that wait.
 
         Args:
-            match: Returns True for a message to return; None accepts any. Rejected messages are not returned later.
+            match: Returns True for a message to accept; None accepts any. Rejected messages are not returned later.
             timeout: Seconds.
 
         Raises:

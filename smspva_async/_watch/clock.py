@@ -29,7 +29,7 @@ class ServerClock:
 
     def __init__(self) -> None:
         self.is_certain = True
-        """True if two clocks agree, or there is only one. A first ``Date`` alone may be wrong."""
+        """False while the time relies on a first ``Date`` that no other clock confirms."""
         self.first_poll: float | None = None
         """The moment of the watch's first poll; None if that was in an earlier run."""
         self._offset = self._local = time.time() - anyio.current_time()
@@ -42,7 +42,7 @@ class ServerClock:
         return utc(moment + self._offset)
 
     def began(self) -> datetime | None:
-        """Return the server's time of the first poll: while that isn't certain, the earliest that it may have been."""
+        """Return the server's time of the first poll; while that isn't certain, the earliest possible time."""
         if self.first_poll is None:
             return None
         doubts = [] if self.is_certain else [self._local, self._candidate or self._offset]
@@ -55,7 +55,7 @@ class ServerClock:
         """Correct the clock by the ``Date`` of an answer that has just arrived.
 
         Args:
-            date: The ``Date``, a whole second. One that is far from the clock needs a second one that agrees.
+            date: The ``Date``, in whole seconds. If it is far from the clock, it counts once a second one agrees.
             took: Seconds from the request to now.
 
         """
@@ -63,18 +63,18 @@ class ServerClock:
             return
         # The header drops the fraction, so each answer only bounds the offset from below and above. The highest lower
         # bound is kept: it comes closer with every answer, and the difference of two times doesn't jitter.
-        least = date.timestamp() - anyio.current_time()
-        most = least + 1 + took
+        lowest = date.timestamp() - anyio.current_time()
+        highest = lowest + 1 + took
 
         def agrees(offset: float | None) -> bool:
-            return offset is not None and least - _JUMP <= offset <= most + _JUMP
+            return offset is not None and lowest - _JUMP <= offset <= highest + _JUMP
 
         self.is_certain = self.is_certain and self._has_date
         if agrees(self._offset) or agrees(self._candidate):
-            self._offset = self._offset if least <= self._offset <= most else least
+            self._offset = self._offset if lowest <= self._offset <= highest else lowest
             self.is_certain, self._candidate = True, None
         elif not self._has_date:
-            self._offset = least
+            self._offset = lowest
         else:
-            self._candidate = least
+            self._candidate = lowest
         self._has_date = True

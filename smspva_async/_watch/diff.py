@@ -36,7 +36,7 @@ __all__ = ["CallFailed", "Observation", "OrdersListed", "SmsListed", "step"]
 
 _ROWS_REMEMBERED = 1024
 _CLOCKS_DIFFER = timedelta(minutes=5)
-"""The clock of message dates may be behind the clock of answers by so much."""
+"""The maximum time by which the clock of message dates may be behind the clock of answers."""
 _SURELY_OLD = timedelta(days=1)
 _SUSPECT_AFTER = (3, 2)
 """Polls and intervals without an order after which an `sms` call checks whether it is removed."""
@@ -66,9 +66,9 @@ class OrdersListed:
     skipped: Sequence[SkippedRow] = ()
     interval: float
     began: datetime | None = None
-    """The server's time of the watch's first poll, as known now; None: the state's `since` holds."""
+    """The server's time of the watch's first poll, as known now; None: the state's `since` is used."""
     is_time_certain: bool = True
-    """False while `at` relies on a first `Date` alone. Then it decides nothing that can't be undone."""
+    """False while `at` relies on a first `Date` alone. Then it causes no change that can't be undone."""
     expiry_notice: timedelta | None = None
 
 
@@ -167,7 +167,7 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
         elif before is not order and _report_changes(state, before, order, seen, events):
             tracks[order_id] = _seen_again(tracks[order_id], order, seen)
         elif (track := tracks[order_id]).missing_polls or track.read_had_new:
-            # No change, but its absence ends, or its flag is up for another message than those that were read.
+            # The order is unchanged, but its absence ends, or its flag is up for a message that wasn't read yet.
             tracks[order_id] = _seen_again(track, order, seen)
     if len(tracks) > len(orders):
         absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}
@@ -182,8 +182,8 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
         next_expiry=next_expiry,
         since=_since(state, seen),
         baseline=events.newest if is_first else state.baseline,
-        tracks=_unless_same(tracks, state.tracks),
-        removed=_unless_same(removed, state.removed),
+        tracks=_reuse_if_same(tracks, state.tracks),
+        removed=_reuse_if_same(removed, state.removed),
         failing_since=None,
         skipped=skipped,
         orders=orders,
@@ -191,13 +191,13 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
 
 
 def _by_id(orders: Sequence[Order], before: Mapping[int, Order]) -> Mapping[int, Order]:
-    """Return the orders by id; the mapping of before if they are the same objects."""
+    """Return the orders by id; the earlier mapping if it has the same objects."""
     same = len(orders) == len(before) and all(map(is_, orders, before.values()))
     return before if same else {order.id: order for order in orders}
 
 
-def _unless_same(tracks: dict[int, OrderTrack], before: Mapping[int, OrderTrack]) -> Mapping[int, OrderTrack]:
-    """Return the tracks; the mapping of before if it holds the same objects, so that they aren't written again."""
+def _reuse_if_same(tracks: dict[int, OrderTrack], before: Mapping[int, OrderTrack]) -> Mapping[int, OrderTrack]:
+    """Return the tracks; the earlier mapping if it has the same objects, so that they aren't written again."""
     same = len(tracks) == len(before) and all(map(is_, tracks.values(), before.values()))
     return before if same else tracks
 
@@ -216,7 +216,7 @@ def _new_track(order: Order, at: datetime, *, in_baseline: bool) -> OrderTrack:
         at,
         in_baseline=in_baseline,
         flag_seen=order.has_new_sms is not False,
-        flag_rose=is_up and not in_baseline,  # the flag of an order that is new is new as well
+        flag_rose=is_up and not in_baseline,  # a new order's flag is also new
     )
 
 
@@ -233,7 +233,7 @@ def _report_changes(state: WatchState, before: Order, order: Order, seen: Orders
 
 
 def _moved_with_clock(before: datetime | None, after: datetime | None, elapsed: timedelta) -> bool:
-    """Return True if a time is the same, or moved forward by at most the elapsed time and a minute."""
+    """Return whether a time is the same, or moved forward by at most the elapsed time and a minute."""
     if before is None or after is None:
         return before is after
     return before == after or timedelta(0) < after - before <= elapsed + _MOVES_WITH_CLOCK
@@ -262,7 +262,7 @@ def _count_absence(
     removed: dict[int, OrderTrack],
 ) -> None:
     """Count one more poll without these orders; remove those that have been missing for long."""
-    # A row that can't be read may be any order's if it has no id.
+    # An unreadable row without an id may belong to any order.
     unread = {row.order_id for row in seen.skipped}
     for order in absent:
         track = tracks[order.id]
@@ -375,7 +375,7 @@ def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[
 
 
 _NO_SENDER, _NAMED_LATER = "-", "+"
-"""Keys in place of a sender's: for messages without one, and for those of them that were listed with one later."""
+"""Keys used instead of a sender's: for messages without a sender, and for those that were listed with one later."""
 
 
 def _counted(known: Mapping[str, int], messages: Iterable[Sms]) -> tuple[Mapping[str, int], list[tuple[Sms, int]]]:
@@ -409,7 +409,7 @@ def _counted(known: Mapping[str, int], messages: Iterable[Sms]) -> tuple[Mapping
 def _still_named(
     known: Mapping[str, int], listed: Mapping[tuple[str, str], Sequence[Sms]], text: str, named_later: int
 ) -> int:
-    """Return how many messages that were named later still are, and so aren't listed without a sender again."""
+    """Return the number of messages that got a sender later and are still listed with it."""
     if not named_later:
         return 0
     senders = {key.removeprefix(text): count for key, count in known.items() if key.startswith(text)}

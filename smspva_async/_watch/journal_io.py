@@ -36,12 +36,12 @@ EVERYTHING = -1
 """The place before the oldest event that is kept, whatever its number."""
 _BATCH = 256
 """Events to read at once when only those of one order are wanted."""
-_MOST_UNWRITTEN = 50
-"""Events that a consumer may be ahead of the place that the journal has."""
+_MAX_UNWRITTEN = 50
+"""The maximum number of events from a consumer's place in the journal to its current place."""
 _OVERDUE_AFTER = 0.2
-"""Seconds until the next step of any consumer writes the places."""
+"""Seconds after which the next step of any consumer writes the places."""
 _WRITE_AFTER = 0.8
-"""Seconds until the places are written even if no consumer takes a step."""
+"""Seconds after which the places are written even if no consumer takes a step."""
 _CHECK_EVERY = 0.05
 
 
@@ -152,7 +152,7 @@ class StateStore:
     Args:
         journal: The journal.
         places: The places of named consumers, which are part of each commit.
-        reader: The reading side, which publishes what was committed.
+        reader: Publishes the committed events.
 
     """
 
@@ -236,7 +236,7 @@ class ConsumerPlaces:
 
     Args:
         journal: The journal, which keeps the places.
-        reader: The consumers' reading side, which is woken when a name is taken over.
+        reader: Wakes the consumers when a name is taken over.
 
     """
 
@@ -260,7 +260,7 @@ class ConsumerPlaces:
             self._kept = dict(await self._journal.places())
 
     def take(self, name: str, owner: object, default: int | None, after: int | None) -> int | None:
-        """Make a consumer the owner of a name, in place of an earlier one; return where it begins.
+        """Make a consumer the owner of a name, instead of an earlier one; return where it begins.
 
         Args:
             name: The name.
@@ -300,7 +300,7 @@ class ConsumerPlaces:
             self._moved_at = anyio.current_time()
             self._something_moved.set()
         self._moved[name] = place
-        return unwritten >= _MOST_UNWRITTEN or self._is_overdue or self._reader.ended
+        return unwritten >= _MAX_UNWRITTEN or self._is_overdue or self._reader.ended
 
     async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
         """Return the places that the journal lacks, except those that depend on a baseline that isn't known yet."""

@@ -57,7 +57,7 @@ class PollLoop:
         store: Applies observations.
         waiters: The open waits of callers.
         interval: Seconds between two polls of the orders.
-        eager_interval: Seconds from which the shorter periods follow while a caller waits.
+        eager_interval: Seconds; it sets the shorter periods while a caller waits.
         expiry_notice: The time before an order's `until` at which `OrderExpiring` is reported.
 
     """
@@ -97,18 +97,18 @@ class PollLoop:
         await self._make(_Request(ORDERS, now))
 
     async def run(self) -> None:
-        """Poll until cancelled, or until an error ends the watch, which is `failure` then."""
+        """Poll until cancelled, or until an error ends the watch; it is then in `failure`."""
         async with anyio.create_task_group() as calls:
             while True:
                 await anyio.lowlevel.checkpoint()
                 now, wants = anyio.current_time(), self._waiters.wants
-                at, what = self._scheduler.next(wants, self._source.gap, now)
+                at, target = self._scheduler.next(wants, self._source.gap, now)
                 if at > now + EPSILON:
                     with anyio.move_on_after(at - now):
                         await self._waiters.changed.wait()
                     continue
-                self._scheduler.record_chosen(what, wants, now)
-                request = _Request(what, now)
+                self._scheduler.record_chosen(target, wants, now)
+                request = _Request(target, now)
                 calls.start_soon(self._run_request, request, calls)
                 await request.sent.wait()  # the client can't send the next one earlier either
 
@@ -127,25 +127,25 @@ class PollLoop:
 
         def on_send() -> None:
             request.sent_at, request.refreshes = anyio.current_time(), self._waiters.refreshes
-            self._scheduler.record_sent(request.what, request.sent_at)
+            self._scheduler.record_sent(request.target, request.sent_at)
             request.sent.set()
 
         failed, new, poll_again_at = True, 0, math.inf
         try:
-            if request.what is None:  # ORDERS
+            if request.target is None:  # ORDERS
                 await self._poll_orders(request, on_send)
             else:
-                new = await self._read_messages(request, request.what, on_send)
+                new = await self._read_messages(request, request.target, on_send)
             failed = False
         except (ClientClosed, ClientInUse, JournalError):
             raise
         except Exception as error:  # noqa: BLE001 - a source may raise anything, and an answer may hold anything
             await self._apply_failure(request, error)
-            if request.what is None:  # ORDERS
+            if request.target is None:  # ORDERS
                 poll_again_at = self._check_key(error)
         finally:
             now = anyio.current_time()
-            self._scheduler.record_end(request.what, now, failed=failed, new=new, poll_again_at=poll_again_at)
+            self._scheduler.record_end(request.target, now, failed=failed, new=new, poll_again_at=poll_again_at)
 
     async def _poll_orders(self, request: _Request, on_send: Callable[[], None]) -> None:
         async def before_retry() -> None:
@@ -195,7 +195,7 @@ class PollLoop:
 
     async def _apply_failure(self, request: _Request, error: Exception) -> None:
         self._failures += 1
-        now, order_id = anyio.current_time(), request.what
+        now, order_id = anyio.current_time(), request.target
         # While `orders` is being retried, this may be an outage of one list or of everything.
         if order_id is None or not self._is_orders_retried:
             await self._apply(
@@ -215,7 +215,7 @@ class PollLoop:
             self._waiters.messages_read(order_id, request.refreshes, self._store.state.seq)
 
     def _check_key(self, error: Exception) -> float:
-        """Return when to poll again because the key was refused; raise the error once every poll was, for long."""
+        """Return the moment to poll again if the key was refused; raise the error if it was refused for too long."""
         if not isinstance(error, InvalidKey):
             self._key_refused_since = None
             return math.inf
@@ -248,7 +248,7 @@ class PollLoop:
         return rows
 
     def statistics(self) -> WatchStatistics:
-        """Return the present statistics."""
+        """Return the current statistics."""
         wants, gap = self._waiters.wants, self._source.gap
         return WatchStatistics(
             orders=len(self._store.state.tracks),
@@ -266,7 +266,7 @@ class PollLoop:
 class _Request:
     """A request in flight."""
 
-    what: int | None
+    target: int | None
     """`ORDERS`, or the order whose messages are read."""
     sent_at: float
     """The moment at which it was last sent."""

@@ -36,11 +36,11 @@ ORDERS: Final = None
 
 _SHARE, _SHARE_IF_AWAITED = 3 / 4, 9 / 10
 """Polling's share of the pace."""
-_LEAST_SPACING = 0.05
+_MIN_SPACING = 0.05
 _URGENT_IN_A_ROW = 3
 _AWAITED_IN_A_ROW = 2
 _FEW = 2
-"""Up to so many awaited lists, reading them in turn is quicker than polling for flags."""
+"""The number of awaited lists up to which reading them in turn is quicker than polling for flags."""
 _FLAGS_MEASURED = 20
 _FLAGS_NEEDED = 2
 _FLAGS_WORK = 1 / 4
@@ -63,7 +63,7 @@ class Wants:
 
 @define(eq=False)
 class RefreshRequest:
-    """A caller's need for answers about an order to requests that are sent from now on."""
+    """A caller's request for fresh answers about an order. Only requests sent from now on give them."""
 
     order_id: int
     orders_listed: bool = False
@@ -76,7 +76,7 @@ class Waiters:
     """The open waits of a watcher.
 
     Args:
-        reader: The reading side, which wakes callers when their refresh requests are answered.
+        reader: Wakes callers when their refresh requests are answered.
 
     """
 
@@ -131,7 +131,7 @@ class Waiters:
 
     @property
     def refreshes(self) -> Iterable[RefreshRequest]:
-        """The open refresh requests: a poll loop's request that is sent now can answer them."""
+        """The open refresh requests. A request of the poll loop that is sent now can answer them."""
         return tuple(self._refreshes)
 
     def orders_listed(self, refreshes: Iterable[RefreshRequest]) -> None:
@@ -141,7 +141,7 @@ class Waiters:
         self._answered()
 
     def messages_read(self, order_id: int, refreshes: Iterable[RefreshRequest], newest: int) -> None:
-        """Record the same for an order's messages; `newest` is the newest event's `seq` after them."""
+        """Record that an order's messages were read; `newest` is the newest event's `seq` after that."""
         for request in refreshes:
             if request.order_id == order_id and request.read_at is None:
                 request.read_at = newest
@@ -161,7 +161,7 @@ class Scheduler:
     Args:
         now: The moment.
         interval: Seconds between two polls of the orders, and between two readings of a list that isn't awaited.
-        eager_interval: Seconds from which the shorter periods follow while a caller waits.
+        eager_interval: Seconds; it sets the shorter periods while a caller waits.
 
     """
 
@@ -199,11 +199,11 @@ class Scheduler:
     # -- what is next ------------------------------------------------------------------------------------------------
 
     def next(self, wants: Wants, gap: float, now: float) -> tuple[float, int | None]:
-        """Return the moment of the next request, and the request. It holds until something changes.
+        """Return the moment of the next request, and the request. They are valid until something changes.
 
         Args:
             wants: What callers wait for.
-            gap: The client's gap now: the least seconds between two requests.
+            gap: The client's current gap: the minimum number of seconds between two requests.
             now: The moment.
 
         """
@@ -235,10 +235,10 @@ class Scheduler:
             period = min(period, 3 * self._eager_interval)
         if len(wants.messages) > _FEW and self._flags_work:
             period = min(period, self._eager_interval)
-        return max(period, 2 * gap, 2 * _LEAST_SPACING)
+        return max(period, 2 * gap, 2 * _MIN_SPACING)
 
     def full_scan(self, wants: Wants, gap: float) -> float:
-        """Return the seconds that a turn over all lists takes while no flag rises and nothing delays requests."""
+        """Return the seconds to read every list once while no flag rises and nothing delays requests."""
         awaited = sum(order_id in self._tracks for order_id in wants.messages)
         others = len(self._tracks) - awaited
         spacing = _spacing(wants, gap)
@@ -292,7 +292,7 @@ class Scheduler:
         return self._orders_fail and self._reads_fail
 
     def _has_urgent_reason(self, order_id: int) -> bool:
-        """Return True while a list's flag rose and it isn't read yet, or its order seems to be removed."""
+        """Return whether a list's flag rose and it isn't read yet, or its order seems to be removed."""
         track = self._tracks.get(order_id)
         return track is not None and (track.flag_rose or track.suspected_at is not None)
 
@@ -376,7 +376,7 @@ class Scheduler:
             now: The moment.
             failed: True if it failed.
             new: The number of new messages in the answer.
-            poll_again_at: The moment of the next `orders` poll at the latest.
+            poll_again_at: The latest moment for the next `orders` poll.
 
         """
         self._in_flight.discard(request)
@@ -399,5 +399,5 @@ class Scheduler:
 
 
 def _spacing(wants: Wants, gap: float) -> float:
-    """Return the least seconds between two requests of the watch."""
-    return max(gap / (_SHARE_IF_AWAITED if wants.messages else _SHARE), _LEAST_SPACING)
+    """Return the minimum number of seconds between two requests of the watch."""
+    return max(gap / (_SHARE_IF_AWAITED if wants.messages else _SHARE), _MIN_SPACING)

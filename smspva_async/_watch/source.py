@@ -78,7 +78,7 @@ class PolledSource(Protocol):
 
     @property
     def gap(self) -> float:
-        """The least seconds between two requests now."""
+        """The current minimum number of seconds between two requests."""
         ...
 
     @property
@@ -134,7 +134,7 @@ class ClientSource:
         )
 
     async def activate(self, order_id: int) -> None:
-        # At the priority of a caller's own calls, because one waits for the number.
+        # With the priority of the user's own calls, because a caller waits for the number.
         params = {"id": str(order_id)}
         await self._executor.call(methods.ACTIVATE, params, retry=Retry(attempts=1), deadline=self._deadline)
 
@@ -174,7 +174,7 @@ class PlainSource:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # The watch isn't cancelled: the source awaited a task of its own that was.
+            # The watch isn't cancelled: a task that the source awaited was.
             raise SmspvaError("the source's call was cancelled from within the source") from None
 
 

@@ -28,8 +28,8 @@ class Waits:
         self._store = store
         self._reader = reader
 
-    async def within(self, seconds: float, order_id: int, what: str, wait: Awaitable[T]) -> T:
-        """Return the result of a wait, or raise `WaitTimeout`: the order didn't do `what` in time."""
+    async def within(self, seconds: float, order_id: int, action: str, wait: Awaitable[T]) -> T:
+        """Return the result of a wait, or raise `WaitTimeout`: the order didn't do the action in time."""
         with anyio.move_on_after(seconds):
             return await wait
         known = self._store.orders.get(order_id)
@@ -37,7 +37,7 @@ class Waits:
         last = self._store.last_success
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
         raise WaitTimeout(
-            f"order {order_id} didn't {what} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
+            f"order {order_id} didn't {action} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
             f"{self._store.last_failure or 'none'}. No event is lost; you can wait again",
             order_id=order_id,
             state=None if known is None else known.state,

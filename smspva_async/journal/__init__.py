@@ -53,7 +53,7 @@ class Journal(Protocol):
 
         Args:
             after: The place; 0 is before event 1.
-            limit: The most events to return. Fewer may be returned although there are more, but at least one.
+            limit: The maximum number of events to return. If there are any, at least one is returned.
 
         Raises:
             Lagged: The first of them is no longer kept, or the place is after the newest event.
@@ -66,7 +66,7 @@ class Journal(Protocol):
         ...
 
     async def move(self, places: Mapping[str, int]) -> None:
-        """Move named cursors forward; one that is already further stays there. Add new names.
+        """Move named cursors forward, never back. Add new names.
 
         Args:
             places: The new places by name.

@@ -1,6 +1,6 @@
-"""Events and states as the records of a database.
+"""Conversion of events and states to the records of a database and back.
 
-A state is large and a poll changes little of it. So the track of each order is a record of its own, and so is each
+A state is large and a poll changes little of it. So the track of each order is a separate record, and so is each
 message count.
 """
 
@@ -62,7 +62,7 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
 
 @frozen
 class Changes:
-    """The records to write and to delete in a database that is to have another state."""
+    """The records to write to a database and to delete from it, to give it a new state."""
 
     tracks: list[TrackRecord] = field(factory=list[TrackRecord])
     messages: list[MessageRecord] = field(factory=list[MessageRecord])
@@ -71,7 +71,7 @@ class Changes:
 
     @property
     def any(self) -> bool:
-        """True if there are any."""
+        """True if there is a change."""
         return bool(self.tracks or self.lost_tracks)
 
 
@@ -83,16 +83,16 @@ def changes(old: WatchState, new: WatchState) -> Changes:
             continue
         for order_id, track in after.items():
             if before.get(order_id) is not track:
-                was = old.tracks.get(order_id) or old.removed.get(order_id)
-                _add(found, order_id, was, track, is_removed=is_removed)
+                known = old.tracks.get(order_id) or old.removed.get(order_id)
+                _add(found, order_id, known, track, is_removed=is_removed)
         lost = (order_id for order_id in before if order_id not in new.tracks and order_id not in new.removed)
         found.lost_tracks.extend((order_id,) for order_id in lost)
     return found
 
 
-def _add(found: Changes, order_id: int, was: OrderTrack | None, track: OrderTrack, *, is_removed: bool) -> None:
+def _add(found: Changes, order_id: int, old: OrderTrack | None, track: OrderTrack, *, is_removed: bool) -> None:
     found.tracks.append((order_id, is_removed, json.dumps(write_part(track))))
-    known: Mapping[str, int] = {} if was is None else was.counts
+    known: Mapping[str, int] = {} if old is None else old.counts
     if known is not track.counts:
         found.messages.extend((order_id, key, count) for key, count in track.counts.items() if known.get(key) != count)
         found.lost_messages.extend((order_id, key) for key in known if key not in track.counts)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "Opened", "locked"]
 
-_OURS = 0x534D534A  # "SMSJ"
+_APPLICATION_ID = 0x534D534A  # "SMSJ"
 # The statements that upgrade each version of the schema to the next; version 0 is an empty file.
 _UPGRADES = [
     (
@@ -38,10 +38,10 @@ _UPGRADES = [
     ),
 ]
 _LARGEST_STEP = 86_400.0
-"""The most seconds that one event can move the time from which the age of events is measured."""
+"""The maximum number of seconds by which one event moves the time from which the age of events is measured."""
 _BUSY_TIMEOUT = 0.1
 """Seconds to wait for another program's transaction; `SqliteJournal` tries again."""
-_NOTHING_LOST = "What it has is safe; the next watch finds again what it lacks"
+_NOTHING_LOST = "The events in it are safe; the next watch reports the changes that it lacks"
 
 
 @frozen
@@ -59,20 +59,20 @@ class Database:
 
     Args:
         path: The absolute path of the file.
-        most: The number of events to keep; None: no limit.
-        age: The time for which to keep them; None: no limit.
+        max_events: The number of events to keep; None: no limit.
+        max_age: The time for which to keep them; None: no limit.
 
     """
 
-    def __init__(self, path: Path, most: int | None, age: timedelta | None) -> None:
+    def __init__(self, path: Path, max_events: int | None, max_age: timedelta | None) -> None:
         self.oldest: int = 0
         """The place before the oldest event that is kept."""
         self.newest: int = 0
         """The newest event's `seq`."""
         self._path = path
-        self._file = SqliteFile(path, "journal", _OURS, len(_UPGRADES))
-        self._most = most
-        self._age = age
+        self._file = SqliteFile(path, "journal", _APPLICATION_ID, len(_UPGRADES))
+        self._max_events = max_events
+        self._max_age = max_age
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
         self._state = WatchState()
@@ -122,11 +122,11 @@ class Database:
             # A change of the clock alone isn't worth a write.
             others = evolve(state, clock=before.clock, tracks=before.tracks, removed=before.removed)
             if events or places or changes.any or others != before:
-                # The next watch finds again a change without events that a power failure takes, so don't wait for it.
+                # A change without events needn't be durable: after a power failure the next watch finds it again.
                 with transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
-                        [(event.seq, _date(event), codec.save_event(event)) for event in events],
+                        [(event.seq, _unix_time(event), codec.save_event(event)) for event in events],
                     )
                     connection.execute("REPLACE INTO meta VALUES ('state', ?)", [codec.save_state(state)])
                     connection.executemany("REPLACE INTO tracks VALUES (?, ?, ?)", changes.tracks)
@@ -160,7 +160,7 @@ class Database:
 
     def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward."""
-        # If a power failure takes the move, events are only delivered again, so don't wait for it.
+        # A move needn't be durable: after a power failure, events are only delivered again.
         with (
             self._file.translate_errors("can't be written", _NOTHING_LOST),
             self._connected() as connection,
@@ -183,10 +183,10 @@ class Database:
         (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
         if unread is not None and unread <= self.oldest:
             return self.oldest
-        bound = 0 if self._most is None else newest.seq - self._most
-        if self._age is not None and (now := self._now(newest)) is not None:
+        bound = 0 if self._max_events is None else newest.seq - self._max_events
+        if self._max_age is not None and (now := self._now(newest)) is not None:
             # A number, because a date can't be that far in the past.
-            young = now - self._age.total_seconds()
+            young = now - self._max_age.total_seconds()
             (old,) = connection.execute("SELECT max(seq) FROM events WHERE at > 0 AND at < ?", [young]).fetchone()
             bound = max(bound, old or 0)
         # Keep all events of this write, so that a reader that was caught up can read them.
@@ -198,7 +198,7 @@ class Database:
 
     def _now(self, newest: Event) -> float | None:
         """Return the Unix time from which the age of events is measured; None while it isn't certain."""
-        before, dated = self._now_before, _date(newest)
+        before, dated = self._now_before, _unix_time(newest)
         if not dated:
             return None
         # One answer with a wrong clock must not drop everything.
@@ -229,7 +229,7 @@ class Database:
             for statement in upgrade:
                 connection.execute(statement)
         # Always written, so that a read-only file is detected now.
-        connection.execute(f"PRAGMA application_id = {_OURS}")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
         if fingerprint is None:
             return
@@ -238,7 +238,7 @@ class Database:
         if owner != fingerprint:
             raise JournalError(
                 f"the journal {self._path} belongs to another account; nothing was changed. Give each account its own "
-                "file (for the same account with a new key, remove the row 'account' from its table meta)"
+                "file. If it is the same account with a new key, delete the row 'account' from the table meta"
             )
 
     def _load(self, connection: sqlite3.Connection, last: int) -> Opened:
@@ -282,7 +282,7 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
     )
 
 
-def _date(event: Event) -> float:
+def _unix_time(event: Event) -> float:
     """Return an event's Unix time; 0 if it may be wrong."""
     # These events may come before the first good answer, when only the local clock is known.
     return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()

@@ -17,7 +17,7 @@ __all__ = ["MemoryJournal", "RingBuffer", "check_place"]
 
 
 class MemoryJournal:
-    """A journal in memory. A second watcher that uses it, after the first was left, continues where that one ended.
+    """A journal in memory. After the first watcher was left, a second one that uses it continues where the first ended.
 
     Args:
         keep: The number of newest events to keep. Older ones are dropped even if a named cursor has not read them.

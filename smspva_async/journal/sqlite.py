@@ -61,13 +61,15 @@ class SqliteJournal:
     def __init__(self, path: Path | str, *, keep: Keep = (1_000_000, timedelta(days=90))) -> None:
         if isinstance(keep, tuple) and len(keep) != 2:  # noqa: PLR2004
             raise ValueError(f"keep must be a number of events, a timedelta or a pair of them, got {keep!r}")
-        most, age = (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
-        if most is not None and (type(most) is not int or most < 1):
-            raise ValueError(f"the number of events to keep must be an integer of 1 or more, got {most!r}")
-        if age is not None and (not isinstance(age, timedelta) or age <= timedelta(0)):
-            raise ValueError(f"the time to keep events must be a timedelta of more than 0, got {age!r}")
+        max_events, max_age = (
+            (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
+        )
+        if max_events is not None and (type(max_events) is not int or max_events < 1):
+            raise ValueError(f"the number of events to keep must be an integer of 1 or more, got {max_events!r}")
+        if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
+            raise ValueError(f"the time to keep events must be a timedelta of more than 0, got {max_age!r}")
         self._path = Path(os.path.realpath(path))
-        self._database = Database(self._path, most, age)
+        self._database = Database(self._path, max_events, max_age)
         self._worker = WorkerThread("smspva journal")
         self._ring = RingBuffer(_IN_MEMORY)
         self._pages: OrderedDict[int, Sequence[Event]] = OrderedDict()
@@ -103,7 +105,7 @@ class SqliteJournal:
     async def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move named cursors; see `Journal.append`.
 
-        When it returns, events are on the disk. A power failure may take a change without events, which the next watch
+        When it returns, events are on the disk. A power failure may lose a change without events, which the next watch
         finds again.
 
         Raises:
@@ -114,7 +116,7 @@ class SqliteJournal:
         try:
             await self._write(partial(self._database.append, events, state, dict(places)))
         finally:
-            # The thread has written even if this task was cancelled meanwhile.
+            # The thread writes even if this task is cancelled meanwhile.
             if self._database.newest != before:
                 self._ring.extend(events)
 

@@ -24,7 +24,7 @@ __all__ = ["OrderTrack", "WatchState", "read_part", "write_part"]
 
 @frozen
 class OrderTrack:
-    """The memory of one order. Moments are seconds on `WatchState.clock`."""
+    """The state of one order. A moment is in seconds on `WatchState.clock`."""
 
     order: Order
     """The order at its last change. Changes of transient fields alone are left out, because they aren't worth a write.
@@ -42,7 +42,7 @@ class OrderTrack:
     flag_seen: bool = False
     """True if the flag was up, or unknown, in any poll so far."""
     flag_rose: bool = False
-    """True if the flag rose, and no request for the messages that was sent later is answered yet."""
+    """True if the flag rose, and no later request for the messages is answered yet."""
     rose_at: float | None = None
     """The moment of the poll in which the flag rose."""
     missing_since: float | None = None
@@ -124,7 +124,7 @@ class WatchState:
             raise ValueError(f"not the dict of a watch's state: {error}") from error
 
 
-_APART = ("tracks", "removed", "orders", "next_expiry", "listed_at")
+_OMITTED = ("tracks", "removed", "orders", "next_expiry", "listed_at")
 
 
 def _orders(tracks: Mapping[int, OrderTrack]) -> Mapping[int, Order]:
@@ -155,7 +155,7 @@ def read_part(fields: Mapping[str, Any], kind: type[Any]) -> Any:  # noqa: ANN40
 @cache
 def _register() -> None:
     converter = _serialization.converter()
-    for kind, apart in ((WatchState, _APART), (OrderTrack, ("counts",))):
-        omitted: dict[str, Any] = dict.fromkeys(apart, override(omit=True))
+    for kind, names in ((WatchState, _OMITTED), (OrderTrack, ("counts",))):
+        omitted: dict[str, Any] = dict.fromkeys(names, override(omit=True))
         converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **omitted))
         converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **omitted))

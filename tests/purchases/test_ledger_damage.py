@@ -181,7 +181,7 @@ UNUSABLE: dict[str, tuple[Callable[[FakeServer, Path], Any], str]] = {
     "a forged row": (forged, "it is damaged .*Restore it from a backup, or check by hand which orders"),
     "another account's": (
         of_another_account,
-        "is another account's .*nothing was sent. Give each account its own path.*new key.*sqlite3 .*DELETE",
+        "belongs to another account .*nothing was sent. Give each account its own path.*new key.*sqlite3 .*DELETE",
     ),
     "a newer version": (newer, "written by a newer smspva_async .*nothing was changed. Update the library"),
     "a text": (of(b"Dear diary\n"), "it isn't a ledger .*Nothing was sent"),
@@ -261,7 +261,7 @@ async def test_the_advice_for_a_new_key_of_the_same_account_works(path: Path, fa
     sql(path, "DELETE FROM meta WHERE key = 'account'")
     for _ in range(2):
         assert outcomes(path) == ["unknown"]
-    with pytest.raises(JournalError, match="is another account's"):
+    with pytest.raises(JournalError, match="belongs to another account"):
         SmspvaClient("another-key", ledger=path).purchases()
 
 
