@@ -65,9 +65,9 @@ class Watcher:
         source: A `SmspvaClient`, or any other `Source`.
         interval: Seconds between two polls. The provider's own page refreshes every 30 seconds (rental page).
         eager_interval: Seconds; it sets the shorter periods while a caller waits. A list of messages that is waited for
-            is read once per ``eager_interval / 2`` at most. The orders are polled once per ``3 * eager_interval``
-            while a caller waits for a state, or for an order that isn't listed yet, and once per ``eager_interval``
-            while callers wait for messages of more than two orders and flags were seen to work.
+            is read once per ``eager_interval / 2`` at most. The orders are polled once per ``3 * eager_interval`` while
+            a caller waits for a state, or for an order that isn't listed yet, and once per ``eager_interval`` while
+            callers wait for messages of more than two orders and `Order.has_new_sms` was seen to work.
         journal: The journal that keeps events and state; None keeps them in memory.
         start: ``"baseline"`` treats messages found on the first poll as known, ``"replay"`` as new. If the journal has
             a state already, the watch continues from it instead.
@@ -232,7 +232,7 @@ class Watcher:
 
         Raises:
             WatcherClosed: The watcher is not entered yet, or was left.
-            ValueError: `after` isn't a valid place.
+            ValueError: `after` isn't a valid place, or `order_id` isn't an order's id.
 
         """
         self._check_not_left()

@@ -210,7 +210,7 @@ _CONTAINERS = {"SmsList", "OtherSms", "services"}
 
 
 def decode(method: Method[T], params: Params, answer: Answer) -> T:
-    """Return the result of a call.
+    """Decode an answer into the result of a call.
 
     Raises:
         ApiError: The provider refused the call; nothing was done.

@@ -27,7 +27,6 @@ from smspva_async._api.rows import (
     integer_or_text,
     is_object,
     items_of,
-    moment,
     only_item_of,
     optional_text,
     order_id,
@@ -38,6 +37,7 @@ from smspva_async._api.rows import (
     require_readable,
     service_codes,
     state,
+    timestamp,
 )
 from smspva_async.errors import ApiError, RestoreRefused, one_line
 from smspva_async.models import (
@@ -77,7 +77,7 @@ class Safety(Enum):
     """It spends or destroys a second time. Such a call is sent once."""
 
 
-class KeyPlace(Enum):
+class KeyLocation(Enum):
     """The part of a request that holds the API key."""
 
     NOWHERE = "nowhere"
@@ -96,7 +96,7 @@ class Method(Generic[T]):
     safety: Safety
     read: Decoder[T]
     """Decodes the data of an answer, given the request's parameters."""
-    key_place: KeyPlace = KeyPlace.QUERY
+    key_location: KeyLocation = KeyLocation.QUERY
     account_path: str | None = None
     """The path at the account's address; None for a method of the rental API, which is named in the query."""
     unknown_outcome_note: str = "it may have been charged"
@@ -144,7 +144,7 @@ _read_rental_row = RowReader(
     {
         "id": Field("id", read=order_id, required=True),
         "services": Field("service", read=service_codes, default=()),
-        "until": Field("until", read=moment),
+        "until": Field("until", read=timestamp),
     },
     phone=("ccode", "pnumber"),
 )
@@ -158,11 +158,11 @@ read_order = RowReader(
         "raw_state": Field("state", read=integer_or_text),
         "country": Field("cname", default=""),
         "has_new_sms": Field("hasnewsms", read=boolean),
-        "until": Field("until", read=moment),
+        "until": Field("until", read=timestamp),
         "can_prolong": Field("canprolong", read=boolean),
         "can_prolong_days": Field("canprolongmax", read=integer),
-        "can_prolong_until": Field("canprolonguntil", read=moment),
-        "last_online": Field("lastonline", read=moment),
+        "can_prolong_until": Field("canprolonguntil", read=timestamp),
+        "last_online": Field("lastonline", read=timestamp),
     },
     phone=("ccode", "pnumber"),
 )
@@ -173,7 +173,7 @@ _read_sms_row = RowReader(
     {
         "text": Field(*_TEXT_NAMES, required=True),
         "sender": Field("sender", read=optional_text),
-        "received": Field("date", read=moment),
+        "received": Field("date", read=timestamp),
     },
 )
 _read_past_order = RowReader(
@@ -184,9 +184,9 @@ _read_past_order = RowReader(
         "had_sms": Field("haveSms", read=boolean),
         "days": Field("days", read=integer),
         "country": Field("country", default=""),
-        "begin": Field("begin", read=moment),
-        "end": Field("end", read=moment),
-        "closed": Field("closed", read=moment),
+        "begin": Field("begin", read=timestamp),
+        "end": Field("end", read=timestamp),
+        "closed": Field("closed", read=timestamp),
         "restorable": Field("isAvailForRestore", read=boolean),
     },
     phone=(None, "number"),
@@ -422,7 +422,7 @@ def _balance(data: object, _: Params) -> Decimal:
 # -- the table -----------------------------------------------------------------------------------------------------
 
 _SAFE, _SPENDS = Safety.SAFE, Safety.NON_IDEMPOTENT
-_NO_KEY = KeyPlace.NOWHERE
+_NO_KEY = KeyLocation.NOWHERE
 
 COUNTRIES = Method("getcountries", "countries", _SAFE, _countries, _NO_KEY)
 SERVICES = Method("get_default_services", "services", _SAFE, _services, _NO_KEY)
@@ -433,7 +433,7 @@ STOCK = Method("getCountWithProviders", "stock", _SAFE, _stock)
 STOCK_MULTI = Method("get_count_multi", "stock_multi", _SAFE, _stock_multi, _NO_KEY)
 CANADA_PAYPAL_DAYS = Method("get_days_canada_paypal", "canada_paypal_days", _SAFE, _canada_paypal_days, _NO_KEY)
 MINIMUM_PAYPAL_DAYS = Method("get_min_paypal_days", "minimum_paypal_days", _SAFE, _minimum_paypal_days, _NO_KEY)
-BALANCE = Method("balance", "balance", _SAFE, _balance, KeyPlace.HEADER, account_path="/activation/balance")
+BALANCE = Method("balance", "balance", _SAFE, _balance, KeyLocation.HEADER, account_path="/activation/balance")
 RENT = Method("create", "rent", _SPENDS, _rental)
 RENT_MULTI = Method("create_multi", "rent_multi", _SPENDS, _rentals)
 ADD_SERVICE = Method("add_service_to_order", "add_service", _SPENDS, _added_service)

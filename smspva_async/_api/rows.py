@@ -122,7 +122,7 @@ def price(value: object) -> Decimal:
     raise _expected("a price", value)
 
 
-def moment(value: object) -> datetime | None:
+def timestamp(value: object) -> datetime | None:
     """Decode a time: unix seconds or milliseconds, ``YYYY-MM-DD HH:MM:SS`` in UTC, ISO 8601; None for 0 and ""."""
     try:
         if type(value) is int or isinstance(value, float):

@@ -194,7 +194,7 @@ class RequestExecutor:
             self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
             query = {"method": method.name, **params} if method.account_path is None else params
-            return await session.get(self._url(method), query, method.key_place, timeout=timeout, received=received)
+            return await session.get(self._url(method), query, method.key_location, timeout=timeout, received=received)
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:

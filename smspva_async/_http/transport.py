@@ -31,7 +31,7 @@ import httpx
 from attrs import define, field
 
 from smspva_async._api.decoding import Answer
-from smspva_async._api.methods import KeyPlace
+from smspva_async._api.methods import KeyLocation
 from smspva_async._api.validation import is_ip_address, is_loopback
 from smspva_async._concurrency import has_ended, start_in
 from smspva_async.errors import (
@@ -137,7 +137,7 @@ class HttpSession:
         self,
         url: str,
         params: Mapping[str, str],
-        key_place: KeyPlace,
+        key_location: KeyLocation,
         *,
         timeout: float,
         received: list[str] | None = None,
@@ -147,10 +147,10 @@ class HttpSession:
         Args:
             url: The address, without a query.
             params: The query, without the key.
-            key_place: The part of the request that holds the key.
+            key_location: The part of the request that holds the key.
             timeout: Seconds for the request, without the wait for one of 100 connections.
-            received: For a call that is sent once: a list that gets the received text of the answer, however the request
-                ends. Such a call opens a new connection, because the server may close an idle one at the
+            received: For a call that is sent once: a list that gets the received text of the answer, however the
+                request ends. Such a call opens a new connection, because the server may close an idle one at the
                 moment of sending, which would make the outcome unknown.
 
         Raises:
@@ -163,7 +163,7 @@ class HttpSession:
         await self.open(url)
         async with self._slots if received is None else nullcontext():
             with anyio.move_on_after(timeout):
-                outcome = await self._exchange(url, params, key_place, timeout, received)
+                outcome = await self._exchange(url, params, key_location, timeout, received)
                 if isinstance(outcome, Answer):
                     return outcome
                 # Outside of any `except`, so that no cause, context or frame contains the key.
@@ -171,7 +171,7 @@ class HttpSession:
         raise RequestTimeout(f"no answer within {timeout:g} s")
 
     async def _exchange(
-        self, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float, received: list[str] | None
+        self, url: str, params: Mapping[str, str], key_location: KeyLocation, timeout: float, received: list[str] | None
     ) -> Answer | BaseException:
         """Return the answer, or an error that doesn't contain the key."""
         if self.is_closed:
@@ -181,7 +181,7 @@ class HttpSession:
         pool = self._pool(url, is_fresh=received is not None)
         try:
             transport = _unless_mocked(pool.transport)
-            request = self._request(transport, url, params, key_place, timeout)
+            request = self._request(transport, url, params, key_location, timeout)
             pool.requests += 1
             try:
                 response = await transport.handle_async_request(request)
@@ -220,7 +220,7 @@ class HttpSession:
         return pool
 
     def _request(
-        self, transport: Transport, url: str, params: Mapping[str, str], key_place: KeyPlace, timeout: float
+        self, transport: Transport, url: str, params: Mapping[str, str], key_location: KeyLocation, timeout: float
     ) -> httpx.Request:
         library = _library_of(transport)
         # TCP and TLS each get a third of the time, so that a connection that can't be made is reported as such, before
@@ -230,10 +230,10 @@ class HttpSession:
             "trace": self._redact_failure,
         }
         headers: dict[str, str] = _HEADERS
-        if key_place is KeyPlace.HEADER:
+        if key_location is KeyLocation.HEADER:
             headers = {**_HEADERS, "apikey": self._api_key.key}
         address = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
-        if key_place is KeyPlace.QUERY:
+        if key_location is KeyLocation.QUERY:
             keyed = f"{address}&apikey={quote(self._api_key.key, safe='')}"
             if _sends_target(transport):
                 extensions["target"] = library.URL(keyed).raw_path

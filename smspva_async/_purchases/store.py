@@ -104,7 +104,7 @@ class Record:
         return self.seen_at is None or date is None or self.seen_at > date - LONG_LAG
 
     def may_have_extended(self, order_id: int, date: datetime | None) -> bool:
-        """Return whether the call may have moved an order's end without effect on a list from `date`."""
+        """Return whether the call may have moved an order's end, which a list from `date` may not show."""
         is_extension = self.method in EXTENDING and self.order_id == order_id
         return is_extension and self.may_be_done and self.is_recent(date)
 

@@ -349,7 +349,7 @@ class PurchaseTracker:
             await self._save_before_sending(record)
             value = await self._send(record, method, send)
         except (GeneratorExit, JournalError):
-            # A closed coroutine can't await, and the store has just failed otherwise. The next call writes the outcome.
+            # A closed coroutine can't await, or the store has just failed. The next call writes the outcome.
             raise
         except BaseException:
             await self._save_outcome()
@@ -360,7 +360,7 @@ class PurchaseTracker:
     async def _save_before_sending(self, record: Record) -> None:
         try:
             await self.save()
-            # `save` ignores a cancellation. It must end the call here: during `send`, the request may be sent already.
+            # A cancellation, which `save` ignores, must end the call here: in `send` the request may be sent already.
             await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
             self._end(record, "not_sent")

@@ -167,7 +167,7 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
         elif before is not order and _report_changes(state, before, order, seen, events):
             tracks[order_id] = _seen_again(tracks[order_id], order, seen)
         elif (track := tracks[order_id]).missing_polls or track.read_had_new:
-            # The order is unchanged, but its absence ends, or its flag is up for a message that wasn't read yet.
+            # The order is unchanged, but its absence ends, or its flag, if up, is for a message that wasn't read.
             tracks[order_id] = _seen_again(track, order, seen)
     if len(tracks) > len(orders):
         absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}

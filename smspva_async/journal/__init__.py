@@ -19,7 +19,7 @@ __all__ = ["Journal", "MemoryJournal", "SqliteJournal", "WatchState"]
 class Journal(Protocol):
     """An append-only log of events, with the latest state of the watch and the places of named cursors.
 
-    Events are numbered 1, 2, 3 and so on by their `seq`, without a gap. A place is the `seq` after which to read on.
+    Events are numbered 1, 2, 3 and so on by their `seq`. A place is the `seq` after which to read on.
     Each method raises `JournalError` if the journal can't be read or written. A method that is cancelled has done all
     of its work or none.
     """
@@ -53,7 +53,7 @@ class Journal(Protocol):
 
         Args:
             after: The place; 0 is before event 1.
-            limit: The maximum number of events to return. If there are any, at least one is returned.
+            limit: The maximum number of events. Fewer may be returned, but at least one if there are any.
 
         Raises:
             Lagged: The first of them is no longer kept, or the place is after the newest event.

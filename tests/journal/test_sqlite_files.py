@@ -258,7 +258,7 @@ async def test_a_full_disk_raises_journal_error_and_loses_nothing(path: Path) ->
     assert [kind for kind, _ in errors] == ["JournalError"] * 4
     for _, message in errors[:3]:
         assert f"the journal {path} can't be written: the disk is full" in message
-        assert "What it has is safe" in message
+        assert "The events in it are safe" in message
     assert "new.db can't be used: the disk is full" in errors[3][1]
     state, found, _ = await stored(path)
     assert state is not None
