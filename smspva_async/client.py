@@ -114,7 +114,7 @@ class SmspvaClient:
         del given
         if key is None:
             raise ValueError(problem)
-        # Not at the top: httpx imports click and rich if they are installed, and takes as long as everything else.
+        # Imported late: httpx takes as long to import as all the rest, and imports click and rich if installed.
         from smspva_async._http.transport import HttpSession  # noqa: PLC0415
 
         validation.seconds("the timeout", timeout)

@@ -146,7 +146,7 @@ class PurchaseTracker:
         self._unsaved: dict[str, Record] = {}
         """Records that the store doesn't have yet."""
         self._unwritten: dict[str, Record] = {}
-        """Unsaved records of calls that were settled since: they are kept until the settled ones are written."""
+        """Unsaved records of calls that were settled afterwards, kept until the settled records are written."""
         self._findings: dict[str, Reconciliation] = {}
         """The last result of `reconcile` for each call."""
 
@@ -204,7 +204,7 @@ class PurchaseTracker:
         """Write the records that the store doesn't have.
 
         Raises:
-            JournalError: They can't be written. Calls that were settled since the last time become unsettled again.
+            JournalError: They can't be written. Calls that were settled since the last save become unsettled again.
 
         """
         self._abandon_dead_calls()
@@ -236,7 +236,7 @@ class PurchaseTracker:
         """Write the records that the store doesn't have, even if the caller is cancelled, and close the store.
 
         Raises:
-            JournalError: They can't be written. Calls that were settled since the last time become unsettled again.
+            JournalError: They can't be written. Calls that were settled since the last save become unsettled again.
 
         """
         self._is_closed = True
