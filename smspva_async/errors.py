@@ -389,10 +389,10 @@ class OrderGone(SmspvaError):
 
 
 class Lagged(SmspvaError):
-    """The place to resume from isn't in the journal: its events were dropped, or it is in the future.
+    """The position to resume from isn't in the journal: its events were dropped, or it is in the future.
 
     Attributes:
-        resume: The nearest place in the journal, a `seq` to pass as ``events(after=...)``.
+        resume: The nearest position in the journal, a `seq` to pass as ``events(after=...)``.
 
     """
 

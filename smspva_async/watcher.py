@@ -17,7 +17,7 @@ from attrs import evolve
 from smspva_async._api import validation
 from smspva_async._concurrency import BackgroundTask, finish
 from smspva_async._watch.activation import ActivationManager
-from smspva_async._watch.journal_io import EVERYTHING, ConsumerPlaces, JournalReader, StateStore
+from smspva_async._watch.journal_io import EVERYTHING, ConsumerPositions, JournalReader, StateStore
 from smspva_async._watch.poll_loop import PollLoop
 from smspva_async._watch.scheduler import Waiters
 from smspva_async._watch.source import PlainSource
@@ -105,8 +105,8 @@ class Watcher:
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
         self._reader = JournalReader(self._journal)
-        self._places = ConsumerPlaces(self._journal, self._reader)
-        self._store = StateStore(self._journal, self._places, self._reader)
+        self._positions = ConsumerPositions(self._journal, self._reader)
+        self._store = StateStore(self._journal, self._positions, self._reader)
         self._waiters = Waiters(self._reader)
         self._waits = Waits(self._store, self._reader)
         self._activations = ActivationManager(self._source, self._store, self._reader, self._waiters, self._waits)
@@ -141,7 +141,7 @@ class Watcher:
             self._leave()
             raise
         try:
-            await self._places.load()
+            await self._positions.load()
             if stored is None or stored.since is None:
                 state = evolve(stored or WatchState(), replay=self._replay)
                 self._first_of_run = state.seq if self._replay else None
@@ -171,7 +171,7 @@ class Watcher:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._activations.run)
-                tasks.start_soon(self._places.run)
+                tasks.start_soon(self._positions.run)
                 await self._poll_loop.run()
                 tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - no task awaits this one
@@ -190,7 +190,7 @@ class Watcher:
         try:
             # The poll that failed to write has raised the error already. A locked file is not waited for again.
             with contextlib.suppress(JournalError), anyio.move_on_after(_LAST_WRITE):
-                await self._places.write()
+                await self._positions.write()
         finally:
             await self._journal.aclose()
 
@@ -222,7 +222,7 @@ class Watcher:
         return self._poll_loop.statistics()
 
     def events(self, *, after: int | None = None, order_id: int | None = None) -> Subscription:
-        """Return an async iterator of events. Its place is fixed by this call, not by the first read.
+        """Return an async iterator of events. Its position is fixed by this call, not by the first read.
 
         Args:
             after: The `seq` after which to begin: 0 is everything that is kept, `cursor` is from now on, a stored
@@ -232,16 +232,16 @@ class Watcher:
 
         Raises:
             WatcherClosed: The watcher is not entered yet, or was left.
-            ValueError: `after` isn't a valid place, or `order_id` isn't an order's id.
+            ValueError: `after` isn't a valid position, or `order_id` isn't an order's id.
 
         """
         self._check_not_left()
         if order_id is not None:
             validation.order_id(order_id)
-        return Subscription(self._reader, self._first_of_run if after is None else _place(after), order_id)
+        return Subscription(self._reader, self._first_of_run if after is None else _position(after), order_id)
 
     def consumer(self, name: str, *, after: int | None = None, auto_ack: bool = True) -> Consumer:
-        """Return an async iterator of events whose place the journal keeps under a name.
+        """Return an async iterator of events whose position the journal keeps under a name.
 
         Each event is delivered at least once: after a restart the name continues at the first event that isn't done. A
         second consumer of the same name takes it over; the first one raises `CursorTaken`. After a kill up to 50 events
@@ -250,18 +250,18 @@ class Watcher:
         Args:
             name: The name.
             after: The `seq` after which a new name begins, as for `events`. A name that the journal knows begins at its
-                stored place, or at `after` if that is later.
+                stored position, or at `after` if that is later.
             auto_ack: True: the request for the next event marks the previous one as done. False: `Consumer.ack` does.
 
         Raises:
             WatcherClosed: The watcher is not entered yet, or was left.
-            ValueError: The name isn't a valid string, or `after` isn't a valid place.
+            ValueError: The name isn't a valid string, or `after` isn't a valid position.
 
         """
         self._check_not_left()
         validation.name(name)
-        place = None if after is None else _place(after)
-        return Consumer(self._reader, self._places, name, self._first_of_run, place, auto_ack=auto_ack)
+        position = None if after is None else _position(after)
+        return Consumer(self._reader, self._positions, name, self._first_of_run, position, auto_ack=auto_ack)
 
     def _check_entered(self) -> None:
         if not self._is_entered:
@@ -273,9 +273,9 @@ class Watcher:
             raise WatcherClosed("the watcher was left; the next watcher can read the events that the journal keeps")
 
     def _after(self, after: int | None) -> int:
-        """Return the place after which to wait; None: from now on."""
+        """Return the position after which to wait; None: from now on."""
         self._check_entered()
-        return self.cursor if after is None else _place(after)
+        return self.cursor if after is None else _position(after)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ class Watcher:
         Raises:
             WaitTimeout: The order didn't reach the state in time.
             OrderGone: The order was removed or has expired.
-            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest place.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest position.
             WatcherClosed: The watcher was left, or is not entered yet.
             SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
@@ -320,7 +320,7 @@ class Watcher:
         Raises:
             WaitTimeout: No message came in time. One that comes later is in the events.
             OrderGone: The order was removed or has expired.
-            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest place.
+            Lagged: The journal no longer keeps the events that follow; `Lagged.resume` is the nearest position.
             WatcherClosed: The watcher was left, or is not entered yet.
             SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
 
@@ -331,9 +331,9 @@ class Watcher:
         def wanted(event: Event) -> SmsReceived | None:
             return event if isinstance(event, SmsReceived) and (match is None or match(event.sms)) else None
 
-        place = self._after(after)
+        position = self._after(after)
         with self._waiters.waiting_for_message(order_id):
-            wait = self._waits.first(order_id, place, wanted)
+            wait = self._waits.first(order_id, position, wanted)
             return await self._waits.within(seconds, order_id, "receive the message", wait)
 
     def activated(
@@ -364,9 +364,9 @@ class Watcher:
         """
         validation.order_id(order_id)
         self._check_not_left()
-        place = None if after is None else _place(after)
+        position = None if after is None else _position(after)
         seconds = validation.timeout(timeout)
-        return self._activations.session(order_id, place, seconds)
+        return self._activations.session(order_id, position, seconds)
 
 
 def _polled(source: Source, deadline: float) -> PolledSource:
@@ -379,8 +379,8 @@ def _polled(source: Source, deadline: float) -> PolledSource:
     return PlainSource(source, deadline)
 
 
-def _place(after: int) -> int:
-    """Return a validated place; 0 is before the oldest event that is kept."""
+def _position(after: int) -> int:
+    """Return a validated position; 0 is before the oldest event that is kept."""
     if type(after) is not int or after < 0:
         raise ValueError(f"after must be an integer of 0 or more, got {after!r}")
     return after or EVERYTHING

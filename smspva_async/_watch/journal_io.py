@@ -1,4 +1,4 @@
-"""A watch's access to its journal: commits of new events, reads of old ones, and the places of named consumers."""
+"""A watch's access to its journal: commits of new events, reads of old ones, and the positions of named consumers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from smspva_async.journal import Journal
     from smspva_async.models import Order
 
-__all__ = ["EVERYTHING", "ConsumerPlaces", "JournalReader", "StateStore"]
+__all__ = ["EVERYTHING", "ConsumerPositions", "JournalReader", "StateStore"]
 
 _log = logging.getLogger("smspva_async")
 
 EVERYTHING = -1
-"""The place before the oldest event that is kept, whatever its number."""
+"""The position before the oldest event that is kept, whatever its number."""
 _BATCH = 256
 """Events to read at once when only those of one order are wanted."""
 _MAX_UNWRITTEN = 50
-"""The maximum number of events from a consumer's place in the journal to its current place."""
+"""The maximum number of events from a consumer's position in the journal to its current position."""
 _OVERDUE_AFTER = 0.2
-"""Seconds after which the next step of any consumer writes the places."""
+"""Seconds after which the next step of any consumer writes the positions."""
 _WRITE_AFTER = 0.8
-"""Seconds after which the places are written even if no consumer takes a step."""
+"""Seconds after which the positions are written even if no consumer takes a step."""
 _CHECK_EVERY = 0.05
 
 
@@ -90,7 +90,7 @@ class JournalReader:
             self.notify()
 
     async def next(self, after: int, order_id: int | None) -> tuple[Event | None, int]:
-        """Return the next event after a place, None if there is none yet, and the place after it."""
+        """Return the next event after a position, None if there is none yet, and the position after it."""
         while True:
             try:
                 events = await self._read(max(0, after), 1 if order_id is None else _BATCH)
@@ -117,7 +117,7 @@ class JournalReader:
                 return None, after
 
     async def oldest(self) -> int:
-        """Return the place before the oldest event that is kept."""
+        """Return the position before the oldest event that is kept."""
         try:
             await self._read(0, 1)
         except Lagged as lagged:
@@ -151,12 +151,12 @@ class StateStore:
 
     Args:
         journal: The journal.
-        places: The places of named consumers, which are part of each commit.
+        positions: The positions of named consumers, which are part of each commit.
         reader: Publishes the committed events.
 
     """
 
-    def __init__(self, journal: Journal, places: ConsumerPlaces, reader: JournalReader) -> None:
+    def __init__(self, journal: Journal, positions: ConsumerPositions, reader: JournalReader) -> None:
         self.state: WatchState = WatchState()
         self.orders: Mapping[int, Order] = MappingProxyType({})
         """The orders as last seen; they change together with the state."""
@@ -165,7 +165,7 @@ class StateStore:
         self.last_failure: str | None = None
         """The message of the last call that failed."""
         self._journal = journal
-        self._places = places
+        self._positions = positions
         self._reader = reader
         self._commit = anyio.Lock()
 
@@ -200,10 +200,10 @@ class StateStore:
         return events
 
     async def _write(self, events: Sequence[Event], state: WatchState) -> None:
-        places = await self._places.unwritten(_baseline(state))
+        positions = await self._positions.unwritten(_baseline(state))
         with _as_journal_errors():
-            await self._journal.append(events, state, places)
-        self._places.written(places)
+            await self._journal.append(events, state, positions)
+        self._positions.written(positions)
         self.resume(state)
 
     def note_failure(self, message: str) -> None:
@@ -228,14 +228,14 @@ def _log_outage(event: Event) -> None:
             pass
 
 
-# -- places of named consumers -----------------------------------------------------------------------------------------
+# -- positions of named consumers -------------------------------------------------------------------------------------
 
 
-class ConsumerPlaces:
-    """The places of all named consumers. Every event up to a consumer's place is done.
+class ConsumerPositions:
+    """The positions of all named consumers. Every event up to a consumer's position is done.
 
     Args:
-        journal: The journal, which keeps the places.
+        journal: The journal, which keeps the positions.
         reader: Wakes the consumers when a name is taken over.
 
     """
@@ -244,9 +244,9 @@ class ConsumerPlaces:
         self._journal = journal
         self._reader = reader
         self._kept: dict[str, int] = {}
-        """The places that the journal has."""
+        """The positions that the journal has."""
         self._new: dict[str, int | None] = {}
-        """Names that the journal may lack, and their first places; None: the baseline."""
+        """Names that the journal may lack, and their first positions; None: the baseline."""
         self._moved: dict[str, int] = {}
         """Places that the journal lacks."""
         self._something_moved = Signal()
@@ -255,7 +255,7 @@ class ConsumerPlaces:
         self._owners: dict[str, object] = {}
 
     async def load(self) -> None:
-        """Read the places that the journal has."""
+        """Read the positions that the journal has."""
         with _as_journal_errors():
             self._kept = dict(await self._journal.places())
 
@@ -265,23 +265,23 @@ class ConsumerPlaces:
         Args:
             name: The name.
             owner: The consumer.
-            default: The place where a new name begins; None: the baseline.
-            after: The place where to begin, if it is after the kept one.
+            default: The position where a new name begins; None: the baseline.
+            after: The position where to begin, if it is after the kept one.
 
         """
         if name in self._kept or name in self._new:
-            place = self._moved.get(name, self._kept.get(name, self._new.get(name)))
+            position = self._moved.get(name, self._kept.get(name, self._new.get(name)))
         else:
-            place = default if after is None else after
-        if name not in self._moved and (place is None or place <= self._reader.newest):
-            self._new[name] = place  # also for a known name, which may have been forgotten meanwhile
-        if place is None:
-            place = self._reader.baseline
-        if place is not None and after is not None:
-            place = max(place, after)
+            position = default if after is None else after
+        if name not in self._moved and (position is None or position <= self._reader.newest):
+            self._new[name] = position  # also for a known name, which may have been forgotten meanwhile
+        if position is None:
+            position = self._reader.baseline
+        if position is not None and after is not None:
+            position = max(position, after)
         self._owners[name] = owner
         self._reader.notify()
-        return place
+        return position
 
     def check(self, name: str, owner: object) -> None:
         """Raise `CursorTaken` if another consumer owns the name now."""
@@ -291,53 +291,53 @@ class ConsumerPlaces:
                 name=name,
             )
 
-    def move(self, name: str, place: int) -> bool:
-        """Move a name forward; return True if its place should be written now instead of with the next commit."""
-        unwritten = place - self._kept.get(name, 0)
+    def move(self, name: str, position: int) -> bool:
+        """Move a name forward; return True if its position should be written now instead of with the next commit."""
+        unwritten = position - self._kept.get(name, 0)
         if unwritten <= 0:
             return False
         if not self._moved:
             self._moved_at = anyio.current_time()
             self._something_moved.set()
-        self._moved[name] = place
+        self._moved[name] = position
         return unwritten >= _MAX_UNWRITTEN or self._is_overdue or self._reader.ended
 
     async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
-        """Return the places that the journal lacks, except those that depend on a baseline that isn't known yet."""
-        places: dict[str, int] = {}
+        """Return the positions that the journal lacks, except those that depend on a baseline that isn't known yet."""
+        positions: dict[str, int] = {}
         for name, start in list(self._new.items()):
-            place = baseline if start is None else start
-            if place == EVERYTHING:
-                place = await self._reader.oldest()
-            if place is not None:
-                places[name] = place
-        return places | self._moved
+            position = baseline if start is None else start
+            if position == EVERYTHING:
+                position = await self._reader.oldest()
+            if position is not None:
+                positions[name] = position
+        return positions | self._moved
 
-    def written(self, places: Mapping[str, int]) -> None:
-        """Record that the journal has these places."""
-        for name, place in places.items():
+    def written(self, positions: Mapping[str, int]) -> None:
+        """Record that the journal has these positions."""
+        for name, position in positions.items():
             self._new.pop(name, None)
-            self._kept[name] = max(place, self._kept.get(name, 0))
-            if self._moved.get(name, place + 1) <= place:
+            self._kept[name] = max(position, self._kept.get(name, 0))
+            if self._moved.get(name, position + 1) <= position:
                 del self._moved[name]
         self._is_overdue = self._is_overdue and bool(self._moved)
 
     async def write(self, name: str | None = None) -> None:
-        """Write all places that the journal lacks. With a name: only if its place is among them."""
+        """Write all positions that the journal lacks. With a name: only if its position is among them."""
         if name is None or name in self._moved or name in self._new:
-            places = await self.unwritten(self._reader.baseline)
-            if places:
+            positions = await self.unwritten(self._reader.baseline)
+            if positions:
                 with _as_journal_errors():
-                    await self._journal.move(places)
-                self.written(places)
+                    await self._journal.move(positions)
+                self.written(positions)
 
     async def write_new(self) -> None:
-        """Write the places of new names."""
+        """Write the positions of new names."""
         if self._new:
             await self.write()
 
     async def run(self) -> None:
-        """Write the places that consumers leave unwritten, until cancelled."""
+        """Write the positions that consumers leave unwritten, until cancelled."""
         while True:
             if not self._moved:
                 await self._something_moved.wait()

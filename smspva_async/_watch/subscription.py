@@ -1,4 +1,4 @@
-"""Events as async iterators: `Subscription`, and `Consumer`, whose place the journal keeps under a name."""
+"""Events as async iterators: `Subscription`, and `Consumer`, whose position the journal keeps under a name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import anyio.lowlevel
 if TYPE_CHECKING:
     from typing import Self
 
-    from smspva_async._watch.journal_io import ConsumerPlaces, JournalReader
+    from smspva_async._watch.journal_io import ConsumerPositions, JournalReader
     from smspva_async.events import Event
 
 __all__ = ["Consumer", "Subscription"]
 
 
 class Subscription:
-    """An async iterator of events, made by `Watcher.events`. It is a place in the journal, and nothing else.
+    """An async iterator of events, made by `Watcher.events`. It is a position in the journal, and nothing else.
 
     It needs no closing, and cancelling ``anext`` loses no event. It ends when the watcher is left, after the events
     that the journal still has.
@@ -44,7 +44,7 @@ class Subscription:
         """Return the next event.
 
         Raises:
-            Lagged: The place is no longer kept, or is in the future; `Lagged.resume` is the nearest one.
+            Lagged: The position is no longer kept, or is in the future; `Lagged.resume` is the nearest one.
             JournalError: The journal can't be read, or lacks an event.
             SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
             RuntimeError: Another task is reading this iterator.
@@ -77,7 +77,7 @@ class Subscription:
             self._check()
 
     async def _start(self) -> int:
-        """Return the place to read on from; wait for the baseline if that is the place."""
+        """Return the position to read on from; wait for the baseline if that is the position."""
         self._check()
         while self._after is None:
             self._after = self._reader.baseline
@@ -93,7 +93,7 @@ class Subscription:
 
 
 class Consumer(Subscription):
-    """An async iterator of events, made by `Watcher.consumer`, whose place the journal keeps under a name.
+    """An async iterator of events, made by `Watcher.consumer`, whose position the journal keeps under a name.
 
     Each event is delivered at least once, even if the program is killed.
     """
@@ -101,15 +101,15 @@ class Consumer(Subscription):
     def __init__(
         self,
         reader: JournalReader,
-        places: ConsumerPlaces,
+        positions: ConsumerPositions,
         name: str,
         default: int | None,
         after: int | None,
         *,
         auto_ack: bool,
     ) -> None:
-        super().__init__(reader, places.take(name, self, default, after))
-        self._places = places
+        super().__init__(reader, positions.take(name, self, default, after))
+        self._positions = positions
         self._name = name
         self._auto_ack = auto_ack
         self._first = self._last = self._done = 0
@@ -121,11 +121,11 @@ class Consumer(Subscription):
     async def __anext__(self) -> Event:
         """Return the next event. With ``auto_ack`` the previous one counts as done.
 
-        The journal gets its place within a second, and at once after 50 events.
+        The journal gets its position within a second, and at once after 50 events.
 
         Raises:
             CursorTaken: Another consumer has taken over this name.
-            Lagged: The place is no longer kept, or is in the future; `Lagged.resume` is the nearest one.
+            Lagged: The position is no longer kept, or is in the future; `Lagged.resume` is the nearest one.
             JournalError: The journal can't be read or written, or lacks an event.
             SmspvaError: The error that ended the watch: `InvalidKey`, `ClientClosed` or `JournalError`.
             RuntimeError: Another task is reading this iterator.
@@ -150,31 +150,31 @@ class Consumer(Subscription):
         """
         if not self._first <= event.seq <= self._last:
             raise ValueError(f"this consumer did not return event {event.seq}")
-        self._places.check(self._name, self)
+        self._positions.check(self._name, self)
         if event.seq > self._done:
             self._done_beyond.add(event.seq)
         while self._done + 1 in self._done_beyond:
             self._done += 1
             self._done_beyond.remove(self._done)
-        self._places.move(self._name, self._done)
-        await self._places.write(self._name)
+        self._positions.move(self._name, self._done)
+        await self._positions.write(self._name)
 
     async def aclose(self) -> None:
-        """End the iteration, and return when the journal has the place. `contextlib.aclosing` calls it.
+        """End the iteration, and return when the journal has the position. `contextlib.aclosing` calls it.
 
         Raises:
             JournalError: The journal can't be written.
 
         """
         await super().aclose()
-        await self._places.write(self._name)
+        await self._positions.write(self._name)
 
     async def _next(self) -> Event:
         self._check()
         if self._auto_ack and self._last:
             self._done = self._last
-            if self._places.move(self._name, self._done):
-                await self._places.write(self._name)
+            if self._positions.move(self._name, self._done):
+                await self._positions.write(self._name)
         event = await super()._next()
         if not self._first:
             self._first, self._done = event.seq, event.seq - 1
@@ -183,9 +183,9 @@ class Consumer(Subscription):
 
     async def _start(self) -> int:
         after = await super()._start()
-        await self._places.write_new()  # before any event is returned under the name
+        await self._positions.write_new()  # before any event is returned under the name
         return after
 
     def _check(self) -> None:
         super()._check()
-        self._places.check(self._name, self)
+        self._positions.check(self._name, self)

@@ -47,7 +47,7 @@ class Waits:
         )
 
     async def first(self, order_id: int, after: int, pick: Callable[[Event], T | None]) -> T:
-        """Return the first result of `pick` that isn't None, called with an order's events after a place."""
+        """Return the first result of `pick` that isn't None, called with an order's events after a position."""
         while True:
             event, after = await self._reader.next(after, order_id)
             if event is None:
@@ -58,7 +58,7 @@ class Waits:
     async def more(
         self, order_id: int, after: int, activation_error: Callable[[], SmspvaError | None] = lambda: None
     ) -> None:
-        """Wait until there may be an event after a place. Raise the errors of `check` and `change`."""
+        """Wait until there may be an event after a position. Raise the errors of `check` and `change`."""
         self.check(order_id, activation_error)
         if self._reader.newest <= after:
             await self.change(order_id)

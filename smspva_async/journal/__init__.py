@@ -17,9 +17,9 @@ __all__ = ["Journal", "MemoryJournal", "SqliteJournal", "WatchState"]
 
 
 class Journal(Protocol):
-    """An append-only log of events, with the latest state of the watch and the places of named cursors.
+    """An append-only log of events, with the latest state of the watch and the positions of named cursors.
 
-    Events are numbered 1, 2, 3 and so on by their `seq`. A place is the `seq` after which to read on.
+    Events are numbered 1, 2, 3 and so on by their `seq`. A position is the `seq` after which to read on.
     Each method raises `JournalError` if the journal can't be read or written. A method that is cancelled has done all
     of its work or none.
     """
@@ -43,33 +43,33 @@ class Journal(Protocol):
         Args:
             events: The events, whose numbers follow the newest one's; possibly none.
             state: The state for `open` to return from now on.
-            places: The places, as for `move`.
+            places: The positions, as for `move`.
 
         """
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events that follow a place, oldest first.
+        """Return the events that follow a position, oldest first.
 
         Args:
-            after: The place; 0 is before event 1.
+            after: The position; 0 is before event 1.
             limit: The maximum number of events. Fewer may be returned, but at least one if there are any.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place is after the newest event.
+            Lagged: The first of them is no longer kept, or the position is after the newest event.
 
         """
         ...
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor: the `seq` up to which every event is done."""
+        """Return the position of each named cursor: the `seq` up to which every event is done."""
         ...
 
     async def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward, never back. Add new names.
 
         Args:
-            places: The new places by name.
+            places: The new positions by name.
 
         """
         ...

@@ -66,7 +66,7 @@ class Database:
 
     def __init__(self, path: Path, max_events: int | None, max_age: timedelta | None) -> None:
         self.oldest: int = 0
-        """The place before the oldest event that is kept."""
+        """The position before the oldest event that is kept."""
         self.newest: int = 0
         """The newest event's `seq`."""
         self._path = path
@@ -144,7 +144,7 @@ class Database:
             self._state = state
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place."""
+        """Return the events after a position."""
         with self._file.translate_errors("can't be read", _NOTHING_LOST), self._connected() as connection:
             rows = connection.execute("SELECT event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
             events = [codec.load_event(event) for (event,) in rows]
@@ -154,7 +154,7 @@ class Database:
             return events
 
     def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor."""
+        """Return the position of each named cursor."""
         with self._file.translate_errors("can't be read", _NOTHING_LOST), self._connected() as connection:
             return dict(connection.execute("SELECT name, place FROM cursors"))
 
@@ -178,7 +178,7 @@ class Database:
             connection.execute("DELETE FROM cursors WHERE name = ?", [name])
 
     def _prune(self, connection: sqlite3.Connection, written: Sequence[Event]) -> int:
-        """Drop the events that exceed the limits and that every named cursor has read; return the oldest place."""
+        """Drop the events that exceed the limits and that every named cursor has read; return the oldest position."""
         newest = written[-1]
         (unread,) = connection.execute("SELECT min(place) FROM cursors").fetchone()
         if unread is not None and unread <= self.oldest:

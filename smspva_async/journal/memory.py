@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smspva_async.events import Event
     from smspva_async.journal.state import WatchState
 
-__all__ = ["MemoryJournal", "RingBuffer", "check_place"]
+__all__ = ["MemoryJournal", "RingBuffer", "check_position"]
 
 
 class MemoryJournal:
@@ -57,23 +57,23 @@ class MemoryJournal:
         await self.move(places)
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place; see `Journal.read`.
+        """Return the events after a position; see `Journal.read`.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place is after the newest event.
+            Lagged: The first of them is no longer kept, or the position is after the newest event.
 
         """
-        check_place(after, self._ring.oldest, self._ring.newest)
+        check_position(after, self._ring.oldest, self._ring.newest)
         return self._ring.after(after, limit)
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor; see `Journal.places`."""
+        """Return the position of each named cursor; see `Journal.places`."""
         return dict(self._places)
 
     async def move(self, places: Mapping[str, int]) -> None:
         """Move named cursors forward; see `Journal.move`."""
-        for name, place in places.items():
-            self._places[name] = max(place, self._places.get(name, 0))
+        for name, position in places.items():
+            self._places[name] = max(position, self._places.get(name, 0))
 
     async def forget(self, name: str) -> None:
         """Remove a named cursor that is no longer used; see `Journal.forget`."""
@@ -104,7 +104,7 @@ class RingBuffer:
 
     @property
     def oldest(self) -> int:
-        """The place before the oldest event that is kept."""
+        """The position before the oldest event that is kept."""
         return self.newest - len(self._events)
 
     def extend(self, events: Sequence[Event]) -> None:
@@ -115,15 +115,15 @@ class RingBuffer:
             for _ in range(len(self._events) - max(self._keep, len(events))):
                 self._events.popleft()
 
-    def after(self, place: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place, which must be valid (`check_place`)."""
-        first = place - self.oldest
+    def after(self, position: int, limit: int) -> Sequence[Event]:
+        """Return the events after a position, which must be valid (`check_position`)."""
+        first = position - self.oldest
         return [self._events[index] for index in range(first, min(first + limit, len(self._events)))]
 
 
-def check_place(place: int, oldest: int, newest: int) -> None:
-    """Raise `Lagged` if the events after a place can't be read."""
-    if place > newest:
-        raise Lagged(f"event {place} hasn't happened yet; resume after {newest}, the newest event", resume=newest)
-    if place < oldest:
-        raise Lagged(f"the events after {place} are no longer kept; resume after {oldest}", resume=oldest)
+def check_position(position: int, oldest: int, newest: int) -> None:
+    """Raise `Lagged` if the events after a position can't be read."""
+    if position > newest:
+        raise Lagged(f"event {position} hasn't happened yet; resume after {newest}, the newest event", resume=newest)
+    if position < oldest:
+        raise Lagged(f"the events after {position} are no longer kept; resume after {oldest}", resume=oldest)

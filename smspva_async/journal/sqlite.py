@@ -14,7 +14,7 @@ import anyio
 from smspva_async._concurrency import WorkerThread, finish
 from smspva_async.errors import JournalError
 from smspva_async.journal.database import Database, locked
-from smspva_async.journal.memory import RingBuffer, check_place
+from smspva_async.journal.memory import RingBuffer, check_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,10 +121,10 @@ class SqliteJournal:
                 self._ring.extend(events)
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
-        """Return the events after a place; see `Journal.read`.
+        """Return the events after a position; see `Journal.read`.
 
         Raises:
-            Lagged: The first of them is no longer kept, or the place is after the newest event.
+            Lagged: The first of them is no longer kept, or the position is after the newest event.
             JournalError: The file can't be read.
 
         """
@@ -143,7 +143,7 @@ class SqliteJournal:
         return [event for event in page if event.seq > after][:limit]
 
     async def places(self) -> Mapping[str, int]:
-        """Return the place of each named cursor; see `Journal.places`.
+        """Return the position of each named cursor; see `Journal.places`.
 
         Raises:
             JournalError: The file can't be read.
@@ -176,9 +176,9 @@ class SqliteJournal:
         self._is_open = False
         await finish(partial(self._do, self._database.close))
 
-    def _check(self, place: int) -> None:
+    def _check(self, position: int) -> None:
         # An append in progress may have dropped events that the ring still has.
-        check_place(place, min(self._database.oldest, self._ring.newest), self._ring.newest)
+        check_position(position, min(self._database.oldest, self._ring.newest), self._ring.newest)
 
     async def _write(self, function: Callable[[], T]) -> T:
         """Run a function that writes; retry it for a minute while another program keeps the file locked."""
