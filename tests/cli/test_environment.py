@@ -102,7 +102,7 @@ def test_only_sigterm_after_ctrl_c_interrupts_the_cleanup(signals: list[int], pr
         *(pytest.param(slow, marks=pytest.mark.slow) for slow in ("LANG=C", "LC_ALL=C", "LANG=")),
     ],
 )
-def test_names_are_printed_in_every_locale(commands: Commands, variables: str) -> None:
+def test_foreign_names_are_printed_in_every_locale(commands: Commands, variables: str) -> None:
     for form in ("", "--json"):
         done = commands.run_in_shell(f"countries {form}", setup=f"export {variables}")
         assert (done.code, done.err) == (0, "")

@@ -72,7 +72,7 @@ def test_a_full_disk_is_reported_in_one_line(commands: Commands, arguments: list
 
 
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
-def test_a_closed_pipe_is_no_error(commands: Commands, arguments: list[str]) -> None:
+def test_a_closed_pipe_is_not_an_error(commands: Commands, arguments: list[str]) -> None:
     commands.simulator.faults.next("orders", "latency", seconds=0.3)
     with commands.start(*arguments, stdout=CLOSED_PIPE) as reading:
         assert reading.result() == Result(0, "", "")

@@ -107,7 +107,7 @@ def question(commands: Commands, case: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_without_a_terminal_yes_is_required(commands: Commands, case: str) -> None:
+def test_without_a_terminal_the_option_yes_is_required(commands: Commands, case: str) -> None:
     arguments, _, _, method = CASES[case]
     shown = question(commands, case)
     done = commands.run(*arguments)
@@ -142,7 +142,7 @@ def test_on_a_terminal_the_command_asks(commands: Commands, case: str, width: in
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x03", "\x04"], ids=["n", "enter", "ctrl-c", "ctrl-d"])
-def test_after_a_no_nothing_is_sent(commands: Commands, answer: str) -> None:
+def test_nothing_is_sent_after_the_answer_no(commands: Commands, answer: str) -> None:
     with commands.terminal("rent", "PL", "opt29") as terminal:
         terminal.wait_for_question()
         terminal.type(answer)
@@ -185,14 +185,14 @@ def test_several_services_share_one_number(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("price", ["7", "7.00", "100"])
-def test_up_to_max_price_the_number_is_rented(commands: Commands, price: str) -> None:
+def test_a_number_is_rented_up_to_max_price(commands: Commands, price: str) -> None:
     done = commands.run("rent", "PL", "opt29", "--weeks", "2", "--max-price", price, "--yes")
     assert (done.code, done.err.splitlines()) == (0, question(commands, "rent"))
     assert done.out.startswith("Rented: #")
     assert spending_requests(commands) == ["create"]
 
 
-def test_above_max_price_nothing_is_sent(commands: Commands) -> None:
+def test_nothing_is_sent_above_max_price(commands: Commands) -> None:
     for form in ([], ["--json"]):
         done = commands.run("rent", "PL", "opt29", "--weeks", "2", "--max-price", "6.99", *form)  # no question
         assert done == Result(
@@ -205,7 +205,7 @@ def test_above_max_price_nothing_is_sent(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("reason", ["not offered", "refused"])
-def test_max_price_and_an_unknown_price_send_nothing(commands: Commands, reason: str) -> None:
+def test_nothing_is_sent_if_max_price_is_set_and_the_price_is_unknown(commands: Commands, reason: str) -> None:
     if reason == "refused":
         commands.simulator.faults.next("getdata", "refusal", msg="UNKNOWN SERVICE OR COUNTRY")
     else:
@@ -414,7 +414,7 @@ def test_after_a_closed_pipe_the_result_goes_to_standard_error(commands: Command
 @pytest.mark.parametrize(
     "closed", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", ">&-", "2>&-")), "<&- >&- 2>&-"]
 )
-def test_closed_standard_streams_are_no_error(commands: Commands, closed: str) -> None:
+def test_closed_standard_streams_are_not_an_error(commands: Commands, closed: str) -> None:
     done = commands.run_in_shell(f"rent PL opt29 {closed}")
     assert done.code == 2
     assert "Traceback" not in done.err
@@ -524,7 +524,7 @@ def test_a_lost_answer_is_reported_even_if_the_ledger_fails(
     assert re.match(r"smspva: rent: the request was sent, but its outcome is unknown \(.+\); don't repeat", last)
 
 
-def test_a_file_that_is_no_ledger_is_refused(commands: Commands, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_refused(commands: Commands, tmp_path: Path) -> None:
     (text := tmp_path / "ledger.txt").write_text("Dear diary")
     for command in (["unsettled"], ["purchases"], ["rent", "PL", "opt29", "--yes"]):
         done = commands.run(*command, "--ledger", str(text))

@@ -109,7 +109,7 @@ def test_a_call_that_the_ledger_cannot_settle_stays_open(commands: Commands) -> 
     assert commands.run("unsettled").lines[0].startswith(first["call"][:8])
 
 
-def test_after_an_hour_the_user_must_decide_about_an_open_call(
+def test_after_an_hour_the_user_is_asked_to_decide_about_an_open_call(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands.simulator.faults.next("prolong", "lost", done=False)

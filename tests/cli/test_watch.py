@@ -65,7 +65,7 @@ def test_a_pipe_gets_a_line_for_each_event(sim: Simulator, commands: Commands) -
         assert child.result() == Result(130, "", "\n")
 
 
-def test_with_json_it_prints_an_object_for_each_event(sim: Simulator, commands: Commands) -> None:
+def test_with_json_a_watch_prints_an_object_for_each_event(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order()
     with commands.start("watch", "--json", *QUICK) as child:
         assert json.loads(child.line())["type"] == "OrderAdded"
@@ -79,7 +79,7 @@ def test_with_json_it_prints_an_object_for_each_event(sim: Simulator, commands: 
         assert child.result() == Result(143, "", "\n")
 
 
-def test_with_a_journal_it_continues_where_it_ended(sim: Simulator, commands: Commands) -> None:
+def test_with_a_journal_a_watch_continues_where_it_ended(sim: Simulator, commands: Commands) -> None:
     order = sim.add_order()
     journal = ("--json", "--journal", str(commands.folder / "smspva.db"), *QUICK)
 
@@ -114,7 +114,7 @@ def test_a_warning_of_the_library_is_shown_once_as_an_event(sim: Simulator, comm
         assert child.result() == Result(130, "", "\n")
 
 
-def test_a_signal_ends_it_while_a_request_has_no_answer(sim: Simulator, commands: Commands) -> None:
+def test_a_signal_ends_a_watch_while_a_request_is_not_answered(sim: Simulator, commands: Commands) -> None:
     sim.faults.always("orders", "latency", seconds=60)
     with commands.start("watch") as child:
         child.line()
@@ -123,7 +123,7 @@ def test_a_signal_ends_it_while_a_request_has_no_answer(sim: Simulator, commands
         assert child.result() == Result(143, "", "\n")
 
 
-def test_sigterm_ends_it_in_the_background_of_a_script(sim: Simulator, commands: Commands) -> None:
+def test_sigterm_ends_a_watch_in_the_background_of_a_script(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     # A shell ignores the signal for what a script starts with `&`.
     with commands.start("watch", "--json", *QUICK, ignored=(signal.SIGINT,)) as child:
@@ -132,7 +132,7 @@ def test_sigterm_ends_it_in_the_background_of_a_script(sim: Simulator, commands:
         assert child.result() == Result(143, "", "\n")
 
 
-def test_it_shows_the_interval_that_the_gap_allows(sim: Simulator, commands: Commands) -> None:
+def test_a_watch_shows_the_interval_that_the_gap_allows(sim: Simulator, commands: Commands) -> None:
     sim.add_order()
     with commands.start("watch", "--interval", "2", "--gap", "1.5") as child:
         assert " every 3 s. " in child.line()
@@ -229,7 +229,7 @@ def test_on_a_terminal_the_table_is_updated(sim: Simulator, commands: Commands, 
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_of_a_hundred_orders_the_most_relevant_are_shown(sim: Simulator, commands: Commands, width: int) -> None:
+def test_the_most_relevant_of_a_hundred_orders_are_shown(sim: Simulator, commands: Commands, width: int) -> None:
     rent(sim, 100)
     with commands.terminal("watch", "--interval", "1", width=width) as terminal:
         screen = terminal.wait_for(lambda lines: len(lines) > 10)
@@ -253,7 +253,9 @@ def test_of_a_hundred_orders_the_most_relevant_are_shown(sim: Simulator, command
         assert max(map(cell_len, screen)) <= width
 
 
-def test_after_a_failed_first_poll_the_listed_orders_are_no_events(sim: Simulator, commands: Commands) -> None:
+def test_after_a_failed_first_poll_the_listed_orders_are_not_shown_as_events(
+    sim: Simulator, commands: Commands
+) -> None:
     rent(sim, 100)
     sim.faults.always("orders", "refusal", msg="Closed for lunch")
     with commands.terminal("watch", *QUICK, width=60) as terminal:
@@ -286,7 +288,7 @@ def test_a_height_of_0_is_ignored(sim: Simulator, commands: Commands) -> None:
         assert [line[:5] for line in screen[2:]] == ["40300", "40301", "40302"]
 
 
-def test_with_a_refused_key_nothing_is_said_about_numbers(sim: Simulator, commands: Commands) -> None:
+def test_with_a_refused_key_the_table_says_nothing_about_numbers(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     with commands.terminal("watch", *QUICK) as terminal:
         terminal.wait_for(lambda lines: any("polling fails" in line for line in lines))
@@ -322,7 +324,7 @@ def test_an_event_is_wrapped_to_the_current_width(sim: Simulator, commands: Comm
     [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": None}, {"TERM": ""}, {"TERM": "dumb", "TTY_INTERACTIVE": "1"}],
     ids=str,
 )
-def test_without_color_or_a_capable_terminal_it_prints_plain_lines(
+def test_without_color_or_a_capable_terminal_a_watch_prints_plain_lines(
     sim: Simulator, commands: Commands, variables: dict[str, str | None]
 ) -> None:
     sim.add_order(phone="+79096068511")

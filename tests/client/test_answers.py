@@ -534,7 +534,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("body", HIDDEN.values(), ids=HIDDEN)
-async def test_a_part_of_an_answer_is_not_taken_for_the_whole(
+async def test_an_incomplete_or_ambiguous_answer_leaves_the_outcome_unknown(
     body: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     fake_server.call(CALLS["create"], body)
@@ -550,7 +550,7 @@ async def test_http_429_with_a_paid_order_leaves_the_outcome_unknown(
         await CALLS["create"].make(client)
 
 
-async def test_an_id_beside_the_status_is_found(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_id_next_to_the_status_is_found(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.call(CALLS["create"], {"status": 1, "id": 40370})
     assert (await CALLS["create"].make(client)).id == 40370
 
@@ -563,7 +563,7 @@ async def test_an_unusual_charset_is_ignored(charset: str, client: SmspvaClient,
     assert [sms.text for sms in await client.sms(123)] == [TEXT]
 
 
-async def test_one_bad_byte_doesnt_change_the_charset(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_one_bad_byte_does_not_change_the_charset(client: SmspvaClient, fake_server: FakeServer) -> None:
     body = json.dumps({"status": 1, "data": [_SMS, {**_SMS, "text": "Код 1234"}]}, ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json; charset=windows-1251"}
     fake_server.call(CALLS["sms"], httpx.Response(200, content=body.replace(b"FACEBOOK", b"\xff"), headers=headers))
@@ -674,7 +674,7 @@ async def test_two_empty_message_lists_are_a_success_with_status_0(
 
 
 @pytest.mark.parametrize("others", ["none", 5, True, {"count": 0}], ids=repr)
-async def test_other_messages_in_an_unknown_form_do_not_hide_the_orders_own(
+async def test_other_messages_in_an_unknown_form_do_not_hide_the_messages_of_the_order(
     others: Any, client: SmspvaClient, fake_server: FakeServer
 ) -> None:
     rows = await read(fake_server, client, "sms", {"SmsList": [_SMS], "OtherSms": others})

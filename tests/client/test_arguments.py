@@ -227,26 +227,28 @@ async def test_only_an_outcome_unknown_can_be_settled_or_reconciled(client: Smsp
             await client.reconcile(error)
 
 
-def test_a_period_in_days_explains_the_mistake() -> None:
+def test_the_error_for_a_period_in_days_explains_the_mistake() -> None:
     days: Any = Period.days
     with pytest.raises(ValueError, match=r"in weeks or months, for example Period.weeks\(1\)"):
         days(7)
 
 
 @pytest.mark.parametrize("journal", ["x.db", 5, SmspvaClient])
-def test_an_invalid_journal_explains_what_is_expected(journal: Any) -> None:
+def test_the_error_for_an_invalid_journal_says_what_is_expected(journal: Any) -> None:
     with pytest.raises(ValueError, match=r"journal.*SqliteJournal\('x.db'\)"):
         Watcher(SmspvaClient(KEY), journal=journal)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"code 1234"])
-def test_extract_code_explains_that_it_expects_text(text: Any) -> None:
+def test_the_error_of_extract_code_says_that_it_expects_text(text: Any) -> None:
     with pytest.raises(ValueError, match="extract_code: expected a string, got "):
         extract_code(text)
 
 
 @pytest.mark.parametrize("key", [None, "", " "], ids=repr)
-def test_a_missing_api_key_names_the_environment_variable(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_api_key_names_the_environment_variable(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SMSPVA_API_KEY", raising=False)
     if key is not None:
         monkeypatch.setenv("SMSPVA_API_KEY", key)

@@ -141,7 +141,7 @@ async def test_the_account_url_is_derived_from_a_base_url_in_the_environment(mon
 
 
 @pytest.mark.anyio
-async def test_the_argument_precedes_the_environment_which_precedes_the_base_url(
+async def test_the_argument_overrides_the_environment_which_overrides_the_base_url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = Server(balance_of("1"))

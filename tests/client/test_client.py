@@ -157,7 +157,7 @@ async def test_a_closed_client_can_be_opened_again(fake_server: FakeServer) -> N
             await client.orders()
 
 
-async def test_an_open_client_cant_be_entered_again(fake_server: FakeServer) -> None:
+async def test_an_open_client_cannot_be_entered_again(fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     async with fake_server.client() as client:
         with pytest.raises(RuntimeError, match="already open"):

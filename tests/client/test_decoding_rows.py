@@ -173,7 +173,7 @@ async def test_the_reasons_for_skipping_use_the_servers_names(
 
 
 @pytest.mark.anyio
-async def test_each_distinct_unreadable_row_is_logged_once(
+async def test_each_different_unreadable_row_is_logged_once(
     client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad, worse = row_of("orders"), {"id": "one"}, {"id": "two"}
@@ -229,7 +229,7 @@ async def test_unreadable_data_is_unexpected(
 
 
 @given(any_row())
-def test_the_quick_and_the_lenient_way_decode_a_row_equally(row: dict[str, Any]) -> None:
+def test_fast_and_lenient_decoding_of_a_row_give_the_same_result(row: dict[str, Any]) -> None:
     try:
         order = read_order(row)
     except UnreadableError:
@@ -242,7 +242,7 @@ def test_the_quick_and_the_lenient_way_decode_a_row_equally(row: dict[str, Any])
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("method", [method for method in LISTS if method not in ("getcountries", "get_rent_history")])
-async def test_documented_rows_are_decoded_in_the_quick_way(
+async def test_documented_rows_use_fast_decoding(
     method: str, client: SmspvaClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(RowReader, "_read_leniently")

@@ -110,7 +110,9 @@ class Waiting:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", mostly_slow(range(12), every=4))
-async def test_the_shares_and_the_order_are_kept_while_calls_come_and_go(seed: int, fake_server: FakeServer) -> None:
+async def test_each_priority_keeps_its_share_and_order_while_calls_start_and_end(
+    seed: int, fake_server: FakeServer
+) -> None:
     rng = random.Random(seed)
     answer_all_priorities(fake_server)
     all_of_them: list[Waiting] = []

@@ -175,7 +175,7 @@ async def test_a_watcher_adapts_to_the_servers_rate_limit(seconds: float) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_watcher_in_a_hurry_respects_the_grown_gap() -> None:
+async def test_eager_polling_respects_the_grown_gap() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with (

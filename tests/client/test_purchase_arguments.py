@@ -75,7 +75,7 @@ async def test_the_highest_price_of_a_service_counts(client: SmspvaClient, fake_
     assert refused.value.price == Decimal(63)
 
 
-async def test_a_service_that_isnt_offered_is_not_bought(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_a_service_that_is_not_offered_is_not_bought(client: SmspvaClient, fake_server: FakeServer) -> None:
     offered(fake_server, service="opt7")
     with pytest.raises(NoNumbers, match=r"^rent: opt6 isn't offered in RU .*nothing was sent"):
         await client.rent("RU", "opt6", max_price=Decimal(1000))

@@ -54,7 +54,7 @@ def test_finds_the_code_or_none(text: str, code: str | None) -> None:
 
 
 @pytest.mark.parametrize(("text", "given", "right"), [(text, *answers) for text, answers in KNOWN_LIMITS.items()])
-def test_a_known_limit_is_as_documented(text: str, given: str | None, right: str | None) -> None:
+def test_each_known_limit_is_as_documented(text: str, given: str | None, right: str | None) -> None:
     assert extract_code(text) == given != right
 
 

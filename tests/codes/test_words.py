@@ -92,7 +92,7 @@ def test_words_are_unique(language: str) -> None:
 
 
 @languages
-def test_no_word_makes_another_superfluous(language: str) -> None:
+def test_no_word_makes_another_unnecessary(language: str) -> None:
     for heading in MINIMAL & WORDS[language].keys():
         listed = [normalize(word) for word in WORDS[language][heading]]
         assert [(a, b) for a in listed for b in listed if a != b and covers(a, b)] == [], heading

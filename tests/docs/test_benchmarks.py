@@ -106,7 +106,7 @@ def test_results_survive_json() -> None:
         (2.1, 100.0, at_most(2, of="measured"), False),
     ],
 )
-def test_goals(measured: float, against: float, goal: Goal, *, reached: bool) -> None:
+def test_a_goal_is_reached_or_missed(measured: float, against: float, goal: Goal, *, reached: bool) -> None:
     assert row(measured=measured, against=against, goal=goal).reached is reached
 
 
@@ -132,7 +132,7 @@ def test_a_page_without_the_marker_is_refused() -> None:
         in_page("# Something else\n", results())
 
 
-def test_comparison_and_percentile() -> None:
+def test_compare_and_percentile_compute_the_expected_figures() -> None:
     compared = compare([2.0, 4.0, 6.0], [1.0, 2.0, 2.0])
     assert (compared.ours, compared.theirs, compared.spread) == (4.0, 2.0, (2.0, 3.0))
     assert percentile(list(range(1, 1001)), 0.99) == 990
@@ -146,7 +146,7 @@ def test_messages_arrive_once_a_minute_for_random_orders() -> None:
     assert mean(arrival.index for arrival in schedule) == pytest.approx(49.5, rel=0.05)
 
 
-def test_a_plain_loop_finds_a_message_at_its_order_s_turn() -> None:
+def test_a_plain_loop_finds_a_message_when_it_reads_that_order() -> None:
     schedule = [Arrival("a", 0.0, 0), Arrival("b", 0.0, 2), Arrival("c", 1.0, 0), Arrival("d", 100 * 3 * GAP + 1.6, 1)]
     assert in_turn(3, schedule, delay=(0, 0)) == pytest.approx([0.0, 2 * GAP, 3 * GAP - 1, 3 * GAP - 0.1])
     assert in_turn(3, schedule, delay=(0.2, 0.2)) == pytest.approx([0.2, 2 * GAP + 0.2, 3 * GAP - 0.8, 3 * GAP + 0.1])
@@ -197,7 +197,7 @@ def shape(value: Any) -> Any:
     ("flags", "seen"),
     [(Flags.WORK, [True, False]), (Flags.NEVER_UP, [False, False]), (Flags.STAY_UP, [True, True])],
 )
-def test_flags_before_and_after_the_list_is_read(flags: Flags, seen: list[bool]) -> None:
+def test_each_kind_of_flag_changes_as_described(flags: Flags, seen: list[bool]) -> None:
     server = Server(1, flags=flags)
 
     async def deliver() -> list[bool]:

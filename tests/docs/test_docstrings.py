@@ -50,7 +50,7 @@ def test_a_class_and_its_methods_and_properties_have_docstrings(cls: type) -> No
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_method_s_docstring_has_its_parameters(cls: type) -> None:
+def test_a_methods_docstring_has_its_parameters(cls: type) -> None:
     of_class = section("Args", cls)
     for name, function in members(cls):
         given = parameters(function)
@@ -86,7 +86,7 @@ ARGUMENTS: dict[str, Any] = {
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_call_s_docstring_names_the_provider_s_methods_that_it_uses(name: str) -> None:
+async def test_a_calls_docstring_names_the_providers_methods_that_it_uses(name: str) -> None:
     sim = Simulator()
     sim.add_order(order_id=1, phone=ARGUMENTS["phone"])
     async with SmspvaClient("any key", transport=sim.transport()) as client:

@@ -77,7 +77,7 @@ async def test_a_stream_is_a_snapshot_and_then_events() -> None:
 
 
 @on_a_real_loop
-async def test_an_account_without_orders() -> None:
+async def test_an_empty_account_gives_an_empty_snapshot_and_later_events() -> None:
     simulator = Simulator()
     async with served(watched(simulator)) as web:
         reader = web.reader()
@@ -315,7 +315,7 @@ async def test_other_host_names_are_refused_and_the_policy_is_strict() -> None:
 
 
 @on_a_real_loop
-async def test_a_page_that_doesn_t_read_delays_no_other() -> None:
+async def test_a_page_that_does_not_read_does_not_delay_others() -> None:
     simulator = Simulator()
     order = simulator.add_order()
     async with served(watched(simulator, interval=0.2)) as web:  # each poll reads the large message
@@ -389,7 +389,7 @@ def test_an_invalid_port_is_refused(
 
 
 @pytest.mark.parametrize(("seconds", "busy"), [(60, 1), pytest.param(240, 3, marks=pytest.mark.slow)])
-async def test_the_simulation_goes_on(seconds: float, busy: int) -> None:
+async def test_the_simulation_continues(seconds: float, busy: int) -> None:
     states: dict[str, set[int]] = {}
     messages: list[float] = []
     async with service.simulated() as watcher:

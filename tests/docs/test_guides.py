@@ -103,7 +103,7 @@ def test_a_pipeline_that_fails_leaves_the_others_running(simulator: Simulator, c
     assert lines[1:] == [f"ready: {first.phone}", f"code: {first.phone} 1234"]
 
 
-def test_a_time_out_is_followed_by_another_wait(simulator: Simulator, capsys: Printed) -> None:
+def test_the_program_waits_again_after_a_timeout(simulator: Simulator, capsys: Printed) -> None:
     order = simulator.add_order(state=1)
 
     async def meanwhile() -> None:
@@ -215,7 +215,7 @@ def app_of(program: Block) -> Any:
 
 
 @pytest.mark.parametrize("program", [block("fastapi"), block("web")], ids=["FastAPI", "Starlette"])
-def test_a_stream_goes_on_after_the_last_event_also_after_a_restart(program: Block, simulator: Simulator) -> None:
+def test_a_stream_continues_after_the_last_event_even_after_a_restart(program: Block, simulator: Simulator) -> None:
     order = simulator.add_order()
 
     async def first_run(service: Service) -> None:

@@ -28,7 +28,7 @@ SHELL = [block.code for block in blocks() if block.file == "README.md" and block
 CODE = "Code Instagram: 671 094."
 
 
-def test_it_has_at_most_1200_words() -> None:
+def test_the_readme_has_at_most_1200_words() -> None:
     assert len(README.split()) <= 1200
 
 
@@ -99,7 +99,7 @@ def test_the_windows_commands_are_those_for_unix() -> None:
     assert for_unix(block("windows install").code) == " && ".join(code.strip() for code in SHELL[2:])
 
 
-def test_the_commands_work(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     simulator = Simulator(activation=(0.1, 0.1))
     lines = [shlex.split(line, comments=True)[2:] for line in block("commands").code.splitlines()]
     with serving(simulator, tmp_path) as commands:
@@ -116,7 +116,7 @@ def test_the_commands_work(tmp_path: Path) -> None:
     assert simulator.violations == []
 
 
-def test_it_names_every_extra() -> None:
+def test_the_readme_names_every_extra() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     named = re.findall(r"^- ((?:`\w+`(?:, )?)+): ", README.partition("The extras are:\n")[2], re.MULTILINE)
     assert {*re.findall(r"\w+", " ".join(named))} == pyproject["project"]["optional-dependencies"].keys()

@@ -11,7 +11,7 @@ from tests.support.documents import ROOT
 REFERENCE = ROOT / "docs" / "reference"
 
 
-def test_it_has_every_public_name_once() -> None:
+def test_the_reference_has_every_public_name_once() -> None:
     pages = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
     described = [name for page in pages for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
     public = [

@@ -105,7 +105,7 @@ async def test_a_new_journal_has_no_events_and_no_state(restart: Restart) -> Non
 PLACES = [0, 1, 255, 256, 257, 511, 512, 1023, 1024, 1975, 1976, 1977, 2047, 2048, 2998, 2999]
 
 
-async def test_old_events_are_read_like_new_ones(restart: Restart) -> None:
+async def test_old_and_new_events_are_read_completely_in_pages(restart: Restart) -> None:
     journal = await filled(restart, 3000, at_once=700)
     for again in range(2):
         for place in PLACES:
@@ -119,7 +119,7 @@ async def test_old_events_are_read_like_new_ones(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_many_readers_at_distant_places(restart: Restart) -> None:
+async def test_readers_at_many_distant_places_get_the_right_events(restart: Restart) -> None:
     journal = await filled(restart, 7000, at_once=1000)
     random = Random(1)
     for place in random.sample(range(7000), 150):
@@ -129,7 +129,7 @@ async def test_many_readers_at_distant_places(restart: Restart) -> None:
     await journal.aclose()
 
 
-async def test_events_added_during_a_read_of_older_ones(restart: Restart) -> None:
+async def test_events_added_while_older_ones_are_read_are_read_too(restart: Restart) -> None:
     journal = await filled(restart, 1300, at_once=650)
     given: list[Event] = []
     newest = 1300
@@ -217,7 +217,7 @@ async def test_a_caught_up_subscription_gets_all_of_a_poll_larger_than_keep(kind
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_events_state_and_places_are_written_together(restart: Restart) -> None:
+async def test_events_state_and_places_survive_a_restart_together(restart: Restart) -> None:
     journal = await opened(restart)
     state = WatchState(seq=2, since=START)
     await journal.append(events(1, 2), state, {"a": 1, "b": 0})
@@ -405,7 +405,7 @@ async def test_a_forgotten_name_begins_again(restart: Restart) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "'; DROP TABLE cursors; --", "имя", "a\nb", "\0", "x" * 5000])
-async def test_a_name_is_any_text(restart: Restart, name: str) -> None:
+async def test_a_name_can_be_any_text(restart: Restart, name: str) -> None:
     journal = await filled(restart, 3)
     await journal.move({name: 2})
     journal, _ = await reopened(journal, restart)

@@ -60,7 +60,7 @@ async def test_the_files_are_accessible_to_their_owner_only(path: Path) -> None:
     assert beside(path) == {"journal.db", "journal.db-lock"}
 
 
-async def test_a_path_is_any_path(tmp_path: Path) -> None:
+async def test_any_path_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "a ?b#c%20'd"
     path.mkdir()
     journal = await filled(path / "журнал?mode=memory.db", 2000)
@@ -117,14 +117,14 @@ async def test_a_file_that_is_not_a_journal_is_rejected(path: Path, content: byt
     "statement",
     ["CREATE TABLE events (seq, at, event)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"],
 )
-async def test_another_program_s_database_is_rejected(path: Path, mode: str, statement: str) -> None:
+async def test_a_database_of_another_program_is_rejected(path: Path, mode: str, statement: str) -> None:
     sql(path, f"PRAGMA journal_mode = {mode}")
     sql(path, statement)
     await refused(path, "another program's database, not a journal; nothing was changed")
     assert beside(path) == {path.name}
 
 
-async def test_another_program_s_database_in_use_is_rejected(path: Path) -> None:
+async def test_a_database_in_use_by_another_program_is_rejected(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE mine (x)")

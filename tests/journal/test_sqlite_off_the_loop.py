@@ -130,7 +130,9 @@ async def test_closing_is_finished_despite_cancellation(path: Path, *, beforehan
 @on_asyncio
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("method", ["open", "append", "close"])
-async def test_a_cancelled_task_leaves_whole_writes_and_nothing_locked(path: Path, method: str, times: int) -> None:
+async def test_a_cancelled_task_leaves_only_complete_writes_and_nothing_locked(
+    path: Path, method: str, times: int
+) -> None:
     journal = SqliteJournal(path)
     if method != "open":
         await journal.open(None)

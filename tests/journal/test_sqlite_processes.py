@@ -128,7 +128,7 @@ async def test_a_watcher_in_another_process_is_locked_out_after_one_here_was(pat
     assert run_worker(try_to_open, path) is None
 
 
-async def test_reading_a_released_journal_locks_nobody_out(path: Path) -> None:
+async def test_reading_a_released_journal_takes_no_lock(path: Path) -> None:
     journal = await filled(path, 3000)
     await journal.aclose()
     await journal.read(0, 10)
@@ -167,7 +167,7 @@ def write_on(path: Path, poll: int, pipe: Connection) -> None:
 
 @on_asyncio
 @pytest.mark.parametrize("kills", [4, pytest.param(15, marks=pytest.mark.slow)])
-async def test_a_kill_at_any_moment_leaves_whole_polls(path: Path, kills: int) -> None:
+async def test_a_kill_at_any_moment_leaves_only_complete_polls(path: Path, kills: int) -> None:
     random, poll = Random(7), 0
     for _ in range(kills):
         with Worker(write_on, path, poll, piped=True) as writer:
@@ -223,7 +223,7 @@ def die_at_statements(template: Path, poll: int, step: int, pipe: Connection) ->
 @on_asyncio
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("poll", [1, 2])
-async def test_a_kill_at_any_statement_leaves_whole_polls(tmp_path: Path, poll: int, step: int) -> None:
+async def test_a_kill_at_any_statement_leaves_only_complete_polls(tmp_path: Path, poll: int, step: int) -> None:
     template = tmp_path / "template.db"
     if poll > 1:
         journal = await opened(template)

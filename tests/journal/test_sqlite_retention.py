@@ -176,7 +176,7 @@ async def test_events_that_may_be_dated_by_the_local_clock_drop_nothing(path: Pa
     await journal.aclose()
 
 
-async def test_one_wrong_date_drops_nothing_and_keeps_no_event_for_ever(path: Path) -> None:
+async def test_one_wrong_date_drops_no_event_and_keeps_none_forever(path: Path) -> None:
     journal = await opened(path, keep=timedelta(days=2))
     year = timedelta(days=365)
 

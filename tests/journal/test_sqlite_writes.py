@@ -153,9 +153,7 @@ async def test_a_written_place_is_not_written_again(path: Path) -> None:
 
 
 @pytest.mark.parametrize("account", [None, lambda: "the account"], ids=["unknown account", "known account"])
-async def test_a_state_of_which_only_the_clock_changed_is_not_written(
-    path: Path, account: Callable[[], str] | None
-) -> None:
+async def test_a_change_of_the_clock_alone_is_not_written(path: Path, account: Callable[[], str] | None) -> None:
     journal = SqliteJournal(path)
     await journal.open(account)
     await journal.append(events(1, 1), WatchState(seq=1, clock=1.0), {})

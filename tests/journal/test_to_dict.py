@@ -219,7 +219,7 @@ def test_a_round_trip_through_json_changes_nothing(model: Any) -> None:
 
 
 @given(any_event)
-def test_an_event_can_be_restored_from_a_web_service_s_response(event: Event) -> None:
+def test_an_event_can_be_restored_from_the_response_of_a_web_service(event: Event) -> None:
     again = event_from_dict(sent(to_dict(event)))
     assert again == event
     assert type(again) is type(event)

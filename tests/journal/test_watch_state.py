@@ -52,7 +52,7 @@ def with_track(**changes: object) -> dict[str, Any]:
     return {**STATE, "tracks": [{**TRACK, **changes}]}
 
 
-def test_the_valid_state_behind_the_invalid_ones_can_be_read() -> None:
+def test_the_valid_state_from_which_the_invalid_ones_are_made_can_be_read() -> None:
     assert WatchState.from_dict(with_track()).to_dict() == STATE
 
 
@@ -136,7 +136,7 @@ ODD: list[object] = [
 
 
 @pytest.mark.parametrize("place", places_in(STATE), ids=lambda place: ".".join(map(str, place)))
-def test_a_state_with_any_value_in_one_place_is_read_or_raises_value_error(place: tuple[Any, ...]) -> None:
+def test_a_state_with_any_value_replaced_is_read_or_raises_value_error(place: tuple[Any, ...]) -> None:
     *way, last = place
     for odd in ODD:
         fields = json.loads(json.dumps(STATE))

@@ -310,13 +310,13 @@ asyncio.run(main())
 """
 
 
-async def test_it_works_without_posix_functions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ledger_works_without_posix_functions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the other process computes the full fingerprint
     assert run_program(sys.executable, "-c", WITHOUT_POSIX, str(path)) == "OutcomeUnknown\n"
     assert outcomes(path) == ["unknown", "settled"]
 
 
-async def test_it_works_on_a_file_system_without_hard_links(
+async def test_a_ledger_works_on_a_file_system_without_hard_links(
     path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

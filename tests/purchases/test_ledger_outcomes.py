@@ -101,7 +101,7 @@ async def test_reading_and_writing_never_block_the_event_loop(
     assert threading.current_thread() not in used
 
 
-async def test_closing_leaves_no_thread_or_file(path: Path, fake_server: FakeServer) -> None:
+async def test_closing_leaves_no_thread_and_no_open_file(path: Path, fake_server: FakeServer) -> None:
     fake_server.call(CREATE, CREATE.sample)
     for _ in range(2):
         async with fake_server.client(ledger=path) as client:

@@ -135,7 +135,7 @@ async def test_new_orders_prove_nothing_if_the_known_ones_may_be_incomplete(befo
 # -- orders that the answer named ------------------------------------------------------------------------------------
 
 
-async def test_a_listed_order_that_the_answer_named_proves_the_purchase() -> None:
+async def test_a_listed_order_that_was_named_in_the_answer_proves_the_purchase() -> None:
     sim = Simulator()
     async with client_of(sim, listed=False) as client:  # no order was known
         sim.faults.next("create", "lost")

@@ -104,7 +104,7 @@ async def test_a_row_ten_minutes_newer_shows_that_a_call_was_not_done(idle: floa
         assert await verdict(client, error) == ("not_done", [order.id])
 
 
-async def test_a_calls_time_is_when_it_was_sent_after_waiting_for_the_pace() -> None:
+async def test_the_time_of_a_call_is_when_it_was_sent_not_when_it_was_made() -> None:
     sim = Simulator(dialect="contract", balance=10**6)
     order = sim.add_order(days=5, always_active=True)
     sim.faults.next("prolong", "lost")
@@ -185,7 +185,7 @@ async def test_without_a_server_date_a_row_proves_nothing(
     assert await verdict(client, await unknown(call.make(client))) == ("open", [123])
 
 
-async def test_prolonging_an_order_of_unknown_end_is_open() -> None:
+async def test_prolonging_an_order_without_a_known_end_is_open() -> None:
     sim = Simulator()
     order = sim.add_order()
     async with client_of(sim, listed=False) as client:
@@ -322,7 +322,7 @@ async def test_without_a_server_date_a_price_proves_nothing(client: SmspvaClient
 
 
 @both_dialects
-async def test_an_order_neither_listed_nor_quoted_is_open(dialect: Dialect) -> None:
+async def test_restoring_an_order_that_is_neither_listed_nor_quoted_is_open(dialect: Dialect) -> None:
     sim = Simulator(dialect=dialect)
     sim.behavior.listing_delay = 2 * HOUR
     past = expired(sim)
@@ -347,7 +347,7 @@ async def test_a_known_order_is_restored_if_it_ends_later(dialect: Dialect) -> N
         assert await verdict(client, error) == ("done", ids(sim))
 
 
-async def test_an_order_listed_as_before_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_an_order_that_is_listed_unchanged_proves_nothing(client: SmspvaClient, fake_server: FakeServer) -> None:
     fake_server.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": 517017}]})
     fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
     fake_server.on("restore_user_precalc", {"status": 0, "msg": "NOTOWNER"}, id="517017")
@@ -389,7 +389,7 @@ async def test_an_order_that_may_have_been_listed_before_does_not_prove_its_rest
         assert await verdict(client, error) == ("open", [order.id])
 
 
-async def test_a_listed_order_that_the_answer_named_proves_the_restoration() -> None:
+async def test_a_listed_order_that_was_named_in_the_answer_proves_the_restoration() -> None:
     sim = Simulator(dialect="live")
     past = expired(sim)
     async with client_of(sim, listed=False) as client:
@@ -465,7 +465,7 @@ async def test_a_restored_order_with_its_old_id_is_not_a_candidate() -> None:
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("method", ["prolong", "restore", "delete"])
-async def test_the_recipe_never_pays_twice_with_lists_15_minutes_late(method: str, done: bool) -> None:  # noqa: FBT001
+async def test_settling_by_verdict_never_pays_twice_if_lists_are_15_minutes_late(method: str, done: bool) -> None:  # noqa: FBT001
     sim = Simulator(dialect="contract")
     order = sim.add_order(days=5, always_active=True)
     past = expired(sim)

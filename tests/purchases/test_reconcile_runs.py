@@ -37,7 +37,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("cheap_fingerprints")]
 
 
 @pytest.mark.parametrize("call", SPENDING, ids=name_of)
-async def test_errors_of_its_requests_are_raised(call: Call, client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_reconcile_raises_the_errors_of_its_requests(
+    call: Call, client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.call(call, httpx.ReadError("lost"))
     error = await unknown(call.make(client))
     fake_server.on("orders", {"status": 1}, {"status": 0, "msg": "BANNED"})
@@ -48,7 +50,9 @@ async def test_errors_of_its_requests_are_raised(call: Call, client: SmspvaClien
     assert client.unsettled == (error,)
 
 
-async def test_only_order_not_found_shows_that_an_order_is_gone(client: SmspvaClient, fake_server: FakeServer) -> None:
+async def test_only_order_not_found_proves_that_an_order_is_deleted(
+    client: SmspvaClient, fake_server: FakeServer
+) -> None:
     fake_server.on("orders", {"status": 1, "data": []})
     fake_server.on("sms", {"status": 0, "msg": "closed for lunch"}, {"status": 0, "msg": "Order not found"}, id="123")
     fake_server.on("get_rent_history", {"status": 1, "data": []}, skip="0", take="50")
@@ -65,7 +69,7 @@ async def test_only_order_not_found_shows_that_an_order_is_gone(client: SmspvaCl
 
 
 @pytest.mark.parametrize("error", [None, "create", ConnectionFailed("down", sent=True, method="create")])
-async def test_other_arguments_are_rejected(error: Any, client: SmspvaClient) -> None:
+async def test_reconcile_rejects_other_arguments(error: Any, client: SmspvaClient) -> None:
     with pytest.raises(ValueError, match="OutcomeUnknown"):
         await client.reconcile(error)
 
@@ -78,7 +82,9 @@ async def test_an_unknown_method_is_rejected(client: SmspvaClient) -> None:
 
 @both_dialects
 @pytest.mark.parametrize("again", ["pickled", "settled", "another client", "next start"])
-async def test_it_works_with_copies_and_in_other_clients_and_runs(again: str, dialect: Dialect, tmp_path: Path) -> None:
+async def test_reconcile_accepts_copies_and_works_in_other_clients_and_runs(
+    again: str, dialect: Dialect, tmp_path: Path
+) -> None:
     sim = Simulator(dialect=dialect)
     sim.add_order()
     path = tmp_path / "ledger"

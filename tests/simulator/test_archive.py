@@ -102,7 +102,7 @@ async def test_every_restore_refusal_can_be_set_and_has_the_text_of_the_page(cod
     assert (await call(sim, "restore_user", id=order.id))["status"] == 1
 
 
-async def test_restore_refusals_that_follow_from_the_order() -> None:
+async def test_restore_is_refused_for_the_reason_that_applies_to_the_order() -> None:
     sim = Simulator(balance=1)
     expired = sim.now - timedelta(days=1)
     cases = {
@@ -123,7 +123,7 @@ async def test_restore_refusals_that_follow_from_the_order() -> None:
     assert sim.balance == 1
 
 
-async def test_a_restore_that_answers_false() -> None:
+async def test_a_restore_can_answer_false() -> None:
     sim = Simulator()
     order = sim.add_order(until=sim.now - timedelta(days=1), restore_refusal="false")
     before = sim.balance

@@ -344,7 +344,7 @@ async def test_refusals_have_the_texts_of_the_contract(
     assert (sim.orders, sim.balance) == ([], Decimal(100))
 
 
-async def test_refusals_for_the_balance_and_the_rate_limit(sim: Simulator) -> None:
+async def test_purchases_without_money_and_requests_above_the_rate_limit_are_refused(sim: Simulator) -> None:
     sim.balance = 0
     assert (await call(sim, "create", service="opt6", **RENT))["msg"] == "Not enough money"
     sim.behavior.rate_limit = 1

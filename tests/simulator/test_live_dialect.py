@@ -202,7 +202,7 @@ async def test_other_messages_keep_their_form() -> None:
     assert set(forms.pop()) == {"bare", "text", "message", "fullText"}
 
 
-async def test_an_empty_list_of_messages() -> None:
+async def test_an_empty_list_of_messages_has_four_forms() -> None:
     sim = Simulator(dialect="live")
     order = sim.add_order()
     received = await answers(sim, "sms", id=order.id)

@@ -139,7 +139,7 @@ async def test_messages_of_another_order_do_not_count() -> None:
         assert account.times(ACTIVATE) == []
 
 
-async def test_a_number_that_only_seemed_active_is_activated(sim: Simulator) -> None:
+async def test_a_number_that_became_inactive_since_the_last_poll_is_activated(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         sim.set_state(order_id, 0)
@@ -198,7 +198,7 @@ def assert_backoff(times: Sequence[float], late: float = 2) -> None:
         assert expected - 0.01 <= gap <= expected + late
 
 
-async def test_new_sessions_do_not_repeat_a_refused_activation_earlier(sim: Simulator) -> None:
+async def test_new_sessions_do_not_shorten_the_backoff_of_a_refused_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher:
@@ -211,7 +211,7 @@ async def test_new_sessions_do_not_repeat_a_refused_activation_earlier(sim: Simu
     assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
 
 
-async def test_an_activation_is_one_request_regardless_of_the_client_s_retries(sim: Simulator) -> None:
+async def test_an_activation_is_one_request_regardless_of_the_clients_retries(sim: Simulator) -> None:
     order_id = sim.add_order().id
     sim.faults.always("activate", "http_500", done=False)
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
@@ -291,7 +291,7 @@ async def test_after_a_timeout_the_next_session_continues_the_activation(sim: Si
 
 @pytest.mark.parametrize("method", ["orders", "sms", "activate"])
 @pytest.mark.parametrize("fault", ["hang", "http_500"])
-async def test_entering_times_out_whatever_is_missing(sim: Simulator, method: Any, fault: Any) -> None:
+async def test_entering_times_out_while_any_of_its_requests_fails(sim: Simulator, method: Any, fault: Any) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         sim.faults.always(method, fault, done=False)
@@ -318,7 +318,7 @@ async def test_entering_does_not_need_events_that_are_no_longer_kept() -> None:
         account.change(1, state=ACTIVE)
 
 
-async def test_an_order_that_is_removed_during_the_activation(sim: Simulator) -> None:
+async def test_entering_raises_if_the_order_is_removed_during_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
 
@@ -334,7 +334,7 @@ async def test_an_order_that_is_removed_during_the_activation(sim: Simulator) ->
         await assert_nothing_is_kept(sim)
 
 
-async def test_an_order_that_expires_during_the_activation(sim: Simulator) -> None:
+async def test_entering_raises_if_the_order_expires_during_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order(until=START + timedelta(seconds=100)).id
     async with watching(sim) as watcher:
         with pytest.raises(OrderGone):
@@ -342,7 +342,7 @@ async def test_an_order_that_expires_during_the_activation(sim: Simulator) -> No
         assert 100 <= seconds(sim) < 220
 
 
-async def test_an_order_that_is_removed_before_its_messages_are_read() -> None:
+async def test_entering_raises_if_the_order_is_removed_before_its_messages_are_read() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
         account.failures[1] = OUTAGE
@@ -352,7 +352,7 @@ async def test_an_order_that_is_removed_before_its_messages_are_read() -> None:
         assert account.times(ACTIVATE) == []
 
 
-async def test_a_removed_order_and_one_that_came_back() -> None:
+async def test_entering_raises_for_a_removed_order_until_it_is_listed_again() -> None:
     account = Numbers(order())
     async with Watcher(account) as watcher:
         account.remove(1)

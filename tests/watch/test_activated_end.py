@@ -173,7 +173,7 @@ async def test_a_removal_is_raised_although_the_activation_was_refused(sim: Simu
             await number.next_sms()
 
 
-async def test_order_and_phone_are_as_last_seen_also_after_the_removal() -> None:
+async def test_order_and_phone_keep_their_last_values_after_the_removal() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, watcher.activated(1) as number:
         account.change(1, phone="+79990000000", state=ACTIVATING)
@@ -246,7 +246,7 @@ async def test_the_body_continues_when_the_watch_fails() -> None:
                 await entered(watcher.activated(1))
 
 
-async def test_the_error_that_ended_the_watch_precedes_an_earlier_refusal() -> None:
+async def test_the_error_that_ended_the_watch_is_raised_instead_of_an_earlier_refusal() -> None:
     account = Numbers(order(state=ACTIVE))
     account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
     with pytest.raises(ClientClosed):  # noqa: PT012 - raised around the watch
@@ -263,7 +263,7 @@ async def test_the_error_that_ended_the_watch_precedes_an_earlier_refusal() -> N
 @pytest.mark.parametrize(
     "error", [LookupError("mine"), TimeoutError("mine"), StopAsyncIteration("mine"), OrderGone("mine", order_id=1)]
 )
-async def test_an_error_of_the_body_passes_unchanged(sim: Simulator, error: Exception) -> None:
+async def test_an_error_of_the_body_is_raised_unchanged(sim: Simulator, error: Exception) -> None:
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         with pytest.raises(type(error)) as caught:

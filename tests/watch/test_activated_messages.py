@@ -64,7 +64,7 @@ async def test_undated_messages_that_come_after_entering_are_returned() -> None:
             assert await rest(number) == ["new"]
 
 
-async def test_a_message_between_the_reading_and_a_late_orders_answer_is_new() -> None:
+async def test_a_message_that_arrives_between_the_reading_and_a_late_orders_answer_is_new() -> None:
     account = Numbers(order(state=ACTIVE))
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         await anyio.sleep(70)

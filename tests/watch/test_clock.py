@@ -73,7 +73,7 @@ NEVER = [
 
 
 @pytest.mark.parametrize("date", NEVER)
-async def test_impossible_dates_leave_the_local_clock(date: datetime) -> None:
+async def test_with_only_impossible_dates_the_local_clock_is_used(date: datetime) -> None:
     account = DatedAccount(lambda _: date)
     async with Watcher(account) as watcher:
         for number in range(10):
@@ -213,7 +213,7 @@ async def test_no_message_is_lost_if_two_wrong_dates_agree(off: timedelta) -> No
         assert sorted(texts(await so_far(watcher))) == [f"message {number}" for number in range(1, 9)]
 
 
-async def test_two_wrong_dates_that_differ_do_not_confirm_each_other() -> None:
+async def test_two_different_wrong_dates_do_not_confirm_each_other() -> None:
     account = DatedAccount({10: YEAR, 11: -YEAR, 12: 2 * YEAR, 13: 3 * YEAR}.get)
     async with Watcher(account) as watcher:
         for _ in range(10):

@@ -157,7 +157,7 @@ async def test_after_a_kill_at_most_fifty_events_are_delivered_again(disk: Disk,
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_after_a_kill_only_events_of_the_last_second_and_at_most_fifty_come_again(
+async def test_after_a_kill_only_events_of_the_last_second_and_at_most_fifty_are_delivered_again(
     memory: Disk, seed: int
 ) -> None:
     account, chance = account_with(400), random.Random(seed)
@@ -194,7 +194,7 @@ async def test_without_ack_the_place_does_not_move(disk: Disk, end: str) -> None
 
 @both_ends
 @pytest.mark.parametrize("acked", [(2, 3, 4), (4, 3, 2), (3, 4, 2), (3, 4), (4, 2), (5, 3, 2)])
-async def test_a_restart_continues_at_the_first_event_that_is_not_done(
+async def test_a_restart_continues_at_the_first_unacknowledged_event(
     disk: Disk, acked: tuple[int, ...], end: str
 ) -> None:
     account = account_with(4)
@@ -210,7 +210,7 @@ async def test_a_restart_continues_at_the_first_event_that_is_not_done(
         assert again == [given[seq] for seq in range(first, 6)]
 
 
-async def test_a_place_that_begins_at_after_moves_from_there(disk: Disk) -> None:
+async def test_the_place_of_a_consumer_with_after_moves_on_from_that_event(disk: Disk) -> None:
     account = account_with(4)
     async with disk.watching(account) as watcher:
         await until(watcher, 5)

@@ -195,7 +195,7 @@ class Consumers:
 
 
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
-def test_each_event_is_delivered_and_few_done_events_are_repeated(anyio_backend_name: str, where: str) -> None:
+def test_each_event_is_delivered_and_few_acknowledged_events_are_repeated(anyio_backend_name: str, where: str) -> None:
     most = settings().max_examples
 
     @settings(max_examples=most if where == "memory" else most // 8, suppress_health_check=[*HealthCheck])

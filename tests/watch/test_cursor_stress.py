@@ -211,7 +211,7 @@ async def test_an_acknowledgement_that_cannot_be_written_can_be_repeated(disk: D
         assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
-async def test_a_name_that_cannot_be_written_delivers_nothing_yet(disk: Disk) -> None:
+async def test_a_consumer_delivers_nothing_until_its_name_is_written(disk: Disk) -> None:
     async with disk.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         disk.journal.broken = BROKEN
@@ -223,7 +223,7 @@ async def test_a_name_that_cannot_be_written_delivers_nothing_yet(disk: Disk) ->
         assert await take(events, 2) == [2, 3]
 
 
-async def test_a_takeover_continues_at_an_unwritten_place_and_a_kill_before_it(disk: Disk) -> None:
+async def test_after_a_failed_write_a_takeover_keeps_the_place_and_a_kill_loses_it(disk: Disk) -> None:
     account = account_with(3)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 4)

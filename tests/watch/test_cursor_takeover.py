@@ -50,7 +50,7 @@ async def test_a_new_consumer_takes_over_the_name_between_two_events(disk: Disk)
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 99])
-async def test_a_takeover_repeats_no_event_that_is_done(disk: Disk, count: int) -> None:
+async def test_a_takeover_repeats_no_acknowledged_event(disk: Disk, count: int) -> None:
     account = account_with(110)
     async with disk.watching(account, end="killed") as watcher:
         await until(watcher, 111)
@@ -115,7 +115,7 @@ async def test_a_takeover_wakes_a_consumer_that_waits_for_the_baseline(memory: D
         assert texts([await step(new)]) == ["one"]
 
 
-async def test_after_a_takeover_the_older_consumer_returns_no_event_that_it_was_reading(memory: Disk) -> None:
+async def test_a_takeover_during_a_read_discards_the_event_for_the_older_consumer(memory: Disk) -> None:
     async with memory.watching(account_with(2)) as watcher:
         await until(watcher, 3)
         old = watcher.consumer("name")
@@ -184,7 +184,7 @@ async def test_names_are_independent(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, True, 1.0])
-async def test_a_call_with_invalid_arguments_takes_nothing_over(memory: Disk, wrong: int) -> None:
+async def test_a_call_with_invalid_arguments_takes_over_no_name(memory: Disk, wrong: int) -> None:
     async with memory.watching(account_with(3)) as watcher:
         events = watcher.consumer("name")
         assert await take(events, 1) == [2]

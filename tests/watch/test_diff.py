@@ -158,7 +158,7 @@ def test_replaying_the_events_leads_to_the_final_state(history: list[Observation
 
 
 @given(histories())
-def test_each_message_is_reported_as_often_as_one_answer_ever_listed_it(history: list[Observation]) -> None:
+def test_each_message_is_reported_as_often_as_any_answer_listed_it(history: list[Observation]) -> None:
     state = WatchState(replay=True)
     most: dict[int, Counter[Sms]] = {}
     reported: dict[int, Counter[Sms]] = {}
@@ -292,7 +292,7 @@ def test_exactly_the_messages_that_arrive_while_watching_are_reported(
         pytest.param([True, True], [Sms("old", received=at(-2000))], [], id="the flag was up all the time: known"),
     ],
 )
-def test_new_messages_of_the_first_reading(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
+def test_the_first_reading_reports_only_new_messages(flags: list[bool], messages: list[Sms], new: list[str]) -> None:
     polls = [listed(10 * number, order(1, flag=flag)) for number, flag in enumerate(flags)]
     _, events = play([*polls, read(60, 1, *messages)], WatchState())
     assert [event.sms.text for event in events if isinstance(event, SmsReceived)] == new
@@ -323,7 +323,7 @@ def test_the_event_id_of_a_message_is_the_same_in_another_run() -> None:
     assert len(ids[1] - ids[0]) == len(ids[0]) == 1
 
 
-def test_the_last_messages_of_an_order_removed_meanwhile_are_reported() -> None:
+def test_the_last_messages_of_an_order_that_was_just_removed_are_reported() -> None:
     last = SmsListed(at=at(101), now=101, requested_at=59, order_id=1, messages=[Sms("last", received=at(58))])
     absent = [listed(seconds) for seconds in (30, 60, 90)]
     state, events = play([listed(0, order(1)), *absent, unknown(91, 1), last, last], WatchState())
@@ -373,7 +373,7 @@ def test_an_order_is_removed_after_two_intervals_and_three_polls_if_sms_confirms
     assert removals(*absent(30, 200), unknown(201, 1)) == []
 
 
-def test_an_order_is_removed_after_ten_minutes_and_five_polls_in_any_case() -> None:
+def test_an_order_is_removed_after_ten_minutes_and_five_polls_without_confirmation_by_sms() -> None:
     assert removals(*absent(*range(30, 600, 30)), read(601, 1)) == []
     assert removals(*absent(*range(30, 660, 30))) == [(at(630), True)]
     assert removals(*absent(30, 400, 800, 1200)) == []
@@ -394,7 +394,7 @@ def test_an_order_that_expires_is_removed_like_any_other() -> None:
     assert removals(*absent(500, 530, 560), unknown(561, 1)) == [(at(561), True)]
 
 
-def test_a_listed_order_is_not_removed_whatever_sms_answers() -> None:
+def test_a_listed_order_is_not_removed_although_sms_does_not_find_it() -> None:
     assert removals(unknown(31, 1)) == []
 
 
@@ -426,7 +426,7 @@ def test_an_unreadable_row_that_stays_is_not_reported_again() -> None:
     assert reported[str(steady[0].raw)] == 1
 
 
-def test_orders_are_as_last_seen_even_without_an_event() -> None:
+def test_orders_are_updated_even_without_an_event() -> None:
     seen = evolve(order(1), extra={"provider": "B"}, last_online=at(7))
     state, events = play([listed(0, order(1)), listed(30, seen)], WatchState())
     assert state.orders[1] is seen
@@ -441,7 +441,7 @@ def test_a_state_change_is_reported_before_other_changes() -> None:
     assert (changed.previous, changed.current) == (OrderState.INACTIVE, OrderState.ACTIVE)
 
 
-def test_a_failing_list_while_orders_fails_is_the_same_outage() -> None:
+def test_a_list_that_fails_while_orders_fails_belongs_to_the_same_outage() -> None:
     down = [failed(30, number) for number in (None, 1)]
     _, events = play([listed(0, order(1)), *down, listed(60, order(1))], WatchState())
     assert [type(event) for event in events] == [OrderAdded, PollFailed, PollRecovered]

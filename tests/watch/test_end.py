@@ -85,7 +85,7 @@ of_every_cause = pytest.mark.parametrize(("cause", "error"), CAUSES, ids=lambda 
 
 
 @of_every_cause
-async def test_after_the_end_everything_raises_its_own_copy_of_the_error(
+async def test_after_the_end_every_call_raises_its_own_copy_of_the_error(
     cause: Callable[[Account, Journal], None], error: type[SmspvaError]
 ) -> None:
     account, journal = Account(order()), Journal()
@@ -225,7 +225,7 @@ async def test_after_leaving_no_iterator_can_be_made() -> None:
             make()
 
 
-async def test_leaving_before_any_good_poll_ends_iterators_too() -> None:
+async def test_leaving_before_the_first_good_poll_ends_iterators_too() -> None:
     account = Account()
     account.failures[ORDERS] = OSError("down")
     async with Watcher(account) as watcher:
@@ -253,7 +253,7 @@ async def test_leaving_raises_in_open_waits() -> None:
         await raising(watcher.wait_for_state(1, OrderState.INACTIVE, timeout=1000))
 
 
-async def test_a_watcher_must_be_entered_and_only_once() -> None:
+async def test_a_watcher_must_be_entered_and_can_be_entered_only_once() -> None:
     watcher = Watcher(Account(order()))
     with pytest.raises(WatcherClosed):
         watcher.events()

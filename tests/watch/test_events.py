@@ -92,7 +92,7 @@ async def test_a_stored_number_resumes_in_another_run() -> None:
         assert texts(await within(1, watcher.events(after=stored))) == ["two"]
 
 
-async def test_the_place_is_fixed_by_the_call() -> None:
+async def test_a_subscription_begins_at_the_call_and_not_at_the_first_step() -> None:
     account = account_with()
     async with Watcher(account) as watcher:
         events = watcher.events(after=watcher.cursor)
@@ -101,7 +101,7 @@ async def test_the_place_is_fixed_by_the_call() -> None:
         assert texts(await within(1, events)) == ["one", "two"]
 
 
-async def test_the_cursor_is_the_last_event_returned() -> None:
+async def test_the_cursor_of_a_subscription_is_the_number_of_its_last_event() -> None:
     async with Watcher(account_with("one", "two")) as watcher:
         await polls(1)
         events = watcher.events()
@@ -141,7 +141,7 @@ async def test_a_place_that_is_no_longer_kept_raises_lagged_with_the_place_to_re
             assert texts(await within(1, watcher.events(after=caught.value.resume))) == ["four", "five"]
 
 
-async def test_zero_is_everything_that_is_kept() -> None:
+async def test_after_0_returns_all_kept_events() -> None:
     account = account_with("one", "two", "three", "four")
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher:
         await polls(1)
@@ -191,7 +191,7 @@ async def test_a_place_after_the_newest_raises_lagged_with_the_place_to_resume()
 # -- only one order --------------------------------------------------------------------------------------------------
 
 
-async def test_events_of_one_order() -> None:
+async def test_a_subscription_can_be_limited_to_one_order() -> None:
     account = Account(order(1), order(2), order(3))
     for order_id in (1, 2, 3):
         account.messages[order_id] = [sms(f"to {order_id}", number) for number in range(300)]
@@ -250,7 +250,7 @@ async def test_a_loop_that_is_left_can_be_continued() -> None:
         assert texts(await within(40, events)) == ["two", "three"]
 
 
-async def test_a_slow_consumer_delays_no_other() -> None:
+async def test_a_slow_consumer_does_not_delay_others() -> None:
     account = account_with()
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         slow, quick = list[Event](), list[Event]()

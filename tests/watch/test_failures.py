@@ -67,7 +67,7 @@ async def test_an_outage_is_reported_when_it_begins_and_when_it_ends(
     assert logged(caplog) == ["WARNING", "INFO"]
 
 
-async def test_a_list_that_fails_while_orders_are_retried_is_no_separate_outage() -> None:
+async def test_a_list_that_fails_while_orders_is_retried_is_not_a_separate_outage() -> None:
     sim = Simulator()
     for _ in range(20):  # so that a list is due while `orders` is retried
         sim.add_order()
@@ -144,7 +144,7 @@ async def test_a_list_that_still_fails_after_a_full_outage_is_reported() -> None
 
 
 @pytest.mark.parametrize("broken", ["hangs", "fails slowly", "fails"])
-async def test_a_hanging_list_delays_no_other(broken: str) -> None:
+async def test_a_hanging_list_does_not_delay_others(broken: str) -> None:
     account = Account(*map(order, range(1, 8)))
     if broken != "hangs":
         account.failures[3] = OUTAGE
@@ -167,7 +167,7 @@ async def test_a_hanging_list_delays_no_other(broken: str) -> None:
         assert len(account.times()) == 8
 
 
-async def test_a_hanging_list_of_a_client_delays_no_other() -> None:
+async def test_a_hanging_list_of_a_client_does_not_delay_others() -> None:
     sim = Simulator()
     hanging, fine = sim.add_order().id, sim.add_order().id
     async with watching(sim) as watcher:

@@ -61,7 +61,7 @@ async def test_leaving_leaves_no_task_behind(busy: str, anyio_backend_name: str)
     await journal.open(None)
 
 
-async def test_leaving_at_the_moment_that_a_request_is_due() -> None:
+async def test_the_watcher_can_be_left_when_a_request_is_due() -> None:
     for due in (0.0, 1.5, 3.0, 60.0):
         account = Account(order(1), order(2))
         account.seconds = {1: HANGS}
@@ -111,7 +111,7 @@ async def test_an_error_of_the_body_is_not_wrapped(error: BaseException) -> None
     await journal.open(None)
 
 
-async def test_an_except_around_the_watcher_catches_errors_from_inside() -> None:
+async def test_an_except_clause_around_the_watcher_catches_errors_of_the_body() -> None:
     async def catches(body: Callable[[Watcher], Awaitable[object]]) -> bool:
         try:
             async with Watcher(Account(order())) as watcher:
@@ -131,7 +131,7 @@ async def test_an_except_around_the_watcher_catches_errors_from_inside() -> None
     assert not await catches(leave)
 
 
-async def test_a_deadline_around_the_watcher_belongs_to_its_owner() -> None:
+async def test_a_deadline_around_the_watcher_is_handled_by_its_own_scope() -> None:
     before = anyio.current_time()
     with anyio.move_on_after(100) as scope:
         async with Watcher(Account(order())) as watcher:

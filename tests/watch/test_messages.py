@@ -38,7 +38,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("local_clock")]
     ],
     ids=str,
 )
-async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectName, behavior: dict[str, Any]) -> None:
+async def test_each_message_is_reported_once_with_any_behavior_of_the_server(
+    dialect: DialectName, behavior: dict[str, Any]
+) -> None:
     sim = Simulator(seed=3, dialect=dialect)
     orders = [sim.add_order().id for _ in range(4)]
     for name, value in behavior.items():
@@ -57,7 +59,7 @@ async def test_each_message_comes_once_from_any_kind_of_server(dialect: DialectN
 
 
 @pytest.mark.parametrize("count", [30, slow(100)])
-async def test_faults_of_every_kind_lose_and_repeat_no_message(count: int) -> None:
+async def test_no_kind_of_fault_loses_or_repeats_a_message(count: int) -> None:
     sim = Simulator(seed=5, dialect="live")
     orders = [sim.add_order().id for _ in range(3)]
     async with watching(sim) as watcher:
@@ -117,7 +119,7 @@ async def test_a_list_that_shrinks_and_grows_again_repeats_no_message(lists: Seq
         assert texts(await so_far(watcher)) == list(events)
 
 
-async def test_a_server_that_keeps_only_the_newest_messages() -> None:
+async def test_a_server_that_lists_only_the_newest_messages_causes_no_loss_or_repetition() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     sim.behavior.sms_keep = 2
@@ -180,7 +182,7 @@ async def test_a_sender_that_becomes_known_makes_no_new_message() -> None:
 
 @pytest.mark.parametrize("behind", [-5, 5, 200, -3600, 3 * 3600, -3 * 3600])
 @pytest.mark.parametrize("count", [40, slow(200)])
-async def test_clocks_that_differ_lose_no_message_of_the_first_minutes(behind: int, count: int) -> None:
+async def test_no_message_of_the_first_minutes_is_lost_if_the_clocks_differ(behind: int, count: int) -> None:
     sim = Simulator(seed=11)
     orders = [sim.add_order().id for _ in range(20)]
     delivered: Counter[str] = Counter()
@@ -195,7 +197,7 @@ async def test_clocks_that_differ_lose_no_message_of_the_first_minutes(behind: i
         assert Counter(texts(await so_far(watcher))) == delivered
 
 
-async def test_an_order_rented_while_watching_has_no_old_messages_on_any_clock() -> None:
+async def test_all_messages_of_an_order_rented_while_watching_are_new_on_any_clock() -> None:
     sim = Simulator()
     async with watching(sim) as watcher:
         await polls(10)
@@ -254,7 +256,7 @@ OLDER, ANCIENT, UNDATED = sms("older", -3600), sms("ancient", -90_000), sms("und
         pytest.param([False, True], [OLD, UNDATED], ["old", "undated"], id="the flag rose; in doubt it is reported"),
     ],
 )
-async def test_new_messages_of_a_list_read_long_after_the_first_poll(
+async def test_a_list_first_read_long_after_the_first_poll_reports_only_new_messages(
     flags: list[bool], listed: list[Sms], reported: list[str]
 ) -> None:
     account = Account(order(has_new_sms=flags[0]))
@@ -274,7 +276,7 @@ async def test_new_messages_of_a_list_read_long_after_the_first_poll(
     [([ANCIENT], []), ([OLDER], ["older"]), ([NEW], ["new"]), ([UNDATED], ["undated"])],
     ids=["days before the watch", "an hour before it", "during it", "undated"],
 )
-async def test_messages_of_an_order_bought_while_watching(listed: list[Sms], reported: list[str]) -> None:
+async def test_messages_of_an_order_bought_while_watching_are_new(listed: list[Sms], reported: list[str]) -> None:
     account = Account()
     async with Watcher(account) as watcher:
         await polls(10)
@@ -306,7 +308,7 @@ async def test_replay_reports_existing_messages_too() -> None:
 
 
 @pytest.mark.parametrize("start", ["baseline", "replay"])
-async def test_a_watch_continues_from_a_journal_s_state(start: Literal["baseline", "replay"]) -> None:
+async def test_a_watch_continues_from_the_state_in_the_journal(start: Literal["baseline", "replay"]) -> None:
     account, journal = Account(order(1), order(2)), MemoryJournal()
     account.messages[1] = [OLD]
     async with Watcher(account, journal=journal) as watcher:

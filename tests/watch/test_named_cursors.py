@@ -79,7 +79,7 @@ async def test_after_a_run_without_a_good_poll_the_next_run_has_the_baseline(dis
 
 
 @both_ends
-async def test_with_replay_a_name_begins_before_the_first_event(disk: Disk, end: str) -> None:
+async def test_with_replay_a_new_name_begins_before_the_first_event(disk: Disk, end: str) -> None:
     account = account_with(2)
     async with disk.watching(account, end=end, start="replay") as watcher:
         watcher.consumer("never read")
@@ -98,7 +98,7 @@ async def test_with_a_stored_state_a_new_name_begins_before_the_first_event_of_t
         assert await take(watcher.consumer("name"), 2) == [3, 4]
 
 
-async def test_the_place_is_fixed_when_the_name_is_taken(disk: Disk) -> None:
+async def test_a_new_name_begins_at_the_call_and_not_at_the_first_step(disk: Disk) -> None:
     account = account_with(1)
     async with disk.watching(account) as watcher:
         await until(watcher, 2)
@@ -109,14 +109,14 @@ async def test_the_place_is_fixed_when_the_name_is_taken(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize(("after", "first"), [(0, 1), (1, 2), (3, 4)])
-async def test_a_new_name_begins_at_after(disk: Disk, after: int, first: int) -> None:
+async def test_a_new_name_begins_after_the_given_event(disk: Disk, after: int, first: int) -> None:
     async with disk.watching(account_with(4)) as watcher:
         await until(watcher, 5)
         assert await take(watcher.consumer("name", after=after), 2) == [first, first + 1]
 
 
 @pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
-async def test_a_name_is_a_text_that_can_be_written(name: Any) -> None:
+async def test_a_name_that_cannot_be_written_is_rejected(name: Any) -> None:
     async with Watcher(Account(order())) as watcher:
         with pytest.raises(ValueError, match="expected a name"):
             watcher.consumer(name)
@@ -250,7 +250,7 @@ async def test_a_place_in_the_future_is_rejected_and_changes_nothing(disk: Disk,
         assert await take(watcher.consumer("name"), 1) == [3 if known else 5]
 
 
-async def test_a_name_that_lags_continues_at_resume() -> None:
+async def test_a_consumer_that_raised_lagged_continues_at_resume() -> None:
     disk, account = Disk(None, keep=3), account_with(2)
     async with disk.watching(account) as watcher:
         events = watcher.consumer("name", after=0)

@@ -47,7 +47,7 @@ async def removed(watcher: Watcher) -> list[OrderRemoved]:
 # -- absences --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_order_missing_for_two_intervals_and_three_polls_and_unknown_to_sms_is_removed() -> None:
+async def test_an_order_missing_for_two_intervals_and_three_polls_is_removed_if_sms_does_not_find_it() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         account.remove(1)
@@ -85,7 +85,7 @@ async def test_no_other_failure_of_sms_confirms_a_removal(failure: Exception) ->
         assert watcher.orders.keys() == {1, 2}
 
 
-async def test_long_intervals_need_five_polls() -> None:
+async def test_with_a_long_interval_a_removal_needs_five_polls() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account, interval=900) as watcher:
         await anyio.sleep(1)
@@ -130,7 +130,7 @@ async def test_a_removed_order_is_forgotten_after_ninety_days(days: int, known: 
 
 
 @pytest.mark.parametrize("absences", [1, 2])
-async def test_a_shorter_absence_is_no_removal(absences: int) -> None:
+async def test_an_order_that_returns_sooner_is_not_removed(absences: int) -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(5):
@@ -211,7 +211,7 @@ async def test_an_order_that_expires_while_missing_is_reported_as_expired() -> N
         assert event.expired
 
 
-async def test_an_expired_rental_and_a_deleted_one() -> None:
+async def test_a_removal_tells_an_expired_order_from_a_deleted_one() -> None:
     sim = Simulator(dialect="live")
     expiring = sim.add_order(until=sim.now + timedelta(seconds=70)).id
     deleted = sim.add_order().id
@@ -222,7 +222,7 @@ async def test_an_expired_rental_and_a_deleted_one() -> None:
         assert {event.order_id: event.expired for event in await removed(watcher)} == {expiring: True, deleted: False}
 
 
-async def test_no_such_order_is_no_failure_while_the_order_is_missing() -> None:
+async def test_order_not_found_is_not_a_failure_while_the_order_is_missing() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         await anyio.sleep(5)
@@ -233,7 +233,7 @@ async def test_no_such_order_is_no_failure_while_the_order_is_missing() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "OrderRemoved"]
 
 
-async def test_no_such_order_is_a_failure_while_the_order_is_listed() -> None:
+async def test_order_not_found_is_a_failure_while_the_order_is_listed() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         account.failures[1] = NOT_FOUND
@@ -284,7 +284,7 @@ async def test_a_row_with_an_id_counts_as_present_and_unchanged() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "OrderAdded", "RowSkipped"]
 
 
-async def test_while_a_row_has_no_id_no_absence_counts() -> None:
+async def test_absences_do_not_count_while_a_row_has_no_id() -> None:
     account = Account(order(1), order(2))
     async with Watcher(account) as watcher:
         account.remove(1)
@@ -375,7 +375,7 @@ async def test_states_between_polls_are_not_reported() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["page", "live"])
-async def test_the_events_of_a_number_s_life(dialect: DialectName) -> None:
+async def test_each_state_change_of_a_number_is_reported(dialect: DialectName) -> None:
     sim = Simulator(dialect=dialect)
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
@@ -450,7 +450,7 @@ async def test_orders_change_together_with_the_cursor_and_only_by_the_watcher() 
             watcher.orders[2] = order(2)  # type: ignore[index]
 
 
-async def test_a_can_prolong_until_that_moves_with_the_clock_is_no_change() -> None:
+async def test_a_can_prolong_until_that_moves_with_the_clock_is_not_a_change() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for _ in range(100):
@@ -467,7 +467,7 @@ async def test_a_can_prolong_until_that_moves_with_the_clock_is_no_change() -> N
 
 
 @pytest.mark.parametrize("between", ["a restart", "an outage", "a long interval"])
-async def test_a_can_prolong_until_that_moves_over_a_restart_or_an_outage_is_no_change(
+async def test_a_can_prolong_until_that_moves_during_a_restart_or_an_outage_is_not_a_change(
     between: str, tmp_path: Path
 ) -> None:
     class Moving(Account):
@@ -539,7 +539,7 @@ async def expiring_in(journal: MemoryJournal) -> list[Event]:
     return [event for event in await journal.read(0, 1000) if isinstance(event, OrderExpiring)]
 
 
-async def test_an_until_that_moves_back_and_forth_is_reported_once_for_each() -> None:
+async def test_an_end_that_moves_back_and_forth_is_reported_once_per_value() -> None:
     account = Account(order())
     async with Watcher(account) as watcher:
         for number in range(10):
@@ -548,7 +548,7 @@ async def test_an_until_that_moves_back_and_forth_is_reported_once_for_each() ->
         assert len(await expiring(watcher)) <= 2
 
 
-async def test_another_expiry_notice_applies_from_the_start_of_its_run() -> None:
+async def test_a_changed_expiry_notice_applies_from_the_start_of_the_next_run() -> None:
     account, journal = Account(order(until=START + timedelta(hours=2))), MemoryJournal()
     async with Watcher(account, journal=journal, expiry_notice=None):
         await polls(2)
@@ -571,7 +571,7 @@ async def test_an_invalid_expiry_notice_is_rejected(notice: Any) -> None:
 
 
 @pytest.mark.parametrize("until", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
-async def test_the_latest_possible_until_breaks_nothing(until: datetime) -> None:
+async def test_the_latest_possible_end_causes_no_error(until: datetime) -> None:
     async with Watcher(Account(order(until=until))) as watcher:
         await polls(3)
         assert watcher.orders.keys() == {1}

@@ -488,7 +488,7 @@ def test_a_list_whose_order_seems_to_be_removed_comes_next() -> None:
     assert asked(simulation, 3) == [7, 1, 2]  # and once only
 
 
-def test_of_two_flags_the_awaited_one_comes_first() -> None:
+def test_an_awaited_list_is_read_first_if_two_flags_rose() -> None:
     simulation = settled(World(orders=9))
     simulation.wants = Wants(messages=frozenset({8}))
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in (7, 8, 9)}
@@ -515,7 +515,7 @@ def answer(scheduler: Scheduler, order_id: int, now: float, new: int = 0) -> Non
 
 
 @pytest.mark.parametrize(("awaited", "first"), [(1, 1), (2, ORDERS)])
-def test_only_an_awaited_list_whose_flag_rose_comes_before_orders_that_are_due(awaited: int, first: int | None) -> None:
+def test_only_an_awaited_list_whose_flag_rose_is_read_before_due_orders(awaited: int, first: int | None) -> None:
     scheduler, wants = when_orders_are_due(), Wants(messages=frozenset({awaited}))
     assert scheduler.next(wants, GAP, 30.0)[1] is ORDERS
     scheduler.update({1: track(1, rose_at=29.0), 2: track(2)})
@@ -533,7 +533,7 @@ def test_a_flag_that_rose_without_falling_first_is_not_measured(*, was_up: bool,
     assert scheduler.flags == {"announced": counted, "unannounced": 0}
 
 
-def test_every_fourth_reading_is_one_in_turn_however_many_flags_rise() -> None:
+def test_every_fourth_list_is_read_in_turn_even_if_many_flags_rise() -> None:
     simulation = settled(World(orders=14))
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in range(6, 15)}
     simulation.tracks = {**simulation.tracks, **risen}
@@ -549,27 +549,27 @@ def test_a_list_that_takes_its_turn_while_its_flag_is_up_counts_as_one_in_turn()
     assert asked(simulation, 6) == [1, 2, 3, 4, 8, 5]
 
 
-def test_never_read_lists_come_first_and_then_the_longest_unread() -> None:
+def test_lists_never_read_come_first_then_those_read_longest_ago() -> None:
     simulation = settled(World(orders=8))
     simulation.tracks = {**simulation.tracks, 9: track(9)}
     simulation.scheduler.update(simulation.tracks)
     assert asked(simulation, 3) == [9, 1, 2]
 
 
-def test_awaited_lists_have_two_turns_of_three() -> None:
+def test_awaited_lists_take_two_turns_of_three() -> None:
     simulation = settled(World(orders=14))
     simulation.wants = Wants(messages=frozenset({11, 12, 13, 14}))
     assert asked(simulation, 9) == [11, 12, 1, 13, 14, 2, 11, 12, 3]
 
 
-def test_an_awaited_list_is_read_every_half_of_the_eager_interval_at_most() -> None:
+def test_an_awaited_list_is_read_at_most_once_in_half_an_eager_interval() -> None:
     for eager in (EAGER, 10.0):
         simulation = Simulation(World(orders=1, eager=eager, gap=0.1, wants=Wants(messages=frozenset({1}))))
         simulation.run(50)
         assert min(gaps(simulation.times(1))) == pytest.approx(eager / 2, abs=0.01)
 
 
-def test_other_lists_are_read_every_interval_at_most() -> None:
+def test_other_lists_are_read_at_most_once_in_an_interval() -> None:
     simulation = Simulation(World(orders=3, gap=0.1))
     simulation.run(50)
     for order_id in (1, 2, 3):
@@ -623,7 +623,7 @@ def check_turns(simulation: Turns) -> None:
     delay=st.sampled_from([0.0, 20.0]),
     seed=st.integers(0, 2**32),
 )
-def test_each_list_is_read_within_a_bound_whatever_flags_do(
+def test_each_list_is_read_within_a_bound_for_any_behavior_of_the_flags(
     orders: int,
     awaited: int,
     rising: float,
@@ -640,21 +640,21 @@ def test_each_list_is_read_within_a_bound_whatever_flags_do(
     check_turns(simulation)
 
 
-def test_awaited_lists_whose_flags_always_rise_starve_no_other() -> None:
+def test_awaited_lists_whose_flags_always_rise_do_not_starve_others() -> None:
     awaited = frozenset({1, 2, 3})
     simulation = Turns(World(5, wants=Wants(messages=awaited, states=awaited), always_rise=awaited))
     simulation.run(400)
     check_turns(simulation)
 
 
-def test_other_lists_whose_flags_always_rise_starve_no_awaited_list() -> None:
+def test_other_lists_whose_flags_always_rise_do_not_starve_awaited_lists() -> None:
     simulation = Turns(World(40, 5.0, wants=Wants(messages=frozenset({1})), always_rise=frozenset(range(2, 41))))
     simulation.run(400)
     check_turns(simulation)
 
 
 @given(world=worlds)
-def test_orders_are_polled_in_any_case(world: World) -> None:
+def test_the_time_between_polls_of_orders_is_bounded(world: World) -> None:
     simulation = Simulation(evolve(world, restless=False, delay=0.0, retried=0.0, latency=0.05))
     simulation.run(150)
     longest = max(gaps([START, *simulation.times(ORDERS), simulation.now]))
@@ -672,7 +672,7 @@ def most_within(seconds: float, times: Sequence[float]) -> int:
 @pytest.mark.parametrize(("awaited", "most"), [(1, 36), (4, 36), (0, 30)])
 @pytest.mark.parametrize("delay", [0.0, 5.0])
 @pytest.mark.parametrize("retried", [0.0, 1.0])
-def test_polling_keeps_a_margin_of_the_pace_in_any_minute(
+def test_polling_leaves_a_share_of_the_pace_free_in_any_minute(
     awaited: int, most: int, delay: float, retried: float
 ) -> None:
     wants = Wants(messages=frozenset(range(1, awaited + 1)))
@@ -740,7 +740,7 @@ def test_with_flags_that_never_rise_orders_keep_their_interval() -> None:
     assert min(gaps(simulation.times(ORDERS))) >= INTERVAL - 2 * GAP / 0.9 - 0.1
 
 
-def test_flags_that_stop_working_are_noticed_and_so_are_those_that_work_again() -> None:
+def test_flags_that_stop_or_start_working_are_noticed() -> None:
     simulation = Messages(World(6, wants=Wants(messages=frozenset({1, 2, 3}))), flags_work=True)
     simulation.run(500)
     assert simulation.scheduler.period(simulation.wants, GAP) == EAGER
@@ -780,7 +780,7 @@ def test_while_a_state_or_an_unlisted_order_is_awaited_the_period_is_three_eager
     assert min(polled) >= (period - EPSILON if period < INTERVAL else period / 2)
 
 
-def test_a_refresh_takes_two_gaps_or_three_eager_intervals_while_orders_fail() -> None:
+def test_a_refresh_comes_after_two_gaps_or_three_eager_intervals_while_orders_fails() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants(refresh=True)
     poll(scheduler, Wants(), 0.0)
     assert scheduler.next(wants, GAP, 0.1) == (2 * GAP, ORDERS)
@@ -795,7 +795,7 @@ def test_a_refresh_takes_two_gaps_or_three_eager_intervals_while_orders_fail() -
     assert (at > 20, what) == (True, ORDERS)
 
 
-def test_orders_are_polled_at_poll_again_at_and_then_as_usual() -> None:
+def test_orders_are_polled_at_poll_again_at_and_then_on_schedule() -> None:
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     usual = poll(scheduler, wants, 0.0)
     scheduler.record_chosen(ORDERS, wants, usual)
@@ -854,7 +854,7 @@ def test_each_scheduler_has_its_own_phase_within_a_tenth_of_the_interval() -> No
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_while_orders_and_lists_fail_only_awaited_lists_are_read() -> None:
+def test_while_orders_and_lists_fail_only_awaited_lists_are_tried() -> None:
     wants = Wants(messages=frozenset({2}))
     simulation = Simulation(World(12, wants=wants, rising=1.0))
     simulation.run(100)

@@ -60,7 +60,7 @@ async def rented(form: MultiOrders, dialect: DialectName) -> Simulator:
 
 @each_dialect
 @each_form
-async def test_no_form_of_the_rows_causes_an_update_at_every_poll(form: MultiOrders, dialect: DialectName) -> None:
+async def test_unchanged_rows_in_any_form_cause_no_update(form: MultiOrders, dialect: DialectName) -> None:
     sim = await rented(form, dialect)
     async with watching(sim) as watcher:
         await polls(20)
@@ -127,7 +127,7 @@ ROWS = [
 ]
 
 
-async def test_rows_of_one_id_are_one_order_in_any_sequence() -> None:
+async def test_rows_with_one_id_are_one_order_in_any_sequence() -> None:
     other = order(2)
     account = Account(*ROWS, other)
     async with Watcher(account) as watcher:
@@ -166,7 +166,7 @@ async def test_merged_rows_keep_skipped_rows_and_the_date() -> None:
     ],
     ids=lambda value: "" if isinstance(value, Order) else None,
 )
-async def test_rows_of_one_id_merge_into_the_best_state_and_the_latest_end(
+async def test_rows_with_one_id_merge_into_the_best_state_and_the_latest_end(
     rows: Sequence[Order], merged: Order
 ) -> None:
     account = Account(*rows)
@@ -178,7 +178,7 @@ async def test_rows_of_one_id_merge_into_the_best_state_and_the_latest_end(
         assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 
-async def test_a_flag_of_one_of_the_rows_is_the_number_s_flag() -> None:
+async def test_a_flag_of_one_row_is_the_flag_of_the_number() -> None:
     account = Account(*ROWS, *(order(order_id) for order_id in range(2, 40)))
     async with Watcher(account) as watcher:
         await polls(3)
@@ -235,7 +235,7 @@ async def test_an_order_without_a_flag_is_read_in_turn_and_its_messages_are_repo
         assert kinds(await so_far(watcher)).count("OrderUpdated") == 0
 
 
-async def test_a_flag_that_comes_and_goes_is_no_event() -> None:
+async def test_a_flag_that_is_missing_at_times_is_not_an_event() -> None:
     account = Account(order(has_new_sms=None))
     async with Watcher(account) as watcher:
         for flag in (False, None, True, None, True, False):
@@ -245,7 +245,7 @@ async def test_a_flag_that_comes_and_goes_is_no_event() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 
-async def test_a_flag_that_is_up_where_it_was_unknown_has_risen() -> None:
+async def test_a_flag_that_is_set_after_it_was_unknown_has_risen() -> None:
     account = Account(order(has_new_sms=None), *(order(order_id) for order_id in range(2, 100)))
     async with Watcher(account) as watcher:
         await polls(2)

@@ -49,7 +49,7 @@ async def test_statistics_count_open_waits() -> None:
     assert watcher.statistics().waiting == {"message": 0, "state": 0}
 
 
-async def test_the_period_is_shorter_while_a_state_is_waited_for() -> None:
+async def test_the_period_is_shorter_while_a_state_is_awaited() -> None:
     async with Watcher(Account(order(1)), eager_interval=2) as watcher:
         assert watcher.statistics().period == INTERVAL
         async with anyio.create_task_group() as tasks:
@@ -75,7 +75,7 @@ async def test_a_watcher_that_is_not_entered_has_no_statistics() -> None:
         Watcher(Account()).statistics()
 
 
-async def test_a_watch_without_orders_has_a_full_scan_of_zero() -> None:
+async def test_the_full_scan_of_a_watch_without_orders_takes_no_time() -> None:
     async with Watcher(Account()) as watcher:
         assert watcher.statistics().full_scan == 0
 
@@ -145,7 +145,7 @@ async def test_flags_that_work_announce_messages() -> None:
     assert flags["announced"] >= 20
 
 
-async def test_flags_that_never_rise_announce_none() -> None:
+async def test_flags_that_never_rise_announce_no_messages() -> None:
     sim = Simulator()
     sim.behavior.flag_rises = False
     assert await flags_after_messages(sim) == {"announced": 0, "unannounced": 30}

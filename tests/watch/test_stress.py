@@ -69,7 +69,7 @@ async def test_messages_are_read_while_the_orders_fail(fault: FaultName) -> None
 
 
 @on_both_backends
-async def test_a_message_is_found_although_a_busy_pipeline_uses_the_same_client() -> None:
+async def test_a_message_is_found_while_a_busy_pipeline_uses_the_same_client() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
 
@@ -173,7 +173,7 @@ async def longest_unread(sim: Simulator, hours: float, *, awaited: int | None = 
 
 
 @pytest.mark.parametrize("hours", [0.25, slow(1)])
-async def test_an_awaited_order_takes_no_other_turn(hours: float) -> None:
+async def test_an_awaited_order_does_not_take_the_turns_of_others(hours: float) -> None:
     sim = Simulator()
     sim.behavior.flag_rises = False
     awaited, *others = [sim.add_order().id for _ in range(4)]
@@ -183,7 +183,7 @@ async def test_an_awaited_order_takes_no_other_turn(hours: float) -> None:
 
 
 @pytest.mark.parametrize("hours", [0.25, slow(2)])
-async def test_flags_that_stay_up_take_no_other_turn(hours: float) -> None:
+async def test_orders_whose_flags_stay_set_do_not_take_the_turns_of_others(hours: float) -> None:
     sim = Simulator()
     sim.behavior.read_clears_flag = False
     flagged = [sim.add_order().id for _ in range(25)]
@@ -194,7 +194,7 @@ async def test_flags_that_stay_up_take_no_other_turn(hours: float) -> None:
     assert all(longest[order_id] <= 5 * INTERVAL for order_id in plain)
 
 
-async def test_flagged_orders_that_cannot_be_read_take_no_other_turn() -> None:
+async def test_flagged_orders_that_cannot_be_read_do_not_take_the_turns_of_others() -> None:
     account = Account(*(order(number, has_new_sms=number > 5) for number in range(1, 31)))
     account.failures = {number: ValueError("broken") for number in range(6, 31)}
     async with Watcher(account):
@@ -244,7 +244,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda fields: next(iter(fields)))
-async def test_a_source_that_returns_garbage_ends_no_watch_and_corrupts_no_file(
+async def test_a_source_that_returns_garbage_does_not_end_the_watch_or_corrupt_the_file(
     garbage: dict[str, Any], tmp_path: Path
 ) -> None:
     account = Account(order(1))
@@ -287,7 +287,7 @@ async def test_a_journal_that_breaks_its_contract_raises_journal_error(method: s
         await watch()
 
 
-async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None:
+async def test_a_new_order_is_read_soon_while_others_are_awaited() -> None:
     sim = Simulator()
     waited = [sim.add_order().id for _ in range(3)]
     async with (
@@ -308,7 +308,7 @@ async def test_a_new_order_is_read_soon_although_others_are_waited_for() -> None
         tasks.cancel_scope.cancel()
 
 
-async def test_a_single_wrong_date_takes_no_order_s_turn() -> None:
+async def test_a_single_wrong_date_does_not_delay_the_reading_of_any_order() -> None:
     account = Account(*map(order, range(1, 61)))
     ahead = timedelta(0)
     account.clock = lambda: START + ahead + timedelta(seconds=anyio.current_time())
@@ -324,7 +324,7 @@ async def test_a_single_wrong_date_takes_no_order_s_turn() -> None:
 
 
 @pytest.mark.parametrize("works", [True, False])
-async def test_while_many_wait_orders_are_polled_often_if_flags_work(*, works: bool) -> None:
+async def test_during_many_waits_orders_are_polled_often_if_flags_work(*, works: bool) -> None:
     sim = Simulator()
     sim.behavior.flag_rises = works
     orders = [sim.add_order().id for _ in range(20)]
@@ -394,7 +394,7 @@ async def test_a_source_that_cancels_its_own_call_is_a_failed_poll() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", "PollFailed", "PollRecovered"]
 
 
-async def test_rows_of_another_kind_are_a_failed_poll() -> None:
+async def test_an_answer_with_other_objects_is_a_failed_poll() -> None:
     account: Any = Account(order())
     async with Watcher(account) as watcher:
         await anyio.sleep(5)
@@ -409,7 +409,7 @@ async def test_rows_of_another_kind_are_a_failed_poll() -> None:
         assert kinds(await so_far(watcher)) == ["OrderAdded", *["PollFailed", "PollRecovered"] * 2]
 
 
-async def test_a_client_whose_calls_are_overridden_is_watched_as_it_answers() -> None:
+async def test_a_watch_uses_the_overridden_calls_of_a_client() -> None:
     class OnlyRussian(SmspvaClient):
         async def orders(self) -> Rows[Order]:
             return Rows(known for known in await super().orders() if known.country == "RU")

@@ -202,7 +202,7 @@ async def test_waits_for_the_pace_do_not_count_toward_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("hours", [-7, 0, 1000])
-async def test_times_are_by_the_server_s_clock(hours: int) -> None:
+async def test_times_are_in_the_servers_time(hours: int) -> None:
     sim = Simulator(start=START + timedelta(hours=hours))
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
@@ -219,7 +219,7 @@ async def test_times_are_by_the_server_s_clock(hours: int) -> None:
         assert abs(watcher.last_success - sim.now) < timedelta(seconds=INTERVAL + 1)
 
 
-async def test_the_time_between_two_events_is_right_although_dates_are_whole_seconds() -> None:
+async def test_the_time_between_two_events_is_exact_although_dates_are_whole_seconds() -> None:
     sim = Simulator()
     order_id = sim.add_order().id
     async with watching(sim, interval=30.37) as watcher:
@@ -260,7 +260,7 @@ async def test_without_a_date_the_local_clock_is_used() -> None:
 
 
 @pytest.mark.parametrize("seconds", [2 * HOUR, slow(DAY)])
-async def test_watching_one_order(seconds: int) -> None:
+async def test_a_long_watch_of_one_order_reports_everything_and_keeps_the_pace(seconds: int) -> None:
     sim = Simulator(seed=7, dialect="live")
     order_id = sim.add_order(days=20).id
     sim.behavior.rate_limit = GAP
@@ -291,7 +291,7 @@ async def test_watching_one_order(seconds: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "messages"), [(40, 120), slow(200, 600)])
-async def test_watching_many_orders(count: int, messages: int) -> None:
+async def test_a_watch_of_many_orders_reports_everything_and_keeps_the_pace(count: int, messages: int) -> None:
     sim = Simulator(seed=9)
     orders = [sim.add_order().id for _ in range(count)]
     sim.behavior.rate_limit = GAP
@@ -323,7 +323,7 @@ async def test_with_few_orders_each_list_is_read_every_tick() -> None:
         assert gaps(account.times(order_id)) == pytest.approx([INTERVAL] * 4)
 
 
-async def test_with_many_orders_the_longest_unread_comes_first() -> None:
+async def test_with_many_orders_the_list_read_longest_ago_comes_first() -> None:
     account = Account(*map(order, range(1, 101)))
     async with Watcher(account):
         await polls(40)
@@ -336,7 +336,7 @@ async def test_with_many_orders_the_longest_unread_comes_first() -> None:
 
 @pytest.mark.parametrize("waits", ["nobody", "somebody", "sessions"])
 @pytest.mark.parametrize("minutes", [5, slow(20)])
-async def test_polling_takes_three_quarters_of_the_pace_or_nine_tenths_while_a_message_is_waited_for(
+async def test_polling_takes_three_quarters_of_the_pace_or_nine_tenths_while_a_message_is_awaited(
     waits: str, minutes: int
 ) -> None:
     sim = Simulator()

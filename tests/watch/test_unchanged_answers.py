@@ -154,7 +154,7 @@ def play(state: WatchState, *observations: Observation) -> tuple[WatchState, lis
     return state, events
 
 
-def test_a_poll_without_news_keeps_every_track() -> None:
+def test_a_poll_without_changes_keeps_every_track() -> None:
     latest = OrderCache()
     polls = [listed(30 * number, latest.decode(ORDERS, {}, body(ROW, {**ROW, "id": 2}))) for number in range(3)]
     state, _ = play(WatchState(), *polls[:2])
@@ -163,7 +163,7 @@ def test_a_poll_without_news_keeps_every_track() -> None:
     assert not events
 
 
-def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
+def test_a_poll_without_changes_ends_an_outage_and_counts_absences() -> None:
     latest = OrderCache()
     both, one = body(ROW, {**ROW, "id": 2}), body(ROW)
     first = listed(0, latest.decode(ORDERS, {}, both))
@@ -179,7 +179,7 @@ def test_a_poll_without_news_ends_an_outage_and_counts_absences() -> None:
     assert isinstance(events[1], PollRecovered)
 
 
-def test_a_flag_that_stays_up_after_a_message_has_risen_even_without_other_news() -> None:
+def test_a_flag_still_set_after_a_message_was_read_counts_as_risen_again() -> None:
     latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
     brought = SmsListed(

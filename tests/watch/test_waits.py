@@ -45,28 +45,28 @@ async def later(seconds: float, account: Account, *listed: Order) -> None:
 # -- for a state -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_state_that_is_reached_already_returns_at_once() -> None:
+async def test_a_wait_for_the_present_state_returns_at_once() -> None:
     async with Watcher(Account(order(state=ACTIVE))) as watcher:
         before = anyio.current_time()
         assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
         assert anyio.current_time() == before
 
 
-async def test_a_state_that_is_reached_later() -> None:
+async def test_a_wait_returns_when_the_state_is_reached() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(later, 50, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
 
 
-async def test_a_state_of_an_order_that_is_not_listed_yet() -> None:
+async def test_an_order_that_is_not_listed_yet_can_be_waited_for() -> None:
     account = Account()
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(later, 200, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=300) == order(state=ACTIVE)
 
 
-async def test_a_wait_for_an_activation() -> None:
+async def test_an_activation_can_be_waited_for() -> None:
     sim = Simulator(dialect="live")
     order_id = sim.add_order().id
     async with SmspvaClient("key", transport=sim.transport()) as client, Watcher(client) as watcher:
@@ -78,7 +78,7 @@ async def test_a_wait_for_an_activation() -> None:
 # -- for a message ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_wait_begins_from_now_on() -> None:
+async def test_a_wait_ignores_messages_from_before_the_call() -> None:
     account = Account(order())
     account.messages[1] = [sms("before", 0)]
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
@@ -142,7 +142,7 @@ async def test_many_waits_for_one_message_cost_no_extra_request() -> None:
 # -- what they raise -------------------------------------------------------------------------------------------------
 
 
-async def test_a_timeout_reports_what_is_known() -> None:
+async def test_a_timeout_of_a_wait_reports_the_state_and_the_last_failure() -> None:
     account = Account(order(state=OrderState.ACTIVATING))
     async with Watcher(account) as watcher:
         await anyio.sleep(20)
@@ -162,7 +162,7 @@ async def test_a_timeout_reports_what_is_known() -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
 
 
-async def test_a_timeout_reports_what_is_unknown() -> None:
+async def test_a_timeout_of_a_wait_says_that_the_order_was_never_listed() -> None:
     account = Account()
     async with Watcher(account) as watcher:
         for wait in (watcher.wait_for_sms(7, timeout=1), watcher.wait_for_state(7, ACTIVE, timeout=1)):
@@ -257,7 +257,7 @@ async def while_waiting(*waits: Awaitable[object]) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("flag", [False, True, None])
-async def test_a_list_is_read_often_only_while_its_message_is_waited_for(*, flag: bool | None) -> None:
+async def test_a_list_is_read_often_only_while_its_message_is_awaited(*, flag: bool | None) -> None:
     account = Account(order(1, has_new_sms=flag), order(2))
     async with Watcher(account) as watcher:
         await anyio.sleep(10)
@@ -273,7 +273,7 @@ async def test_a_list_is_read_often_only_while_its_message_is_waited_for(*, flag
         assert len(account.times(1)) in {5, 6}
 
 
-async def test_while_a_state_is_waited_for_orders_are_polled_every_nine_seconds() -> None:
+async def test_while_a_state_is_awaited_orders_are_polled_every_nine_seconds() -> None:
     account = Account(order(has_new_sms=True))
     async with Watcher(account) as watcher, while_waiting(watcher.wait_for_state(1, ACTIVE, timeout=1000)):
         await anyio.sleep(61)
