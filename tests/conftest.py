@@ -93,22 +93,22 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
-    """Return the storage that survives the test's processes, for each kind of journal."""
+    """Return storage that outlives a watching process, once for each kind of journal."""
     return Disk(None if request.param == "memory" else tmp_path / "journal")
 
 
 @pytest.fixture
 def memory() -> Disk:
-    """Return that storage for the journal in memory only."""
+    """Return storage that outlives a watching process, for the journal in memory only."""
     return Disk(None)
 
 
 @pytest.fixture
 def fake_server() -> Iterator[FakeServer]:
-    """Return a server that gives the answers that the test set, and fails on any other request."""
+    """Return a server that gives the answers set by the test. Any other request fails the test."""
     fake_server = FakeServer()
     yield fake_server
-    assert fake_server.strangers == [], "the client asked for what the test didn't provide"
+    assert fake_server.unexpected == [], "the client sent requests that the test didn't expect"
 
 
 @pytest.fixture

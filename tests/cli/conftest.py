@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def only_minimal_environment(tmp_path: Path) -> Iterator[None]:
-    """Hide the variables of this machine from the commands."""
+    """Run commands without the environment variables of this machine."""
     with mock.patch.dict(os.environ, minimal_environment(tmp_path), clear=True):
         yield
 

@@ -1,4 +1,4 @@
-"""Every form of an answer that the server is known to send, by method, and of its envelope."""
+"""The forms of answers and of their envelope that the server is known to send."""
 
 from __future__ import annotations
 
@@ -515,7 +515,7 @@ NOISE: dict[str, tuple[bytes, bytes]] = {
 }
 
 
-HIDDEN = {
+AMBIGUOUS = {
     "a part of a truncated answer": '{"status": 1, "data": {"id": 4}, "balance": {"status": 0, "msg": "low"}',
     "a part of a truncated list": '[{"status": 0, "msg": "low"}',
     "a part of a truncated list of lists": '[\n [{"status": 0, "msg": "low"}',
@@ -533,7 +533,7 @@ HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("body", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("body", AMBIGUOUS.values(), ids=AMBIGUOUS)
 async def test_an_incomplete_or_ambiguous_answer_leaves_the_outcome_unknown(
     body: str, client: SmspvaClient, fake_server: FakeServer
 ) -> None:

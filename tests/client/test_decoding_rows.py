@@ -225,7 +225,7 @@ async def test_unreadable_data_is_unexpected(
     assert len(fake_server.queries) == 1
 
 
-# -- the quick way for documented rows -----------------------------------------------------------------------------
+# -- fast decoding of documented rows ------------------------------------------------------------------------------
 
 
 @given(any_row())
@@ -304,7 +304,7 @@ def test_any_answer_leads_to_a_result_or_a_documented_error(spoiled: tuple[Call,
             except SmspvaError as error:
                 assert (error in client.unsettled) == isinstance(error, OutcomeUnknown)  # noqa: PT017 - not every answer is an error
                 assert len(str(error).splitlines()) == 1  # noqa: PT017
-        assert fake_server.strangers == []
+        assert fake_server.unexpected == []
         assert call not in SPENDING or len(fake_server.queries) == 1
 
     anyio.run(ask, backend_options={"loop_factory": VirtualTimeLoop})

@@ -306,10 +306,10 @@ def test_there_is_an_example_of_each_error() -> None:
     ids=["copy", "deep copy", "pickle 2", "pickle 4", "pickle 5"],
 )
 def test_an_error_can_be_copied_and_pickled(again: Callable[[SmspvaError], SmspvaError], error: SmspvaError) -> None:
-    twin = again(error)
-    assert type(twin) is type(error)
-    assert twin is not error
-    assert (str(twin), twin.args, vars(twin)) == (str(error), error.args, vars(error))
+    duplicate = again(error)
+    assert type(duplicate) is type(error)
+    assert duplicate is not error
+    assert (str(duplicate), duplicate.args, vars(duplicate)) == (str(error), error.args, vars(error))
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -367,6 +367,6 @@ async def test_data_nested_too_deeply_is_kept_as_text(
     fake_server.on("orders", f'{{"status": {number}, "msg": "{message}", "data": {data}}}')
     with pytest.raises(kind) as failed:
         await single_attempt_client.orders()
-    twin: Any = pickle.loads(pickle.dumps(failed.value))  # noqa: S301 - our own
-    assert isinstance(twin.data, str)
-    assert '"id": 40370' in twin.data
+    duplicate: Any = pickle.loads(pickle.dumps(failed.value))  # noqa: S301 - our own
+    assert isinstance(duplicate.data, str)
+    assert '"id": 40370' in duplicate.data

@@ -58,7 +58,7 @@ class Wrapper(httpx.AsyncBaseTransport):
 def server() -> Generator[ThreadedServer]:
     with threaded_server() as server:
         yield server
-    gc.collect()  # while its warnings are ignored
+    gc.collect()  # here, because the warnings are ignored until the test ends
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_an_entered_client_is_refused_until_its_event_loop_has_ended(
         portal.call(refused_twice)
 
     async def enter() -> None:
-        async with client:  # although it was never left
+        async with client:  # works, although the first block was never left
             await rent(client)
 
     RUNS[here](enter)
@@ -238,7 +238,9 @@ def test_an_injected_transport_that_was_closed_elsewhere_is_refused(
 def test_a_client_that_is_closed_while_certificates_are_read_sends_nothing(
     client: SmspvaClient, server: ThreadedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))  # so that they aren't cached yet
+    monkeypatch.setenv(
+        "SSLKEYLOGFILE", str(tmp_path / "keys")
+    )  # a new setting, so that no cached certificates are used
     may_load = threading.Event()
     load = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: may_load.wait(PATIENCE) and load())

@@ -230,7 +230,7 @@ def test_the_gap_is_kept_in_an_event_loop_with_another_clock(fake_server: FakeSe
     assert client.statistics().waiting["foreground"] == 1
     first.close()  # while a call waits
 
-    async def go_on() -> None:
+    async def continue_in_second_loop() -> None:
         called = asyncio.get_running_loop().time()
         for number in (1, 2):
             await client.orders()
@@ -238,7 +238,7 @@ def test_the_gap_is_kept_in_an_event_loop_with_another_clock(fake_server: FakeSe
         await client.aclose()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(go_on())
+        runner.run(continue_in_second_loop())
     assert not waiting.done()
     assert len(fake_server.times) == 3
 

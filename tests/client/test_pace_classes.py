@@ -100,12 +100,12 @@ async def test_a_watcher_of_many_orders_delays_calls_by_its_share_at_most() -> N
 
 @define(eq=False)
 class Waiting:
-    """A call that waits from `joined` to `left`; `went` is true if it was made."""
+    """A call that waits from `joined` to `left`. `was_made` is false if it was cancelled."""
 
     call: Call
     joined: float
     left: float = math.inf
-    went: bool = False
+    was_made: bool = False
 
 
 @pytest.mark.anyio
@@ -115,39 +115,37 @@ async def test_each_priority_keeps_its_share_and_order_while_calls_start_and_end
 ) -> None:
     rng = random.Random(seed)
     answer_all_priorities(fake_server)
-    all_of_them: list[Waiting] = []
+    calls: list[Waiting] = []
 
     async def caller(client: SmspvaClient, one: Waiting, patience: float) -> None:
         with anyio.move_on_after(patience):
             await make_call(client, one.call)
-            one.went = True
+            one.was_made = True
         one.left = anyio.current_time()
 
     async with fake_server.client(pace=Pace(gap=1)) as client, anyio.create_task_group() as tasks:
         for _ in range(250):
             await anyio.sleep(rng.expovariate(rng.choice([0.3, 1, 5])))
             one = Waiting(rng.choice([SPEND, FOREGROUND, POLL, POLL]), anyio.current_time())
-            all_of_them.append(one)
+            calls.append(one)
             tasks.start_soon(caller, client, one, rng.choice([math.inf, rng.uniform(0, 6)]))
-    went = sorted((one for one in all_of_them if one.went), key=lambda one: one.left)
-    assert [one.left for one in went] == fake_server.times
+    made = sorted((one for one in calls if one.was_made), key=lambda one: one.left)
+    assert [one.left for one in made] == fake_server.times
     assert min(fake_server.gaps) >= 1 - 1e-9
     for first, last in zip(fake_server.times, fake_server.times[3:], strict=False):
-        served = {one.call.method for one in went if first <= one.left <= last}
+        served = {one.call.method for one in made if first <= one.left <= last}
         for method in {SPEND.method, FOREGROUND.method, POLL.method} - served:
-            assert not waited_throughout([one for one in all_of_them if one.call.method == method], first, last)
+            assert not waited_throughout([one for one in calls if one.call.method == method], first, last)
     for earlier, later in pairwise(fake_server.times):
         # No call waits while a slot is free.
-        assert later - earlier <= 1 + 1e-9 or not any(
-            one.joined < later - 1e-6 and one.left >= later for one in all_of_them
-        )
+        assert later - earlier <= 1 + 1e-9 or not any(one.joined < later - 1e-6 and one.left >= later for one in calls)
     for kind in (SPEND, FOREGROUND, POLL):
-        joined = [one.joined for one in went if one.call is kind]
+        joined = [one.joined for one in made if one.call is kind]
         assert joined == sorted(joined)
 
 
 def waited_throughout(calls: list[Waiting], first: float, last: float) -> bool:
-    """Return whether at least one of the calls waited at every time between two times."""
+    """Return whether, at each moment between two times, at least one of the calls waited."""
     until = first
     for one in sorted(calls, key=lambda one: one.joined):
         if one.joined < until < one.left:
@@ -162,38 +160,39 @@ STATES = [
 ]
 
 
-def can_be_kept(skips: dict[Priority, int]) -> bool:
-    """Return whether there is an order in which each priority gets a slot before it is skipped four times."""
+def can_be_served_in_time(skips: dict[Priority, int]) -> bool:
+    """Return whether some order gives each priority a slot before it is skipped four times."""
     return any(
         all(skips[priority] + place <= LATEST for place, priority in enumerate(order))
         for order in itertools.permutations(skips)
     )
 
 
-@pytest.mark.parametrize("skips", [state for state in STATES if state and can_be_kept(state)], ids=repr)
+@pytest.mark.parametrize("skips", [state for state in STATES if state and can_be_served_in_time(state)], ids=repr)
 def test_the_most_urgent_priority_goes_first_unless_a_share_would_be_missed(skips: dict[Priority, int]) -> None:
     chosen = next_priority(skips)
     for priority in skips:
         if priority is chosen:
             break
-        assert not can_be_kept(skipped(skips, priority))
+        assert not can_be_served_in_time(skipped(skips, priority))
     after = skipped(skips, chosen)
-    assert can_be_kept(after)
+    assert can_be_served_in_time(after)
     # This stays true when a priority gets or loses its waiters.
-    assert all(can_be_kept({priority: 0} | after) for priority in Priority)
+    assert all(can_be_served_in_time({priority: 0} | after) for priority in Priority)
     assert all(
-        can_be_kept({priority: after[priority] for priority in after if priority is not gone}) for gone in Priority
+        can_be_served_in_time({priority: after[priority] for priority in after if priority is not gone})
+        for gone in Priority
     )
 
 
 @given(strategies.lists(strategies.sets(strategies.sampled_from(Priority), min_size=1), min_size=4, max_size=60))
 def test_with_any_arrivals_a_waiting_priority_gets_one_slot_in_four(slots: list[set[Priority]]) -> None:
     skips: dict[Priority, int] = {}
-    went: list[Priority] = []
+    made: list[Priority] = []
     for waiting in slots:
         skips = {priority: skips.get(priority, 0) for priority in waiting}
-        went.append(next_priority(skips))
-        skips = skipped(skips, went[-1])
+        made.append(next_priority(skips))
+        skips = skipped(skips, made[-1])
     for start in range(len(slots) - 3):
         window = slice(start, start + 4)
-        assert set.intersection(*slots[window]) <= set(went[window])
+        assert set.intersection(*slots[window]) <= set(made[window])

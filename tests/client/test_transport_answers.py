@@ -148,14 +148,14 @@ async def test_data_after_a_compressed_answer_counts_towards_its_size() -> None:
 
 
 async def test_an_answer_is_kept_if_closing_the_response_fails() -> None:
-    class Stubborn(httpx.AsyncByteStream):
+    class FailsToClose(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b'{"status": 1, "data": {"id": 7}}'
 
         async def aclose(self) -> None:
             raise OSError("can't close")
 
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Stubborn()))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=FailsToClose()))
     async with client_of(transport=transport) as client:
         assert (await client.rent("RU", "opt16", Period.weeks(1))).id == 7
 

@@ -26,10 +26,10 @@ STARRED = {
 PLAIN = {
     *("code endings", "purpose done", "for", "of", "send to", "filler", "currency", "common", "not a code"),
 }
-# A number after a word of the first line is a code, after or before one of the second line another number.
+# A number after a word in `CODE` is a code. A number before or after a word in `NO_CODE` is not.
 CODE = ("code", "purpose", "instruction")
 NO_CODE = ("purpose done", "other number", "phone", "offer", "other code whole", "send", "unit", "currency")
-# Lists in which a word must not make another superfluous.
+# Lists in which a word must not make another unnecessary.
 MINIMAL = STARRED - {"send", "is", "unit", "generic code"}
 ALPHABETS = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN", "HEBREW", "ARABIC"}
 

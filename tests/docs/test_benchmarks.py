@@ -187,7 +187,7 @@ def test_the_server_answers_like_the_simulator() -> None:
 
 
 def shape(value: Any) -> Any:
-    """Return the types of a JSON value; of a list, those of its first element."""
+    """Return the types of a JSON value. A list is represented by its first element."""
     if isinstance(value, dict):
         return {key: shape(member) for key, member in value.items()}
     return [shape(member) for member in value[:1]] if isinstance(value, list) else type(value)

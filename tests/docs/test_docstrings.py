@@ -67,9 +67,9 @@ def test_a_class_docstring_has_all_parameters_of_the_constructor_or_none(cls: ty
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_each_field_is_documented(cls: type) -> None:
-    documented = {name for base in ours(cls) for name in section("Attributes", base)}
-    documented |= {name for base in ours(cls) for name, has_docstring in fields(base).items() if has_docstring}
-    assert {name for base in ours(cls) for name in fields(base)} - documented == set()
+    documented = {name for base in own_bases(cls) for name in section("Attributes", base)}
+    documented |= {name for base in own_bases(cls) for name, has_docstring in fields(base).items() if has_docstring}
+    assert {name for base in own_bases(cls) for name in fields(base)} - documented == set()
 
 
 ARGUMENTS: dict[str, Any] = {
@@ -120,19 +120,19 @@ def documented_parameters(function: Any) -> set[str]:
 # -- classes ---------------------------------------------------------------------------------------------------------
 
 
-def ours(cls: type) -> list[type]:
-    """Return a class and its bases, without those of other packages."""
+def own_bases(cls: type) -> list[type]:
+    """Return a class and its bases, without classes of other packages."""
     return [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "smspva_async"]
 
 
 def is_foreign(cls: type, name: str) -> bool:
     """Return True if a method overrides one of another package, which documents the parameters."""
-    return any(hasattr(base, name) for base in cls.__mro__ if base not in ours(cls))
+    return any(hasattr(base, name) for base in cls.__mro__ if base not in own_bases(cls))
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
     """Yield the functions of a class's public methods and properties, without those of public bases."""
-    bases = [base for base in ours(cls) if base is cls or base.__name__.startswith("_")]
+    bases = [base for base in own_bases(cls) if base is cls or base.__name__.startswith("_")]
     for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
         function = getattr(member, "fget", None) or getattr(member, "__func__", member)
         if not name.startswith("_") and inspect.isfunction(function):

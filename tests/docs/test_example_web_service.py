@@ -147,7 +147,7 @@ async def test_a_page_that_reconnects_often_gets_each_event_once(seed: int) -> N
             tasks.create_task(burst())
             tasks.create_task(steady.read(until=lambda steady: len(steady.texts) == len(texts)))
             while len(cut.texts) < len(texts):
-                # At any byte, also within an event.
+                # The connection can end at any byte, even within an event.
                 await cut.read(until=lambda cut: len(cut.texts) == len(texts), limit=cuts.randrange(1, 3000))
                 connections += 1
     assert connections > 5
@@ -182,7 +182,7 @@ async def test_an_unknown_event_id_gives_a_snapshot() -> None:
             f"{run}--1",
             f"{run}-{newest}x",
             f"{run}-",
-            f"00000000-{newest}",  # another run's
+            f"00000000-{newest}",  # of another run
             str(newest),
             "-",
             "nonsense",
@@ -191,7 +191,7 @@ async def test_an_unknown_event_id_gives_a_snapshot() -> None:
             lost.last_id = last_id
             await lost.read(until=lambda lost: bool(lost.sent))
             assert (lost.sent[0].name, lost.sent[0].id) == ("snapshot", f"{run}-{newest}"), last_id
-            # The messages that are kept, and those that the board has read before.
+            # The messages that the journal keeps, and those that the board has already read.
             assert lost.texts == [f"message {number}" for number in range(6)][-max(3, len(lost.texts)) :]
         at_the_end = web.reader()
         at_the_end.last_id = f"{run}-{newest}"

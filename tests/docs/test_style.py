@@ -20,7 +20,7 @@ ARCHAIC = re.compile(r"\b(told|whoever|lest|stands in|none is)\b", re.IGNORECASE
 
 @cache
 def docstrings() -> dict[str, str]:
-    """Return every docstring by its place, those of attributes included."""
+    """Return every docstring, including those of attributes, by its place."""
     files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
     return {
         f"{path.relative_to(ROOT)}:{statement.lineno}": str(statement.value.value)

@@ -44,7 +44,7 @@ def test_unknown_keys_are_ignored(form: dict[str, Any]) -> None:
     assert event_from_dict({**later, "mood": "calm"}) == event_from_dict(form)
 
 
-class Unkind:
+class FailingRepr:
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
@@ -69,12 +69,12 @@ def nested(depth: int, outer: str) -> object:
         AT,
         b"bytes",
         object(),
-        Unkind(),
+        FailingRepr(),
         10**5000,
         nested(1000, "["),
         nested(1000, "{"),
         {1: "one", None: "none", (2, 3): "pair", AT: "date"},
-        {Unkind(): 1},
+        {FailingRepr(): 1},
         "half of a pair: \ud83d",
         {"\udc80": ["\udc80"]},
         OrderState.ACTIVE,
@@ -135,7 +135,9 @@ def test_values_without_a_json_form_become_text() -> None:
     ids=str,
 )
 def test_invalid_dicts_raise_a_readable_value_error(fields: Any) -> None:
-    with pytest.raises(ValueError, match=r"\Anot the dict of an event: .{5,}\Z") as caught:  # `.` is no line break
+    with pytest.raises(
+        ValueError, match=r"\Anot the dict of an event: .{5,}\Z"
+    ) as caught:  # `.` does not match a line break
         event_from_dict(fields)
     assert len(str(caught.value)) < 250
 

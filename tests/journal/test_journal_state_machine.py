@@ -1,4 +1,4 @@
-"""A journal under any actions in any order equals a simple model."""
+"""A journal under random actions behaves like a simple model."""
 
 from __future__ import annotations
 
@@ -58,36 +58,36 @@ class JournalMachine(RuleBasedStateMachine):
         return len(self.events)
 
     @initialize(keep=st.sampled_from([None, 1, 3, 300, 1500]))
-    def make(self, keep: int | None) -> None:
+    def create(self, keep: int | None) -> None:
         self.keep = keep
         self.restart = self.kind.make(Path(self.folder.name), keep)
         self.journal: Journal = self.restart()
-        self.take()
+        self.open()
 
     @precondition(lambda self: not self.is_open)
     @rule()
-    def take(self) -> None:
+    def open(self) -> None:
         stored = self.run(self.journal.open(None))
         assert (stored or WatchState()) == (self.stored or WatchState())
         self.is_open = True
 
     @precondition(lambda self: not self.is_open)
     @rule()
-    def start_anew(self) -> None:
+    def open_in_new_run(self) -> None:
         self.journal = self.restart()
-        self.take()
+        self.open()
 
     @precondition(lambda self: self.is_open)
     @rule(crash=st.booleans())
-    def give_back(self, *, crash: bool) -> None:
+    def close(self, *, crash: bool) -> None:
         self.run(self.journal.aclose())
         self.is_open = False
         if crash:
-            self.start_anew()
+            self.open_in_new_run()
 
     @precondition(lambda self: self.is_open)
     @rule(same=st.booleans())
-    def come_second(self, *, same: bool) -> None:
+    def second_open_is_refused(self, *, same: bool) -> None:
         second = self.journal if same else self.restart()
         with pytest.raises(JournalLocked):
             self.run(second.open(None))
@@ -119,14 +119,14 @@ class JournalMachine(RuleBasedStateMachine):
         moved = {name: int(part * self.newest) for name, part in places.items()}
         self.run(self.journal.append(new, state, moved))
         self.stored = state
-        self.note(moved)
+        self.record_moves(moved)
         if new and self.keep is not None:
             bound = self.newest - max(self.keep, count)
             if not self.kind.drops_unread:
                 bound = min([bound, *self.places.values()])
             self.oldest = max(self.oldest, bound)
 
-    def note(self, moved: dict[str, int]) -> None:
+    def record_moves(self, moved: dict[str, int]) -> None:
         for name, place in moved.items():
             self.places[name] = max(place, self.places.get(name, 0))
 
@@ -134,7 +134,7 @@ class JournalMachine(RuleBasedStateMachine):
     def move(self, name: str, part: float) -> None:
         moved = {name: int(part * self.newest)}
         self.run(self.journal.move(moved))
-        self.note(moved)
+        self.record_moves(moved)
 
     @rule(name=NAMES)
     def forget(self, name: str) -> None:
@@ -142,7 +142,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.places.pop(name, None)
 
     @rule()
-    def look_at_the_places(self) -> None:
+    def read_places(self) -> None:
         assert self.run(self.journal.places()) == self.places
 
     @rule(part=st.floats(0, 1), beyond=st.integers(-2, 2), limit=st.sampled_from([1, 2, 100, 5000]))
@@ -159,7 +159,7 @@ class JournalMachine(RuleBasedStateMachine):
             assert caught.value.resume == (self.oldest if place < self.oldest else self.newest)
 
     @rule(part=st.floats(0, 1))
-    def read_on(self, part: float) -> None:
+    def read_to_the_end(self, part: float) -> None:
         place = self.oldest + int(part * (self.newest - self.oldest))
         while page := self.run(self.journal.read(place, 400)):
             assert page == self.events[place : place + len(page)]

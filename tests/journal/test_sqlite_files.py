@@ -20,10 +20,11 @@ from smspva_async import JournalError, SmspvaClient, SqliteJournal, Watcher, Wat
 from smspva_async.journal import database
 from smspva_async.simulator import Simulator
 from tests.support.accounts import Account, order
-from tests.support.journal_files import beside, filled, newest_of, opened, polls_in, sql, stored, threads, write_poll
+from tests.support.journal_files import filled, newest_of, opened, polls_in, stored, threads, write_poll
 from tests.support.journals import events
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_worker
+from tests.support.sqlite_files import folder_content, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,11 +54,11 @@ def no_mask() -> Iterator[None]:
 @pytest.mark.usefixtures("no_mask")
 async def test_the_files_are_accessible_to_their_owner_only(path: Path) -> None:
     journal = await filled(path, 3)
-    assert beside(path) >= {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db-lock"}
+    assert folder_content(path) >= {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db-lock"}
     modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
     assert set(modes.values()) == {0o600}, modes
     await journal.aclose()
-    assert beside(path) == {"journal.db", "journal.db-lock"}
+    assert folder_content(path) == {"journal.db", "journal.db-lock"}
 
 
 async def test_any_path_can_be_used(tmp_path: Path) -> None:
@@ -66,12 +67,12 @@ async def test_any_path_can_be_used(tmp_path: Path) -> None:
     journal = await filled(path / "журнал?mode=memory.db", 2000)
     await journal.aclose()
     assert await journal.read(0, 1) == events(1, 1)
-    assert beside(path / "x") == {"журнал?mode=memory.db", "журнал?mode=memory.db-lock"}
+    assert folder_content(path / "x") == {"журнал?mode=memory.db", "журнал?mode=memory.db-lock"}
     assert repr(journal) == f"<SqliteJournal {path / 'журнал?mode=memory.db'}>"
 
 
 async def refused(path: Path, reason: str, account: str | None = None) -> JournalError:
-    """Check that a file is rejected, and that neither it nor a file beside it, except its lock, has changed."""
+    """Check that a file is rejected, and that only the lock file in its folder has changed."""
     before = contents_beside(path)
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match=reason) as caught:
@@ -109,7 +110,7 @@ async def test_a_file_of_a_newer_version_is_rejected(path: Path) -> None:
 async def test_a_file_that_is_not_a_journal_is_rejected(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     await refused(path, "isn't a journal|damaged")
-    assert beside(path) == {path.name}
+    assert folder_content(path) == {path.name}
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -121,7 +122,7 @@ async def test_a_database_of_another_program_is_rejected(path: Path, mode: str, 
     sql(path, f"PRAGMA journal_mode = {mode}")
     sql(path, statement)
     await refused(path, "another program's database, not a journal; nothing was changed")
-    assert beside(path) == {path.name}
+    assert folder_content(path) == {path.name}
 
 
 async def test_a_database_in_use_by_another_program_is_rejected(path: Path) -> None:
@@ -136,7 +137,7 @@ async def test_a_database_in_use_by_another_program_is_rejected(path: Path) -> N
 async def test_a_folder_is_rejected(path: Path) -> None:
     path.mkdir()
     await refused(path, "is a folder. Name a file in it")
-    assert beside(path) == {path.name}
+    assert folder_content(path) == {path.name}
 
 
 async def test_a_path_in_a_missing_folder_is_rejected(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ async def test_a_file_of_another_account_is_rejected(path: Path) -> None:
     async with SmspvaClient(KEY, transport=sim.transport()) as client:
         for _ in range(2):
             async with Watcher(client, journal=SqliteJournal(path)):
-                assert beside(path) >= {"journal.db-wal"}
+                assert folder_content(path) >= {"journal.db-wal"}
                 assert not any(KEY.encode() in found.read_bytes() for found in path.parent.iterdir())
     assert KEY.encode() not in path.read_bytes()
     content = path.read_bytes()
@@ -194,13 +195,13 @@ async def test_a_watcher_without_an_account_can_open_any_file(path: Path) -> Non
         assert await journal.open(account) is not None
         await journal.aclose()
     await refused(path, "belongs to another account", account="second")
-    sql(path, "DELETE FROM meta WHERE key = 'account'")  # as the error message says, for a new key
+    sql(path, "DELETE FROM meta WHERE key = 'account'")  # as the error message advises after a change of the key
     journal = SqliteJournal(path)
     assert await journal.open(lambda: "second") is not None
     await journal.aclose()
 
 
-def spread(path: Path, start: int) -> None:
+def overwrite_from(path: Path, start: int) -> None:
     with path.open("r+b") as file:
         file.seek(start)
         file.write(b"\xff" * (path.stat().st_size - start))
@@ -208,7 +209,7 @@ def spread(path: Path, start: int) -> None:
 
 async def test_a_damaged_file_is_rejected(path: Path) -> None:
     await (await filled(path, 3000)).aclose()
-    spread(path, 4096)
+    overwrite_from(path, 4096)
     await refused(path, r"can't be used: it is damaged \(")
 
 
@@ -271,7 +272,7 @@ async def test_a_journal_that_is_not_open_cannot_be_written(path: Path) -> None:
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match="isn't open; nothing was written"):
         await journal.append(events(1, 1), WatchState(seq=1), {})
-    assert beside(path) == set()
+    assert folder_content(path) == set()
     await (await filled(path, 3)).aclose()
     with pytest.raises(JournalError, match="isn't open; nothing was written"):
         await journal.append(events(4, 4), WatchState(seq=4), {})

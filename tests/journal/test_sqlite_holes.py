@@ -12,7 +12,8 @@ from smspva_async import JournalError, SqliteJournal, Watcher, WatchState
 from tests.support.accounts import START, Account, order
 from tests.support.backends import on_both_backends
 from tests.support.consumers import step, take
-from tests.support.journal_files import filled, opened, sql, threads
+from tests.support.journal_files import filled, opened, threads
+from tests.support.sqlite_files import sql
 from tests.support.watching import polls
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def with_hole(path: Path, *missing: int) -> None:
     sql(path, f"DELETE FROM events WHERE seq IN ({numbers})")  # noqa: S608 - numbers
 
 
-async def given(events: Subscription, last: int = LAST) -> tuple[list[int], str | None]:
+async def read_until_error(events: Subscription, last: int = LAST) -> tuple[list[int], str | None]:
     """Return the numbers of the events, and the error at which they end."""
     found: list[int] = []
     try:
@@ -61,7 +62,7 @@ async def test_reading_a_missing_event_names_it_and_the_place_to_resume(path: Pa
     await with_hole(path, hole)
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:
         for subscription in (watcher.events(after=0), watcher.consumer("the consumer")):
-            found, error = await given(subscription)
+            found, error = await read_until_error(subscription)
             assert found == list(range(1, hole))
             assert error is not None
             assert "journal is damaged" in error
@@ -70,7 +71,7 @@ async def test_reading_a_missing_event_names_it_and_the_place_to_resume(path: Pa
             for _ in range(3):
                 with pytest.raises(JournalError, match=f"event {hole} is missing"):
                     await step(subscription)
-        assert await given(watcher.events(after=hole)) == (list(range(hole + 1, LAST + 1)), None)
+        assert await read_until_error(watcher.events(after=hole)) == (list(range(hole + 1, LAST + 1)), None)
 
 
 @on_both_backends
@@ -81,7 +82,7 @@ async def test_several_missing_events_can_be_skipped_one_by_one(path: Path) -> N
         found: list[int] = []
         after = 0
         for _ in range(6):
-            some, error = await given(watcher.events(after=after))
+            some, error = await read_until_error(watcher.events(after=after))
             found += some
             assert error is not None
             (after,) = map(int, re.findall(r"events\(after=(\d+)\)", error))
@@ -139,11 +140,11 @@ async def test_a_file_that_lacks_the_newest_event_is_rejected_or_raises_and_cont
         account.listed += [order(order_id) for order_id in range(1, 4)]
         await polls(1)
         assert watcher.cursor == LAST + 3
-        found, error_text = await given(watcher.events(after=missing[0] - 1), LAST + 3)
+        found, error_text = await read_until_error(watcher.events(after=missing[0] - 1), LAST + 3)
         assert found == []
         assert error_text is not None
         assert f"event {missing[0]} is missing" in error_text or f"after {missing[0] - 1} are missing" in error_text
-        assert await given(watcher.events(after=LAST), LAST + 3) == ([LAST + 1, LAST + 2, LAST + 3], None)
+        assert await read_until_error(watcher.events(after=LAST), LAST + 3) == ([LAST + 1, LAST + 2, LAST + 3], None)
     finally:
         await watcher.__aexit__(None, None, None)
 
@@ -156,11 +157,13 @@ async def test_an_event_deleted_by_another_program_is_reported_when_read(path: P
         subscription = watcher.events(after=0)
         assert await take(subscription, 300) == list(range(1, 301))
         sql(path, "DELETE FROM events WHERE seq IN (100, 700, 2500)")
-        found, error = await given(subscription)
+        found, error = await read_until_error(subscription)
         assert found == list(range(301, 700))
         assert error is not None
         assert "event 700 is missing" in error
-        assert (await given(watcher.events(after=700)))[0] == list(range(701, LAST + 1)), "event 2500 is in memory"
+        assert (await read_until_error(watcher.events(after=700)))[0] == list(range(701, LAST + 1)), (
+            "event 2500 is in memory"
+        )
 
 
 async def test_a_damaged_old_event_raises_and_is_not_skipped(path: Path) -> None:
@@ -168,10 +171,10 @@ async def test_a_damaged_old_event_raises_and_is_not_skipped(path: Path) -> None
     sql(path, "UPDATE events SET event = 'nonsense' WHERE seq = 600")
     async with Watcher(Account(), journal=SqliteJournal(path)) as watcher:
         subscription = watcher.events(after=0)
-        found, error = await given(subscription)
+        found, error = await read_until_error(subscription)
         assert found == list(range(1, found[-1] + 1))
         assert found[-1] < 600
         assert error is not None
         assert "damaged" in error
-        again, error_again = await given(subscription)
+        again, error_again = await read_until_error(subscription)
         assert (again, error_again) == ([], error)

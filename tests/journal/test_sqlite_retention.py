@@ -10,8 +10,9 @@ import pytest
 
 from smspva_async import Lagged, OrderRemoved, PollFailed, PollRecovered, SqliteJournal, WatchState
 from tests.support.accounts import START, order
-from tests.support.journal_files import Gate, beside, filled, opened, sql, turns
+from tests.support.journal_files import Gate, filled, opened, turns
 from tests.support.journals import events
+from tests.support.sqlite_files import folder_content, sql
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,7 @@ async def test_events_are_kept_by_number_and_by_age(path: Path, keep: Any, oldes
 def test_an_invalid_keep_is_rejected(path: Path, keep: Any) -> None:
     with pytest.raises(ValueError, match="keep"):
         SqliteJournal(path, keep=keep)
-    assert beside(path) == set()
+    assert folder_content(path) == set()
 
 
 @pytest.mark.parametrize("keep", [5, timedelta(seconds=3)])

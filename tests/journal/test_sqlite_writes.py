@@ -12,8 +12,9 @@ import pytest
 from smspva_async import ConnectionFailed, SqliteJournal, Watcher, WatchState
 from smspva_async.simulator import Simulator
 from tests.support.accounts import ORDERS, START, Account, order, sms
-from tests.support.journal_files import opened, sql
+from tests.support.journal_files import opened
 from tests.support.journals import events
+from tests.support.sqlite_files import sql
 from tests.support.watching import INTERVAL, polls, so_far, texts, watching
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ KINDS: list[FaultName] = [
 
 
 async def wait_for_purchases(sim: Simulator, purchases: int, program: Worker) -> None:
-    """Wait until a program has sent that many more purchases."""
+    """Wait until a program has sent this many more purchases."""
 
     def count() -> int:
         return sum(request.method in BUYING for request in sim.requests)

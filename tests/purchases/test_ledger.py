@@ -16,9 +16,10 @@ from smspva_async import Purchase, SmspvaClient
 from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
 from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer, never_answer
-from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, sql, written_by
+from tests.support.ledgers import CREATE, at_next_start, outcomes, purchases, written_by
 from tests.support.samples import CALLS, HALF, ORDER, RENTAL, SPENDING, Call, every_spending_call
 from tests.support.selection import slow
+from tests.support.sqlite_files import folder_content, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -328,10 +329,10 @@ async def test_a_settled_call_stays_settled(call: Call, path: Path, fake_server:
     fake_server.call(call, httpx.ReadError("lost"))
     await written_by(fake_server, path, call)
     async with fake_server.client(ledger=path) as client:
-        twin = pickle.loads(pickle.dumps(client.unsettled[0]))  # noqa: S301 - our own
+        duplicate = pickle.loads(pickle.dumps(client.unsettled[0]))  # noqa: S301 - our own
         with pytest.raises(OutcomeUnknown) as failed:
             await call.make(client)
-        for error in (twin, failed.value) * 2:
+        for error in (duplicate, failed.value) * 2:
             client.settle(error)
         assert client.unsettled == ()
         assert [purchase.outcome for purchase in client.purchases()] == ["settled", "settled"]
@@ -386,7 +387,7 @@ async def test_clients_of_one_account_can_share_a_ledger(path: Path, fake_server
         tasks.start_soon(rent, other)
     assert len(at_next_start(path)) == len(purchases(path)) == 10
     assert {error.call for error in at_next_start(path)} == {error.call for error in (*one.unsettled, *other.unsettled)}
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 async def test_another_clients_call_is_unsettled_when_its_outcome_is_unknown_but_not_while_in_progress(

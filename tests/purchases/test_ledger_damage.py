@@ -21,21 +21,13 @@ import pytest
 from smspva_async import JournalError, OutcomeUnknown, Purchase, SmspvaClient
 from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer
-from tests.support.ledgers import (
-    CREATE,
-    at_next_start,
-    beside,
-    outcomes,
-    purchases,
-    sql,
-    threads,
-    written_by,
-)
+from tests.support.ledgers import CREATE, at_next_start, outcomes, purchases, threads, written_by
 from tests.support.logs import warnings
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_program
 from tests.support.samples import HALF, NOTHING, RENTAL, every_spending_call
 from tests.support.selection import slow
+from tests.support.sqlite_files import folder_content, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +63,7 @@ def read(path: Path) -> tuple[Sequence[Purchase], list[dict[str, Any]]]:
 
 
 def read_or_fail(path: Path) -> object:
-    """Return the same, or the error message if the ledger can't be read."""
+    """Return the content of a ledger, or the error message if it can't be read."""
     try:
         return read(path)
     except JournalError as error:
@@ -91,14 +83,14 @@ async def test_a_flipped_bit_is_harmless_or_detected(share: float, path: Path, f
     content, chance, damaged = await filled(fake_server, path), Random(5), 0
     whole = read(path)
     flips = [(offset, chance.randrange(8)) for offset in range(len(content)) if chance.random() < share]
-    # These bytes hold the number and place of a page's rows: with a row less, the other rows would be intact.
+    # These bytes hold the number of rows of a page, and their offset. A smaller number would hide a row.
     flips += [(page + offset, bit) for page in (4096, 8192) for offset in (3, 4, 5) for bit in range(8)]
     for offset, bit in flips:
         path.write_bytes(with_bit_flipped(content, offset, bit))
         found = read_or_fail(path)
         assert isinstance(found, str) or found == whole, f"byte {offset}"
         damaged += isinstance(found, str)
-        assert beside(path) == ["ledger"]
+        assert folder_content(path) == {"ledger"}
     assert damaged > share * len(content) / 10
 
 
@@ -212,13 +204,13 @@ async def test_an_unusable_file_is_left_unchanged_and_nothing_is_sent(
         async with client:
             pass
 
-    async def look() -> None:
+    async def read_unsettled() -> None:
         _ = client.unsettled
 
-    async def list_all() -> None:
+    async def list_purchases() -> None:
         client.purchases()
 
-    for use in (look, list_all, lambda: CREATE.make(client), client.orders, enter):
+    for use in (read_unsettled, list_purchases, lambda: CREATE.make(client), client.orders, enter):
         with pytest.raises(JournalError, match=reason) as failed:
             await use()
         assert str(path) in str(failed.value)
@@ -227,7 +219,7 @@ async def test_an_unusable_file_is_left_unchanged_and_nothing_is_sent(
     await client.aclose()
     assert len(fake_server.queries) == sent
     assert content_of(path) == before
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
     assert threads() == []
 
 
@@ -327,7 +319,7 @@ async def test_a_ledger_works_on_a_file_system_without_hard_links(
     async with fake_server.client(ledger=path) as client:
         await CREATE.make(client)
     assert outcomes(path) == ["done"]
-    assert beside(path) == [path.name]
+    assert folder_content(path) == {path.name}
 
 
 async def test_a_relative_path_does_not_follow_the_working_directory(
@@ -520,7 +512,7 @@ async def test_the_rental_is_returned_if_its_outcome_cannot_be_written_until_lat
             assert outcomes(path) == ["done", "done"]
     assert outcomes(path) == ["done"] * (2 if then == "another call" else 1)
     assert len(warnings(caplog)) == 1
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 @pytest.mark.usefixtures("impatient")

@@ -23,7 +23,7 @@ def ledger(path: Path) -> SqliteLedger:
     return SqliteLedger(path, lambda: "account")
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+def act_during_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Run a function when a reader checks which programs are alive."""
     look = _Owner.alive
 
@@ -43,14 +43,14 @@ def test_a_call_that_finishes_during_a_read_is_done(tmp_path: Path, monkeypatch:
         other._save([DONE])
         other._owner.release()
 
-    meanwhile(monkeypatch, end)
+    act_during_read(monkeypatch, end)
     assert reader.load_now() == [DONE]
 
 
 def test_a_call_that_starts_during_a_read_is_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, reader = ledger(tmp_path / "ledger"), ledger(tmp_path / "ledger")
     other._save([evolve(DONE, call="c0")])
-    meanwhile(monkeypatch, lambda: other._save([STARTED]))
+    act_during_read(monkeypatch, lambda: other._save([STARTED]))
     found = reader.load_now()
     assert found is not None
     assert [(record.call, record.in_flight) for record in found] == [("c0", False), ("c1", True)]

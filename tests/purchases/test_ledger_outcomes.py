@@ -17,9 +17,10 @@ from smspva_async import ClientClosed, JournalError, OutcomeUnknown, Pace, Smspv
 from tests.support import PATIENCE
 from tests.support.backends import for_other_threads, on_asyncio, on_both_backends
 from tests.support.fake_server import FakeServer
-from tests.support.ledgers import CREATE, at_next_start, beside, outcomes, purchases, sql, threads, written_by
+from tests.support.ledgers import CREATE, at_next_start, outcomes, purchases, threads, written_by
 from tests.support.samples import HALF, NOTHING, RENTAL
 from tests.support.selection import mostly_slow
+from tests.support.sqlite_files import folder_content, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Statements:
-    """Interrupts the ledger's thread before an SQL statement, given by its number or its text."""
+    """Interrupts the ledger's thread before an SQL statement."""
 
     def __init__(self) -> None:
         self._run: Callable[[Callable[[], object]], object] = lambda _: None
@@ -45,14 +46,14 @@ class Statements:
         self.number = 0
 
     def before(self, at: int | str, do: Callable[[], object]) -> None:
-        """Run a function in the event loop before the statement with that number from now on, or with that text."""
+        """Run a function in the event loop before a statement, given by its text or by its number, counted from now."""
         self._run, self._at, self._do, self.number = for_other_threads(), at, do, 0
 
     def pause_before(self, at: int | str, event: threading.Event) -> None:
-        """Let the ledger's thread wait for an event before that statement."""
+        """Let the ledger's thread wait for an event before a statement, given in the same way."""
         self._run, self._at, self._do, self.number = lambda do: do(), at, lambda: event.wait(PATIENCE), 0
 
-    def note(self, statement: str) -> None:
+    def on_statement(self, statement: str) -> None:
         if threading.current_thread() is threading.main_thread():
             return  # the test's own statement
         do = self._do
@@ -68,7 +69,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
     class Connection(sqlite3.Connection):
         def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
-            statements.note(statement)
+            statements.on_statement(statement)
             return super().execute(statement, *arguments)
 
     connect = sqlite3.connect
@@ -107,7 +108,7 @@ async def test_closing_leaves_no_thread_and_no_open_file(path: Path, fake_server
         async with fake_server.client(ledger=path) as client:
             await CREATE.make(client)
         assert threads() == []
-        assert beside(path) == ["ledger"]
+        assert folder_content(path) == {"ledger"}
 
 
 async def test_outcomes_that_arrive_together_share_transactions(
@@ -236,7 +237,7 @@ async def test_a_coroutine_closed_while_it_is_recorded_is_not_sent(path: Path, f
         assert [purchase.outcome for purchase in client.purchases()] == ["not_sent"]
     assert fake_server.queries == []
     assert outcomes(path) == ["not_sent"]
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
     assert threads() == []
 
 
@@ -250,7 +251,7 @@ async def test_a_cancelled_close_still_writes_settled_calls(how: str, path: Path
             if how == "cancelled":
                 await anyio.sleep(1)
     assert outcomes(path) == ["settled"]
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 # -- closed ----------------------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ async def test_closing_while_a_call_is_recorded_sends_nothing(
     assert len(fake_server.queries) == sent
     assert outcomes(path) == ["unknown", "not_sent"]
     assert threads() == []
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 ENDS: dict[str, Any] = {
@@ -329,7 +330,7 @@ async def test_a_call_in_progress_after_its_client_closed_is_not_unsettled(
     assert outcomes(path) == [outcome]
     assert [error.data for error in at_next_start(path)] == ([HALF] if outcome == "unknown" else [])
     assert threads() == []
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 async def test_an_unusable_ledger_leaves_no_thread(path: Path, fake_server: FakeServer) -> None:

@@ -17,9 +17,9 @@ from smspva_async import Purchase, SmspvaClient
 from smspva_async.simulator import Simulator
 from tests.support import PATIENCE, chaos
 from tests.support.backends import on_a_real_loop
-from tests.support.ledgers import beside
 from tests.support.loopback import Served
 from tests.support.processes import Worker, until
+from tests.support.sqlite_files import folder_content
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -84,7 +84,7 @@ async def test_purchases_of_a_program_killed_in_a_gather_are_listed_at_the_next_
         assert len(bought) == 6
         assert client.unsettled == ()
         await rent(client)  # a killed writer may leave an empty rollback journal until the next write
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 def rent_one(url: str, ledger: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_call_in_progress_is_unsettled_once_its_program_is_killed(server
     async with client_of(server.url, path) as client:
         with Worker(rent_one, server.url, path) as program:
             await until(lambda: bool(sim.requests), program)
-            theirs = beside(path)
+            theirs = folder_content(path)
             await rent(client)
             purchases, unsettled = at_next_start(path)
             assert [purchase.outcome for purchase in purchases] == ["unknown", "done"]
@@ -115,7 +115,7 @@ async def test_a_call_in_progress_is_unsettled_once_its_program_is_killed(server
         await client.reconcile(at_next_start(path)[1][0])
         assert len(client.unsettled) == 1
         client.settle(client.unsettled[0])
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
     assert at_next_start(path)[1] == ()
 
 
@@ -142,7 +142,7 @@ async def test_programs_can_rent_at_the_same_time(server: Served, path: Path) ->
     assert sorted(order_id for purchase in purchases for order_id in purchase.order_ids) == sorted(bought)
     assert len(bought) == 20
     assert unsettled == ()
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 def fork_twice(url: str, ledger: Path, pipe: Connection) -> None:
@@ -177,7 +177,7 @@ async def test_calls_of_a_killed_parent_or_forked_child_are_unsettled(server: Se
         parent.kill()
     assert unsettled() == ["2", "1"]
     assert [purchase.outcome for purchase in at_next_start(path)[0]] == ["done", "unknown", "unknown"]
-    assert beside(path) == ["ledger"]
+    assert folder_content(path) == {"ledger"}
 
 
 BEGIN = """

@@ -82,8 +82,8 @@ async def test_only_new_orders_of_the_service_and_country_are_candidates() -> No
         sim.add_order("UK", "opt7")
         sim.add_order("RU", "opt16")
         assert await verdict(client, error) == ("done", [bought])
-        elsewhere = sim.add_order("UK", "opt16")  # which can't be distinguished from the purchase
-        assert await verdict(client, error) == ("done", [bought, elsewhere.id])
+        other = sim.add_order("UK", "opt16")  # it can't be distinguished from the purchase
+        assert await verdict(client, error) == ("done", [bought, other.id])
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ PURCHASES = ("create", "create_multi", "add_service_to_order")
 
 @define(eq=False)
 class Step:
-    """A call of a program, and how it ends."""
+    """A call of a program, and how it is answered."""
 
     minute: int
     action: str
@@ -129,7 +129,7 @@ class World(httpx.AsyncBaseTransport):
             nonlocal body
             await anyio.sleep(step.before)
             if step.is_done or step.answer != "lost":
-                body = await self._do(step, request)
+                body = await self._execute(step, request)
             await anyio.sleep(step.after)
             ended.set()
 
@@ -139,7 +139,7 @@ class World(httpx.AsyncBaseTransport):
             raise httpx.ReadError("lost")
         return httpx.Response(200, content=body[: len(body) // 2] if step.answer == "half" else body)
 
-    async def _do(self, step: Step, request: httpx.Request) -> bytes:
+    async def _execute(self, step: Step, request: httpx.Request) -> bytes:
         async with self._one_at_a_time:
             before = self._state()
             answer = await self._inner.handle_async_request(request)
@@ -162,9 +162,9 @@ class World(httpx.AsyncBaseTransport):
         except SmspvaError:
             pass
         else:
-            self._note(step, result)
+            self._record_returned(step, result)
 
-    def _note(self, step: Step, result: Any) -> None:
+    def _record_returned(self, step: Step, result: Any) -> None:
         """Record the orders that a call returned."""
         match step.action, result:
             case "rent" | "add_service", Rental():
@@ -184,7 +184,7 @@ class World(httpx.AsyncBaseTransport):
         """Reconcile and settle calls, as a program does at its start, and check each verdict."""
         for error in client.unsettled:
             if error.call not in self._steps:
-                continue  # its caller doesn't have the error yet
+                continue  # the program doesn't have the error yet
             found = await client.reconcile(error)
             step = self._steps[error.call]
             if found.verdict == "done" and error.method == "delete":
@@ -199,7 +199,7 @@ class World(httpx.AsyncBaseTransport):
                 client.settle(error)
 
     def check(self) -> None:
-        """Check that each order was returned by one call, or is a candidate of a call of unknown outcome."""
+        """Check that each order was returned by one call, or is a candidate of a call with an unknown outcome."""
         assert len(set(self.returned)) == len(self.returned)
         found = {*self.returned, *self.candidates, *self.old}
         assert [it for it in self.sim.orders if it.id not in found and it.phone not in self.named_by_number] == []

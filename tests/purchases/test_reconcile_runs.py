@@ -98,8 +98,8 @@ async def test_reconcile_accepts_copies_and_works_in_other_clients_and_runs(
         if again == "settled":
             client.settle(error)
         if again in ("pickled", "settled"):
-            twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-            assert await verdict(client, twin) == ("done", [bought])
+            second = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+            assert await verdict(client, second) == ("done", [bought])
     if again == "another client":
         async with client_of(sim) as other:  # which doesn't know the third order
             assert await verdict(other, error) == ("done", [bought, ids(sim)[3]])
@@ -160,9 +160,9 @@ async def test_an_order_that_another_program_may_have_bought_proves_nothing(riva
         error = await unknown(client.rent("RU", "opt16", WEEK))  # whose last list is older
         assert await verdict(client, error) == ("open", ids(sim))
         sim.faults.next("create", "lost")
-        twin = await unknown(client.rent("RU", "opt16", WEEK))
+        second = await unknown(client.rent("RU", "opt16", WEEK))
         assert len(ids(sim)) == 2
-        assert await verdict(client, twin) == ("open", ids(sim)[1:])
+        assert await verdict(client, second) == ("open", ids(sim)[1:])
         assert await verdict(client, error) == ("open", ids(sim))  # two orders, three calls
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 STRANGE = {"status": "paid", "data": {"paid": {"id": 40370}}}
 
-# Case -> the answer and the data that is kept of it.
+# For each case, the answer and the data that the error keeps.
 UNKNOWN: dict[str, tuple[Any, object]] = {
     "lost answer": (httpx.ReadError("connection reset"), None),
     "cut body": (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), None),

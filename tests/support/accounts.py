@@ -38,7 +38,7 @@ def order(order_id: int = 1, state: OrderState = OrderState.INACTIVE, **changes:
 
 
 def sms(text: str, seconds: float | None = 0, sender: str | None = "INFO") -> Sms:
-    """Return a message dated some seconds after `START`; None: undated."""
+    """Return a message dated some seconds after `START`, or undated for None."""
     return Sms(text, sender, None if seconds is None else START + timedelta(seconds=seconds))
 
 
@@ -66,19 +66,19 @@ class Account:
         self.calls: list[tuple[float, int | None]] = []
 
     async def orders(self) -> Sequence[Order]:
-        await self._asked(ORDERS)
+        await self._call(ORDERS)
         if self.clock is None and not self.skipped:
             return list(self.listed)
         return Rows(self.listed, skipped=self.skipped, date=self.clock and self.clock())
 
     async def sms(self, order_id: int) -> Sequence[Sms]:
-        await self._asked(order_id)
+        await self._call(order_id)
         return list(self.messages[order_id])
 
     async def activate(self, order_id: int) -> None:
         raise NotImplementedError(f"the test doesn't activate order {order_id}")
 
-    async def _asked(self, what: int | None) -> None:
+    async def _call(self, what: int | None) -> None:
         self.calls.append((anyio.current_time(), what))
         await anyio.sleep(self.seconds.get(what, 0))
         if what in self.failures:
@@ -97,5 +97,5 @@ class Account:
         self.failures[order_id] = OrderNotFound("there is no such order", msg="Order not found")
 
     def times(self, what: int | None = ORDERS) -> list[float]:
-        """Return the times of a call."""
-        return [time for time, asked in self.calls if asked == what]
+        """Return the times of the calls of `orders`, or of another method or order."""
+        return [time for time, called in self.calls if called == what]

@@ -36,19 +36,19 @@ class Numbers(Account):
     def __init__(self, *orders: Order, becomes: OrderState = ACTIVE) -> None:
         super().__init__(*orders)
         self.becomes = becomes
-        self._news = defaultdict[int | None, anyio.Event](anyio.Event)
+        self._next_calls = defaultdict[int | None, anyio.Event](anyio.Event)
 
     async def activate(self, order_id: int) -> None:
-        await self._asked(ACTIVATE)
+        await self._call(ACTIVATE)
         self.change(order_id, state=self.becomes)
 
-    async def _asked(self, what: int | None) -> None:
-        self._news.pop(what, anyio.Event()).set()
-        await super()._asked(what)
+    async def _call(self, what: int | None) -> None:
+        self._next_calls.pop(what, anyio.Event()).set()
+        await super()._call(what)
 
-    async def call(self, what: int | None) -> None:
-        """Wait until a call is made."""
-        await self._news[what].wait()
+    async def wait_for_call(self, what: int | None) -> None:
+        """Wait until the next call of a method or for an order is made."""
+        await self._next_calls[what].wait()
 
 
 class SlowReads(SlowJournal):
@@ -61,8 +61,8 @@ class SlowReads(SlowJournal):
         return found
 
 
-def asked(sim: Simulator, method: str, order_id: int | None = None) -> list[float]:
-    """Return the times of a call."""
+def request_times(sim: Simulator, method: str, order_id: int | None = None) -> list[float]:
+    """Return the times of the requests of a method, optionally for one order only."""
     return [
         request.time
         for request in sim.requests
@@ -71,7 +71,7 @@ def asked(sim: Simulator, method: str, order_id: int | None = None) -> list[floa
 
 
 def seconds(sim: Simulator) -> float:
-    """Return the simulator's clock."""
+    """Return the simulator's time in seconds since `START`."""
     return (sim.now - START).total_seconds()
 
 
@@ -81,10 +81,10 @@ async def steps(count: int) -> None:
         await anyio.lowlevel.checkpoint()
 
 
-async def held(
+async def stay(
     entering: AbstractAsyncContextManager[ActiveNumber], given: list[Sms] | None = None, seconds: float = 10_000
 ) -> None:
-    """Stay inside a session for some seconds, and take every message."""
+    """Stay inside a session for some seconds, and append every message to `given`."""
     async with entering as number:
         with anyio.move_on_after(seconds):
             while True:
@@ -93,23 +93,23 @@ async def held(
                     given.append(message)
 
 
-async def entered(entering: AbstractAsyncContextManager[object]) -> None:
+async def enter_and_leave(entering: AbstractAsyncContextManager[object]) -> None:
     """Enter and leave a session."""
     async with entering:
         pass
 
 
-async def lapses_and_is_refused(sim: Simulator, number: ActiveNumber) -> None:
+async def check_refusal_after_lapse(sim: Simulator, number: ActiveNumber) -> None:
     """Let a number lapse, refuse its activation with "Rent is blocked", and check that the session raises it."""
     sim.set_state(number.order.id, 0)
     with pytest.raises(ApiError, match="Rent is blocked"):
         await number.next_sms()
 
 
-async def assert_nothing_is_kept(sim: Simulator) -> None:
-    """Check that the watch polls as if there were no waits and no sessions."""
+async def assert_polls_as_usual(sim: Simulator) -> None:
+    """Check that the watch polls as it does without waits and sessions."""
     await polls(1)
     sim.requests.clear()
     await polls(10)
-    assert asked(sim, "activate") == []
-    assert len(asked(sim, "orders")) <= 10
+    assert request_times(sim, "activate") == []
+    assert len(request_times(sim, "orders")) <= 10

@@ -38,25 +38,25 @@ def virtual_time(backend: str) -> dict[str, object]:
 def hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
     """Stop the virtual clock during `anyio.to_thread.run_sync`, as `VirtualTimeLoop` does for asyncio's executors."""
     run_sync = anyio.to_thread.run_sync
-    at_work = 0
+    working_threads = 0
 
     @contextmanager
-    def held(clock: MockClock) -> Generator[None]:
-        nonlocal at_work
-        at_work += 1
+    def time_stopped(clock: MockClock) -> Generator[None]:
+        nonlocal working_threads
+        working_threads += 1
         clock.autojump_threshold = math.inf
         try:
             yield
         finally:
-            at_work -= 1
-            clock.autojump_threshold = math.inf if at_work else 0
+            working_threads -= 1
+            clock.autojump_threshold = math.inf if working_threads else 0
 
-    async def run_held(*arguments: Any, **options: Any) -> Any:
+    async def run_with_time_stopped(*arguments: Any, **options: Any) -> Any:
         clock = trio.lowlevel.current_clock() if sniffio.current_async_library() == "trio" else None
-        with held(clock) if isinstance(clock, MockClock) else nullcontext():
+        with time_stopped(clock) if isinstance(clock, MockClock) else nullcontext():
             return await run_sync(*arguments, **options)
 
-    patch.setattr(anyio.to_thread, "run_sync", run_held)
+    patch.setattr(anyio.to_thread, "run_sync", run_with_time_stopped)
 
 
 def for_other_threads() -> Callable[[Callable[[], object]], object]:

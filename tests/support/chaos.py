@@ -1,4 +1,4 @@
-"""Programs that tests kill. Each runs in its own process until then."""
+"""Programs that tests run in their own processes and kill."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smspva_async.simulator import Simulator
 
 KEY = "key-of-the-command-line"
-_pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # slow by design, and each command names its ledger with it
+_pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # slow by design; each command needs it for the name of its ledger
 
 
 class Commands:

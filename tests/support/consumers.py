@@ -109,7 +109,7 @@ class Disk:
 
 
 def account_with(count: int) -> Account:
-    """Return an account with an order, event 1, and messages "2", "3" and so on, named by their event's number."""
+    """Return an account with an order, which is event 1, and messages, each named by the number of its event."""
     account = Account(order())
     deliver(account, count)
     return account
@@ -139,7 +139,7 @@ async def until(watcher: Watcher, seq: int) -> None:
 
 
 async def rest(events: Subscription) -> list[int]:
-    """Return the numbers of a subscription's events until the watcher is left."""
+    """Return the numbers of the remaining events until the watcher is left."""
     return seqs([event async for event in events])
 
 
@@ -158,18 +158,18 @@ async def waiting(events: Subscription, tasks: anyio.abc.TaskGroup) -> list[Exce
             raised.append(error)
 
     tasks.start_soon(wait)
-    await others_run()
+    await let_others_run()
     return raised
 
 
-async def others_run() -> None:
+async def let_others_run() -> None:
     """Let other tasks run until they wait; no time passes."""
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
 
 
 async def cancelled_after(checkpoints: int, function: Callable[[], Awaitable[Any]]) -> bool:
-    """Call a function and cancel it after some scheduler steps; return True if it ended before."""
+    """Call a function and cancel it after some scheduler steps. Return True if it ended earlier."""
     ended = False
 
     async def call() -> None:

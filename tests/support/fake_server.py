@@ -38,7 +38,7 @@ class FakeServer:
     Attributes:
         queries: The query of each request, without the key.
         times: The time of each request by anyio's clock.
-        strangers: The addresses of unexpected requests.
+        unexpected: The addresses of unexpected requests.
 
     """
 
@@ -46,7 +46,7 @@ class FakeServer:
         self.router = respx.MockRouter(assert_all_called=False)
         self.queries: list[dict[str, str]] = []
         self.times: list[float] = []
-        self.strangers: list[str] = []
+        self.unexpected: list[str] = []
 
     @property
     def methods(self) -> list[str]:
@@ -83,7 +83,7 @@ class FakeServer:
         try:
             return await self.router.async_handler(request)
         except AllMockedAssertionError:
-            self.strangers.append(str(request.url))
+            self.unexpected.append(str(request.url))
             raise
 
 

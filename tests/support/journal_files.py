@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,22 +48,13 @@ async def stored(path: Path) -> tuple[WatchState | None, list[Event], dict[str, 
     try:
         with contextlib.suppress(Lagged):
             return state, list(await journal.read(0, 1000)), dict(await journal.places())
-        raise AssertionError("its oldest are gone")
+        raise AssertionError("the oldest events are no longer kept")
     finally:
         await journal.aclose()
 
 
-def beside(path: Path) -> set[str]:
-    return {found.name for found in path.parent.iterdir()}
-
-
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("smspva journal")]
-
-
-def sql(path: Path, statement: str) -> list[Any]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement).fetchall()
 
 
 def try_to_open(path: Path, pipe: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of journal that the tests hold to the protocol, and events to fill them with."""
+"""The kinds of journal for the tests of the protocol, and events to fill them with."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Restart: TypeAlias = Callable[[], Journal]
 
 @frozen
 class Kind:
-    """A kind of journal that the tests hold to the protocol.
+    """A kind of journal for the tests of the protocol.
 
     Attributes:
-        name: The name in a test's id.
+        name: The name in test ids.
         make: A function of a folder and the number of events to keep (None: all) that returns a new one.
         drops_unread: True if it drops events that a named cursor has not read.
 
@@ -54,7 +54,7 @@ def _sqlite(folder: Path, keep: int | None) -> Restart:
 
 
 class JsonJournal:
-    """A journal as a user might write it, with public names only: a file with a line of JSON for each write."""
+    """A journal as a user might write it, with public names only. Its file has a line of JSON for each write."""
 
     _open: ClassVar[set[Path]] = set()
 

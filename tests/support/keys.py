@@ -1,4 +1,4 @@
-"""A recognizable key, and everything that a program might print or store of a call made with it."""
+"""A recognizable key, and everything that a program might print or store about a call made with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.samples import Call
 
-# Every encoding changes its tail, none its head.
+# Every encoding changes its end, and none changes its beginning.
 KEY = "Sentinel/4f+9c=e&7"
 HEAD = "Sentinel"
 ENCODINGS = {
@@ -39,11 +39,11 @@ def dump_log(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def dump(error: BaseException) -> str:
-    """Return everything that a program might print or store of an error, including its causes and contexts."""
+    """Return everything that a program might print or store about an error, including its causes and contexts."""
     trace = traceback.TracebackException.from_exception(error, capture_locals=True)
     parts = ["".join(trace.format()), str(error), repr(error), repr(vars(error))]
     if isinstance(error, SmspvaError):
-        parts += [repr(vars(twin)) for twin in (copy.copy(error), copy.deepcopy(error))]
+        parts += [repr(vars(duplicate)) for duplicate in (copy.copy(error), copy.deepcopy(error))]
         parts.append(pickle.dumps(error).decode("latin-1"))
     parts += [dump(linked) for linked in (error.__cause__, error.__context__) if linked is not None]
     return "".join(parts)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -36,16 +34,6 @@ def purchases(path: Path) -> Sequence[Purchase]:
 
 def outcomes(path: Path) -> list[str]:
     return [purchase.outcome for purchase in purchases(path)]
-
-
-def sql(path: Path, statement: str) -> list[Any]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement).fetchall()
-
-
-def beside(path: Path) -> list[str]:
-    """Return the names of the files in the ledger's folder."""
-    return sorted(found.name for found in path.parent.iterdir())
 
 
 def threads() -> list[str]:

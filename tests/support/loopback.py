@@ -1,4 +1,4 @@
-"""Small servers and a proxy on 127.0.0.1, for tests that need real sockets. For asyncio, one also for threads."""
+"""Small servers and a proxy on 127.0.0.1, for tests that need real sockets."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class _Listener:
-    """Serves one request per connection. Leaving it waits for the open connections."""
+    """An asyncio server for one request per connection. Leaving it waits for the open connections."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self._tls = tls
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
@@ -39,14 +39,14 @@ class _Listener:
         self._server.close()
         async with asyncio.timeout(PATIENCE):
             await self._server.wait_closed()
-            await _begin_what_is_accepted()
-            await asyncio.gather(*self._conversations)
+            await _start_accepted_connections()
+            await asyncio.gather(*self._connections)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._conversations.add(task := asyncio.ensure_future(self._converse(reader, writer)))
+        self._connections.add(task := asyncio.ensure_future(self._handle(reader, writer)))
         await asyncio.wait([task])
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             await self._serve(head, reader, writer)
@@ -60,8 +60,8 @@ class _Listener:
         raise NotImplementedError
 
 
-async def _begin_what_is_accepted() -> None:
-    """Let the task of a connection that was just accepted begin, so that it can end properly."""
+async def _start_accepted_connections() -> None:
+    """Let the tasks of connections that were just accepted start, so that they can end properly."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -107,12 +107,12 @@ class Served(_Listener):
         return f"http://127.0.0.1:{self.port}/api/rent.php"
 
     async def __aexit__(self, *_: object) -> None:
-        await _begin_what_is_accepted()
-        for conversation in self._conversations:
+        await _start_accepted_connections()
+        for conversation in self._connections:
             conversation.cancel()  # a simulated hang lasts until the client disconnects
         self._server.close()
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*self._conversations, return_exceptions=True)
+            await asyncio.gather(*self._connections, return_exceptions=True)
             await self._server.wait_closed()
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Successive answers to `orders` for property tests: rows similar to the page's, written in many ways."""
+"""Successive answers to `orders` for property tests: rows similar to the page's, in many JSON forms."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def changed(draw: st.DrawFn, rows: Sequence[Any]) -> list[Any]:
 
 @st.composite
 def written(draw: st.DrawFn, rows: Sequence[Any]) -> bytes:
-    """Return rows as a server may write them."""
+    """Return rows as the JSON text of an answer, in one of many forms."""
     data: Any = list(rows)
     if draw(st.integers(0, 5)) == 0:
         data = draw(st.sampled_from([{str(place): row for place, row in enumerate(rows)}, None, {}, "none"]))
-    beside: dict[str, Any] = draw(st.sampled_from([{}, {"total": 2}, {"rows": [{}]}, {"msg": ""}, {"data": []}]))
-    envelope = {"status": draw(st.sampled_from([1, 1, 1, "1", 0])), **beside, "data": data}
+    other_fields: dict[str, Any] = draw(st.sampled_from([{}, {"total": 2}, {"rows": [{}]}, {"msg": ""}, {"data": []}]))
+    envelope = {"status": draw(st.sampled_from([1, 1, 1, "1", 0])), **other_fields, "data": data}
     if draw(st.integers(0, 5)) == 0:
         envelope |= {"more": [{"id": 1}]}
     text = json.dumps(

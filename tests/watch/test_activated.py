@@ -31,10 +31,10 @@ from tests.support.activation import (
     INACTIVE,
     TWO_MINUTES,
     Numbers,
-    asked,
-    assert_nothing_is_kept,
-    entered,
-    lapses_and_is_refused,
+    assert_polls_as_usual,
+    check_refusal_after_lapse,
+    enter_and_leave,
+    request_times,
     seconds,
 )
 from tests.support.backends import on_both_backends
@@ -61,7 +61,7 @@ async def test_entering_activates_the_number_and_waits_until_it_is_active(dialec
             assert simulated.phone in repr(number)
             sim.deliver(simulated.id, "code 671 094", network=True)
             assert (await number.next_sms()).code == "671094"
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
     assert sim.violations == []
 
 
@@ -73,14 +73,14 @@ async def test_an_active_number_is_not_activated(sim: Simulator, *, always_activ
         async with watcher.activated(order_id) as number:
             assert number.order.state is ACTIVE
             assert anyio.current_time() - before < 10
-        assert asked(sim, "activate") == []
+        assert request_times(sim, "activate") == []
 
 
 async def test_an_always_active_number_is_never_activated(sim: Simulator) -> None:
     order_id = sim.add_order(always_active=True).id
     async with watching(sim) as watcher, watcher.activated(order_id):
         await anyio.sleep(2000)
-    assert asked(sim, "activate") == []
+    assert request_times(sim, "activate") == []
 
 
 async def test_entering_waits_for_a_number_that_is_being_activated(sim: Simulator) -> None:
@@ -88,7 +88,7 @@ async def test_entering_waits_for_a_number_that_is_being_activated(sim: Simulato
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
         assert number.order.state is ACTIVE
         assert ACTIVATION <= seconds(sim) < ACTIVATION + 30
-        assert asked(sim, "activate") == []
+        assert request_times(sim, "activate") == []
 
 
 async def test_orders_and_messages_are_requested_before_the_activation(sim: Simulator) -> None:
@@ -101,7 +101,7 @@ async def test_orders_and_messages_are_requested_before_the_activation(sim: Simu
             pass
     methods = [request.method for request in sim.requests]
     assert methods[:3] == ["orders", "sms", "activate"]
-    assert asked(sim, "activate")[0] - before < 10
+    assert request_times(sim, "activate")[0] - before < 10
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [(ORDERS, 20), (1, 20), (ORDERS, 50), (1, 50)])
@@ -111,7 +111,7 @@ async def test_an_answer_to_an_earlier_request_does_not_count(kind: int | None, 
         await polls(1)
         account.calls.clear()
         account.seconds[kind] = seconds
-        await account.call(kind)
+        await account.wait_for_call(kind)
         await anyio.sleep(1)
         account.seconds.clear()  # only the request in flight is slow
         before = anyio.current_time()
@@ -134,8 +134,8 @@ async def test_messages_of_another_order_do_not_count() -> None:
     async with Watcher(account) as watcher:
         account.failures[1] = OUTAGE
         with pytest.raises(WaitTimeout, match="the server is down"):
-            await entered(watcher.activated(1, timeout=100))
-        await entered(watcher.activated(2, timeout=100))
+            await enter_and_leave(watcher.activated(1, timeout=100))
+        await enter_and_leave(watcher.activated(2, timeout=100))
         assert account.times(ACTIVATE) == []
 
 
@@ -146,7 +146,7 @@ async def test_a_number_that_became_inactive_since_the_last_poll_is_activated(si
         assert watcher.orders[order_id].state is ACTIVE
         async with watcher.activated(order_id):
             assert sim.order(order_id).state == 1
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
 
 
 async def test_entering_waits_for_a_purchase_that_is_listed_late(sim: Simulator) -> None:
@@ -158,14 +158,14 @@ async def test_entering_waits_for_a_purchase_that_is_listed_late(sim: Simulator)
         async with watcher.activated(rental.id) as number:
             assert 300 + ACTIVATION <= seconds(sim) < 300 + ACTIVATION + 60
             assert number.phone == rental.phone
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
 
 
 async def test_entering_times_out_if_the_order_is_never_listed(sim: Simulator) -> None:
     async with watching(sim) as watcher:
         with pytest.raises(WaitTimeout, match="never listed"):
-            await entered(watcher.activated(7, timeout=100))
-        await assert_nothing_is_kept(sim)
+            await enter_and_leave(watcher.activated(7, timeout=100))
+        await assert_polls_as_usual(sim)
 
 
 async def test_an_activation_that_finds_no_order_at_first_is_repeated(sim: Simulator) -> None:
@@ -174,7 +174,7 @@ async def test_an_activation_that_finds_no_order_at_first_is_repeated(sim: Simul
     async with watching(sim) as watcher:
         async with watcher.activated(order_id):
             assert sim.order(order_id).state == 1
-        assert_backoff(asked(sim, "activate"))
+        assert_backoff(request_times(sim, "activate"))
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost", "http_500", "html_502", "html", "too_many", "http_429"])
@@ -188,7 +188,7 @@ async def test_a_temporary_failure_does_not_end_the_activation(sim: Simulator, f
         async with watcher.activated(order_id):
             assert sim.order(order_id).state == 1
         # Too many requests make the pace slower as well.
-        assert_backoff(asked(sim, "activate"), late=25 if fault in ("too_many", "http_429") else 2)
+        assert_backoff(request_times(sim, "activate"), late=25 if fault in ("too_many", "http_429") else 2)
 
 
 def assert_backoff(times: Sequence[float], late: float = 2) -> None:
@@ -205,8 +205,8 @@ async def test_new_sessions_do_not_shorten_the_backoff_of_a_refused_activation(s
         with anyio.move_on_after(3500):
             while True:
                 with pytest.raises(ApiError, match="Rent is blocked"):
-                    await entered(watcher.activated(order_id))
-        times = asked(sim, "activate")
+                    await enter_and_leave(watcher.activated(order_id))
+        times = request_times(sim, "activate")
     assert gaps(times)[:3] == pytest.approx([5, 10, 20], abs=2)
     assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
 
@@ -216,9 +216,9 @@ async def test_an_activation_is_one_request_regardless_of_the_clients_retries(si
     sim.faults.always("activate", "http_500", done=False)
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         for _ in range(5):
-            tasks.start_soon(entered, watcher.activated(order_id))
+            tasks.start_soon(enter_and_leave, watcher.activated(order_id))
         await anyio.sleep(3500)
-        times = asked(sim, "activate")
+        times = request_times(sim, "activate")
         tasks.cancel_scope.cancel()
     assert len(times) == pytest.approx(3500 / TWO_MINUTES, abs=6)
     assert min(gaps(times)[6:]) >= TWO_MINUTES - 0.01
@@ -230,7 +230,7 @@ async def test_an_activation_is_one_call_of_a_custom_source(error: Exception) ->
     account = Numbers(order())
     account.failures[ACTIVATE] = error
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(entered, watcher.activated(1))
+        tasks.start_soon(enter_and_leave, watcher.activated(1))
         await anyio.sleep(30)
         assert len(account.times(ACTIVATE)) > 2
         account.failures.clear()
@@ -241,10 +241,10 @@ async def test_a_refusal_is_raised_by_entering(sim: Simulator) -> None:
     sim.faults.always("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher:
         with pytest.raises(ApiError, match="Rent is blocked") as caught:
-            await entered(watcher.activated(order_id))
+            await enter_and_leave(watcher.activated(order_id))
         assert (caught.value.msg, caught.value.method) == ("Rent is blocked", "activate")
-        assert len(asked(sim, "activate")) == 1
-        await assert_nothing_is_kept(sim)
+        assert len(request_times(sim, "activate")) == 1
+        await assert_polls_as_usual(sim)
 
 
 async def test_entering_raises_the_error_of_a_custom_source() -> None:
@@ -252,7 +252,7 @@ async def test_entering_raises_the_error_of_a_custom_source() -> None:
     account.failures[ACTIVATE] = LookupError("no such thing")
     async with Watcher(account) as watcher:
         with pytest.raises(SmspvaError, match="no such thing") as caught:
-            await entered(watcher.activated(1))
+            await enter_and_leave(watcher.activated(1))
         assert type(caught.value) is SmspvaError
         assert len(account.times(ACTIVATE)) == 1
 
@@ -261,10 +261,10 @@ async def test_a_new_session_repeats_a_refused_activation(sim: Simulator) -> Non
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as first:
-        await lapses_and_is_refused(sim, first)
+        await check_refusal_after_lapse(sim, first)
         async with watcher.activated(order_id):
-            assert len(asked(sim, "activate")) == 2
-            assert max(gaps(asked(sim, "activate"))) < 15
+            assert len(request_times(sim, "activate")) == 2
+            assert max(gaps(request_times(sim, "activate"))) < 15
             sim.deliver(order_id, "to both")
             assert (await first.next_sms()).text == "to both"
 
@@ -274,19 +274,19 @@ async def test_after_a_timeout_the_next_session_continues_the_activation(sim: Si
     async with watching(sim) as watcher:
         before = anyio.current_time()
         with pytest.raises(WaitTimeout) as caught:
-            await entered(watcher.activated(order_id, timeout=100))
+            await enter_and_leave(watcher.activated(order_id, timeout=100))
         assert anyio.current_time() - before == pytest.approx(100)
         error = caught.value
         assert isinstance(error, TimeoutError)
         assert (error.order_id, error.state, error.last_failure) == (order_id, ACTIVATING, None)
         assert error.last_success == watcher.last_success
         assert error.elapsed == 100
-        for told in (f"order {order_id}", "become active", "100 s", "ACTIVATING", "2026-01-01 00:0"):
-            assert told in str(error)
+        for part in (f"order {order_id}", "become active", "100 s", "ACTIVATING", "2026-01-01 00:0"):
+            assert part in str(error)
         assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
         async with watcher.activated(order_id):
             assert ACTIVATION <= seconds(sim) < ACTIVATION + 30
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
 
 
 @pytest.mark.parametrize("method", ["orders", "sms", "activate"])
@@ -297,19 +297,21 @@ async def test_entering_times_out_while_any_of_its_requests_fails(sim: Simulator
         sim.faults.always(method, fault, done=False)
         before = anyio.current_time()
         with pytest.raises(WaitTimeout) as caught:
-            await entered(watcher.activated(order_id, timeout=200))
+            await enter_and_leave(watcher.activated(order_id, timeout=200))
         assert anyio.current_time() - before == pytest.approx(200)
         assert caught.value.last_failure is not None
         assert caught.value.last_failure in str(caught.value)
-        assert bool(asked(sim, "activate")) == (method == "activate")  # nothing is activated before it is known
+        assert bool(request_times(sim, "activate")) == (
+            method == "activate"
+        )  # an order is not activated before it is listed
         sim.faults.clear()
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_entering_does_not_need_events_that_are_no_longer_kept() -> None:
     account = Numbers(*[order(order_id) for order_id in range(1, 6)], becomes=ACTIVATING)
     async with Watcher(account, journal=MemoryJournal(keep=2)) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(entered, watcher.activated(1))
+        tasks.start_soon(enter_and_leave, watcher.activated(1))
         for count in range(20):
             await anyio.sleep(10)
             for order_id in range(2, 6):
@@ -328,17 +330,17 @@ async def test_entering_raises_if_the_order_is_removed_during_the_activation(sim
 
         tasks.start_soon(remove)
         with pytest.raises(OrderGone) as caught:
-            await entered(watcher.activated(order_id))
+            await enter_and_leave(watcher.activated(order_id))
         assert caught.value.order_id == order_id
         assert seconds(sim) < 200
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_entering_raises_if_the_order_expires_during_the_activation(sim: Simulator) -> None:
     order_id = sim.add_order(until=START + timedelta(seconds=100)).id
     async with watching(sim) as watcher:
         with pytest.raises(OrderGone):
-            await entered(watcher.activated(order_id))
+            await enter_and_leave(watcher.activated(order_id))
         assert 100 <= seconds(sim) < 220
 
 
@@ -348,7 +350,7 @@ async def test_entering_raises_if_the_order_is_removed_before_its_messages_are_r
         account.failures[1] = OUTAGE
         account.listed = []
         with pytest.raises(OrderGone):
-            await entered(watcher.activated(1))
+            await enter_and_leave(watcher.activated(1))
         assert account.times(ACTIVATE) == []
 
 
@@ -359,7 +361,7 @@ async def test_entering_raises_for_a_removed_order_until_it_is_listed_again() ->
         await polls(5)
         before = anyio.current_time()
         with pytest.raises(OrderGone):
-            await entered(watcher.activated(1))
+            await enter_and_leave(watcher.activated(1))
         assert anyio.current_time() - before < 10
         account.listed, account.failures = [order()], {}
         async with watcher.activated(1) as number:
@@ -373,7 +375,7 @@ async def test_a_negative_timeout_counts_as_zero(timeout: float, sim: Simulator)
         with pytest.raises(WaitTimeout, match="didn't become active within 0 s"):
             async with watcher.activated(order_id, timeout=timeout):
                 pass
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_invalid_arguments_are_rejected_by_the_call(sim: Simulator) -> None:
@@ -395,7 +397,7 @@ async def test_invalid_arguments_are_rejected_by_the_call(sim: Simulator) -> Non
             with pytest.raises(ValueError, match=r"order|after|timeout"):
                 call(watcher)
         assert sim.requests == []
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_activated_needs_an_entered_watcher() -> None:
@@ -403,14 +405,14 @@ async def test_activated_needs_an_entered_watcher() -> None:
     watcher = Watcher(account)
     for after in (None, 0):
         with pytest.raises(WatcherClosed, match="not entered"):
-            await entered(watcher.activated(1, after=after, timeout=10))
+            await enter_and_leave(watcher.activated(1, after=after, timeout=10))
     async with watcher:
-        await entered(watcher.activated(1))
+        await enter_and_leave(watcher.activated(1))
         late = watcher.activated(1)
     with pytest.raises(WatcherClosed, match="left"):
-        await entered(late)
+        await enter_and_leave(late)
     with pytest.raises(WatcherClosed, match="left"):
-        await entered(watcher.activated(1))
+        await enter_and_leave(watcher.activated(1))
 
 
 async def test_the_call_alone_sends_no_request() -> None:

@@ -22,11 +22,11 @@ from tests.support.activation import (
     STEPS,
     Numbers,
     SlowReads,
-    assert_nothing_is_kept,
-    entered,
-    held,
-    lapses_and_is_refused,
+    assert_polls_as_usual,
+    check_refusal_after_lapse,
+    enter_and_leave,
     seconds,
+    stay,
     steps,
 )
 from tests.support.backends import on_asyncio, on_both_backends
@@ -64,9 +64,9 @@ async def test_cancelled_entering_keeps_nothing_active(sim: Simulator, after: fl
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
         with anyio.move_on_after(after):
-            await entered(watcher.activated(order_id))
+            await enter_and_leave(watcher.activated(order_id))
         await anyio.sleep(ACTIVATION + STAY)  # until it lapses, if it was activated
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_entering_cancelled_at_any_step_keeps_nothing_active(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
                 for call in calls:
-                    await account.call(call)
+                    await account.wait_for_call(call)
                 await steps(count)
                 tasks.cancel_scope.cancel()
             outcomes.add(bool(inside))
@@ -104,9 +104,9 @@ async def test_entering_cancelled_in_an_asyncio_task_keeps_nothing_active() -> N
         account = Numbers(order())
         async with Watcher(account, journal=SlowReads()) as watcher:
             await anyio.sleep(10)
-            task = asyncio.create_task(entered(watcher.activated(1)))
-            await account.call(ACTIVATE)
-            await account.call(ORDERS)
+            task = asyncio.create_task(enter_and_leave(watcher.activated(1)))
+            await account.wait_for_call(ACTIVATE)
+            await account.wait_for_call(ORDERS)
             await steps(count)
             outcomes.add(task.cancel())
             await asyncio.wait([task])
@@ -118,21 +118,21 @@ async def test_a_session_cancelled_inside_keeps_nothing_active(sim: Simulator) -
     order_id = sim.add_order(state=1).id
     async with watching(sim) as watcher:
         with anyio.move_on_after(100):
-            await held(watcher.activated(order_id))
+            await stay(watcher.activated(order_id))
         await anyio.sleep(STAY)
         assert sim.order(order_id).state == 0
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_leaving_does_not_deactivate(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher:
-        await entered(watcher.activated(order_id))
+        await enter_and_leave(watcher.activated(order_id))
         await polls(2)
         assert sim.order(order_id).state == 1
         assert {request.method for request in sim.requests} == {"orders", "sms", "activate"}
         await anyio.sleep(STAY)
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 # -- an end while inside ---------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def test_a_removal_is_raised_although_the_activation_was_refused(sim: Simu
     order_id = sim.add_order(state=1).id
     sim.faults.always("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
-        await lapses_and_is_refused(sim, number)
+        await check_refusal_after_lapse(sim, number)
         sim.remove_order(order_id)
         await polls(5)
         with pytest.raises(OrderGone):
@@ -212,7 +212,7 @@ async def test_open_waits_raise_when_the_watcher_is_left() -> None:
 
     async def enter(watcher: Watcher) -> None:
         with pytest.raises(WatcherClosed, match="left"):
-            await entered(watcher.activated(2))
+            await enter_and_leave(watcher.activated(2))
         ended.append("entering")
 
     async with anyio.create_task_group() as tasks, Watcher(account) as watcher:
@@ -224,12 +224,12 @@ async def test_open_waits_raise_when_the_watcher_is_left() -> None:
 
 
 async def test_the_body_continues_when_the_watch_fails() -> None:
-    account, told = Numbers(order(state=ACTIVE)), InvalidKey("refused", msg="BANNED")
+    account, refusal = Numbers(order(state=ACTIVE)), InvalidKey("refused", msg="BANNED")
     with pytest.raises(InvalidKey):  # noqa: PT012 - raised around the watch
         async with Watcher(account) as watcher, watcher.activated(1) as number:
             account.messages[1] = [sms("last", None)]
             await polls(2)
-            account.failures = {ORDERS: told, 1: told}
+            account.failures = {ORDERS: refusal, 1: refusal}
             await anyio.sleep(1000)
             account.calls.clear()
             account.change(1, state=INACTIVE)
@@ -243,7 +243,7 @@ async def test_the_body_continues_when_the_watch_fails() -> None:
                 raised.append(caught.value)
             assert raised[0] is not raised[1]
             with pytest.raises(InvalidKey, match="refused"):
-                await entered(watcher.activated(1))
+                await enter_and_leave(watcher.activated(1))
 
 
 async def test_the_error_that_ended_the_watch_is_raised_instead_of_an_earlier_refusal() -> None:
@@ -271,7 +271,7 @@ async def test_an_error_of_the_body_is_raised_unchanged(sim: Simulator, error: E
         assert caught.value is error
         assert error.__cause__ is None
         await anyio.sleep(STAY)
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 def running() -> set[str]:
@@ -292,4 +292,4 @@ async def test_on_asyncio_a_session_can_be_left_in_another_task(sim: Simulator) 
         assert (await asyncio.create_task(number.next_sms())).text == "one"
         await asyncio.create_task(session.__aexit__(None, None, None))
         await anyio.sleep(STAY)
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)

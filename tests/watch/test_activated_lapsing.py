@@ -18,10 +18,10 @@ from tests.support.activation import (
     STAY,
     TWO_MINUTES,
     Numbers,
-    asked,
-    assert_nothing_is_kept,
-    entered,
-    lapses_and_is_refused,
+    assert_polls_as_usual,
+    check_refusal_after_lapse,
+    enter_and_leave,
+    request_times,
     seconds,
 )
 from tests.support.backends import on_both_backends
@@ -42,7 +42,7 @@ async def test_each_lapse_causes_one_activation(sim: Simulator) -> None:
                 await anyio.sleep(200)
                 with pytest.raises(WaitTimeout):
                     await number.next_sms(timeout=50)
-        times = asked(sim, "activate")
+        times = request_times(sim, "activate")
         assert len(times) == 5
         assert all(ACTIVATION + STAY <= gap <= ACTIVATION + STAY + 35 for gap in gaps(times))
 
@@ -109,7 +109,7 @@ async def test_an_order_missing_from_one_answer_has_not_lapsed(sim: Simulator) -
         await anyio.sleep(1000)
         sim.deliver(order_id, "one")
         assert (await number.next_sms()).text == "one"
-    assert asked(sim, "activate") == []
+    assert request_times(sim, "activate") == []
 
 
 async def test_a_lapse_during_an_outage_is_noticed_afterwards(sim: Simulator) -> None:
@@ -119,10 +119,10 @@ async def test_a_lapse_during_an_outage_is_noticed_afterwards(sim: Simulator) ->
         sim.set_state(order_id, 0)
         with pytest.raises(WaitTimeout):
             await number.next_sms(timeout=600)
-        assert asked(sim, "activate") == []
+        assert request_times(sim, "activate") == []
         sim.faults.clear()
         await polls(3)
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
 
 
 async def test_a_refused_activation_is_raised_after_the_messages(sim: Simulator) -> None:
@@ -140,9 +140,9 @@ async def test_a_refused_activation_is_raised_after_the_messages(sim: Simulator)
         with pytest.raises(WaitTimeout):  # not raised in a loop
             await number.next_sms(timeout=0.1)
         await anyio.sleep(TWO_MINUTES)
-        assert gaps(asked(sim, "activate")) == pytest.approx([5, 10, 20], abs=2)  # a call may wait for the pace
-        sim.deliver(order_id, "it goes on")
-        assert (await number.next_sms()).text == "it goes on"
+        assert gaps(request_times(sim, "activate")) == pytest.approx([5, 10, 20], abs=2)  # a call may wait for the pace
+        sim.deliver(order_id, "a later message")
+        assert (await number.next_sms()).text == "a later message"
 
 
 async def test_a_refusal_is_raised_in_the_open_waits_of_each_session(sim: Simulator) -> None:
@@ -176,12 +176,12 @@ async def test_a_refusal_is_forgotten_when_the_number_is_active(sim: Simulator) 
     order_id = sim.add_order(state=1).id
     sim.faults.next("activate", "refusal", msg="Rent is blocked")
     async with watching(sim) as watcher, watcher.activated(order_id) as number:
-        await lapses_and_is_refused(sim, number)
+        await check_refusal_after_lapse(sim, number)
         sim.set_state(order_id, 1)  # activated by another program
         await polls(2)
         sim.deliver(order_id, "one")
         assert (await number.next_sms()).text == "one"
-        assert len(asked(sim, "activate")) <= 2
+        assert len(request_times(sim, "activate")) <= 2
 
 
 @pytest.mark.parametrize(("fault", "count"), [("http_500", 5), ("too_many", 3), ("refused", 5)])
@@ -202,7 +202,7 @@ async def test_a_hanging_activation_does_not_stop_polling(sim: Simulator) -> Non
         sim.faults.always("activate", "hang", done=False)
         sim.set_state(order_id, 0)
         await polls(2)
-        assert len(asked(sim, "activate")) >= 1
+        assert len(request_times(sim, "activate")) >= 1
         for text in ("one", "two", "three"):
             sim.deliver(order_id, text)
             sim.deliver(other, text)
@@ -219,10 +219,10 @@ async def test_a_lapse_outside_of_a_session_causes_no_activation(sim: Simulator)
     async with watching(sim) as watcher:
         async with watcher.activated(mine):
             await anyio.sleep(STAY + 60)
-        assert asked(sim, "activate", other) == []
-        assert len(asked(sim, "activate", mine)) == 1
+        assert request_times(sim, "activate", other) == []
+        assert len(request_times(sim, "activate", mine)) == 1
         await anyio.sleep(STAY + ACTIVATION)
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_a_session_that_begins_during_an_activation_sends_no_second_one() -> None:
@@ -232,11 +232,11 @@ async def test_a_session_that_begins_during_an_activation_sends_no_second_one() 
 
         async def enter() -> None:
             with pytest.raises(ApiError, match="blocked"):
-                await entered(watcher.activated(1))
+                await enter_and_leave(watcher.activated(1))
 
         account.change(1, state=INACTIVE)
-        await account.call(ACTIVATE)
-        await account.call(ACTIVATE)
+        await account.wait_for_call(ACTIVATE)
+        await account.wait_for_call(ACTIVATE)
         tasks.start_soon(enter)
         await anyio.sleep(19)
         assert len(account.times(ACTIVATE)) == 2

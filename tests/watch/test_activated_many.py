@@ -17,11 +17,11 @@ from tests.support.activation import (
     STAY,
     TWO_MINUTES,
     Numbers,
-    asked,
-    assert_nothing_is_kept,
-    entered,
-    held,
+    assert_polls_as_usual,
+    enter_and_leave,
+    request_times,
     seconds,
+    stay,
 )
 from tests.support.backends import on_both_backends
 from tests.support.watching import gaps, polls, watching
@@ -37,17 +37,17 @@ async def test_sessions_of_one_order_share_its_activation_and_each_gets_every_me
     given: list[list[Sms]] = [[], [], []]
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         for mine in given[:2]:
-            tasks.start_soon(held, watcher.activated(order_id), mine, STAY + 2 * ACTIVATION)
+            tasks.start_soon(stay, watcher.activated(order_id), mine, STAY + 2 * ACTIVATION)
         await anyio.sleep(100)
-        tasks.start_soon(held, watcher.activated(order_id), given[2], STAY + 2 * ACTIVATION)
+        tasks.start_soon(stay, watcher.activated(order_id), given[2], STAY + 2 * ACTIVATION)
         await anyio.sleep(ACTIVATION)
         for text in ("one", "two"):
             sim.deliver(order_id, text)
             await polls(1)
         await anyio.sleep(STAY)
-        assert len(asked(sim, "activate")) == 2  # each time it was down
+        assert len(request_times(sim, "activate")) == 2  # each time it was down
     assert [[message.text for message in mine] for mine in given] == [["one", "two"]] * 3
-    assert len(asked(sim, "activate")) == 2
+    assert len(request_times(sim, "activate")) == 2
 
 
 async def test_the_number_is_kept_active_until_the_last_session_is_left(sim: Simulator) -> None:
@@ -57,9 +57,9 @@ async def test_the_number_is_kept_active_until_the_last_session_is_left(sim: Sim
             async with watcher.activated(order_id):
                 pass
             await anyio.sleep(STAY + 60)
-            assert len(asked(sim, "activate")) == 1
+            assert len(request_times(sim, "activate")) == 1
         await anyio.sleep(STAY + ACTIVATION)
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_many_sessions_that_enter_together_cost_few_requests(sim: Simulator) -> None:
@@ -71,12 +71,12 @@ async def test_many_sessions_that_enter_together_cost_few_requests(sim: Simulato
         before = seconds(sim)
         async with anyio.create_task_group() as tasks:
             for order_id in orders:
-                tasks.start_soon(entered, watcher.activated(order_id))
+                tasks.start_soon(enter_and_leave, watcher.activated(order_id))
         assert sorted(int(request.params["id"]) for request in sim.requests if request.method == "activate") == orders
-        last = max(asked(sim, "activate"))
+        last = max(request_times(sim, "activate"))
         assert last - before < 500
-        assert len([time for time in asked(sim, "orders") if time <= last]) < 150
-        await assert_nothing_is_kept(sim)
+        assert len([time for time in request_times(sim, "orders") if time <= last]) < 150
+        await assert_polls_as_usual(sim)
 
 
 async def test_many_sessions_of_one_order_cost_as_much_as_one(sim: Simulator) -> None:
@@ -89,9 +89,9 @@ async def test_many_sessions_of_one_order_cost_as_much_as_one(sim: Simulator) ->
             sim.requests.clear()
             async with anyio.create_task_group() as tasks:
                 for _ in range(count):
-                    tasks.start_soon(entered, watcher.activated(order_id))
+                    tasks.start_soon(enter_and_leave, watcher.activated(order_id))
             costs.append(len(sim.requests))
-            assert len(asked(sim, "activate")) == 1
+            assert len(request_times(sim, "activate")) == 1
     assert costs[1] <= costs[0] + 2
 
 
@@ -104,20 +104,20 @@ async def test_many_sessions_keep_the_pace(sim: Simulator) -> None:
         anyio.create_task_group() as tasks,
     ):
         for order_id in orders:
-            tasks.start_soon(held, watcher.activated(order_id), None, 100)
+            tasks.start_soon(stay, watcher.activated(order_id), None, 100)
     assert min(gaps([request.time for request in sim.requests])) >= 1.5 - 1e-6
     assert {request.fault for request in sim.requests} == {None}
 
 
 async def test_a_session_after_a_cancelled_one_sends_no_second_activation() -> None:
-    account = Numbers(order(), becomes=INACTIVE)  # listed as inactive for a while, whatever was activated
+    account = Numbers(order(), becomes=INACTIVE)  # still listed as inactive after an activation
     async with Watcher(account) as watcher:
         for _ in range(3):
             with anyio.move_on_after(20):
-                await entered(watcher.activated(1))
+                await enter_and_leave(watcher.activated(1))
         assert len(account.times(ACTIVATE)) == 1
         with anyio.move_on_after(TWO_MINUTES):
-            await entered(watcher.activated(1))
+            await enter_and_leave(watcher.activated(1))
         assert len(account.times(ACTIVATE)) == 2
         account.calls.clear()
         await anyio.sleep(3 * TWO_MINUTES)
@@ -128,9 +128,9 @@ async def test_a_number_is_activated_although_its_messages_are_refused(sim: Simu
     order_id = sim.add_order().id
     sim.faults.always("sms", "refusal", msg="Number is not active")
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(entered, watcher.activated(order_id))
+        tasks.start_soon(enter_and_leave, watcher.activated(order_id))
         await anyio.sleep(30)
-        assert len(asked(sim, "activate")) == 1
+        assert len(request_times(sim, "activate")) == 1
         tasks.cancel_scope.cancel()
 
 
@@ -139,9 +139,9 @@ async def test_each_session_raises_each_refusal_once() -> None:
     account.failures[ACTIVATE] = ApiError("blocked", msg="Rent is blocked")
     async with Watcher(account) as watcher, watcher.activated(1) as number:
         account.change(1, state=INACTIVE)
-        await account.call(ACTIVATE)
+        await account.wait_for_call(ACTIVATE)
         await polls(1)
         with pytest.raises(ApiError, match="blocked"):
-            await entered(watcher.activated(1))
+            await enter_and_leave(watcher.activated(1))
         with pytest.raises(ApiError, match="blocked"):  # the first one, which only the other session raised
             await number.next_sms()

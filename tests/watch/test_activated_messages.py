@@ -11,7 +11,16 @@ import pytest
 
 from smspva_async import Lagged, MemoryJournal, Sms, SqliteJournal, WaitTimeout, Watcher
 from tests.support.accounts import HANGS, ORDERS, OUTAGE, order, sms
-from tests.support.activation import ACTIVE, STEPS, Numbers, SlowReads, asked, assert_nothing_is_kept, held, steps
+from tests.support.activation import (
+    ACTIVE,
+    STEPS,
+    Numbers,
+    SlowReads,
+    assert_polls_as_usual,
+    request_times,
+    stay,
+    steps,
+)
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.watching import polls, so_far, texts, watching
 
@@ -71,7 +80,7 @@ async def test_a_message_that_arrives_between_the_reading_and_a_late_orders_answ
         account.messages[1] = [sms("old", None)]
         account.seconds[ORDERS] = 40
         given = list[Sms]()
-        tasks.start_soon(held, watcher.activated(1), given, 100)
+        tasks.start_soon(stay, watcher.activated(1), given, 100)
         await anyio.sleep(20)
         assert texts(await so_far(watcher)) == ["old"]
         account.messages[1].append(sms("new", None))
@@ -84,7 +93,7 @@ async def test_a_message_during_the_activation_is_new(sim: Simulator) -> None:
     order_id = sim.add_order().id
     async with watching(sim) as watcher, anyio.create_task_group() as tasks:
         given = list[Sms]()
-        tasks.start_soon(held, watcher.activated(order_id), given, 100)
+        tasks.start_soon(stay, watcher.activated(order_id), given, 100)
         await anyio.sleep(50)
         sim.deliver(order_id, "early")
         await anyio.sleep(30)
@@ -117,17 +126,17 @@ async def test_a_message_is_returned_soon_while_polls_keep_their_interval(sim: S
             await polls(1)
             sim.requests.clear()
             await polls(4)
-            assert len(asked(sim, "orders")) <= 4
-            assert len(asked(sim, "sms")) <= 4
+            assert len(request_times(sim, "orders")) <= 4
+            assert len(request_times(sim, "sms")) <= 4
             with pytest.raises(WaitTimeout):
                 await number.next_sms(timeout=60)
-            assert len(asked(sim, "orders")) <= 6  # its messages are read instead
-            assert len(asked(sim, "sms")) >= 30
+            assert len(request_times(sim, "orders")) <= 6  # its messages are read instead
+            assert len(request_times(sim, "sms")) >= 30
             sim.deliver(order_id, "quick")
             before = anyio.current_time()
             await number.next_sms()
             assert anyio.current_time() - before < 6
-        await assert_nothing_is_kept(sim)
+        await assert_polls_as_usual(sim)
 
 
 async def test_messages_that_match_rejects_are_not_returned_later(sim: Simulator) -> None:
@@ -174,8 +183,8 @@ async def test_a_timeout_reports_the_state_and_loses_no_message() -> None:
         assert (error.order_id, error.state, error.elapsed) == (1, ACTIVE, 45)
         assert error.last_success == watcher.last_success
         assert error.last_failure == "the server is down"
-        for told in ("order 1", "receive the message", "45 s", "ACTIVE", "the server is down"):
-            assert told in str(error)
+        for part in ("order 1", "receive the message", "45 s", "ACTIVE", "the server is down"):
+            assert part in str(error)
         account.failures.clear()
         assert (await number.next_sms()).text == "late"
 
@@ -238,7 +247,7 @@ async def test_next_sms_cancelled_at_any_step_loses_and_repeats_nothing(waiting:
                     tasks.start_soon(take)
                 await anyio.sleep(1)
                 account.messages[1] = [sms("one", None), sms("two", None), sms("three", None)]
-                await account.call(1)
+                await account.wait_for_call(1)
                 await steps(count)
                 tasks.cancel_scope.cancel()
             outcomes.add(len(taken))
@@ -259,7 +268,7 @@ async def test_next_sms_cancelled_in_an_asyncio_task_loses_and_repeats_nothing()
             task = asyncio.create_task(take())
             await asyncio.sleep(10)
             account.messages[1] = [sms("one", None), sms("two", None)]
-            await account.call(1)
+            await account.wait_for_call(1)
             for _ in range(count):
                 await asyncio.sleep(0)
             task.cancel()
@@ -330,7 +339,7 @@ async def run_twice(sim: Simulator, journal: Callable[[], Journal]) -> None:
             assert await rest(number) == []
         async with watcher.activated(order_id, after=0) as number:
             assert await rest(number) == ["one", "two", "three", "in between", "in between"]
-    assert len(asked(sim, "activate")) == 1
+    assert len(request_times(sim, "activate")) == 1
 
 
 async def test_a_restarted_pipeline_continues_at_its_stored_cursor(sim: Simulator) -> None:

@@ -30,13 +30,13 @@ class DatedAccount(Account):
     """An account whose answers all have the server's time.
 
     Attributes:
-        off: The error of each date, by the number of the answer.
+        date_error: A function of the number of an answer, which returns the error of its date, or the date itself.
 
     """
 
-    def __init__(self, off: Callable[[int], timedelta | datetime | None]) -> None:
+    def __init__(self, date_error: Callable[[int], timedelta | datetime | None]) -> None:
         super().__init__(order(1), order(2))
-        self.off = off
+        self.date_error = date_error
         self.answers = 0
         self.started = anyio.current_time()
         self.clock = self.date
@@ -46,9 +46,9 @@ class DatedAccount(Account):
         return START + timedelta(seconds=anyio.current_time() - self.started)
 
     def date(self) -> datetime:
-        off = self.off(self.answers)
+        wrong = self.date_error(self.answers)
         self.answers += 1
-        shown = off if isinstance(off, datetime) else self.now() + (off or timedelta(0))
+        shown = wrong if isinstance(wrong, datetime) else self.now() + (wrong or timedelta(0))
         return shown.replace(microsecond=0)
 
     async def sms(self, order_id: int) -> Sequence[Sms]:
@@ -151,7 +151,7 @@ async def test_a_wrong_first_date_of_another_run_forgets_nothing() -> None:
         account.drop(2)
         await polls(30)
     first = account.answers
-    account.off = lambda number: YEAR if number == first else None
+    account.date_error = lambda number: YEAR if number == first else None
     async with Watcher(account, journal=journal) as watcher:
         await polls(2)
         account.listed.append(order(2))

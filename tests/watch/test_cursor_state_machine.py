@@ -1,4 +1,4 @@
-"""Successive consumers of one name, with any actions in any order."""
+"""Successive consumers of one name, under random actions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Consumers:
 
     def __init__(self, disk: Disk) -> None:
         self.given: dict[int, Event] = {}
-        """All events ever returned."""
+        """All events that were returned."""
         self._disk = disk
         self._account = account_with(1)
         self._auto_ack = True
@@ -58,7 +58,7 @@ class Consumers:
 
     def _begin(self, least: int, greatest: int) -> None:
         self._least = least
-        self._greatest = greatest  # the other one if a step that would have moved the place was cancelled
+        self._greatest = greatest  # larger than `least` if a cancelled step may have moved the place
         self._here: list[Event] = []
         self._acked: set[int] = set()
         self._tried: set[int] = set()
@@ -72,20 +72,20 @@ class Consumers:
             next(seq for seq in itertools.count(begun + 1) if seq not in done) - 1
             for done in (self._acked, self._acked | self._tried)
         )
-        # Before its first event is acknowledged, the place may be behind where this consumer began.
+        # Before the first event is acknowledged, the place may be less than where this consumer began.
         return (self._least if least == begun else least), greatest
 
-    def _note_time(self) -> None:
+    def _record_place(self) -> None:
         """Record the current place. The journal must have the places of more than a second ago."""
         now = anyio.current_time()
         self._reached.append((now, self._bounds()[0]))
         while self._reached[0][0] < now - WRITTEN:
-            self._note_written(self._reached.pop(0)[1])
+            self._record_written(self._reached.pop(0)[1])
 
-    def _note_written(self, place: int) -> None:
+    def _record_written(self, place: int) -> None:
         self._written = max(self._written, place)
 
-    async def live(self, actions: list[tuple[str, int]]) -> None:
+    async def run(self, actions: list[tuple[str, int]]) -> None:
         script = [*actions, ("leave", 1)]
         while script:
             async with self._disk.watch(self._account, start="replay") as watcher:
@@ -94,13 +94,13 @@ class Consumers:
                     what, number = script.pop(0)
                     if what in ("leave", "kill"):
                         break
-                    events = await self._do(what, number, watcher, events)
-                    self._note_time()
+                    events = await self._act(what, number, watcher, events)
+                    self._record_place()
                 await until(watcher, len(self._account.messages[1]) + 1)
-                self._note_time()
+                self._record_place()
                 self._disk.journal.dead = what == "kill"
             if what == "leave":
-                self._note_written(self._bounds()[0])
+                self._record_written(self._bounds()[0])
             self._reached.clear()
             stored = (await self._disk.places()).get("name", 0)
             assert self._written <= stored <= self._bounds()[1]
@@ -113,8 +113,8 @@ class Consumers:
     def _subscribe(self, watcher: Watcher) -> Consumer:
         return watcher.consumer("name", auto_ack=self._auto_ack)
 
-    async def _do(self, what: str, number: int, watcher: Watcher, events: Consumer) -> Consumer:
-        """Do something with a consumer; return the consumer that then owns the name."""
+    async def _act(self, what: str, number: int, watcher: Watcher, events: Consumer) -> Consumer:
+        """Perform an action on a consumer, and return the consumer that owns the name afterwards."""
         match what:
             case "take over":
                 new = self._taken_over(watcher, number)
@@ -123,19 +123,19 @@ class Consumers:
                 return new
             case "close":
                 await events.aclose()
-                self._note_written(self._bounds()[0])
+                self._record_written(self._bounds()[0])
                 with pytest.raises(StopAsyncIteration):
                     await step(events)
                 return self._taken_over(watcher, number)
             case "close, cancelled":
                 if await cancelled_after(number, events.aclose):
-                    self._note_written(self._bounds()[0])
+                    self._record_written(self._bounds()[0])
                 return self._taken_over(watcher, number % 2)
             case _:
-                await self._do_with(what, number, watcher, events)
+                await self._act_on(what, number, watcher, events)
                 return events
 
-    async def _do_with(self, what: str, number: int, watcher: Watcher, events: Consumer) -> None:
+    async def _act_on(self, what: str, number: int, watcher: Watcher, events: Consumer) -> None:
         match what:
             case "arrive":
                 deliver(self._account, number)
@@ -152,7 +152,7 @@ class Consumers:
             case "ack, cancelled" if self._here:
                 await cancelled_after(number // 10, partial(self._ack, events, number))
             case "sleep, in tenths of a second":
-                self._note_time()
+                self._record_place()
                 await anyio.sleep(number / 10)
             case _:
                 pass
@@ -165,13 +165,13 @@ class Consumers:
     async def _next(self, events: Consumer) -> None:
         if self._auto_ack:
             self._tried.update(seqs(self._here))
-        self._take(await step(events))
+        self._check_next(await step(events))
         if self._auto_ack:
             self._acked.update(seqs(self._here[:-1]))
-            # The last one isn't done, and would be repeated with the unwritten ones.
-            self._note_written(self._bounds()[0] - (AGAIN - 1))
+            # The last event isn't acknowledged, so it counts among the events that a kill may repeat.
+            self._record_written(self._bounds()[0] - (AGAIN - 1))
 
-    def _take(self, event: Event) -> None:
+    def _check_next(self, event: Event) -> None:
         if self._here:
             assert event.seq == self._here[-1].seq + 1, "an event was skipped or repeated"
         else:
@@ -185,11 +185,11 @@ class Consumers:
         await events.ack(event)
         self._acked.add(event.seq)
         if event.seq <= self._bounds()[0]:
-            self._note_written(self._bounds()[0])
+            self._record_written(self._bounds()[0])
 
     async def _finish(self, events: Consumer, newest: int) -> None:
         async for event in events:
-            self._take(event)
+            self._check_next(event)
         assert [*sorted(self.given)] == [*range(1, newest + 1)]
         assert len({event.id for event in self.given.values()}) == newest
 
@@ -204,6 +204,6 @@ def test_each_event_is_delivered_and_few_acknowledged_events_are_repeated(anyio_
         with tempfile.TemporaryDirectory() as folder:
             disk = Disk(None if where == "memory" else Path(folder) / "journal")
             options = virtual_time(anyio_backend_name)
-            anyio.run(Consumers(disk).live, actions, backend=anyio_backend_name, backend_options=options)
+            anyio.run(Consumers(disk).run, actions, backend=anyio_backend_name, backend_options=options)
 
     check()

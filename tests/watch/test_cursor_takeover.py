@@ -19,7 +19,7 @@ from tests.support.consumers import (
     account_with,
     cancelled_after,
     deliver,
-    others_run,
+    let_others_run,
     rest,
     seqs,
     step,
@@ -347,7 +347,7 @@ async def test_closing_ends_a_step_that_waits_in_another_task(disk: Disk) -> Non
             raised = await waiting(events, tasks)
             assert raised == []
             await events.aclose()
-            await others_run()
+            await let_others_run()
             assert [type(error) for error in raised] == [StopAsyncIteration]
         assert anyio.current_time() == now
         assert await disk.places() == {"name": 3}  # a step without a new event acknowledges too
@@ -360,7 +360,7 @@ async def test_closing_ends_a_wait_for_the_baseline(memory: Disk) -> None:
         for events in both_kinds(watcher):
             raised = await waiting(events, tasks)
             await events.aclose()
-            await others_run()
+            await let_others_run()
             assert [type(error) for error in raised] == [StopAsyncIteration]
 
 
@@ -377,9 +377,9 @@ async def test_closing_during_a_step_returns_nothing_and_loses_nothing(
         memory.journal.before[before] = held.wait
         raised = await waiting(events, tasks)
         tasks.start_soon(events.aclose)
-        await others_run()
+        await let_others_run()
         held.set()
-        await others_run()
+        await let_others_run()
         assert [type(error) for error in raised] == [StopAsyncIteration]
         assert events.cursor == 3
         assert await memory.places() == {"name": 3}

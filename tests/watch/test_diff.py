@@ -132,27 +132,27 @@ def histories(draw: st.DrawFn) -> list[Observation]:
 def test_replaying_the_events_leads_to_the_final_state(history: list[Observation], replay: bool) -> None:  # noqa: FBT001
     final, events = play(history, WatchState(replay=replay))
 
-    told: dict[int, Order] = {}
+    known: dict[int, Order] = {}
     for event in events:
         match event:
             case OrderAdded(added):
-                assert added.id not in told
-                told[added.id] = added
+                assert added.id not in known
+                known[added.id] = added
             case StateChanged(changed, previous, current):
-                assert (told[changed.id].state, changed.state) == (previous, current)
+                assert (known[changed.id].state, changed.state) == (previous, current)
                 assert previous is not current
-                told[changed.id] = changed
+                known[changed.id] = changed
             case OrderUpdated(updated, _):
-                told[updated.id] = updated
+                known[updated.id] = updated
             case OrderRemoved(removed, _):
-                del told[removed.id]
+                del known[removed.id]
             case _:
                 pass
 
     def reported(order: Order) -> tuple[object, ...]:
         return (order.state, order.service, order.phone, order.until)
 
-    assert {key: reported(known) for key, known in told.items()} == {
+    assert {key: reported(order) for key, order in known.items()} == {
         key: reported(track.order) for key, track in final.tracks.items()
     }
 
@@ -248,7 +248,7 @@ def test_exactly_the_messages_that_arrive_while_watching_are_reported(
 ) -> None:
     state, events, now, last_read = WatchState(), list[Event](), 0, -(10**9)
 
-    def there(at_time: int) -> list[Sms]:
+    def listed_messages(at_time: int) -> list[Sms]:
         return [Sms(text, None, at(when)) for when, text in arrivals if when <= at_time]
 
     def unread(at_time: int) -> bool:
@@ -259,7 +259,7 @@ def test_exactly_the_messages_that_arrive_while_watching_are_reported(
         state, new = step(state, listed(now, order(1, flag=unread(now))))
         events += new
         if gap % 2 == 0 or gap == 200:
-            state, new = step(state, read(now, 1, *there(now)))
+            state, new = step(state, read(now, 1, *listed_messages(now)))
             events += new
             last_read = now if reads_clear else last_read
 
@@ -333,11 +333,13 @@ def test_the_last_messages_of_an_order_that_was_just_removed_are_reported() -> N
 
 def test_a_flag_that_is_up_after_a_reading_with_new_messages_has_risen() -> None:
     up, down = listed(30, order(1, flag=True)), listed(0, order(1))
-    brought, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
+    new_message, nothing = read(31, 1, Sms("new", received=at(20))), read(31, 1)
     again = listed(60, order(1, flag=True))
-    assert play([down, up, brought, again], WatchState())[0].tracks[1].flag_rose
+    assert play([down, up, new_message, again], WatchState())[0].tracks[1].flag_rose
     assert (
-        play([down, up, brought, evolve(nothing, now=32, requested_at=32), again], WatchState())[0].tracks[1].flag_rose
+        play([down, up, new_message, evolve(nothing, now=32, requested_at=32), again], WatchState())[0]
+        .tracks[1]
+        .flag_rose
     )
     assert not play([down, up, nothing, again], WatchState())[0].tracks[1].flag_rose
 

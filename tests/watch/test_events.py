@@ -1,4 +1,4 @@
-"""Subscriptions: their first place, and that they lose nothing and cost nothing."""
+"""Subscriptions: where they begin, that they lose no event, and that they send no requests."""
 
 from __future__ import annotations
 
@@ -255,17 +255,17 @@ async def test_a_slow_consumer_does_not_delay_others() -> None:
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
         slow, quick = list[Event](), list[Event]()
 
-        async def dawdle() -> None:
+        async def read_slowly() -> None:
             async for event in watcher.events():
                 slow.append(event)
                 await anyio.sleep(500)
 
-        async def hurry() -> None:
+        async def read_quickly() -> None:
             async for event in watcher.events():
                 quick.append(event)
 
-        tasks.start_soon(dawdle)
-        tasks.start_soon(hurry)
+        tasks.start_soon(read_slowly)
+        tasks.start_soon(read_quickly)
         for number in range(10):
             account.messages[1].append(sms(str(number), number))
             await polls(1)

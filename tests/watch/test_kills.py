@@ -1,4 +1,4 @@
-"""A watch that is killed again and again while everything goes wrong."""
+"""A watch that is killed repeatedly while its requests fail and its orders change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORDERS = 7
 
 
 class World:
-    """The provider, where things happen at random.
+    """The provider, whose orders change at random.
 
     Attributes:
         sent: The text of each message sent, with its order's id.
@@ -38,19 +38,19 @@ class World:
         )
         self.sent: list[tuple[int, str]] = []
         self._chance = Random(seed)
-        self._doomed = [self.sim.add_order().id for _ in range(3)]
+        self._removable = [self.sim.add_order().id for _ in range(3)]
         self._orders = [self.sim.add_order().id for _ in range(ORDERS - 3)]
 
-    def go_on(self) -> None:
-        """Let a random event happen."""
+    def act_at_random(self) -> None:
+        """Change something at random, or deliver a message."""
         chance, order_id = self._chance, self._chance.choice(self._orders)
         match chance.randrange(6):
             case 0:
                 self.sim.set_state(order_id, chance.choice([0, 1, 2, -1]))
             case 1 if chance.random() < 0.2:
                 self._orders.append(self.sim.add_order().id)
-            case 2 if self._doomed and chance.random() < 0.1:
-                self.sim.remove_order(self._doomed.pop())  # it never had a message that could be lost
+            case 2 if self._removable and chance.random() < 0.1:
+                self.sim.remove_order(self._removable.pop())  # it has no messages, so none can be lost
             case 3:
                 self.sim.read_elsewhere(order_id)
             case _:
@@ -59,7 +59,7 @@ class World:
                 self.sim.deliver(order_id, text, date="now" if chance.random() < 0.9 else None)
                 self.sent.append((order_id, text))
 
-    def calm_down(self) -> None:
+    def stop(self) -> None:
         """Stop all faults and changes."""
         self.sim.faults.clear()
         for order_id in self._orders:
@@ -81,9 +81,9 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
     world, chance = World(seed), Random(seed)
     journal, report = tmp_path / "journal.db", tmp_path / "report"
 
-    async def live() -> None:
+    async def act() -> None:
         while True:
-            world.go_on()
+            world.act_at_random()
             await anyio.sleep(chance.uniform(0, 0.02))
 
     def baseline_is_stored() -> bool:
@@ -100,11 +100,11 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
                         # Messages from before the watch aren't reported.
                         await until(baseline_is_stored, program)
                         world.sim.faults.rate(0.25)
-                        alive.start_soon(live)
+                        alive.start_soon(act)
                     await anyio.sleep(chance.uniform(0, 0.3))
                     program.kill()
             alive.cancel_scope.cancel()
-        world.calm_down()
+        world.stop()
 
         async with chaos.client(server.url, timeout=PATIENCE) as client, chaos.watcher(client, journal) as watcher:
             kept: list[Event] = []
@@ -122,6 +122,6 @@ async def test_no_kill_loses_or_repeats_an_event(seed: int, kills: int, tmp_path
                 given = [*reported(report), *[await anext(rest) for _ in range(watcher.cursor - rest.cursor)]]
 
     assert_all_was_reported(kept, world.sim, world.sent)
-    # Every event after the baseline was delivered at least once, and was the same each time.
+    # Every event after the baseline was delivered at least once, each time with the same content.
     assert {event.seq: event for event in given} == {event.seq: event for event in kept[ORDERS:]}
     assert world.sim.violations == []

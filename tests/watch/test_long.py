@@ -23,8 +23,10 @@ pytestmark = [
 ]
 
 
-async def live(sim: Simulator, chance: Random, sent: list[tuple[int, str]], *, days: float, pause: float) -> None:
-    """Let messages come, numbers become active and lapse, and everything fail sometimes."""
+async def change_at_random(
+    sim: Simulator, chance: Random, sent: list[tuple[int, str]], *, days: float, pause: float
+) -> None:
+    """Deliver messages, let numbers become active and lapse, and let some requests fail."""
     sim.faults.rate(0.1)
     orders: Sequence[Any] = sim.orders
     end = anyio.current_time() + days * 86_400
@@ -72,7 +74,7 @@ async def test_a_long_watch_reports_everything_once(
     ):
         consumer.start_soon(consume, watcher.events(after=0), events)
         await anyio.sleep(orders * gap * 4)  # until a list has been read, its messages count as old
-        await live(sim, Random(orders), sent, days=days, pause=pause)
+        await change_at_random(sim, Random(orders), sent, days=days, pause=pause)
         await anyio.sleep(2 * 3600)
     assert len(sent) > 100
     assert_all_was_reported(events, sim, sent)

@@ -79,7 +79,7 @@ class World:
 class Request:
     what: int | None
     attempts: int = 0
-    asked: float = math.nan
+    sent_at: float = math.nan
     refresh: int = 0
 
 
@@ -136,7 +136,7 @@ class Simulation:
     def retries(self) -> None:
         """Check a request that is retried."""
 
-    # The world's behaviour, which subclasses override.
+    # The world's behavior, which subclasses override.
 
     def listed(self) -> None:
         """Change the tracks as an answer to `orders` does."""
@@ -157,11 +157,11 @@ class Simulation:
     def rise(self, order_id: int) -> None:
         self.tracks[order_id] = evolve(self.tracks[order_id], flag_rose=True, rose_at=self.now)
 
-    def read(self, order_id: int, asked: float) -> int:
+    def read(self, order_id: int, requested_at: float) -> int:
         """Change the tracks as an answer to `sms` does; return the number of new messages."""
         known = self.tracks.get(order_id)
         if known is not None and known.flag_rose:
-            self.tracks[order_id] = evolve(known, flag_rose=known.rose_at is not None and asked < known.rose_at)
+            self.tracks[order_id] = evolve(known, flag_rose=known.rose_at is not None and requested_at < known.rose_at)
         return int(self.random.random() < 0.2)
 
     # The simulation's mechanics.
@@ -186,7 +186,7 @@ class Simulation:
 
     def _send(self, request: Request) -> None:
         request.attempts += 1
-        request.asked, request.refresh = self.now, self._newest_refresh
+        request.sent_at, request.refresh = self.now, self._newest_refresh
         self.scheduler.record_sent(request.what, self.now)
         self.last = self.now
         self.sent.append((self.now, request.what))
@@ -222,9 +222,9 @@ class Simulation:
             if request.refresh == self._newest_refresh:
                 self.wants = evolve(self.wants, refresh=False)
         elif request.what is not ORDERS and not failed:
-            new = self.read(request.what, request.asked)
+            new = self.read(request.what, request.sent_at)
         elif request.what in self.tracks and self.tracks[request.what].suspected_at is not None:
-            del self.tracks[request.what]  # there is no such order
+            del self.tracks[request.what]  # `sms` does not find the order
         self.tracks = known if known == self.tracks else self.tracks
         self.scheduler.update(self.tracks)
         self.in_flight.discard(request.what)
@@ -250,7 +250,7 @@ class Simulation:
 
 
 class CheckedSimulation(Simulation):
-    """The simulation with the scheduler's rule as assertions about every request that begins."""
+    """A simulation that checks the scheduler's rule for every request that begins."""
 
     def __init__(self, world: World) -> None:
         self.read_at: dict[int, float] = {}
@@ -301,7 +301,7 @@ class CheckedSimulation(Simulation):
         assert what in self.tracks
         assert what in self.wants.messages or not self.is_down
         self.overtakes_orders_once_at_most()
-        # The list that is next in turn takes its turn, whatever its flag does.
+        # A list that is next in turn is read in turn, even if its flag rose.
         if what in self.urgent and not (self.urgent_in_row >= 3 and what in self.in_turn_now()):
             self.is_urgent(what)
         else:
@@ -320,28 +320,28 @@ class CheckedSimulation(Simulation):
         since = self.ticked if period == self.world.interval else self.orders_sent
         if ORDERS not in self.in_flight and self.now > since + period + EPSILON:
             self.overtaken += 1
-        # One list after `orders` may, and three awaited ones whose flags rose.
+        # One list may be read although `orders` is due, and so may three awaited ones whose flags rose.
         assert self.world.restless or self.overtaken <= (4 if self.wants.messages else 1)
 
     def is_urgent(self, what: int) -> None:
         if self.urgent_in_row >= 3:
-            assert not self.in_turn_now(), "four in a row"
+            assert not self.in_turn_now(), "four urgent lists in a row"
         if what not in self.wants.messages:
-            assert not self.urgent_now() & self.wants.messages, "an awaited flag comes first"
+            assert not self.urgent_now() & self.wants.messages, "an awaited list whose flag rose comes first"
         self.urgent_in_row += 1
 
     def is_in_turn(self, what: int) -> None:
         if self.urgent_now():
-            assert self.urgent_in_row >= 3, "a risen flag comes first"
+            assert self.urgent_in_row >= 3, "a list whose flag rose comes first"
         is_awaited = what in self.wants.messages
-        assert what in self.in_turn(awaited=is_awaited), "too soon"
+        assert what in self.in_turn(awaited=is_awaited), "the list was read too soon"
         oldest = min(self.read_at.get(order_id, -math.inf) for order_id in self.in_turn(awaited=is_awaited))
-        assert self.read_at.get(what, -math.inf) == oldest, "the longest unread comes first"
+        assert self.read_at.get(what, -math.inf) == oldest, "the list read longest ago comes first"
         had_two = self.turns[-2:] == [True, True]
         if is_awaited:
             assert not (had_two and self.in_turn(awaited=False)), "three awaited in a row"
         else:
-            assert had_two or not self.in_turn(awaited=True), "two slots to one"
+            assert had_two or not self.in_turn(awaited=True), "two awaited lists come before each other list"
         self.urgent_in_row = 0
         self.turns.append(is_awaited)
 
@@ -360,13 +360,15 @@ class CheckedSimulation(Simulation):
             self.orders_failed = failed
         else:
             self.read_failed = failed
-        hurry = {known.order.id for known in self.tracks.values() if known.flag_rose or known.suspected_at is not None}
+        urgent_orders = {
+            known.order.id for known in self.tracks.values() if known.flag_rose or known.suspected_at is not None
+        }
         if what is ORDERS and not failed:  # an urgent list that couldn't be read is tried after the next poll
             self.urgent |= self.failed
             self.failed = set()
-        elif what in hurry and failed:
+        elif what in urgent_orders and failed:
             self.failed.add(what)
-        self.urgent &= hurry
+        self.urgent &= urgent_orders
         self.read_at = {order_id: time for order_id, time in self.read_at.items() if order_id in self.tracks}
 
     def listed(self) -> None:
@@ -409,8 +411,8 @@ def test_every_request_follows_the_rule(world: World) -> None:
 # -- the rule by examples --------------------------------------------------------------------------------------------
 
 
-def asked(simulation: Simulation, requests: int) -> list[int | None]:
-    """Return the next requests."""
+def next_requests(simulation: Simulation, requests: int) -> list[int | None]:
+    """Run the simulation and return the requests that begin."""
     simulation.run(requests)
     return [what for _, what in simulation.begun[-requests:]]
 
@@ -430,13 +432,13 @@ def test_orders_come_first_when_they_are_due() -> None:
     simulation.run(100)
     polled = simulation.times(ORDERS)
     assert len(polled) >= 5
-    # A request in progress delays them by a slot at most.
+    # A request in progress delays a poll by at most one slot.
     ticks = [polled[0] + INTERVAL * number for number in range(len(polled))]
     assert all(abs(time - tick) <= 2 * GAP / 0.75 for time, tick in zip(polled, ticks, strict=True))
 
 
 def test_orders_never_come_twice_in_a_row_while_a_list_is_ready() -> None:
-    # Each request is delayed by more than the period of `orders`, so that they are always due.
+    # Each request is delayed by more than the period of `orders`, so that a poll is always due.
     world = World(orders=20, wants=Wants(messages=frozenset({1}), states=frozenset({1})))
     simulation = Simulation(world)
     for _ in range(30):
@@ -466,7 +468,7 @@ def test_orders_that_were_delayed_until_the_next_tick_do_not_come_twice_in_a_row
 
 
 def poll(scheduler: Scheduler, wants: Wants, now: float) -> float:
-    """Let `orders` be answered, and return when the next request is due: `orders` again while no list is known."""
+    """Poll `orders`, and return when the next request is due. Without lists, it is the next poll."""
     scheduler.record_chosen(ORDERS, wants, now)
     scheduler.record_sent(ORDERS, now)
     scheduler.record_end(ORDERS, now, failed=False)
@@ -475,17 +477,17 @@ def poll(scheduler: Scheduler, wants: Wants, now: float) -> float:
 
 def test_a_list_whose_flag_rose_comes_next() -> None:
     simulation = settled(World(orders=9))
-    assert asked(simulation, 2) == [1, 2]
+    assert next_requests(simulation, 2) == [1, 2]
     simulation.tracks = {**simulation.tracks, 7: track(7, rose_at=simulation.now)}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 3) == [7, 3, 4]
+    assert next_requests(simulation, 3) == [7, 3, 4]
 
 
 def test_a_list_whose_order_seems_to_be_removed_comes_next() -> None:
     simulation = settled(World(orders=9))
     simulation.tracks = {**simulation.tracks, 7: track(7, suspected_at=simulation.now)}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 3) == [7, 1, 2]  # and once only
+    assert next_requests(simulation, 3) == [7, 1, 2]  # and once only
 
 
 def test_an_awaited_list_is_read_first_if_two_flags_rose() -> None:
@@ -494,11 +496,11 @@ def test_an_awaited_list_is_read_first_if_two_flags_rose() -> None:
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in (7, 8, 9)}
     simulation.tracks = {**simulation.tracks, **risen}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 3) == [8, 7, 9]
+    assert next_requests(simulation, 3) == [8, 7, 9]
 
 
 def when_orders_are_due() -> Scheduler:
-    """Return a scheduler of two orders at the moment 30, when it has read both lists and `orders` are due."""
+    """Return a scheduler that has read the lists of its two orders, and whose next poll is due at 30."""
     scheduler, wants = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER), Wants()
     scheduler.update(tracks_of([1, 2]))
     poll(scheduler, wants, 0.0)
@@ -508,7 +510,7 @@ def when_orders_are_due() -> Scheduler:
 
 
 def answer(scheduler: Scheduler, order_id: int, now: float, new: int = 0) -> None:
-    """Let a list be read."""
+    """Read a list."""
     scheduler.record_chosen(order_id, Wants(), now)
     scheduler.record_sent(order_id, now)
     scheduler.record_end(order_id, now, failed=False, new=new)
@@ -538,7 +540,7 @@ def test_every_fourth_list_is_read_in_turn_even_if_many_flags_rise() -> None:
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in range(6, 15)}
     simulation.tracks = {**simulation.tracks, **risen}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 9) == [6, 7, 8, 1, 9, 10, 11, 2, 12]
+    assert next_requests(simulation, 9) == [6, 7, 8, 1, 9, 10, 11, 2, 12]
 
 
 def test_a_list_that_takes_its_turn_while_its_flag_is_up_counts_as_one_in_turn() -> None:
@@ -546,20 +548,20 @@ def test_a_list_that_takes_its_turn_while_its_flag_is_up_counts_as_one_in_turn()
     risen = {order_id: track(order_id, rose_at=simulation.now) for order_id in (1, 2, 3, 4, 8)}
     simulation.tracks = {**simulation.tracks, **risen}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 6) == [1, 2, 3, 4, 8, 5]
+    assert next_requests(simulation, 6) == [1, 2, 3, 4, 8, 5]
 
 
 def test_lists_never_read_come_first_then_those_read_longest_ago() -> None:
     simulation = settled(World(orders=8))
     simulation.tracks = {**simulation.tracks, 9: track(9)}
     simulation.scheduler.update(simulation.tracks)
-    assert asked(simulation, 3) == [9, 1, 2]
+    assert next_requests(simulation, 3) == [9, 1, 2]
 
 
 def test_awaited_lists_take_two_turns_of_three() -> None:
     simulation = settled(World(orders=14))
     simulation.wants = Wants(messages=frozenset({11, 12, 13, 14}))
-    assert asked(simulation, 9) == [11, 12, 1, 13, 14, 2, 11, 12, 3]
+    assert next_requests(simulation, 9) == [11, 12, 1, 13, 14, 2, 11, 12, 3]
 
 
 def test_an_awaited_list_is_read_at_most_once_in_half_an_eager_interval() -> None:
@@ -578,11 +580,11 @@ def test_other_lists_are_read_at_most_once_in_an_interval() -> None:
         )
 
 
-# -- nobody starves ----------------------------------------------------------------------------------------------------
+# -- starvation --------------------------------------------------------------------------------------------------------
 
 
 class Turns(Simulation):
-    """Counts the readings of other lists between the moment when a list may be read and its reading."""
+    """Counts, for each list, the readings of other lists from the moment when it may be read until it is read."""
 
     def __init__(self, world: World) -> None:
         self.overtaken: defaultdict[int, int] = defaultdict(int)
@@ -608,7 +610,7 @@ def check_turns(simulation: Turns) -> None:
     awaited = len(simulation.wants.messages)
     others = len(simulation.tracks) - awaited
     for order_id in simulation.tracks:
-        # One reading in four is in turn. Of three of those, two are of awaited lists.
+        # At least one reading in four is in turn. Two in three of these are of awaited lists.
         most = 6 * awaited + 8 if order_id in simulation.wants.messages else (12 if awaited else 4) * (others + 1)
         assert max(simulation.longest[order_id], simulation.overtaken[order_id]) <= most, order_id
 
@@ -709,8 +711,8 @@ class Messages(Simulation):
             if not self.tracks[order_id].flag_rose:
                 self.rise(order_id)
 
-    def read(self, order_id: int, asked: float) -> int:
-        super().read(order_id, asked)
+    def read(self, order_id: int, requested_at: float) -> int:
+        super().read(order_id, requested_at)
         return int(self.arrivals.pop(order_id, None) is not None)
 
 
@@ -755,7 +757,7 @@ def test_flags_that_stop_or_start_working_are_noticed() -> None:
 def test_a_message_that_no_poll_could_announce_is_not_measured() -> None:
     scheduler = Scheduler(0.0, interval=INTERVAL, eager_interval=EAGER)
     scheduler.update(tracks_of([1]))
-    for now in (0.0, 10.0):  # the first reading, and one without a poll in between
+    for now in (0.0, 10.0):  # the first reading, and one without a poll since
         scheduler.record_chosen(1, Wants(), now)
         scheduler.record_sent(1, now)
         scheduler.record_end(1, now + 0.1, failed=False, new=1)
@@ -862,7 +864,7 @@ def test_while_orders_and_lists_fail_only_awaited_lists_are_tried() -> None:
     simulation.run(60)
     since_poll: list[int | None] = []
     for what in [what for _, what in simulation.begun[-40:]]:
-        # After each poll one of the other lists shows if lists still fail.
+        # After each poll one of the other lists is tried, to see if lists still fail.
         since_poll = [] if what is ORDERS else [*since_poll, what]
         assert len([order_id for order_id in since_poll if order_id != 2]) <= 1
     assert [what for _, what in simulation.begun[-40:]].count(2) > 25

@@ -21,8 +21,8 @@ from tests.support.order_rows import BEGIN, ROW, answers
 from tests.support.samples import without
 
 
-def told(rows: Rows[Order]) -> tuple[object, ...]:
-    """Return all of the rows' data, also what equality ignores: 1, 1.0 and True differ."""
+def all_data(rows: Rows[Order]) -> tuple[object, ...]:
+    """Return all data of the rows, including fields that equality ignores. 1, 1.0 and True differ."""
     return (
         [(repr(order), repr(order.extra)) for order in rows],
         [(row.reason, repr(row.raw), row.order_id) for row in rows.skipped],
@@ -35,29 +35,29 @@ def outcome(latest: OrderCache | None, answer: Answer) -> tuple[Rows[Order] | No
         rows = (decode if latest is None else latest.decode)(ORDERS, {}, answer)
     except SmspvaError as error:
         return None, (type(error), str(error), repr(getattr(error, "data", None)))
-    return rows, told(rows)
+    return rows, all_data(rows)
 
 
 @settings(max_examples=settings().max_examples * 6 // 5)
 @given(answers(), st.lists(st.sampled_from(["sms", "no sms", "down", None]), min_size=8, max_size=8))
 def test_the_cache_changes_no_rows_events_or_states(given: list[Answer], between: list[str | None]) -> None:
     latest = OrderCache()
-    cheap = anew = WatchState()
+    cached = full = WatchState()
     for number, (answer, what) in enumerate(zip(given, between, strict=False)):
-        (rows, result), (fresh, expected) = outcome(latest, answer), outcome(None, answer)
+        (rows, result), (full_rows, expected) = outcome(latest, answer), outcome(None, answer)
         assert result == expected
         at = utc(BEGIN + 30 * number)
-        if rows is None or fresh is None:
+        if rows is None or full_rows is None:
             observations: tuple[Observation, Observation] = (
                 CallFailed(at=at, now=30.0 * number, requested_at=30.0 * number, order_id=None, kind="", message=""),
             ) * 2
         else:
             observations = tuple(  # type: ignore[assignment]
                 OrdersListed(at=at, now=30.0 * number, orders=seen, skipped=seen.skipped, interval=30)
-                for seen in (rows, fresh)
+                for seen in (rows, full_rows)
             )
-        cheap, events = step(cheap, observations[0])
-        anew, expected_events = step(anew, observations[1])
+        cached, events = step(cached, observations[0])
+        full, expected_events = step(full, observations[1])
         assert [repr(event) for event in events] == [repr(event) for event in expected_events]
         later: Observation = SmsListed(
             at=at,
@@ -69,9 +69,9 @@ def test_the_cache_changes_no_rows_events_or_states(given: list[Answer], between
         if what == "down":
             later = CallFailed(at=at, now=30.0 * number, requested_at=30.0 * number, order_id=None, kind="", message="")
         if what is not None:
-            (cheap, events), (anew, expected_events) = step(cheap, later), step(anew, later)
+            (cached, events), (full, expected_events) = step(cached, later), step(full, later)
             assert [repr(event) for event in events] == [repr(event) for event in expected_events]
-        assert repr(evolve(cheap, clock=0)) == repr(evolve(anew, clock=0))  # of no change
+        assert repr(evolve(cached, clock=0)) == repr(evolve(full, clock=0))  # without a change, the clock may differ
 
 
 _FIELDS = json.dumps({**without(ROW, "lastonline")}, separators=(",", ":"))[1:-1]
@@ -182,11 +182,11 @@ def test_a_poll_without_changes_ends_an_outage_and_counts_absences() -> None:
 def test_a_flag_still_set_after_a_message_was_read_counts_as_risen_again() -> None:
     latest = OrderCache()
     flagged = body({**ROW, "hasnewsms": True})
-    brought = SmsListed(
+    message_read = SmsListed(
         at=utc(BEGIN + 31), now=31, requested_at=31, order_id=ROW["id"], messages=[Sms("code", None, utc(BEGIN + 31))]
     )
     state, _ = play(
-        WatchState(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), brought
+        WatchState(), *(listed(30 * number, latest.decode(ORDERS, {}, flagged)) for number in range(2)), message_read
     )
     assert not state.tracks[ROW["id"]].flag_rose
     state, _ = step(state, listed(60, latest.decode(ORDERS, {}, flagged)))

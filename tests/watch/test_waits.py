@@ -1,4 +1,4 @@
-"""Waits for a state and for a message: their errors, and faster polling meanwhile."""
+"""Waits for a state and for a message: their errors, and faster polling during a wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 ACTIVE, INACTIVE = OrderState.ACTIVE, OrderState.INACTIVE
 
 
-async def later(seconds: float, account: Account, *listed: Order) -> None:
+async def list_later(seconds: float, account: Account, *listed: Order) -> None:
     await anyio.sleep(seconds)
     account.listed = list(listed)
 
@@ -55,14 +55,14 @@ async def test_a_wait_for_the_present_state_returns_at_once() -> None:
 async def test_a_wait_returns_when_the_state_is_reached() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(later, 50, account, order(state=ACTIVE))
+        tasks.start_soon(list_later, 50, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=100) == order(state=ACTIVE)
 
 
 async def test_an_order_that_is_not_listed_yet_can_be_waited_for() -> None:
     account = Account()
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(later, 200, account, order(state=ACTIVE))
+        tasks.start_soon(list_later, 200, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=300) == order(state=ACTIVE)
 
 
@@ -157,8 +157,8 @@ async def test_a_timeout_of_a_wait_reports_the_state_and_the_last_failure() -> N
     assert (error.order_id, error.state, error.last_failure) == (1, OrderState.ACTIVATING, "the server is down")
     assert error.last_success == START + timedelta(seconds=0.6)
     assert error.elapsed == 45
-    for told in ("order 1", "ACTIVE", "ACTIVATING", "2026-01-01 00:00:00 UTC", "the server is down", "45 s"):
-        assert told in str(error)
+    for part in ("order 1", "ACTIVE", "ACTIVATING", "2026-01-01 00:00:00 UTC", "the server is down", "45 s"):
+        assert part in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
 
 
@@ -201,11 +201,11 @@ async def test_a_timeout_can_be_zero_or_infinite(seconds: float) -> None:
                 await watcher.wait_for_state(1, ACTIVE, timeout=over)
             with pytest.raises(WaitTimeout, match="order 1 didn't receive the message within 0 s"):
                 await watcher.wait_for_sms(1, timeout=over)
-        tasks.start_soon(later, seconds, account, order(state=ACTIVE))
+        tasks.start_soon(list_later, seconds, account, order(state=ACTIVE))
         assert await watcher.wait_for_state(1, ACTIVE, timeout=float("inf")) == order(state=ACTIVE)
 
 
-async def raising_gone(awaited: Awaitable[object]) -> None:
+async def assert_raises_gone(awaited: Awaitable[object]) -> None:
     with pytest.raises(OrderGone) as caught:
         await awaited
     assert caught.value.order_id == 1
@@ -215,8 +215,8 @@ async def raising_gone(awaited: Awaitable[object]) -> None:
 async def test_a_removal_ends_a_wait() -> None:
     account = Account(order())
     async with Watcher(account) as watcher, anyio.create_task_group() as tasks:
-        tasks.start_soon(raising_gone, watcher.wait_for_sms(1, timeout=1000))
-        tasks.start_soon(raising_gone, watcher.wait_for_state(1, ACTIVE, timeout=1000))
+        tasks.start_soon(assert_raises_gone, watcher.wait_for_sms(1, timeout=1000))
+        tasks.start_soon(assert_raises_gone, watcher.wait_for_state(1, ACTIVE, timeout=1000))
         account.listed = []
 
 
@@ -227,8 +227,8 @@ async def test_a_wait_for_a_removed_order_raises_at_once() -> None:
         await polls(1)
         account.remove(1)
         await polls(5)
-        await raising_gone(watcher.wait_for_sms(1, timeout=1000))
-        await raising_gone(watcher.wait_for_state(1, INACTIVE, timeout=1000))
+        await assert_raises_gone(watcher.wait_for_sms(1, timeout=1000))
+        await assert_raises_gone(watcher.wait_for_state(1, INACTIVE, timeout=1000))
         assert texts([await watcher.wait_for_sms(1, after=0, timeout=10)]) == ["one"]  # it came before
         account.listed, account.failures = [order()], {}
         await polls(1)

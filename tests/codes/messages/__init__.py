@@ -1,10 +1,10 @@
 """Invented messages with the structure of real ones, each with its code or None.
 
-The rules were written with the first table. Each other table was written before the rules were tried on it. Correct at
-the first try were 81 of 84, 89 of 90, 71 of 75, 86 of 101 and 74 of 79; in a review 213 of 219, 177 of 192 (the
-hardest) and, after fixes, 164 of 169. Another trial had 964 messages, many of them aimed at the known weaknesses, of
-which 872 were correct. Of the messages in `by_kind`, 208 of 400 were correct before the rules were changed for them. Of
-the new messages in `by_kind_new`, 155 of 276 were correct before that change and 250 after it.
+The rules were written with the first table. Every other table was written before the rules were tried on it. On the
+first try, the rules were correct for 81 of 84, 89 of 90, 71 of 75, 86 of 101 and 74 of 79 messages; in a review for 213
+of 219, 177 of 192 (the hardest) and, after fixes, 164 of 169. In another trial with 964 messages, many of them aimed at
+the known weaknesses, 872 were correct. Of the messages in `by_kind`, 208 of 400 were correct before the rules were
+changed for them. Of the new messages in `by_kind_new`, 155 of 276 were correct before that change and 250 after it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MESSAGES = [
     for message in table.items()
 ]
 
-# Messages whose code only their meaning shows: the wrong result of the rules, and the right one.
+# Messages whose code can only be told from their meaning: the wrong result of the rules, and the right one.
 KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     # a carrier's name that looks like the name of another code ("post code")
     "Swiss Post code: 4821": (None, "4821"),
