@@ -193,13 +193,6 @@ async def test_a_call_with_invalid_arguments_takes_over_no_name(memory: Disk, wr
         assert await take(events, 2) == [3, 4]
 
 
-@pytest.mark.parametrize("name", ["", 1, b"name"])
-async def test_a_name_is_a_text(memory: Disk, name: str) -> None:
-    async with memory.watching(account_with(0)) as watcher:
-        with pytest.raises(ValueError, match="expected a name"):
-            watcher.consumer(name)
-
-
 async def test_consumer_needs_an_entered_watcher(memory: Disk) -> None:
     def check(watcher: Watcher, why: str) -> None:
         for make in (watcher.events, lambda: watcher.consumer("name")):

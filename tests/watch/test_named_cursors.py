@@ -115,7 +115,7 @@ async def test_a_new_name_begins_after_the_given_event(disk: Disk, after: int, f
         assert await take(watcher.consumer("name", after=after), 2) == [first, first + 1]
 
 
-@pytest.mark.parametrize("name", ["", "caf\udce9", None.__class__, 7, b"name"])
+@pytest.mark.parametrize("name", ["", "caf\udce9", 7, b"name"])
 async def test_a_name_that_cannot_be_written_is_rejected(name: Any) -> None:
     async with Watcher(Account(order())) as watcher:
         with pytest.raises(ValueError, match="expected a name"):
