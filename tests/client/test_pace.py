@@ -159,10 +159,10 @@ async def test_a_slow_ledger_does_not_shorten_the_gap(tmp_path: Path, fake_serve
         store: Any = client._purchases._store
         save = store.save
 
-        async def save_late(records: Any) -> None:
-            if any(record.outcome is None for record in records):
+        async def save_late(unsaved: Any) -> None:
+            if any(record.outcome is None for record in unsaved()):
                 await anyio.sleep(12)
-            await save(records)
+            await save(unsaved)
 
         store.save = save_late
         await make_call(client, FOREGROUND)
