@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.lowlevel import EventLoopToken
 
-__all__ = ["BackgroundTask", "Signal", "WorkerThread", "finish", "has_ended", "start_in"]
-
 T = TypeVar("T")
 
 _CANCEL_AGAIN = 1.0

@@ -19,8 +19,6 @@ from cattrs.preconf.json import JsonConverter, make_converter
 
 from smspva_async.models import OrderState
 
-__all__ = ["converter", "read", "write"]
-
 _DEEPEST = 64
 _LONGEST = 14_000  # bits; Python refuses to write longer integers in decimal
 

@@ -16,8 +16,6 @@ from smspva_async.errors import JournalError, one_line
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["BUSY_TIMEOUT", "SqliteFile", "make_private", "transaction"]
-
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another program's transaction."""
 

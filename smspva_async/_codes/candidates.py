@@ -9,18 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "MAX_UNANNOUNCED",
-    "MIN_LENGTH",
-    "Candidate",
-    "capitals",
-    "is_name",
-    "is_year",
-    "may_contain_code",
-    "mixed",
-    "numbers",
-]
-
 MIN_LENGTH, MAX_UNANNOUNCED = 3, 8
 """Digits of the shortest code, and of the longest code that is found without a word for a code."""
 _MAX_LENGTH = 10

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from smspva_async._codes.candidates import Candidate
 
-__all__ = ["Message"]
-
 # In lower case these are common words.
 _ABBREVIATIONS = re.compile(r"(?<![A-Za-z])[a-z]{0,12}(?:TAN|TAC)(?![A-Za-z])")
 

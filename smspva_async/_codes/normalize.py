@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["normalize"]
-
 # Characters that Unicode doesn't decompose, and variants that a keyboard layout uses for the same letter.
 _SAME = {
     **dict(zip("łŁđĐðÐøØıəƏ", "lLdDdDoOieE", strict=True)),

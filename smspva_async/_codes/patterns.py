@@ -17,25 +17,6 @@ from smspva_async._codes.words import words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "BLANK",
-    "blank_other_numbers",
-    "code_words",
-    "common_words",
-    "instructions",
-    "introduction",
-    "is_word",
-    "not_codes",
-    "number_words",
-    "offers",
-    "other_number_words",
-    "purposes",
-    "purposes_done",
-    "sentence_ends",
-    "separate_glued",
-    "statement",
-]
-
 BLANK = "\0"
 """Replaces each character of a number that can't be a code."""
 

@@ -6,8 +6,6 @@ from collections import defaultdict
 from functools import cache
 from pkgutil import get_data
 
-__all__ = ["words", "words_by_language"]
-
 
 def words_by_language() -> dict[str, dict[str, list[str]]]:
     """Return the words as in the file: by language, then by heading.

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from smspva_async._purchases.store import Record
     from smspva_async.models import RestoreQuote, Sms
 
-__all__ = ["Evidence", "decide", "gather_evidence"]
-
 _PURCHASES = frozenset({methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name})
 _SHORTEST_EXTENSION = timedelta(hours=12)  # the shortest period is a day, and lists may differ a little
 _LAG = timedelta(minutes=10)

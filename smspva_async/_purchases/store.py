@@ -26,8 +26,6 @@ from smspva_async.errors import LONGEST_DATA, JournalError, bounded, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-__all__ = ["EXTENDING", "LONG_LAG", "Outcome", "PurchaseStore", "Record", "SqliteLedger"]
-
 Outcome: TypeAlias = Literal["done", "refused", "not_sent", "unknown", "settled"]
 
 EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.RESTORE.name})

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from smspva_async._api.methods import Method
     from smspva_async._purchases.store import Outcome, PurchaseStore
 
-__all__ = ["KnownOrders", "PurchaseTracker"]
-
 T = TypeVar("T")
 
 _log = logging.getLogger("smspva_async")

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from smspva_async._watch.waits import Waits
     from smspva_async.models import Order, Sms
 
-__all__ = ["ActivationManager", "ActiveNumber"]
-
 _FIRST_BACKOFF = 5.0
 _LONGEST_BACKOFF = 120.0
 _UP = (OrderState.ACTIVE, OrderState.ACTIVATING)

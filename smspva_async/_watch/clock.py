@@ -12,8 +12,6 @@ from smspva_async.models import utc
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["EPSILON", "ServerClock"]
-
 EPSILON = 1e-6
 """Seconds of rounding error when moments are compared."""
 _YEARS = range(2000, 9999)

@@ -32,8 +32,6 @@ from smspva_async.events import (
 from smspva_async.journal.state import OrderTrack, WatchState
 from smspva_async.models import Order, SkippedRow, Sms, fingerprint
 
-__all__ = ["CallFailed", "Observation", "OrdersListed", "SmsListed", "step"]
-
 _ROWS_REMEMBERED = 1024
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """The maximum time by which the clock of message dates may be behind the clock of answers."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from smspva_async.journal import Journal
     from smspva_async.models import Order
 
-__all__ = ["EVERYTHING", "ConsumerPositions", "JournalReader", "StateStore"]
-
 _log = logging.getLogger("smspva_async")
 
 EVERYTHING = -1

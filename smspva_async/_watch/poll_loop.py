@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from smspva_async.events import Event
     from smspva_async.journal.state import WatchState
 
-__all__ = ["PollLoop"]
-
 T = TypeVar("T")
 
 _KEY_IS_WRONG_AFTER = 10.0

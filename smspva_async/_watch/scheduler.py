@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from smspva_async._watch.journal_io import JournalReader
     from smspva_async.journal.state import OrderTrack
 
-__all__ = ["ORDERS", "RefreshRequest", "Scheduler", "Waiters", "Wants"]
-
 ORDERS: Final = None
 """The request for the orders. The request for a list of messages is the id of its order."""
 

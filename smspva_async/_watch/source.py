@@ -22,8 +22,6 @@ from smspva_async.models import Order, Rows, Sms, merge_orders
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Container, Iterable, Sequence
 
-__all__ = ["ClientSource", "PlainSource", "PolledSource", "Source"]
-
 T = TypeVar("T")
 OnSend: TypeAlias = "Callable[[], None]"
 BeforeRetry: TypeAlias = "Callable[[], Awaitable[None]]"

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from smspva_async._watch.journal_io import ConsumerPositions, JournalReader
     from smspva_async.events import Event
 
-__all__ = ["Consumer", "Subscription"]
-
 
 class Subscription:
     """An async iterator of events, made by `Watcher.events`. It is a position in the journal, and nothing else.

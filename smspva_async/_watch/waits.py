@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
 
-__all__ = ["Waits"]
-
 T = TypeVar("T")
 
 

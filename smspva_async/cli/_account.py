@@ -20,8 +20,6 @@ from smspva_async.cli._parameters import SECONDS, URL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Account", "with_account", "with_ledger"]
-
 R = TypeVar("R")
 
 _PRIVATE = 0o700

@@ -10,8 +10,6 @@ from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._output import Printer, print_stderr, with_printer
 from smspva_async.cli._parameters import COUNTRY, SERVICE, NumberRange, examples, with_period
 
-__all__ = ["balance", "countries", "history", "offers", "services", "stock"]
-
 _PAGE_SIZE = 50
 
 

@@ -32,8 +32,6 @@ from smspva_async.cli._output import Printer, with_printer
 from smspva_async.cli._parameters import examples
 from smspva_async.simulator import Simulator
 
-__all__ = ["demo", "run_demo"]
-
 _SEED = 6  # gives three numbers that are not active from the start
 _BALANCE = Decimal(100)
 _INTERVAL = 1.0

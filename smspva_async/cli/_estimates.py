@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Period
 
-__all__ = ["RentalEstimate", "daily_price", "estimate_rental", "format_estimate"]
-
 
 @frozen
 class RentalEstimate:

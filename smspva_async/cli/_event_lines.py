@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from smspva_async import Watcher
     from smspva_async.cli._output import Printer
 
-__all__ = ["EventLines", "JsonEventLines", "event_order"]
-
 _TIME_WIDTH = len("19:04:12  ")
 _TAG_WIDTH = len("0 -> -1")
 _CODE_WIDTH = len("671094")

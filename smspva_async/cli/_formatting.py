@@ -12,23 +12,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Order, OutcomeUnknown, Period
 
-__all__ = [
-    "clean",
-    "count",
-    "date",
-    "days",
-    "local_time",
-    "minute",
-    "period",
-    "phone",
-    "price",
-    "second",
-    "service",
-    "services",
-    "short_id",
-    "shorten",
-]
-
 _LONGEST_TEXT = 600
 _SHORT_ID = 8
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from smspva_async import SmspvaClient
     from smspva_async.cli._account import Account
 
-__all__ = ["open_ledger_client"]
-
 
 @asynccontextmanager
 async def open_ledger_client(account: Account) -> AsyncGenerator[SmspvaClient]:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Event, Watcher
 
-__all__ = ["LiveView"]
-
 _OTHER_LINES = 4  # title, column heads, "and N more", an empty line
 _FEWEST_EVENT_LINES = 5
 _KEPT_EVENTS = 500

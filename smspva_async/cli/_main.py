@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-__all__ = ["main"]
-
 
 def main() -> NoReturn:
     """Run the command line and exit."""

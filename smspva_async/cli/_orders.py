@@ -19,8 +19,6 @@ from smspva_async.cli._vocabulary import state_word
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-__all__ = ["activate", "orders", "sms"]
-
 _SHORTEST_INTERVAL = 0.01  # seconds
 _TIMEOUT_HELP = "Maximum time for --wait."
 

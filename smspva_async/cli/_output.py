@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-__all__ = ["Output", "OutputError", "Printer", "print_stderr", "warn_of_skipped_rows", "with_printer"]
-
 R = TypeVar("R")
 T = TypeVar("T")
 

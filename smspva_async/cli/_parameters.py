@@ -15,19 +15,6 @@ from smspva_async._api import validation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "COUNTRY",
-    "DOLLARS",
-    "ORDER_ID",
-    "PROVIDER",
-    "SECONDS",
-    "SERVICE",
-    "URL",
-    "NumberRange",
-    "examples",
-    "with_period",
-]
-
 R = TypeVar("R")
 
 

@@ -17,8 +17,6 @@ from smspva_async.cli._output import print_stderr
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["show_progress"]
-
 
 @contextmanager
 def show_progress(status: Callable[[], str]) -> Generator[None]:

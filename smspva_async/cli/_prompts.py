@@ -12,8 +12,6 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["confirm", "yes_option"]
-
 F = TypeVar("F", bound="Callable[..., object]")
 
 

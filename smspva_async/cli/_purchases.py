@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from smspva_async import OutcomeUnknown, SmspvaClient
 
-__all__ = ["purchases", "unsettled"]
-
 
 @click.command(epilog=examples("smspva purchases", "smspva purchases --json"))
 @with_ledger

@@ -15,8 +15,6 @@ from smspva_async.cli._output import Printer, with_printer
 from smspva_async.cli._parameters import SECONDS, NumberRange, examples
 from smspva_async.simulator import DialectName, Simulator
 
-__all__ = ["simulate"]
-
 _SHUTDOWN_SECONDS = 1
 _COUNTRIES = ("RU", "LT", "PL")
 _SERVICES = ("opt16", "opt20", "opt29")

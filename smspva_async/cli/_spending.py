@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Rental
 
-__all__ = ["add_service", "delete", "prolong", "rent", "restore"]
-
 _RENT, _RENT_MULTI, _ADD_SERVICE = methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name
 _PROLONG, _PROLONG_DAYS = methods.PROLONG.name, methods.PROLONG_DAYS.name
 _RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name

@@ -15,18 +15,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Country, CountryOffer, Offer, Order, PastOrder, Purchase, Service, Stock
 
-__all__ = [
-    "countries",
-    "countries_for",
-    "history",
-    "offers",
-    "offers_by_provider",
-    "orders",
-    "purchases",
-    "services",
-    "stock",
-]
-
 
 def services(rows: Iterable[Service]) -> Table:
     """Return a table of services."""

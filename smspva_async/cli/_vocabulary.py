@@ -14,18 +14,6 @@ if TYPE_CHECKING:
 
     from smspva_async import OutcomeUnknown, Purchase, SmspvaError
 
-__all__ = [
-    "ALARM",
-    "STATE_MEANINGS",
-    "STATE_STYLES",
-    "STATE_WORDS",
-    "as_command",
-    "command_name",
-    "describe_error",
-    "raw_state",
-    "state_word",
-]
-
 STATE_WORDS = {
     OrderState.INACTIVE: "inactive",
     OrderState.ACTIVATING: "queued",

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from smspva_async import Event
 
-__all__ = ["View", "follow_events", "watch"]
-
 _CONSUMER = "smspva watch"
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from smspva_async.events import Event
 
-__all__ = ["Changes", "changes", "load_event", "load_state", "save_event", "save_state"]
-
 TrackRecord: TypeAlias = tuple[int, bool, str]
 """An order's id, True if it was removed, and its track without the messages."""
 MessageRecord: TypeAlias = tuple[int, str, int]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-__all__ = ["Database", "Opened", "locked"]
-
 _APPLICATION_ID = 0x534D534A  # "SMSJ"
 # The statements that upgrade each version of the schema to the next; version 0 is an empty file.
 _UPGRADES = [

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from smspva_async.events import Event
     from smspva_async.journal.state import WatchState
 
-__all__ = ["MemoryJournal", "RingBuffer", "check_position"]
-
 
 class MemoryJournal:
     """A journal in memory. After the first watcher was left, a second one that uses it continues where the first ended.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from smspva_async.events import Event
     from smspva_async.journal.state import WatchState
 
-__all__ = ["SqliteJournal"]
-
 T = TypeVar("T")
 Keep: TypeAlias = int | timedelta | tuple[int, timedelta] | None
 

@@ -19,8 +19,6 @@ from smspva_async.models import Order
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["OrderTrack", "WatchState", "read_part", "write_part"]
-
 
 @frozen
 class OrderTrack:

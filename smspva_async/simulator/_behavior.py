@@ -9,8 +9,6 @@ from attrs import define, field, validators
 if TYPE_CHECKING:
     from attrs import Attribute
 
-__all__ = ["Behavior", "MultiOrders", "RateLimitAnswer", "RefusalForm", "SmsOrder", "UntilText"]
-
 SmsOrder = Literal["oldest", "newest", "shuffled"]
 """The order of the messages in `sms`, see `Behavior.sms_order`."""
 RateLimitAnswer = Literal["json", "text", "http_429"]

@@ -11,8 +11,6 @@ from attrs import define, field, frozen
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["REBATE_DAYS", "Activation", "Country", "Offer", "build_catalogue"]
-
 Activation = Literal["always", "on_demand", "both"]
 """The rental page's three kinds of country: numbers are always active, activated on demand, or of both types."""
 

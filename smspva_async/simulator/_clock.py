@@ -13,8 +13,6 @@ from anyio.lowlevel import RunVar
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["DAY", "Clock"]
-
 DAY = 86_400.0
 
 _clock_numbers = count()

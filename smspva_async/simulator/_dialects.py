@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from smspva_async.simulator._behavior import Behavior, RefusalForm
     from smspva_async.simulator._methods import Data, Json, Row
 
-__all__ = [
-    "BalanceDialect",
-    "ContractDialect",
-    "Dialect",
-    "DialectName",
-    "LiveDialect",
-    "PageDialect",
-    "encode_refusal",
-]
-
 DialectName = Literal["page", "live", "contract"]
 """Response formats: the rental page's samples, the live server (random), or the contract in the provider's SDK."""
 

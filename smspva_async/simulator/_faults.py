@@ -13,8 +13,6 @@ from smspva_async.simulator._methods import LIST_METHODS, MAPPING_METHODS, METHO
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AnyMethod", "ClientMethodName", "Fault", "FaultName", "Faults"]
-
 ClientMethodName = Literal[
     "countries",
     "services",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from smspva_async.simulator._faults import Fault, FaultName
     from smspva_async.simulator._methods import Json, Row
 
-__all__ = ["NOT_FOUND", "ConnectionFault", "Request", "Response", "apply_fault", "corrupt_rows"]
-
 ConnectionFault = Literal["refused", "connect_timeout", "lost", "reset", "hang", "cut"]
 
 

@@ -24,21 +24,6 @@ if TYPE_CHECKING:
     from smspva_async.simulator._catalogue import Country, Offer
     from smspva_async.simulator._orders import SimulatedOrder
 
-__all__ = [
-    "BALANCE",
-    "LIST_METHODS",
-    "MAPPING_METHODS",
-    "METHODS",
-    "METHOD_NAMES",
-    "Data",
-    "Json",
-    "Method",
-    "MethodName",
-    "Params",
-    "Row",
-    "parameter_violations",
-]
-
 Json: TypeAlias = "bool | int | float | Decimal | str | list[Any] | dict[str, Any] | None"
 """A JSON value, with a `Decimal` for an amount of money."""
 Data: TypeAlias = Any

@@ -12,8 +12,6 @@ from smspva_async.simulator._refusals import RestoreRefusal, check_restore_refus
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Message", "SimulatedOrder"]
-
 INACTIVE, ACTIVE, ACTIVATING, ABSENT = 0, 1, 2, -1
 
 

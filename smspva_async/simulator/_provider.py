@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from smspva_async.simulator._behavior import Behavior
 
-__all__ = ["MAX_DAYS", "MIN_DAYS", "RESTORE_DAYS", "Provider", "common_stock"]
-
 MIN_DAYS, MAX_DAYS = 7, 90
 """The shortest and longest rental in days (rental page, and the refusal of a wrong duration)."""
 

@@ -7,28 +7,6 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-__all__ = [
-    "BANNED",
-    "DURATION",
-    "DURATION_IN_DAYS",
-    "KEY_MISSING",
-    "KEY_UNKNOWN",
-    "METHOD_UNKNOWN",
-    "NOT_YOURS",
-    "NO_MONEY",
-    "NO_NUMBERS",
-    "ORDER_ID",
-    "ORDER_UNKNOWN",
-    "PROLONG_EARLY",
-    "SERVICE_UNKNOWN",
-    "TOO_MANY",
-    "UNKNOWN_OFFER",
-    "RefusedError",
-    "RestoreRefusal",
-    "check_restore_refusal",
-    "restore_texts",
-]
-
 KEY_MISSING = ("API KEY not received!",)
 KEY_UNKNOWN = ("API KEY NOT FOUND!", "Invalid apikey")
 BANNED = ("BANNED",)

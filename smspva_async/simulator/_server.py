@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from smspva_async.simulator._clock import Clock
     from smspva_async.simulator._provider import Provider
 
-__all__ = ["RecordedRequest", "Server"]
-
 RENT_PATH, BALANCE_PATH = "/api/rent.php", "/activation/balance"
 
 _KEY_HEADERS = {"authorization", "apikey", "api-key", "x-api-key"}

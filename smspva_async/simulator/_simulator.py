@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from smspva_async.simulator._catalogue import Country
     from smspva_async.simulator._refusals import RestoreRefusal
 
-__all__ = ["Simulator"]
-
 _DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -13,8 +13,6 @@ from smspva_async.simulator._http import Request
 if TYPE_CHECKING:
     from smspva_async.simulator._http import Response
 
-__all__ = ["Receive", "Scope", "Send", "SimulatorTransport", "serve_asgi"]
-
 Respond: TypeAlias = "Callable[[Request], Response]"
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
