@@ -153,7 +153,7 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
     is_first = state.since is None
     tracks, removed = dict(state.tracks), _remembered(state.removed, seen)
     orders = _by_id(seen.orders, state.orders)
-    for order_id, order in orders.items():
+    for order_id, order in orders.items() if orders is not state.orders else ():
         before = state.orders.get(order_id)
         if before is None:
             returned = removed.pop(order_id, None)
@@ -164,9 +164,10 @@ def _orders_listed(state: WatchState, seen: OrdersListed) -> tuple[WatchState, S
             events.add(OrderAdded, order, order_id=order_id)
         elif before is not order and _report_changes(state, before, order, seen, events):
             tracks[order_id] = _seen_again(tracks[order_id], order, seen)
-        elif (track := tracks[order_id]).missing_polls or track.read_had_new:
-            # The order is unchanged, but its absence ends, or its flag, if up, is for a message that wasn't read.
-            tracks[order_id] = _seen_again(track, order, seen)
+    for order_id, track in state.tracks.items():
+        # The order is unchanged, but its absence ends, or its flag, if up, is for a message that wasn't read.
+        if (track.missing_polls or track.read_had_new) and order_id in orders and tracks[order_id] is track:
+            tracks[order_id] = _seen_again(track, orders[order_id], seen)
     if len(tracks) > len(orders):
         absent = {order_id: order for order_id, order in state.orders.items() if order_id not in orders}
         _count_absence(absent.values(), seen, events, tracks, removed)
