@@ -58,7 +58,7 @@ class Priority(Enum):
 
 @define(eq=False)
 class Permit:
-    """A caller's place in the queue, and its permission to begin one request once granted."""
+    """A caller's entry in the queue; once granted, the permission to send one request."""
 
     priority: Priority
     queue: _Queue

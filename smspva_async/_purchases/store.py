@@ -130,11 +130,11 @@ class PurchaseStore(Protocol):
         """Write records, replacing earlier versions, and return when they are safe.
 
         Args:
-            unsaved: Returns the records. It is called when writing begins, so that it also returns those that were
-                added while the call waited for others.
+            unsaved: Returns the records. It is called when writing begins, so the result includes records that
+                were added while this write waited for earlier ones.
 
         Raises:
-            JournalError: They can't be written; none of them was.
+            JournalError: The records can't be written. None was.
 
         """
         ...
@@ -165,7 +165,7 @@ class SqliteLedger:
         self._fingerprint = ""
         self._worker = WorkerThread("smspva ledger")
         self._loaded: tuple[int, int] | None = None
-        """The file's stamp when the caller knew all of its records."""
+        """The result of `_stamp` when all records were last loaded or saved."""
         self._saved: dict[str, Record] = {}
         """The records of the last `save`. Tasks that waited for it pass some of them again."""
         self._owner = _Owner(self._path)
@@ -191,7 +191,7 @@ class SqliteLedger:
                 ((state,),) = connection.execute("PRAGMA quick_check(1)")
                 if state != "ok":
                     raise ValueError(state)
-                # Checked before the rows are read: a program that ends after this has written its outcome.
+                # Before the rows are read: if an owner ends in between, its outcome is already in the rows.
                 dead = in_flight - self._owner.alive()
                 records: list[Record] = []
                 cursor = connection.execute("SELECT * FROM calls")
@@ -355,7 +355,7 @@ def _text(time: datetime | None) -> str | None:
 class _Owner:
     """A program that makes calls. It holds a lock while it runs; the system releases the lock however the program ends.
 
-    It is SQLite's lock on an empty file, which works on every system and isn't inherited by a forked process.
+    The lock is SQLite's, on an empty file, which works on every system and isn't inherited by a forked process.
     """
 
     def __init__(self, path: Path) -> None:

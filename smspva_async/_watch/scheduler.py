@@ -154,10 +154,10 @@ class Waiters:
 
 
 class Scheduler:
-    """Decides which request comes next. All moments are the caller's, in seconds on one clock.
+    """Decides which request comes next. The caller passes the time, in seconds of one clock.
 
     Args:
-        now: The moment.
+        now: The current time.
         interval: Seconds between two polls of the orders, and between two readings of a list that isn't awaited.
         eager_interval: Seconds; it sets the shorter periods while a caller waits.
 
@@ -202,7 +202,7 @@ class Scheduler:
         Args:
             wants: What callers wait for.
             gap: The client's current gap: the minimum number of seconds between two requests.
-            now: The moment.
+            now: The current time.
 
         """
         slot = max(now, self.free_at(wants, gap))
@@ -371,7 +371,7 @@ class Scheduler:
 
         Args:
             request: The request.
-            now: The moment.
+            now: The current time.
             failed: True if it failed.
             new: The number of new messages in the answer.
             poll_again_at: The latest moment for the next `orders` poll.

@@ -72,7 +72,7 @@ class Waits:
         if removed is not None:
             order = removed.order
             until = "" if order.until is None else f", until {order.until:%Y-%m-%d %H:%M} UTC"
-            raise OrderGone(f"order {order_id} ({order.phone}{until}) is gone", order_id=order_id)
+            raise OrderGone(f"order {order_id} ({order.phone}{until}) was removed", order_id=order_id)
         error = None if self._reader.ended else activation_error()
         if error is not None:
             raise copy.copy(error)

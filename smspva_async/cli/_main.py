@@ -103,13 +103,13 @@ def _explain(error: SmspvaError) -> str:
             )
         case WaitTimeout(state=state, last_success=last):
             timeout = error.message.partition(";")[0]
-            is_state = (
+            state_text = (
                 "it was never listed" if state is None else f"it is {STATE_WORDS.get(state, 'in an unknown state')}"
             )
             last_answer = "none" if last is None else fmt.second(last)
             last_failure = error.last_failure or "none"
             return (
-                f"{timeout}; {is_state}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
+                f"{timeout}; {state_text}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
             )
         case OrderGone():
             return (
@@ -139,7 +139,7 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not terminated:
-            # Ctrl-C came first, and the command takes too long to end. A ledger has recorded each call that was sent.
+            # Ctrl-C came first, and the command takes too long to end. The ledger has each call that was sent.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
         terminated.append(True)

@@ -48,8 +48,8 @@ async def purchases(printer: Printer, account: Account) -> None:
 async def unsettled(printer: Printer, account: Account, ids: tuple[str, ...], *, yes: bool) -> int:
     """Check purchases and deletions whose outcome is unknown.
 
-    Compare each call that got no readable answer with the orders on the server, and settle the call if they prove that
-    it was done or not done. They can't prove that a rental was not made: such a call stays open until you --settle
+    Compare each call that got no readable answer with the orders on the server, and settle the call if the orders prove
+    that it was done or not done. They never prove that a rental was not made: such a call stays open until you --settle
     it. The exit code is 3 while a call stays open. Calls that another program has in progress are not checked;
     `smspva purchases` lists them.
     """

@@ -170,7 +170,9 @@ def test_a_balance_refused_by_a_busy_server_is_retried(commands: Commands, monke
     sim.faults.always("balance", "refusal", msg="SERVER_BUSY")
     busy = commands.run("balance")
     assert (busy.code, busy.out) == (1, "")
-    assert re.fullmatch(r"smspva: balance: refused: SERVER_BUSY[^\n]*4 times \[after [^\n]+\n", busy.err)
+    assert re.fullmatch(
+        r"smspva: balance: refused: SERVER_BUSY[^\n]*\(try again later\)[^\n]*4 times \[after [^\n]+\n", busy.err
+    )
 
 
 def test_unknown_prices_and_counts_are_question_marks_and_last(

@@ -60,10 +60,10 @@ WITH_KEY = ["--api-key-file", "good"]
         (["watch", "--api-key-file", "nowhere"], "can't read the API key from nowhere: No such file or directory"),
         (["watch", "--api-key-file", "empty"], "there is no API key in empty"),
         (["watch", "--api-key-file", "binary"], "can't read the API key from binary: it isn't a text file"),
-        (["watch", "--api-key-file", "two-lines"], "two-lines: the API key "),
-        (["watch", *WITH_KEY, "--base-url", "http://example.com"], "Invalid value for '--base-url'"),
+        (["watch", "--api-key-file", "two-lines"], "two-lines: the API key contains a line break or control character"),
+        (["watch", *WITH_KEY, "--base-url", "http://example.com"], "the base URL must use https"),
         *(
-            (["orders", *WITH_KEY, "--base-url", address], "Invalid value for '--base-url'")
+            (["orders", *WITH_KEY, "--base-url", address], "such as https://smspva.com/api/rent.php")
             for address in ("", "nonsense", "https://", "https://[::1", "https://smspva.com:port/", "https://a b/")
         ),
         (["rent", "PL", "opt1", "OPT1", *WITH_KEY], "the services contain a duplicate (opt1, OPT1)"),

@@ -94,7 +94,7 @@ def test_with_a_journal_a_watch_continues_where_it_ended(sim: Simulator, command
         commands.on_server(lambda: sim.deliver(order.id, "one"))
         wait_for("one", child)
         commands.on_server(lambda: sim.deliver(order.id, "two"))
-        # It ends before it acknowledges the event, so the event comes again and none is lost.
+        # It ends before it acknowledges the event, so the event comes again.
         child.send_signal(signal.SIGINT)
         assert child.result().code == 130
     with commands.start("watch", *journal) as child:

@@ -1,9 +1,11 @@
-"""Docstrings and documents are in plain English."""
+"""Docstrings, comments and documents are in plain English."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,14 @@ FOLDERS = ["smspva_async", "benchmarks", "examples", "tests"]
 INDIRECT = re.compile(r"(What|Whether|Who|How|Those|Where)\b")
 """A summary that begins with one of these doesn't say directly what the thing is or does."""
 ARCHAIC = re.compile(r"\b(told|whoever|lest|stands in|none is)\b", re.IGNORECASE)
+
+
+def comments() -> Iterator[tuple[str, str]]:
+    """Yield each comment with its place."""
+    for path in (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))):
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+            if token.type == tokenize.COMMENT:
+                yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
 
 
 @cache
@@ -43,6 +53,10 @@ def test_a_summary_is_direct() -> None:
 
 def test_docstrings_use_modern_words() -> None:
     assert {place: found[0] for place, text in docstrings().items() if (found := ARCHAIC.search(text))} == {}
+
+
+def test_comments_use_modern_words() -> None:
+    assert {place: found[0] for place, text in comments() if (found := ARCHAIC.search(text))} == {}
 
 
 def test_documents_use_modern_words() -> None:

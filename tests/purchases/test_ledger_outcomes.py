@@ -146,18 +146,18 @@ async def test_outcomes_that_arrive_together_share_transactions(
 # -- cancelled -------------------------------------------------------------------------------------------------------
 
 ANSWERS: dict[str, Any] = {"done": CREATE.sample, "unknown": HALF, "nothing readable": "<html>"}
-MOST_STEPS = 36
+MAX_STATEMENTS = 36
 """The largest number of SQL statements of a call."""
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("step", mostly_slow(range(MOST_STEPS), every=4))
+@pytest.mark.parametrize("step", mostly_slow(range(MAX_STATEMENTS), every=4))
 @pytest.mark.parametrize("way", ["scope", "task"])
 async def test_a_call_cancelled_at_any_step_writes_its_outcome_before_it_returns(
     way: str, step: int, answer: str, path: Path, fake_server: FakeServer, statements: Statements
 ) -> None:
     if way == "task" and sniffio.current_async_library() != "asyncio":
-        return  # only asyncio cancels tasks directly
+        pytest.skip("only asyncio cancels tasks directly")
     fake_server.call(CREATE, ANSWERS[answer])
     returned: list[object] = []
     await written_by(FakeServer(), path)
@@ -175,7 +175,7 @@ async def test_a_call_cancelled_at_any_step_writes_its_outcome_before_it_returns
             with anyio.CancelScope() as scope:
                 statements.before(step, scope.cancel)
                 await rent(client)
-        assert statements.number <= MOST_STEPS
+        assert statements.number <= MAX_STATEMENTS
         assert [error.call for error in at_next_start(path)] == [error.call for error in client.unsettled]
         _, *outcome = outcomes(path)
     if not fake_server.queries:

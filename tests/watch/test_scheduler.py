@@ -727,7 +727,7 @@ def test_with_working_flags_three_awaited_orders_shorten_the_orders_period(
     assert simulation.scheduler.period(wants, gap) == INTERVAL  # no flag is measured yet
     simulation.run(500)
     assert simulation.scheduler.period(wants, gap) == period
-    assert simulation.scheduler.flags["announced"] > simulation.scheduler.flags["unannounced"]
+    assert simulation.scheduler.flags["announced"] > 1.5 * simulation.scheduler.flags["unannounced"]
     polled = gaps(simulation.times(ORDERS)[-10:])
     assert period <= sum(polled) / len(polled) <= 1.2 * period + gap
     assert simulation.scheduler.period(Wants(messages=frozenset({1, 2})), gap) == INTERVAL

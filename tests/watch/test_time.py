@@ -33,7 +33,7 @@ GAP = 1.5
 
 
 def phase_of(times: list[float], interval: float = INTERVAL) -> float:
-    """Return how much earlier than the multiples of the interval ticks are; fail if they leave the grid."""
+    """Return the offset of the ticks from multiples of the interval. Assert that all ticks share it."""
     entered, *ticks = times
     phase = interval - (ticks[0] - entered)
     for number, time in enumerate(ticks, start=1):
@@ -118,7 +118,7 @@ async def test_readings_not_yet_sent_when_a_poll_is_due_are_replanned() -> None:
     late = [tick - entered - number * INTERVAL for number, tick in enumerate(ticks, start=1)]
     assert all(-INTERVAL / 10 <= seconds <= GAP for seconds in late)
     asked = [what for _, what in account.calls if what is not ORDERS]
-    assert set(asked[:52]) == set(range(1, 51))  # across two ticks, each with one more in turn
+    assert set(asked[:52]) == set(range(1, 51))  # two ticks; each adds one list in turn
     assert len(asked) > 100
 
 
@@ -198,7 +198,7 @@ async def test_waits_for_the_pace_do_not_count_toward_the_deadline() -> None:
             assert kinds(await so_far(watcher)) == ["OrderAdded"]
 
 
-# -- the server's clock----------------------------------------------------------------------------------------------
+# -- the server's clock ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hours", [-7, 0, 1000])

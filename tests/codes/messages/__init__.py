@@ -40,7 +40,7 @@ MESSAGES = [
     for message in table.items()
 ]
 
-# Messages whose code can only be told from their meaning: the wrong result of the rules, and the right one.
+# Messages whose code only their meaning shows: the wrong result of the rules, and the right one.
 KNOWN_LIMITS: dict[str, tuple[str | None, str | None]] = {
     # a carrier's name that looks like the name of another code ("post code")
     "Swiss Post code: 4821": (None, "4821"),
