@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from smspva_async.simulator import Simulator
+from tests.support.backends import hold_time_while_a_thread_works
 
 
 @pytest.fixture
 def simulator(monkeypatch: pytest.MonkeyPatch) -> Simulator:
     """Return a simulator that answers every client, so that programs run unchanged."""
+    hold_time_while_a_thread_works(monkeypatch)  # one reads the certificates
     simulator = Simulator(seed=1)
     monkeypatch.setenv("SMSPVA_API_KEY", "key-of-the-documents")
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda **_: simulator.transport())

@@ -17,6 +17,7 @@ from smspva_async.simulator import VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 """Run on asyncio only, in virtual time."""
@@ -36,7 +37,7 @@ def virtual_time(backend: str) -> dict[str, object]:
 
 
 def hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
-    """Stop the virtual clock during `anyio.to_thread.run_sync`, as `VirtualTimeLoop` does for asyncio's executors."""
+    """Stop the virtual clock during `anyio.to_thread.run_sync`. `VirtualTimeLoop` stops it for executors only."""
     run_sync = anyio.to_thread.run_sync
     working_threads = 0
 
@@ -51,9 +52,15 @@ def hold_time_while_a_thread_works(patch: pytest.MonkeyPatch) -> None:
             working_threads -= 1
             clock.autojump_threshold = math.inf if working_threads else 0
 
+    def this_time_stopped() -> AbstractContextManager[None]:
+        if sniffio.current_async_library() == "trio":
+            clock = trio.lowlevel.current_clock()
+            return time_stopped(clock) if isinstance(clock, MockClock) else nullcontext()
+        loop = asyncio.get_running_loop()
+        return loop.paused() if isinstance(loop, VirtualTimeLoop) else nullcontext()
+
     async def run_with_time_stopped(*arguments: Any, **options: Any) -> Any:
-        clock = trio.lowlevel.current_clock() if sniffio.current_async_library() == "trio" else None
-        with time_stopped(clock) if isinstance(clock, MockClock) else nullcontext():
+        with this_time_stopped():
             return await run_sync(*arguments, **options)
 
     patch.setattr(anyio.to_thread, "run_sync", run_with_time_stopped)
