@@ -1,0 +1,1 @@
+"""One account, many processes: `RedisFleet` shares the pace, the ledger and the journal. Needs the extra ``redis``."""
