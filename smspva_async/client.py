@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from smspva_async._http.fleet import Fleet
     from smspva_async._http.transport import Transport
+    from smspva_async._purchases.store import PurchaseStore
     from smspva_async.errors import ApiError, OutcomeUnknown
+    from smspva_async.journal.shared import SharedJournal
     from smspva_async.models import (
         Country,
         CountryOffer,
@@ -86,6 +89,8 @@ class SmspvaClient:
         account_url: The address for `balance`, without the path ``/activation/balance``; https, or http on this
             machine. None: the environment variable ``SMSPVA_ACCOUNT_URL``, or else the provider's own address if
             `base_url` is the provider's or a known mirror, and the host of `base_url` otherwise.
+        fleet: A `RedisFleet`, through which several processes share the account: one pace, one ledger, and one journal
+            for their watchers. It has the ledger, so `ledger` must be None.
 
     Raises:
         ValueError: There is no key, or a setting is invalid.
@@ -106,6 +111,7 @@ class SmspvaClient:
         ledger: Path | str | None = None,
         transport: Transport | None = None,
         account_url: str | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         given = os.environ.get(validation.API_KEY_VARIABLE, "") if api_key is None else api_key
         api_key = None  # a traceback of the errors below must not show it
@@ -122,17 +128,23 @@ class SmspvaClient:
             raise ValueError(f"pace must be a Pace and retry a Retry, got {pace!r} and {retry!r}")  # noqa: TRY004 - all invalid input
         self._base_url = validation.base_url(base_url)
         self._fingerprint = key.fingerprint
-        self._purchases = PurchaseTracker(
-            None if ledger is None else SqliteLedger(validation.path("the ledger", ledger), key.fingerprint)
-        )
+        if fleet is not None and ledger is not None:
+            raise ValueError("use either ledger or fleet, not both: a fleet has its own ledger")
+        self._fleet = fleet
+        rate_limiter = RateLimiter(pace.gap) if fleet is None else fleet.attach(key.fingerprint, pace.gap)
+        store: PurchaseStore | None = None if fleet is None else fleet.ledger
+        if ledger is not None:
+            store = SqliteLedger(validation.path("the ledger", ledger), key.fingerprint)
+        self._purchases = PurchaseTracker(store)
         self._executor = RequestExecutor(
             lambda: HttpSession(key, transport),
             base_url=self._base_url,
             account_url=validation.account_url(account_url, self._base_url),
             timeout=timeout,
-            rate_limiter=RateLimiter(pace.gap),
+            rate_limiter=rate_limiter,
             retry=retry,
             purchases=self._purchases,
+            fleet=fleet,
         )
 
     def __repr__(self) -> str:
@@ -634,3 +646,9 @@ def polled_client(client: SmspvaClient, deadline: float) -> ClientSource:
     """Return a client as a source for a watcher, with a deadline in seconds for each call."""
     executor, account = client._executor, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
     return ClientSource(executor, account, deadline)
+
+
+def fleet_journal(source: object) -> SharedJournal | None:
+    """Return the journal of a client's fleet; None if the source isn't a client, or has no fleet."""
+    fleet = source._fleet if isinstance(source, SmspvaClient) else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    return None if fleet is None else fleet.journal

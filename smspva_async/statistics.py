@@ -45,3 +45,6 @@ class WatchStatistics:
     flags: Mapping[str, int] = field(hash=False)
     """New messages that `has_new_sms` announced in time, ``"announced"``, and other new messages, ``"unannounced"``.
     Only messages that a poll of the orders could have announced count."""
+    leads: bool = True
+    """True if this process polls; always, except for a follower in a fleet, which shows the leader's `period` and
+    `full_scan`."""

@@ -18,15 +18,17 @@ from smspva_async._api import validation
 from smspva_async._concurrency import BackgroundTask, finish
 from smspva_async._watch.activation import ActivationManager
 from smspva_async._watch.journal_io import EVERYTHING, ConsumerPositions, JournalReader, StateStore
+from smspva_async._watch.leadership import Leadership
 from smspva_async._watch.poll_loop import PollLoop
 from smspva_async._watch.scheduler import Waiters
 from smspva_async._watch.source import PlainSource
 from smspva_async._watch.subscription import Consumer, Subscription
 from smspva_async._watch.waits import Waits
-from smspva_async.client import SmspvaClient, polled_client
+from smspva_async.client import SmspvaClient, fleet_journal, polled_client
 from smspva_async.errors import JournalError, SmspvaError, WatcherClosed
 from smspva_async.events import Event, SmsReceived
 from smspva_async.journal import MemoryJournal, WatchState
+from smspva_async.journal.shared import shared
 from smspva_async.models import OrderState
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Watcher:
             is read once per ``eager_interval / 2`` at most. The orders are polled once per ``3 * eager_interval`` while
             a caller waits for a state, or for an order that isn't listed yet, and once per ``eager_interval`` while
             callers wait for messages of more than two orders and `Order.has_new_sms` was seen to work.
-        journal: The journal that keeps events and state; None keeps them in memory.
+        journal: The journal that keeps events and state; None keeps them in memory, or in the client's fleet.
         start: ``"baseline"`` treats messages found on the first poll as known, ``"replay"`` as new. If the journal has
             a state already, the watch continues from it instead.
         expiry_notice: The time before an order's `until` at which `OrderExpiring` is reported; None: never.
@@ -102,14 +104,20 @@ class Watcher:
             raise ValueError(f"journal must be a journal such as SqliteJournal('x.db'), got {journal!r}")
         if not (expiry_notice is None or (isinstance(expiry_notice, timedelta) and expiry_notice >= timedelta(0))):
             raise ValueError(f"expiry_notice must be a timedelta of 0 or more, or None, got {expiry_notice!r}")
-        self._journal: Journal = MemoryJournal() if journal is None else journal
+        fleet = fleet_journal(source)
+        if fleet is not None and journal is not None:
+            raise ValueError("the client's fleet has the journal; don't pass another one")
+        self._journal: Journal = fleet or MemoryJournal() if journal is None else journal
+        shared_journal = shared(self._journal)
         self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
         self._reader = JournalReader(self._journal)
         self._positions = ConsumerPositions(self._journal, self._reader)
         self._store = StateStore(self._journal, self._positions, self._reader)
         self._waiters = Waiters(self._reader)
         self._waits = Waits(self._store, self._reader)
-        self._activations = ActivationManager(self._source, self._store, self._reader, self._waiters, self._waits)
+        self._activations = ActivationManager(
+            self._source, self._store, self._reader, self._waiters, self._waits, shared_journal
+        )
         self._poll_loop = PollLoop(
             self._source,
             self._store,
@@ -118,6 +126,12 @@ class Watcher:
             eager_interval=eager_interval,
             expiry_notice=expiry_notice,
         )
+        self._shared = shared_journal
+        self._leadership = None
+        if shared_journal is not None:
+            self._leadership = Leadership(
+                shared_journal, self._store, self._positions, self._reader, self._waiters, self._poll_loop
+            )
         self._background = BackgroundTask()
         self._replay = start == "replay"
         self._first_of_run: int | None = None
@@ -147,9 +161,17 @@ class Watcher:
                 self._first_of_run = state.seq if self._replay else None
             else:
                 state, self._first_of_run = stored, stored.seq
-            await self._poll_loop.start(state)
-            await self._background.start(self._run)
+            if self._leadership is None:
+                await self._poll_loop.start(state)
+                await self._background.start(self._run)
+            else:
+                self._store.resume(state)
+                await self._background.start(self._run)
+                await self._leadership.polled.wait()
+                self._raise_failure()
         except BaseException:
+            self._is_left = True
+            await self._background.stop()
             self._leave()
             await finish(self._close)
             raise
@@ -164,27 +186,43 @@ class Watcher:
         finally:
             self._leave()
             await finish(self._close)
-        if self._poll_loop.failure is not None and error is None:
-            raise copy.copy(self._poll_loop.failure)
+        if error is None:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+
+    @property
+    def _failure(self) -> SmspvaError | None:
+        """The error that ended the watch."""
+        return self._poll_loop.failure if self._leadership is None else self._leadership.failure
 
     async def _run(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._activations.run)
                 tasks.start_soon(self._positions.run)
-                await self._poll_loop.run()
+                if self._leadership is None:
+                    await self._poll_loop.run()
+                else:
+                    await self._leadership.run(replay=self._replay)
                 tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - no task awaits this one
             _log.exception("the watch failed unexpectedly")
-            self._poll_loop.failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
+            failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
+            if self._leadership is None:
+                self._poll_loop.failure = failure
+            else:
+                self._leadership.failure = failure
         finally:
             if not self._is_left:
                 # The watch failed or was cancelled from outside. Without this, readers would wait for ever.
-                self._reader.end(self._poll_loop.failure or WatcherClosed("the watch was cancelled from outside"))
+                self._reader.end(self._failure or WatcherClosed("the watch was cancelled from outside"))
 
     def _leave(self) -> None:
         self._is_left = True
-        self._reader.end(self._poll_loop.failure)
+        self._reader.end(self._failure)
 
     async def _close(self) -> None:
         try:
@@ -211,6 +249,13 @@ class Watcher:
         """The server's time, aware UTC, of the last good poll of the orders; None before the first."""
         return self._store.last_success
 
+    @property
+    def leads(self) -> bool:
+        """True while this watcher polls: from entering to leaving, or, in a fleet, while this process leads."""
+        if self._leadership is None:
+            return self._is_entered and not self._reader.ended
+        return self._leadership.leads
+
     def statistics(self) -> WatchStatistics:
         """Return a snapshot of counts and current periods. This also works after leaving.
 
@@ -219,7 +264,11 @@ class Watcher:
 
         """
         self._check_entered()
-        return self._poll_loop.statistics()
+        statistics = self._poll_loop.statistics()
+        if self.leads or self._shared is None:
+            return statistics
+        status = self._shared.status
+        return evolve(statistics, period=status.period, full_scan=status.full_scan, leads=False)
 
     def events(self, *, after: int | None = None, order_id: int | None = None) -> Subscription:
         """Return an async iterator of events. Its position is fixed by this call, not by the first read.

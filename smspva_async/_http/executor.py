@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from smspva_async._api.decoding import Answer
+    from smspva_async._http.fleet import Fleet
     from smspva_async._http.rate_limiter import Permit, RateLimiter
     from smspva_async._http.transport import HttpSession
     from smspva_async._purchases.tracker import PurchaseTracker
@@ -46,6 +47,7 @@ class RequestExecutor:
         rate_limiter: Grants permits to send requests.
         retry: The retry settings.
         purchases: Tracks spending calls.
+        fleet: Closed with the client.
 
     """
 
@@ -59,8 +61,10 @@ class RequestExecutor:
         rate_limiter: RateLimiter,
         retry: Retry,
         purchases: PurchaseTracker,
+        fleet: Fleet | None = None,
     ) -> None:
         self.purchases = purchases
+        self._fleet = fleet
         self._connect = connect
         self._base_url = base_url
         self._account_url = account_url
@@ -90,7 +94,7 @@ class RequestExecutor:
             await session.open(self._base_url)
         except BaseException:
             self._entered = False
-            await self.purchases.aclose()
+            await self._close_shared()
             raise
         self._closed = False
 
@@ -101,7 +105,14 @@ class RequestExecutor:
             if self._session is not None:
                 await self._session.aclose()
         finally:
+            await self._close_shared()
+
+    async def _close_shared(self) -> None:
+        try:
             await self.purchases.aclose()
+        finally:
+            if self._fleet is not None:
+                await self._fleet.aclose()
 
     def _current(self) -> HttpSession:
         """Return the session of the running event loop."""

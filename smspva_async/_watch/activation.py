@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from smspva_async._watch.scheduler import Waiters
     from smspva_async._watch.source import PolledSource
     from smspva_async._watch.waits import Waits
+    from smspva_async.journal.shared import SharedJournal
     from smspva_async.models import Order, Sms
 
 _FIRST_BACKOFF = 5.0
@@ -63,13 +64,20 @@ class ActivationManager:
     """
 
     def __init__(
-        self, source: PolledSource, store: StateStore, reader: JournalReader, waiters: Waiters, waits: Waits
+        self,
+        source: PolledSource,
+        store: StateStore,
+        reader: JournalReader,
+        waiters: Waiters,
+        waits: Waits,
+        shared: SharedJournal | None = None,
     ) -> None:
         self._source = source
         self._store = store
         self._reader = reader
         self._waiters = waiters
         self._waits = waits
+        self._shared = shared
         self._activations: dict[int, _Activation] = {}
         self._session_began = Signal()
 
@@ -146,6 +154,11 @@ class ActivationManager:
         return min(later, default=float("inf"))
 
     async def _activate(self, order_id: int, activation: _Activation) -> None:
+        claim = f"activate:{order_id}"
+        if self._shared is not None and not await self._shared.claim(claim, _LONGEST_BACKOFF):
+            # Another process has requested it. This one tries if the number isn't active later.
+            self._end(activation, _FIRST_BACKOFF)
+            return
         try:
             await self._source.activate(order_id)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
@@ -157,9 +170,15 @@ class ActivationManager:
                 refusal = error if isinstance(error, SmspvaError) else SmspvaError(f"the activation failed: {error!r}")
                 activation.refusal, activation.refusals = refusal, activation.refusals + 1
             self._store.note_failure(describe(error))
+            if self._shared is not None:
+                await self._shared.unclaim(claim)
         else:
             backoff = _LONGEST_BACKOFF
             activation.failures, activation.refusal = 0, None
+        self._end(activation, backoff)
+
+    def _end(self, activation: _Activation, backoff: float) -> None:
+        """End a try; the next one begins after some seconds."""
         activation.due = anyio.current_time() + backoff
         activation.in_flight = False
         self._reader.notify()

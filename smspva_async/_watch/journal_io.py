@@ -16,10 +16,11 @@ from smspva_async._watch.clock import EPSILON
 from smspva_async._watch.diff import CallFailed, OrdersListed, step
 from smspva_async.errors import CursorTaken, JournalError, Lagged
 from smspva_async.events import PollFailed, PollRecovered
+from smspva_async.journal.shared import shared
 from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
     from datetime import datetime
 
     from smspva_async._watch.diff import Observation
@@ -167,6 +168,11 @@ class StateStore:
         self._reader = reader
         self._commit = anyio.Lock()
 
+    @property
+    def current_failure(self) -> str | None:
+        """The message of the last failure, for errors of waits: of a shared journal or of the last failed call."""
+        return getattr(self._journal, "failure", None) or self.last_failure
+
     def resume(self, state: WatchState) -> None:
         """Continue from a state, and publish it."""
         self.orders = MappingProxyType(state.orders)
@@ -198,7 +204,7 @@ class StateStore:
         return events
 
     async def _write(self, events: Sequence[Event], state: WatchState) -> None:
-        positions = await self._positions.unwritten(_baseline(state))
+        positions = await self._positions.for_commit(_baseline(state))
         with _as_journal_errors():
             await self._journal.append(events, state, positions)
         self._positions.written(positions)
@@ -240,6 +246,7 @@ class ConsumerPositions:
 
     def __init__(self, journal: Journal, reader: JournalReader) -> None:
         self._journal = journal
+        self._shared = shared(journal)
         self._reader = reader
         self._kept: dict[str, int] = {}
         """The positions that the journal has."""
@@ -251,6 +258,8 @@ class ConsumerPositions:
         self._moved_at = 0.0
         self._is_overdue = False
         self._owners: dict[str, object] = {}
+        self._held: set[str] = set()
+        """Names that this process has taken in a shared journal."""
 
     async def load(self) -> None:
         """Read the positions that the journal has."""
@@ -267,6 +276,10 @@ class ConsumerPositions:
             after: The position where to begin, if it is after the kept one.
 
         """
+        if self._shared is not None:  # `start` asks for the position, which another process may move
+            self._owners[name] = owner
+            self._reader.notify()
+            return default if after is None else after
         if name in self._kept or name in self._new:
             position = self._moved.get(name, self._kept.get(name, self._new.get(name)))
         else:
@@ -281,13 +294,43 @@ class ConsumerPositions:
         self._reader.notify()
         return position
 
+    async def start(self, name: str, after: int, *, is_explicit: bool) -> int:
+        """Return the position where a consumer begins, after making sure that the journal knows its name.
+
+        Args:
+            name: The name.
+            after: The position that `take` returned.
+            is_explicit: True if the consumer begins at this position if it is after the kept one.
+
+        """
+        if self._shared is None:
+            await self.write_new()
+            return after
+        default = await self._reader.oldest() if after == EVERYTHING else min(after, self._reader.newest)
+        with _as_journal_errors():
+            kept = await self._shared.take_name(name, default)
+        self._kept[name] = kept
+        self._held.add(name)
+        return max(kept, self._moved.get(name, kept), after if is_explicit else kept)
+
+    def lose(self, name: str) -> None:
+        """End this process's consumer of a name: a consumer in another process has taken it over."""
+        if name in self._held:
+            self._held.discard(name)
+            self._owners[name] = None
+            self._moved.pop(name, None)
+            self._reader.notify()
+
+    def write_again(self) -> None:
+        """Write all positions of this process's consumers again, since the journal may have lost them."""
+        self._moved = {name: self._kept[name] for name in self._held} | self._moved
+        self._moved_at = anyio.current_time()
+        self._something_moved.set()
+
     def check(self, name: str, owner: object) -> None:
         """Raise `CursorTaken` if another consumer owns the name now."""
         if self._owners[name] is not owner:
-            raise CursorTaken(
-                f"another consumer took over the name {name!r}; it gets the events that were not acknowledged",
-                name=name,
-            )
+            raise _cursor_taken(name)
 
     def move(self, name: str, position: int) -> bool:
         """Move a name forward; return True if its position should be written now instead of with the next commit."""
@@ -299,6 +342,10 @@ class ConsumerPositions:
             self._something_moved.set()
         self._moved[name] = position
         return unwritten >= _MAX_UNWRITTEN or self._is_overdue or self._reader.ended
+
+    async def for_commit(self, baseline: int | None) -> Mapping[str, int]:
+        """Return the positions to write with a commit: none to a shared journal, which has to check the holders."""
+        return {} if self._shared is not None else await self.unwritten(baseline)
 
     async def unwritten(self, baseline: int | None) -> Mapping[str, int]:
         """Return the positions that the journal lacks, except those that depend on a baseline that isn't known yet."""
@@ -325,9 +372,17 @@ class ConsumerPositions:
         if name is None or name in self._moved or name in self._new:
             positions = await self.unwritten(self._reader.baseline)
             if positions:
+                lost: Collection[str] = ()
                 with _as_journal_errors():
-                    await self._journal.move(positions)
+                    if self._shared is None:
+                        await self._journal.move(positions)
+                    else:
+                        lost = await self._shared.move_held(positions)
+                for taken in lost:
+                    self.lose(taken)
                 self.written(positions)
+                if name is not None and name in lost:
+                    raise _cursor_taken(name)
 
     async def write_new(self) -> None:
         """Write the positions of new names."""
@@ -347,3 +402,9 @@ class ConsumerPositions:
                     await self.write()
                 self._moved_at = anyio.current_time()  # for the next try, if it failed
             await anyio.sleep(_CHECK_EVERY)
+
+
+def _cursor_taken(name: str) -> CursorTaken:
+    return CursorTaken(
+        f"another consumer took over the name {name!r}; it gets the events that were not acknowledged", name=name
+    )

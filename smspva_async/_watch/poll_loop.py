@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -25,6 +25,7 @@ from smspva_async.errors import (
     describe,
 )
 from smspva_async.events import SmsReceived
+from smspva_async.journal.shared import NotLeading
 from smspva_async.models import Rows
 from smspva_async.statistics import WatchStatistics
 
@@ -81,21 +82,34 @@ class PollLoop:
         self._reads = self._failures = 0
         self._is_orders_retried = False
         self._key_refused_since: float | None = None
+        self._current: Scheduler | None = None
 
     async def start(self, state: WatchState) -> None:
-        """Continue from a state, and make the first poll. An error that ends the watch is raised."""
+        """Continue from a state, and make the first poll. An error that ends the watch is raised.
+
+        In a fleet this is called each time that the process begins to lead.
+        """
         now = anyio.current_time()
         self._clock = ServerClock()
         self._offset = state.clock - now
         self._is_resumed = state.since is not None
-        self._scheduler = Scheduler(now, interval=self._interval, eager_interval=self._eager_interval)
+        self._key_refused_since = None
+        before = self._current
+        self._current = Scheduler(now, interval=self._interval, eager_interval=self._eager_interval)
+        if before is not None:
+            self._scheduler.polls, self._scheduler.flags = before.polls, before.flags
         self._store.resume(evolve(state, next_expiry=None))  # the expiry notice of this run may be another
         self._scheduler.update(state.tracks)
         self._scheduler.record_chosen(ORDERS, self._waiters.wants, now)
         await self._make(_Request(ORDERS, now))
 
+    @property
+    def _scheduler(self) -> Scheduler:
+        """The scheduler that `start` made."""
+        return cast("Scheduler", self._current)
+
     async def run(self) -> None:
-        """Poll until cancelled, or until an error ends the watch; it is then in `failure`."""
+        """Poll until cancelled, until another process leads, or until an error ends the watch (see `failure`)."""
         async with anyio.create_task_group() as calls:
             while True:
                 await anyio.lowlevel.checkpoint()
@@ -113,6 +127,8 @@ class PollLoop:
     async def _run_request(self, request: _Request, calls: TaskGroup) -> None:
         try:
             await self._make(request)
+        except NotLeading:
+            calls.cancel_scope.cancel()
         except SmspvaError as error:
             self.failure = self.failure or error
             calls.cancel_scope.cancel()
@@ -246,17 +262,17 @@ class PollLoop:
         return rows
 
     def statistics(self) -> WatchStatistics:
-        """Return the current statistics."""
-        wants, gap = self._waiters.wants, self._source.gap
+        """Return the current statistics. The periods are 0 before the first poll."""
+        wants, gap, scheduler = self._waiters.wants, self._source.gap, self._current
         return WatchStatistics(
             orders=len(self._store.state.tracks),
             waiting=self._waiters.counts,
-            polls=self._scheduler.polls,
+            polls=0 if scheduler is None else scheduler.polls,
             reads=self._reads,
             failures=self._failures,
-            period=self._scheduler.period(wants, gap),
-            full_scan=self._scheduler.full_scan(wants, gap),
-            flags=dict(self._scheduler.flags),
+            period=0.0 if scheduler is None else scheduler.period(wants, gap),
+            full_scan=0.0 if scheduler is None else scheduler.full_scan(wants, gap),
+            flags={"announced": 0, "unannounced": 0} if scheduler is None else dict(scheduler.flags),
         )
 
 

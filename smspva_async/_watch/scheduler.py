@@ -17,11 +17,13 @@ import random
 from collections import Counter, deque
 from itertools import chain
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from smspva_async._concurrency import Signal
 from smspva_async._watch.clock import EPSILON
+from smspva_async.journal.shared import Demand
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -64,6 +66,8 @@ class RefreshRequest:
     """A caller's request for fresh answers about an order. Only requests sent from now on give them."""
 
     order_id: int
+    token: str = field(factory=lambda: uuid4().hex[:16], init=False)
+    """Its name in a fleet."""
     orders_listed: bool = False
     """True once such a request for `orders` is answered."""
     read_at: int | None = None
@@ -80,7 +84,7 @@ class Waiters:
 
     def __init__(self, reader: JournalReader) -> None:
         self.changed: Signal = Signal()
-        """Set when a wait begins."""
+        """Set when a wait begins or ends."""
         self._reader = reader
         self._messages: Counter[int] = Counter()
         self._states: Counter[int] = Counter()
@@ -91,6 +95,13 @@ class Waiters:
         """A snapshot of the open waits."""
         refresh = any(not request.orders_listed for request in self._refreshes)
         return Wants(frozenset(self._messages), frozenset(self._states), refresh)
+
+    @property
+    def demand(self) -> Demand:
+        """The open waits, for the process that polls."""
+        open_requests = (request for request in self._refreshes if not request.orders_listed or request.read_at is None)
+        refreshes = {request.token: request.order_id for request in open_requests}
+        return Demand(frozenset(self._messages), frozenset(self._states), refreshes)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -115,6 +126,7 @@ class Waiters:
             waits[order_id] -= 1
             if not waits[order_id]:
                 del waits[order_id]
+            self.changed.set()
 
     @contextlib.contextmanager
     def refreshing(self, order_id: int) -> Generator[RefreshRequest]:
@@ -126,6 +138,7 @@ class Waiters:
             yield request
         finally:
             self._refreshes.remove(request)
+            self.changed.set()
 
     @property
     def refreshes(self) -> Iterable[RefreshRequest]:
@@ -143,6 +156,15 @@ class Waiters:
         for request in refreshes:
             if request.order_id == order_id and request.read_at is None:
                 request.read_at = newest
+        self._answered()
+
+    def answered(self, token: str, read_at: int | None) -> None:
+        """Record an answer of the process that polls: `orders` was answered, or else the order's messages were read."""
+        for request in self._refreshes:
+            if request.token == token and read_at is None:
+                request.orders_listed = True
+            elif request.token == token:
+                request.read_at = read_at
         self._answered()
 
     def _answered(self) -> None:

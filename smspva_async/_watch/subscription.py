@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
+
+from smspva_async.errors import CursorTaken
 
 if TYPE_CHECKING:
     from typing import Self
@@ -107,6 +110,8 @@ class Consumer(Subscription):
         auto_ack: bool,
     ) -> None:
         super().__init__(reader, positions.take(name, self, default, after))
+        self._is_explicit = after is not None
+        self._is_started = False
         self._positions = positions
         self._name = name
         self._auto_ack = auto_ack
@@ -165,7 +170,8 @@ class Consumer(Subscription):
 
         """
         await super().aclose()
-        await self._positions.write(self._name)
+        with contextlib.suppress(CursorTaken):
+            await self._positions.write(self._name)
 
     async def _next(self) -> Event:
         self._check()
@@ -181,7 +187,9 @@ class Consumer(Subscription):
 
     async def _start(self) -> int:
         after = await super()._start()
-        await self._positions.write_new()  # before any event is returned under the name
+        if not self._is_started:  # before any event is returned under the name
+            after = self._after = await self._positions.start(self._name, after, is_explicit=self._is_explicit)
+            self._is_started = True
         return after
 
     def _check(self) -> None:

@@ -36,11 +36,11 @@ class Waits:
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
         raise WaitTimeout(
             f"order {order_id} didn't {action} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
-            f"{self._store.last_failure or 'none'}. No event is lost; you can wait again",
+            f"{self._store.current_failure or 'none'}. No event is lost; you can wait again",
             order_id=order_id,
             state=None if known is None else known.state,
             last_success=last,
-            last_failure=self._store.last_failure,
+            last_failure=self._store.current_failure,
             elapsed=seconds,
         )
 

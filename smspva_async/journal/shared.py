@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -12,7 +13,6 @@ from smspva_async.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
 
     from smspva_async.journal.state import WatchState
 
@@ -49,7 +49,7 @@ class Lease:
 
     is_mine: bool
     seconds_left: float
-    """Seconds until it ends, whoever has it; 0 if nobody does."""
+    """Seconds until it ends, in this or another process; 0 if it is free."""
 
 
 @frozen
@@ -72,7 +72,7 @@ class RefreshAnswered:
 
 @frozen
 class NameTaken:
-    """A process became the holder of a consumer's name."""
+    """Another process became the holder of a consumer's name, after this one if it had the name."""
 
     name: str
     member: str
@@ -181,3 +181,8 @@ class SharedJournal(Journal, Protocol):
     async def unclaim(self, what: str) -> None:
         """Give up a claim of this process."""
         ...
+
+
+def shared(journal: Journal) -> SharedJournal | None:
+    """Return a journal if it is a shared one, otherwise None."""
+    return cast("SharedJournal", journal) if hasattr(journal, "take_over") else None

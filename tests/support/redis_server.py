@@ -31,7 +31,7 @@ class RedisServer:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "yes", "--logfile", str(self.folder / "log"), *self._options]
         self.socket.unlink(missing_ok=True)
-        self.process = subprocess.Popen(command)  # noqa: S603, ASYNC220 - a fixture of ours
+        self.process = subprocess.Popen(command)  # noqa: S603 - a fixture of ours
         for _ in range(500):
             if self.cli("PING").strip().endswith(("PONG", "required.")):
                 return
@@ -48,7 +48,7 @@ class RedisServer:
     def cli(self, *arguments: str) -> str:
         """Run a command in redis-cli and return what it prints."""
         command = ["redis-cli", "-s", str(self.socket), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603, ASYNC221
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout
 
 

@@ -1,0 +1,269 @@
+"""Leadership: with a shared journal, one watcher of a fleet leads, which means it polls; the others follow."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.abc
+from attrs import evolve
+
+from smspva_async._concurrency import finish
+from smspva_async.errors import InvalidKey, SmspvaError
+from smspva_async.journal.shared import (
+    Demand,
+    DemandChanged,
+    LeaderLeft,
+    LeaderStatus,
+    NameTaken,
+    NotLeading,
+    RefreshAnswered,
+    Restored,
+)
+from smspva_async.journal.state import WatchState
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from smspva_async._watch.journal_io import ConsumerPositions, JournalReader, StateStore
+    from smspva_async._watch.poll_loop import PollLoop
+    from smspva_async._watch.scheduler import Waiters
+    from smspva_async.journal.shared import News, SharedJournal
+
+_AFTER_LEASE = 0.01
+"""Seconds after the end of a lease at which followers try to take it."""
+
+
+class Leadership:
+    """Runs a watch on a shared journal: follows the leader's changes, and polls while this process leads.
+
+    A follower sends its demand to the leader, which adds it to its own waits. A leader that can't renew its lease, or
+    whose write is refused, follows again.
+
+    Args:
+        journal: The shared journal.
+        store: The state of the watch.
+        positions: The positions of named consumers.
+        reader: Wakes readers.
+        waiters: The open waits of this process; while it leads, also those of the others.
+        poll_loop: Polls.
+
+    """
+
+    def __init__(
+        self,
+        journal: SharedJournal,
+        store: StateStore,
+        positions: ConsumerPositions,
+        reader: JournalReader,
+        waiters: Waiters,
+        poll_loop: PollLoop,
+    ) -> None:
+        self.leads: bool = False
+        """True while this process polls."""
+        self.failure: SmspvaError | None = None
+        """The error that ended the watch."""
+        self.polled: anyio.Event = anyio.Event()
+        """Set once `orders` was answered or has failed, here or in another process, and when the watch ends."""
+        self._journal = journal
+        self._store = store
+        self._positions = positions
+        self._reader = reader
+        self._waiters = waiters
+        self._poll_loop = poll_loop
+        self._guests: _Guests | None = None
+        self._leader_left = anyio.Event()
+
+    async def run(self, *, replay: bool) -> None:
+        """Follow and lead until cancelled, or until an error ends the watch; it is then in `failure`.
+
+        Args:
+            replay: True if a watch that begins here treats messages found on the first poll as new.
+
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._receive, tasks.cancel_scope)
+                with self._noting_failure():
+                    while self.failure is None:
+                        await self._follow()
+                        await self._lead(replay=replay)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.polled.set()
+            await finish(self._resign)
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Generator[None]:
+        try:
+            yield
+        except SmspvaError as error:
+            self.failure = self.failure or error
+
+    async def _resign(self) -> None:
+        invalid_key = self.failure.message if isinstance(self.failure, InvalidKey) else None
+        with contextlib.suppress(SmspvaError), anyio.move_on_after(self._journal.lease):
+            await self._journal.resign(invalid_key)
+
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Follow until this process has the lease."""
+        self._publish_replica()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._send_demand)
+            while True:
+                self._leader_left = anyio.Event()
+                lease = await self._journal.lead()
+                if lease.is_mine:
+                    break
+                status = self._journal.status
+                self._store.last_success, self._store.last_failure = status.last_success, status.last_failure
+                with anyio.move_on_after(lease.seconds_left + _AFTER_LEASE):
+                    await self._leader_left.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _send_demand(self) -> None:
+        sent: Demand | None = None
+        while True:
+            demand = self._waiters.demand
+            if demand == sent:
+                await self._waiters.changed.wait()
+            else:
+                await self._journal.want(demand)
+                sent = demand
+
+    async def _receive(self, scope: anyio.CancelScope) -> None:
+        with self._noting_failure():
+            while self.failure is None:
+                for news in await self._journal.news():
+                    self._handle(news)
+                if not self.leads:
+                    self._publish_replica()
+        scope.cancel()
+
+    def _handle(self, news: News) -> None:
+        match news:
+            case DemandChanged(member=member, demand=demand):
+                if self._guests is not None:
+                    self._guests.update(member, demand)
+            case RefreshAnswered(token=token, read_at=read_at):
+                self._publish_replica()  # the events that were found before the answer
+                self._waiters.answered(token, read_at)
+            case NameTaken(name=name):
+                self._positions.lose(name)
+            case LeaderLeft(invalid_key=message):
+                self._leader_left.set()
+                if message is not None:
+                    self.failure = InvalidKey(message)
+            case Restored():
+                self._positions.write_again()
+
+    def _publish_replica(self) -> None:
+        """Publish the events and the state that the leader has written."""
+        state = self._journal.state
+        if state is None or self.leads:
+            return
+        if state is not self._store.state:
+            self._store.resume(state)
+        if state.since is not None or state.failing_since is not None:
+            self.polled.set()
+
+    # -- leading -----------------------------------------------------------------------------------------------------
+
+    async def _lead(self, *, replay: bool) -> None:
+        """Poll until the lease is lost, or until an error ends the watch."""
+        state = await self._journal.take_over() or WatchState()
+        if state.since is None:
+            state = evolve(state, replay=replay)
+        self.leads = True
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._guests = _Guests(self._journal, self._reader, self._waiters, tasks)
+                tasks.start_soon(self._renew, tasks.cancel_scope)
+                with self._noting_failure(), contextlib.suppress(NotLeading):
+                    for member, demand in (await self._journal.wants()).items():
+                        self._guests.update(member, demand)
+                    await self._poll_loop.start(state)
+                    self.polled.set()
+                    await self._poll_loop.run()
+                    self.failure = self.failure or self._poll_loop.failure
+                tasks.cancel_scope.cancel()
+        finally:
+            self.leads = False
+            if self._guests is not None:
+                self._guests.close()
+            self._guests = None
+
+    async def _renew(self, scope: anyio.CancelScope) -> None:
+        """Renew the lease; cancel the scope if that isn't possible in time."""
+        while True:
+            began, is_mine = anyio.current_time(), False
+            with anyio.move_on_after(self._journal.lease * 2 / 3), self._noting_failure():
+                is_mine = (await self._journal.lead(self._status())).is_mine
+            if not is_mine:
+                scope.cancel()
+                return
+            await anyio.sleep_until(began + self._journal.lease / 3)
+
+    def _status(self) -> LeaderStatus:
+        statistics = self._poll_loop.statistics()
+        return LeaderStatus(statistics.period, statistics.full_scan, self._store.last_success, self._store.last_failure)
+
+
+class _Guests:
+    """The demands of the other processes, which the leader adds to its own waits.
+
+    Args:
+        journal: Takes the answers to refresh requests.
+        reader: Wakes when a refresh request may be answered.
+        waiters: The leader's open waits.
+        tasks: Runs a task for each refresh request.
+
+    """
+
+    def __init__(
+        self, journal: SharedJournal, reader: JournalReader, waiters: Waiters, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._waiters = waiters
+        self._tasks = tasks
+        self._waits: dict[str, contextlib.ExitStack] = {}
+        self._refreshes: dict[tuple[str, str], anyio.CancelScope] = {}
+        """The scope of each open refresh request, by member and token."""
+
+    def update(self, member: str, demand: Demand | None) -> None:
+        """Replace a member's demand; None: it has none."""
+        waits, wanted = contextlib.ExitStack(), demand or Demand()
+        for order_id in wanted.messages:
+            waits.enter_context(self._waiters.waiting_for_message(order_id))
+        for order_id in wanted.states:
+            waits.enter_context(self._waiters.waiting_for_state(order_id))
+        for asked in [key for key in self._refreshes if key[0] == member and key[1] not in wanted.refreshes]:
+            self._refreshes.pop(asked).cancel()
+        for token, order_id in wanted.refreshes.items():
+            if (member, token) not in self._refreshes:
+                scope = self._refreshes[member, token] = anyio.CancelScope()
+                self._tasks.start_soon(self._refresh, token, order_id, scope)
+        self._waits.pop(member, contextlib.ExitStack()).close()
+        self._waits[member] = waits
+
+    def close(self) -> None:
+        """End all waits."""
+        for waits in self._waits.values():
+            waits.close()
+
+    async def _refresh(self, token: str, order_id: int, scope: anyio.CancelScope) -> None:
+        is_listed = is_read = False
+        with scope, contextlib.suppress(SmspvaError), self._waiters.refreshing(order_id) as request:
+            while not (is_listed and is_read):
+                if request.orders_listed and not is_listed:
+                    is_listed = True
+                    await self._journal.tell(RefreshAnswered(token, None))
+                elif request.read_at is not None and not is_read:
+                    is_read = True
+                    await self._journal.tell(RefreshAnswered(token, request.read_at))
+                elif not await self._reader.change():
+                    return

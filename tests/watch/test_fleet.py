@@ -1,0 +1,265 @@
+"""Watchers of one fleet, in virtual time: one leads, the others follow."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from smspva_async import (
+    CursorTaken,
+    InvalidKey,
+    OrderState,
+    SmspvaClient,
+    SqliteJournal,
+    StateChanged,
+    WaitTimeout,
+    Watcher,
+)
+from tests.support.activation import ACTIVATION, STAY, request_times
+from tests.support.backends import on_both_backends
+from tests.support.shared_journal import LEASE, MemoryFleet, Server
+from tests.support.watching import INTERVAL, polls, so_far, texts, within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from smspva_async import Sms
+    from smspva_async.simulator import Simulator
+
+pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
+
+
+@asynccontextmanager
+async def member(
+    sim: Simulator, server: Server, *, may_lead: bool = True, key: str = "any-key"
+) -> AsyncIterator[tuple[Watcher, MemoryFleet]]:
+    fleet = MemoryFleet(server, may_lead=may_lead)
+    async with SmspvaClient(key, transport=sim.transport(), fleet=fleet) as client, Watcher(client) as watcher:
+        yield watcher, fleet
+
+
+async def test_one_process_polls_and_all_see_the_same_events(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with (
+        member(sim, server) as (leader, _),
+        member(sim, server) as (follower, _),
+        member(sim, server) as (last, _),
+    ):
+        sim.requests.clear()
+        sim.deliver(order_id, "hello")
+        await polls(4)
+        assert len(request_times(sim, "orders")) == 4
+        assert texts(await so_far(leader)) == ["hello"]
+        assert await so_far(follower) == await so_far(last) == await so_far(leader)
+        assert follower.orders == leader.orders
+        assert [watcher.leads for watcher in (leader, follower, last)] == [True, False, False]
+
+
+async def test_a_follower_that_enters_first_of_all_polls_needs_no_poll_of_its_own(sim: Simulator) -> None:
+    sim.add_order(state=1)
+    server = Server()
+    async with member(sim, server):
+        sim.requests.clear()
+        async with member(sim, server) as (follower, _):
+            assert len(follower.orders) == 1
+        assert sim.requests == []
+
+
+async def test_the_next_process_leads_at_once_when_the_leader_is_left(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server) as (follower, _):
+        pass
+    async with anyio.create_task_group() as tasks, member(sim, server, may_lead=False) as (reader, _):
+        left = anyio.Event()
+
+        async def leave_early() -> None:
+            async with member(sim, server):
+                await left.wait()
+
+        tasks.start_soon(leave_early)
+        await anyio.sleep(1)
+        async with member(sim, server) as (follower, _):
+            assert not follower.leads
+            left.set()
+            await anyio.sleep(0.1)
+            assert follower.leads
+            sim.deliver(order_id, "after the change")
+            await polls(2)
+            assert texts(await so_far(reader)) == ["after the change"]
+
+
+async def test_a_paused_leader_is_replaced_within_a_lease_and_writes_nothing_afterwards(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server) as (old, old_fleet), member(sim, server) as (new, _):
+        await anyio.sleep(1)
+        old_fleet.journal.pause()
+        sim.deliver(order_id, "while paused")
+        await anyio.sleep(LEASE + 1)
+        assert new.leads
+        await polls(2)
+        written = old_fleet.journal.appended
+        old_fleet.journal.resume()
+        sim.deliver(order_id, "afterwards")
+        await polls(2)
+        assert not old.leads
+        assert old_fleet.journal.appended == written
+        assert texts(await so_far(old)) == ["while paused", "afterwards"]
+        assert await so_far(old) == await so_far(new)
+
+
+async def test_a_message_awaited_by_a_follower_is_read_as_quickly_as_by_the_leader(sim: Simulator) -> None:
+    orders = [sim.add_order(state=1).id for _ in range(20)]
+    server = Server()
+    async with member(sim, server), member(sim, server) as (follower, _):
+        await polls(4)
+        began = anyio.current_time()
+
+        async def deliver() -> None:
+            await anyio.sleep(5)
+            sim.deliver(orders[7], "code 1234")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(deliver)
+            event = await follower.wait_for_sms(orders[7], timeout=60)
+        assert event.sms.text == "code 1234"
+        assert anyio.current_time() - began < 5 + 6
+        sim.requests.clear()
+        await polls(2)
+        assert len(request_times(sim, "sms")) <= 2 * 20  # the leader knows that nobody waits any more
+
+
+async def test_two_processes_activate_one_number_with_one_request(sim: Simulator) -> None:
+    order_id, server = sim.add_order().id, Server()
+    given: list[Sms] = []
+    async with member(sim, server) as (leader, _), member(sim, server) as (follower, _):
+
+        async def use(watcher: Watcher) -> None:
+            async with watcher.activated(order_id, timeout=600) as number:
+                given.append(await number.next_sms(timeout=600))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(use, leader)
+            tasks.start_soon(use, follower)
+            await anyio.sleep(ACTIVATION + INTERVAL)
+            sim.deliver(order_id, "both")
+        assert [message.text for message in given] == ["both", "both"]
+        assert len(request_times(sim, "activate")) == 1
+
+
+async def test_a_follower_activates_its_number_although_the_leader_changes(sim: Simulator) -> None:
+    order_id, server = sim.add_order().id, Server()
+    async with member(sim, server) as (_, first), member(sim, server) as (watcher, _):
+        first.journal.pause()
+        async with watcher.activated(order_id, timeout=600) as number:
+            assert number.order.state is OrderState.ACTIVE
+        states = [event.current for event in await so_far(watcher) if isinstance(event, StateChanged)]
+        assert states == [OrderState.ACTIVATING, OrderState.ACTIVE]
+
+
+async def test_a_consumer_in_another_process_takes_the_name_over_with_its_position(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server) as (leader, _), member(sim, server) as (follower, _):
+        first, second = (watcher.consumer("billing", auto_ack=False) for watcher in (leader, follower))
+        for text in ("one", "two"):
+            sim.deliver(order_id, text)
+            await polls(1)
+        events = [await anext(first), await anext(first)]
+        await first.ack(events[0])
+        assert texts([await anext(second)]) == ["two"]
+        with pytest.raises(CursorTaken):  # also before this process has heard of it
+            await first.ack(events[1])
+        with pytest.raises(CursorTaken):
+            await anext(first)
+
+
+async def test_a_consumer_ends_when_another_process_takes_its_name_over(sim: Simulator) -> None:
+    server = Server()
+    async with member(sim, server) as (leader, _), member(sim, server) as (follower, _):
+        first, second = leader.consumer("billing"), follower.consumer("billing")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(within, 10, second)
+            with pytest.raises(CursorTaken):
+                async for _ in first:
+                    pass
+
+
+async def test_an_unreachable_server_ends_no_watch_and_waits_say_why(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server) as (leader, _), member(sim, server) as (follower, _):
+        server.stop()
+        sim.deliver(order_id, "during the outage")
+        for watcher in (leader, follower):
+            with pytest.raises(WaitTimeout, match="the server is unreachable"):
+                await watcher.wait_for_sms(order_id, timeout=40)
+        server.start()
+        await polls(2)
+        for watcher in (leader, follower):
+            assert texts(await so_far(watcher)) == ["during the outage"]
+        assert [leader.leads, follower.leads].count(True) == 1
+
+
+async def test_a_refused_key_ends_the_watch_in_every_process(sim: Simulator) -> None:
+    sim.add_order(state=1)
+    server = Server()
+    endings: list[str] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            try:
+                async with member(sim, server) as (watcher, _):
+                    async for _ in watcher.events(after=0):
+                        pass
+            except InvalidKey as error:
+                endings.append(error.message)
+
+        for _ in range(3):
+            tasks.start_soon(watch)
+        await anyio.sleep(60)
+        sim.faults.always("orders", "refusal", msg="API KEY NOT FOUND!")
+        await anyio.sleep(60)
+        assert len(endings) == 3
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_short_task_never_leads(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with anyio.create_task_group() as tasks:
+        done: list[str] = []
+
+        async def short_task() -> None:
+            async with member(sim, server, may_lead=False) as (watcher, _):
+                done.extend(texts(await within(100, watcher.events())))
+                assert not watcher.leads
+
+        tasks.start_soon(short_task)
+        await anyio.sleep(2 * LEASE)
+        assert sim.requests == []  # nobody leads yet
+        async with member(sim, server):
+            await anyio.sleep(1)
+            sim.deliver(order_id, "for the task")
+            await anyio.sleep(STAY)
+    assert done == ["for the task"]
+
+
+async def test_a_follower_shows_the_leaders_periods(sim: Simulator) -> None:
+    for _ in range(30):
+        sim.add_order(state=1)
+    server = Server()
+    async with member(sim, server) as (leader, _), member(sim, server) as (follower, _):
+        await anyio.sleep(2 * LEASE)
+        ours, theirs = follower.statistics(), leader.statistics()
+        assert (ours.period, ours.full_scan) == (theirs.period, theirs.full_scan)
+        assert (ours.leads, theirs.leads) == (False, True)
+        assert follower.last_success is not None
+
+
+@pytest.mark.usefixtures("anyio_backend")
+async def test_a_fleet_excludes_another_ledger_or_journal(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ledger"):
+        SmspvaClient("any-key", fleet=MemoryFleet(Server()), ledger=tmp_path / "ledger")
+    with pytest.raises(ValueError, match="journal"):
+        Watcher(SmspvaClient("any-key", fleet=MemoryFleet(Server())), journal=SqliteJournal(tmp_path / "journal"))
