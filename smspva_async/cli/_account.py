@@ -34,10 +34,17 @@ class Account:
     gap: float
     """Seconds between two requests."""
     ledger: Path | None = None
+    fleet: str | None = None
+    """The address of a fleet's Redis."""
 
     def client(self) -> SmspvaClient:
-        """Return a client of the account. Without entering it, its ledger can be read; no request is sent."""
-        return SmspvaClient(self.key.key, base_url=self.base_url, pace=Pace(gap=self.gap), ledger=self.ledger)
+        """Return a client of the account. Without entering it, its ledger file can be read; no request is sent."""
+        pace = Pace(gap=self.gap)
+        if self.fleet is None:
+            return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, ledger=self.ledger)
+        from smspva_async.fleet import RedisFleet  # noqa: PLC0415 - coredis takes a second to import
+
+        return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, fleet=RedisFleet(self.fleet))
 
 
 def with_account(command: Callable[..., R]) -> Callable[..., R]:
@@ -60,9 +67,23 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
     @click.option(
         "--gap", type=SECONDS, default=Pace().gap, show_default=True, help="Minimum time between two requests."
     )
+    @click.option(
+        "--fleet",
+        envvar="SMSPVA_FLEET",
+        show_envvar=True,
+        metavar="URL",
+        help="Redis through which processes share the account's pace, ledger and events.",
+    )
     @wraps(command)
-    def run_with_account(*args: Any, api_key_file: Path | None, base_url: str, gap: float, **options: Any) -> R:  # noqa: ANN401 - click's
-        return command(Account(_read_key(api_key_file), base_url, gap), *args, **options)
+    def run_with_account(
+        *args: Any,  # noqa: ANN401 - click's
+        api_key_file: Path | None,
+        base_url: str,
+        gap: float,
+        fleet: str | None,
+        **options: Any,  # noqa: ANN401 - click's
+    ) -> R:
+        return command(Account(_read_key(api_key_file), base_url, gap, fleet=fleet or None), *args, **options)
 
     return run_with_account
 
@@ -79,6 +100,10 @@ def with_ledger(command: Callable[..., R]) -> Callable[..., R]:
     @with_account
     @wraps(command)
     def run_with_ledger(account: Account, *args: Any, ledger: Path | None, **options: Any) -> R:  # noqa: ANN401 - click's
+        if account.fleet is not None:
+            if ledger is not None:
+                raise click.UsageError("use either --ledger or --fleet, not both: a fleet has its own ledger")
+            return command(account, *args, **options)
         ledger = ledger or _default_ledger(account)
         _check_access(ledger)
         return command(evolve(account, ledger=ledger), *args, **options)

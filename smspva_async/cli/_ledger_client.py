@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import anyio
@@ -50,6 +50,14 @@ async def open_ledger_client(account: Account) -> AsyncGenerator[SmspvaClient]:
             if not isinstance(failure, JournalError):
                 print_stderr(f"smspva: {fmt.clean(message)}")
             raise failure from failure.__cause__
+
+
+@asynccontextmanager
+async def read_ledger(account: Account) -> AsyncGenerator[SmspvaClient]:
+    """Yield a client whose ledger can be read. A ledger file is read without opening the client."""
+    client = account.client()
+    async with client if account.fleet is not None else nullcontext():
+        yield client
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -55,7 +55,8 @@ async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, 
                 printer.print_text("No messages.")
             warn_of_skipped_rows(rows)
             return
-        known = list(await client.sms(order_id))
+        # A fleet's journal has older events, and its cursor shows where new ones begin.
+        known = [] if account.fleet is not None else list(await client.sms(order_id))
 
         def is_new(message: Sms) -> bool:
             if message in known:
@@ -68,7 +69,9 @@ async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, 
                 hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
                 click.echo(f"#{order_id} is {state_word(order)}{hint}", err=True)
             with show_progress(lambda: "waiting for a message"):
-                event = await watcher.wait_for_sms(order_id, after=0, match=is_new, timeout=timeout)
+                event = await watcher.wait_for_sms(
+                    order_id, after=0 if account.fleet is None else watcher.cursor, match=is_new, timeout=timeout
+                )
             printer.print_result(to_dict(event.sms), _format_message(event.sms))
 
 
@@ -111,7 +114,8 @@ async def _watch_order(account: Account, client: SmspvaClient, order_id: int) ->
         raise OrderNotFound(f"order {order_id} isn't listed; smspva orders shows yours", method=methods.ORDERS.name)
     # With "replay", a message that arrives before the first poll is not skipped as an old one.
     eager_interval = max(2 * account.gap, _SHORTEST_INTERVAL)
-    async with Watcher(client, eager_interval=eager_interval, start="replay") as watcher:
+    start: Literal["baseline", "replay"] = "replay" if account.fleet is None else "baseline"
+    async with Watcher(client, eager_interval=eager_interval, start=start) as watcher:
         yield watcher, listed[order_id]
 
 

@@ -11,7 +11,7 @@ from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
 from smspva_async._purchases.store import LONG_LAG
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_ledger
-from smspva_async.cli._ledger_client import open_ledger_client
+from smspva_async.cli._ledger_client import open_ledger_client, read_ledger
 from smspva_async.cli._output import OutputError, Printer, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import examples
 from smspva_async.cli._prompts import confirm, yes_option
@@ -32,7 +32,8 @@ async def purchases(printer: Printer, account: Account) -> None:
     Show the calls of all programs that use the ledger: each command, its outcome and the order ids in its answer. The
     outcome of a call that is still in progress is unknown. No request is sent.
     """
-    calls = account.client().purchases()
+    async with read_ledger(account) as client:
+        calls = client.purchases()
     printer.print_rows(calls, _tables.purchases, empty="The ledger has no purchases.")
     if any(call.outcome == "unknown" for call in calls):
         printer.print_hint("To check unknown outcomes: smspva unsettled")

@@ -29,7 +29,7 @@ from smspva_async._api import methods, validation
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
 from smspva_async.cli._estimates import daily_price, estimate_rental, format_estimate
-from smspva_async.cli._ledger_client import open_ledger_client
+from smspva_async.cli._ledger_client import open_ledger_client, read_ledger
 from smspva_async.cli._output import Printer, print_stderr, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import (
     COUNTRY,
@@ -88,7 +88,7 @@ class _SpendingCall:
         """Open a client. Errors raised before the call is sent get a note that nothing was bought or deleted."""
         try:
             async with open_ledger_client(self.account) as client:
-                self._refuse_to_repeat()
+                await self._refuse_to_repeat()
                 yield client
         except JournalError as error:
             if "nothing was sent" not in error.message.casefold():
@@ -99,21 +99,22 @@ class _SpendingCall:
                 error.message += f"; nothing was {'deleted' if self.method == _DELETE else 'bought'}"
             raise
 
-    def confirm(self, action: str, *details: str) -> None:
+    async def confirm(self, action: str, *details: str) -> None:
         """Ask for confirmation, and then read the ledger again, because the answer may have taken a long time."""
         confirm(action, *details, yes=self.yes)
-        self._refuse_to_repeat()
+        await self._refuse_to_repeat()
 
-    def _refuse_to_repeat(self) -> None:
-        ledger = self.account.client()
-        for error in ledger.unsettled:
+    async def _refuse_to_repeat(self) -> None:
+        async with read_ledger(self.account) as ledger:
+            unsettled, purchases = ledger.unsettled, ledger.purchases()
+        for error in unsettled:
             if self._is_same(error):
                 raise PossibleRepeatError(
                     f"the outcome of {as_command(error)}, started {fmt.second(error.started_at)}"
                     f" ({fmt.short_id(error)}), is unknown; nothing was sent, because this could repeat it;"
                     " run smspva unsettled to check"
                 )
-        for purchase in ledger.purchases():
+        for purchase in purchases:
             if purchase.outcome == "unknown" and self._is_same(purchase):
                 raise PossibleRepeatError(
                     f"{as_command(purchase)}, started {fmt.second(purchase.started_at)}, is in progress in another"
@@ -179,7 +180,7 @@ async def rent(
         if max_price is not None and (estimate.price is None or estimate.price > max_price):
             raise TooExpensiveError(first, country, period, estimate.price)
         length = f"{fmt.period(period)} ({fmt.days(period.days)})"
-        call.confirm(f"Rent a number in {country} for {', '.join(services)}, {length}", *estimate.lines)
+        await call.confirm(f"Rent a number in {country} for {', '.join(services)}, {length}", *estimate.lines)
         if len(services) > 1:
             _print_rented(printer, await client.rent_multi(country, services, period, provider=provider))
             return
@@ -223,7 +224,7 @@ async def add_service(
             detail = f"${price:.2f} per day; the provider decides the number of days"
         else:
             detail = format_estimate(price, rent_days)
-        call.confirm(f"Add {service} to {_describe_order(order)}", detail)
+        await call.confirm(f"Add {service} to {_describe_order(order)}", detail)
         rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
         if rental is None:
             _print_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
@@ -263,7 +264,7 @@ async def prolong(
         if order is not None and order.can_prolong is False:
             details.append("the provider doesn't allow this now")
         target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
-        call.confirm(f"Prolong {target} by {length}{in_days}", *details)
+        await call.confirm(f"Prolong {target} by {length}{in_days}", *details)
         if days is None:
             await client.prolong(order_id, period)
         else:
@@ -287,7 +288,7 @@ async def restore(printer: Printer, account: Account, order_id: int, *, yes: boo
         quote = await client.restore_quote(order_id)
         service = fmt.services([quote.service_name or quote.service])
         days = f"{fmt.days(quote.overdue_days)} overdue, {fmt.days(quote.prolong_days)} prepaid"
-        call.confirm(f"Restore #{order_id}, {fmt.phone(quote.phone)}, {service}", f"${quote.price:.2f} ({days})")
+        await call.confirm(f"Restore #{order_id}, {fmt.phone(quote.phone)}, {service}", f"${quote.price:.2f} ({days})")
         new_id = await client.restore(order_id)
         renamed = "" if new_id in (None, order_id) else f"; its new id is {new_id}"
         _print_done(printer, _RESTORE, new_id or order_id, f"#{order_id} was restored{renamed}.")
@@ -307,7 +308,7 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
     async with call.client() as client:
         order = await _find_order(client, order_id)
         target = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
-        call.confirm(f"Delete {target}", "this can't be undone; there is no refund once a message was received")
+        await call.confirm(f"Delete {target}", "this can't be undone; there is no refund once a message was received")
         await client.delete(order_id)
         _print_done(printer, _DELETE, order_id, f"#{order_id} was deleted.")
 

@@ -42,6 +42,8 @@ async def watch(printer: Printer, account: Account, interval: float, journal: Pa
     line per event. Messages from before the start are not shown, except those that arrived since the last watch with
     the same --journal. After a network failure, the watch continues.
     """
+    if account.fleet is not None and journal is not None:
+        raise click.UsageError("use either --journal or --fleet, not both: a fleet has its own journal")
     client = account.client()
     watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
     # Polling takes two requests, so the gap sets the shortest interval.
@@ -54,7 +56,9 @@ async def watch(printer: Printer, account: Account, interval: float, journal: Pa
     else:
         printer.print_text(title)
         view = EventLines(printer.output)
-    await follow_events(client, watcher, view, consumer=None if journal is None else _CONSUMER)
+    # A fleet's journal may have the events of months; without `after`, those of this run are shown.
+    after = 0 if account.fleet is None else None
+    await follow_events(client, watcher, view, after=after, consumer=None if journal is None else _CONSUMER)
 
 
 class View(Protocol):
@@ -69,9 +73,12 @@ class View(Protocol):
         ...
 
 
-async def follow_events(client: SmspvaClient, watcher: Watcher, view: View, *, consumer: str | None = None) -> None:
+async def follow_events(
+    client: SmspvaClient, watcher: Watcher, view: View, *, after: int | None = 0, consumer: str | None = None
+) -> None:
     """Show the events of a watch until it ends. A named consumer acknowledges each event after it is shown."""
     async with client, watcher:
         with view.showing(watcher):
-            async for event in watcher.events(after=0) if consumer is None else watcher.consumer(consumer, after=0):
+            events = watcher.events(after=after) if consumer is None else watcher.consumer(consumer, after=after)
+            async for event in events:
                 view.show(event)
