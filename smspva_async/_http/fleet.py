@@ -41,6 +41,10 @@ class Fleet(Protocol):
         """
         ...
 
+    def open(self) -> None:
+        """Stay connected from the next use on, also after `aclose`."""
+        ...
+
     async def aclose(self) -> None:
-        """Leave the fleet and close the connections."""
+        """Leave the fleet and close the connections. A later use connects for the moment only."""
         ...

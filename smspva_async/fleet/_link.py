@@ -5,23 +5,30 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import suppress
-from functools import cache
+import ssl
+import time
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache, partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
 import coredis
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, field
 from coredis import exceptions
+from coredis.connection import BaseConnection, TCPConnection, UnixDomainSocketConnection
+from coredis.retry import NoRetryPolicy
 
 from smspva_async._concurrency import WorkerThread, finish, has_ended, start_in
 from smspva_async.errors import JournalError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from anyio.lowlevel import EventLoopToken
 
@@ -35,44 +42,77 @@ _OLDEST_REDIS = 7
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 1.0
 _REPLY_TIMEOUT = 5.0
 """Seconds to wait for Redis to connect or reply."""
-_UNREACHABLE = (exceptions.ConnectionError, exceptions.ReadOnlyError, TimeoutError, OSError)
+_warned: set[str] = set()
+"""The fleets whose settings this process has warned of."""
+_GONE = (exceptions.ConnectionError, TimeoutError, OSError)
+_UNREACHABLE = (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.ClusterDownError, OSError)
 _TEMPORARY = ("OOM", "MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY")
 """The first words of errors that a Redis gives which may work again later."""
+_QUERY = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
+"""The settings that a URL may contain. Others of coredis could break the fleet."""
+
+
+@define(eq=False)
+class _Session:
+    """A client of coredis in one event loop. It is a task group, so one task has to open and close it."""
+
+    redis: coredis.Redis[str] | None = None
+    problem: str = ""
+    """The reason why it couldn't be opened."""
+    ready: anyio.Event = field(factory=anyio.Event)
+    """Set once it is open or can't be opened."""
+    ended: anyio.Event = field(factory=anyio.Event)
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+
+    async def end(self) -> None:
+        """Close it, and wait until that is done."""
+        self.scope.cancel()
+        await self.ended.wait()
 
 
 class Link:
     """A process's connection to the fleet's Redis. It connects at the first use, once in each event loop.
 
     Args:
-        url: The address of Redis, possibly with a password.
+        url: The address of Redis, possibly with a password; see `url_problem`.
         name: The fleet's name.
         lease: Seconds after which a silent member counts as dead.
         account: A slow function that returns the account's fingerprint.
-
-    Raises:
-        ValueError: The address isn't one of Redis.
 
     """
 
     def __init__(self, url: str, name: str, lease: float, account: Callable[[], str]) -> None:
         self.lease = lease
-        self.member: str = ""
-        """This process's id in the fleet; a new one after a fork and after each start."""
         self.failure: str | None = None
         """The reason why Redis can't be reached now."""
+        self.back_at: float = -math.inf
+        """The time of `time.monotonic` at which Redis was reached again after the last failure."""
         self.prefix: str = f"smspva:{{{name}}}:"
         """The beginning of every key. The braces keep all keys in one slot of a cluster."""
         self.where: str = f"the fleet {name!r} at {address(url)}"
         """The fleet's name in messages, without the password."""
-        self._url = url
+        # A function, because a debugger or `vars` may show the attributes.
+        self._client: Callable[[], coredis.Redis[str]] = lambda: _client(url)
         self._account = account
         self._fingerprint = ""
+        self._member = ""
         self._process = 0
         self._loop: EventLoopToken | None = None
-        self._redis: coredis.Redis[str] | None = None
+        self._session: _Session | None = None
         self._opening = anyio.Lock()
-        self._stop = self._ended = anyio.Event()
+        self._is_closed = False
+        self._uses = 0
+        self._is_refusing = False
+        """True if Redis refused to write since it was last reached."""
         self._worker = WorkerThread("smspva fleet")
+
+    @property
+    def member(self) -> str:
+        """The id of this process in the fleet; a new one after a fork and after `aclose`."""
+        if self._process != os.getpid():
+            self._forget_connection()
+        self._member = self._member or uuid4().hex[:12]
+        return self._member
 
     def key(self, name: str) -> str:
         """Return the whole name of a key."""
@@ -90,161 +130,295 @@ class Link:
             JournalError: Redis can't be used: at the first use, or for longer than `within`.
 
         """
-        source = _source(script)
-        return await self.do(lambda redis: redis.register_script(source)([self.prefix], list(arguments)), within=within)
+        return await self.do(lambda redis: self._evaluate(redis, script, *arguments), within=within)
 
     async def do(self, action: Callable[[coredis.Redis[str]], Awaitable[T]], *, within: float = math.inf) -> T:
-        """Run commands, again and again while Redis can't be reached, so they must be safe to repeat; see `run`."""
-        deadline = anyio.current_time() + within
-        delay = _FIRST_RETRY
-        while True:
-            redis = await self._connected()
-            try:
-                result = await action(redis)
-            except Exception as error:
-                reason = _reason(error)
-                if reason is None:
-                    raise JournalError(f"{self.where} failed: {describe(error)}") from None
-                self._note_failure(reason)
-                if anyio.current_time() + delay >= deadline:
-                    raise JournalError(f"{self.where} can't be reached for {within:g} s: {reason}") from None
-            else:
-                self._note_success()
-                return result
-            await anyio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_RETRY)
+        """Run commands, again and again while Redis can't be reached, so they must be safe to repeat; see `run`.
+
+        After `aclose` it connects for the moment only.
+        """
+        if self._process != os.getpid():
+            self._forget_connection()
+        self._uses += 1
+        try:
+            return await self._repeat(action, within)
+        finally:
+            self._uses -= 1
+            if self._is_closed and not self._uses:  # a use that began before `aclose` may have connected again, too
+                await finish(self._close)
+
+    def open(self) -> None:
+        """Stay connected from the next use on, also after `aclose`."""
+        self._is_closed = False
 
     async def aclose(self) -> None:
-        """Leave the fleet and close the connections. A later use connects again."""
+        """Leave the fleet and close the connections."""
+        self._is_closed = True
         await finish(self._close)
 
     # -- the connection ----------------------------------------------------------------------------------------------
 
+    async def _repeat(
+        self, action: Callable[[coredis.Redis[str]], Awaitable[T]], within: float, *, writes: bool = False
+    ) -> T:
+        deadline = anyio.current_time() + within
+        delay = _FIRST_RETRY
+        while True:
+            try:
+                with _coredis_silenced():
+                    redis = await self._connected()
+                    result = await action(redis)
+            except JournalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - coredis and sockets raise many kinds
+                reason = _reason(error)
+                if reason is None:
+                    raise JournalError(f"{self.where} failed: {describe(error)}") from None
+                self._note_failure(reason, is_refusal=not isinstance(error, _GONE))
+                if anyio.current_time() + delay >= deadline:
+                    raise JournalError(f"{self.where} can't be reached for {within:g} s: {reason}") from None
+            else:
+                self._note_success(writes=writes)
+                return result
+            await anyio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_RETRY)
+
+    async def _evaluate(self, redis: coredis.Redis[str], script: str, *arguments: str | float) -> Any:  # noqa: ANN401 - Lua's
+        call: Any = redis.register_script(source_of(script))
+        return await call([self.prefix], list(arguments))
+
     async def _connected(self) -> coredis.Redis[str]:
         """Return the client of this event loop; connect first if necessary."""
         loop = anyio.lowlevel.current_token()
-        if self._process != os.getpid() or (self._loop != loop and (self._loop is None or has_ended(self._loop))):
-            self._process, self._loop, self._redis, self._opening = os.getpid(), loop, None, anyio.Lock()
-        if self._redis is None:
+        if self._loop != loop:
+            is_unused = self._session is None and not self._opening.locked()
+            if self._loop is not None and not is_unused and not has_ended(self._loop):
+                raise JournalError(f"{self.where} is used by another event loop; close it there first")
+            self._loop, self._session, self._opening = loop, None, anyio.Lock()
+        while self._session is None or self._session.redis is None:
             async with self._opening:
-                if self._redis is None:
-                    await self._open()
-        assert self._redis is not None  # noqa: S101 - for the type checkers
-        return self._redis
+                if self._session is None or self._session.redis is None:
+                    self._session = await self._open(loop)
+        return self._session.redis
 
-    async def _open(self) -> None:
-        fingerprint = self._fingerprint = self._fingerprint or await self._worker.run(self._account)
-        self._worker.stop()
-        self.member = uuid4().hex[:12]
-        ready, self._stop, self._ended = anyio.Event(), anyio.Event(), anyio.Event()
-        problems: list[str] = []
-        start_in(anyio.lowlevel.current_token(), lambda: self._serve(fingerprint, ready, problems))
-        with anyio.CancelScope(shield=True):
-            await ready.wait()
-        if problems:
-            raise JournalError(f"{self.where} can't be used: {problems[0]}; nothing was changed")
+    def _forget_connection(self) -> None:
+        """Forget what belongs to the process from which this one was forked."""
+        self._process, self._loop, self._session, self._opening = os.getpid(), None, None, anyio.Lock()
+        self._member, self.failure, self._uses = "", None, 0
 
-    async def _serve(self, fingerprint: str, ready: anyio.Event, problems: list[str]) -> None:
-        """Keep a client open. It is a task group, so that one task has to open and close it."""
-        stop, ended = self._stop, self._ended
+    async def _open(self, loop: EventLoopToken) -> _Session:
+        if not self._fingerprint:
+            try:
+                self._fingerprint = await self._worker.run(self._account)
+            finally:
+                self._worker.stop()
+        session = _Session()
+        start_in(loop, partial(self._serve, session))
         try:
-            async with coredis.Redis.from_url(
-                self._url,
-                decode_responses=True,
-                connect_timeout=_REPLY_TIMEOUT,
-                stream_timeout=_REPLY_TIMEOUT,
-                retry_policy=coredis.retry.NoRetryPolicy(),
-            ) as redis:
-                try:
-                    await self._join(redis, fingerprint)
-                except JournalError as error:
-                    problems.append(error.message)
-                    return
-                self._redis = redis
-                ready.set()
-                while not stop.is_set():
-                    with anyio.move_on_after(self.lease / 3):
-                        await stop.wait()
-                    if not stop.is_set():
-                        with suppress(JournalError):
-                            await self.run("beat", self.member, self.lease, within=self.lease / 3)
-        except Exception as error:  # noqa: BLE001 - this is the only place that sees them
-            if ready.is_set():
-                _log.exception("the connection to %s ended unexpectedly", self.where)
-            else:
-                while isinstance(error, ExceptionGroup):
-                    error = error.exceptions[0]
-                problems.append(_reason(error) or describe(error))
-        finally:
-            self._redis = None
-            ready.set()
-            ended.set()
+            await session.ready.wait()
+        except anyio.get_cancelled_exc_class():
+            await finish(session.end)
+            raise
+        if session.problem:
+            raise JournalError(f"{self.where} can't be used: {session.problem}; nothing was changed")
+        return session
 
-    async def _join(self, redis: coredis.Redis[str], fingerprint: str) -> None:
+    async def _serve(self, session: _Session) -> None:
+        """Keep a client open, and send heartbeats."""
+        try:
+            with _coredis_silenced(), session.scope:
+                async with self._client() as redis:
+                    await self._join(redis)
+                    session.redis = redis
+                    session.ready.set()
+                    while True:
+                        await anyio.sleep(self.lease / 3)
+                        with suppress(JournalError):
+                            await self._repeat(
+                                lambda redis: self._evaluate(redis, "beat", self.member, self.lease),
+                                self.lease / 3,
+                                writes=True,
+                            )
+        except Exception as raised:  # noqa: BLE001 - this is the only place that sees them
+            error = _first(raised)
+            if session.redis is not None:
+                _log.exception("the connection to %s ended unexpectedly", self.where)
+            elif isinstance(error, JournalError):
+                session.problem = error.message
+            elif isinstance(error, exceptions.AuthenticationRequiredError):
+                session.problem = "it needs a password: redis://user:password@host"
+            else:
+                session.problem = _reason(error) or describe(error)
+        finally:
+            session.redis = None
+            session.ready.set()
+            session.ended.set()
+
+    async def _join(self, redis: coredis.Redis[str]) -> None:
         """Check that this Redis can hold the fleet, and join it. Changes nothing if it can't."""
         info = await redis.info("server", "memory", "persistence")
         version = str(info.get("redis_version", "0"))
         if int(version.partition(".")[0]) < _OLDEST_REDIS:
             raise JournalError(f"it is Redis {version}, and must be {_OLDEST_REDIS} or newer")
-        policy = info.get("maxmemory_policy", "noeviction")
+        policy = str(info.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
             raise JournalError(
                 f"it may drop data when its memory is full: set maxmemory-policy to noeviction, not {policy}"
             )
-        form, owner = await redis.register_script(_source("join"))(
-            [self.prefix], [str(_FORM), fingerprint, self.member, self.lease]
-        )
+        mine = self._fingerprint
+        form, owner = await self._evaluate(redis, "join", _FORM, mine, self.member, self.lease)
         if int(form) > _FORM:
             raise JournalError(f"it was made by a newer version of smspva_async (form {form}, this one knows {_FORM})")
-        if owner != fingerprint:
+        if owner != mine:
             raise JournalError(
-                f"it belongs to another account ({owner[:8]}, yours is {fingerprint[:8]}); give each account a fleet of"
+                f"it belongs to another account ({owner[:8]}, yours is {mine[:8]}); give each account a fleet of"
                 f" its own name, or, for a new key of the same account, run: HDEL {self.key('meta')} account"
             )
+        if self.where not in _warned:
+            _warned.add(self.where)
+            await self._warn_of_losses(redis, has_file=str(info.get("aof_enabled", 0)) == "1")
+
+    async def _warn_of_losses(self, redis: coredis.Redis[str], *, has_file: bool) -> None:
+        """Warn if a power cut or crash of Redis can take data."""
+        if not has_file:
+            _log.warning("%s keeps no append-only file: all is lost if Redis ends; set appendonly to yes", self.where)
+            return
+        with suppress(exceptions.RedisError):  # CONFIG may be forbidden
+            policy = (await redis.config_get(["appendfsync"])).get("appendfsync", "always")
+            if policy != "always":
+                _log.warning(
+                    "%s may lose its last writes in a power cut; set appendfsync to always, not %s", self.where, policy
+                )
 
     async def _close(self) -> None:
-        if self._redis is not None and self._loop == anyio.lowlevel.current_token():
-            with suppress(JournalError):
-                await self.run("leave", self.member, within=0)
-            self._stop.set()
-            await self._ended.wait()
-        self._redis = None
+        if self._process != os.getpid() or self._loop is None:
+            return
+        if self._loop != anyio.lowlevel.current_token():
+            if self._session is not None and not has_ended(self._loop):
+                start_in(self._loop, self._session.end)
+            self._session = None
+            return
+        async with self._opening:
+            session, self._session = self._session, None
+            member, self._member, self.failure = self._member, "", None
+            if session is not None and session.redis is not None:
+                with _coredis_silenced(), suppress(Exception), anyio.move_on_after(_REPLY_TIMEOUT / 5):
+                    await self._evaluate(session.redis, "leave", member)
+                await session.end()
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, reason: str, *, is_refusal: bool) -> None:
+        self._is_refusing = self._is_refusing or is_refusal
         if self.failure is None:
             _log.warning("%s can't be reached; calls wait until it is back: %s", self.where, reason)
         self.failure = reason
 
-    def _note_success(self) -> None:
-        if self.failure is not None:
-            self.failure = None
+    def _note_success(self, *, writes: bool) -> None:
+        # A Redis whose memory is full, for instance, can still be read.
+        if self.failure is not None and (writes or not self._is_refusing):
+            self.failure, self.back_at, self._is_refusing = None, time.monotonic(), False
             _log.info("%s is back", self.where)
+
+
+class _Connection(BaseConnection):
+    """A connection that closes its streams even if it never connects. With coredis's own they stay open."""
+
+    async def run(self, **options: Any) -> None:  # noqa: ANN401 - coredis's
+        try:
+            await super().run(**options)
+        finally:
+            for stream in vars(self).values():
+                if isinstance(stream, (MemoryObjectSendStream, MemoryObjectReceiveStream)):
+                    stream.close()
+
+
+class _TCPConnection(_Connection, TCPConnection):
+    pass
+
+
+class _UnixConnection(_Connection, UnixDomainSocketConnection):
+    pass
+
+
+def _client(url: str) -> coredis.Redis[str]:
+    options: dict[str, Any] = {}
+    parts = urlsplit(url)
+    if parts.scheme == "rediss":
+        # coredis by itself doesn't check that the certificate is the host's.
+        files = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        context = options["ssl_context"] = ssl.create_default_context(cafile=files.get("ssl_ca_certs"))
+        if "ssl_certfile" in files:
+            context.load_cert_chain(files["ssl_certfile"], files.get("ssl_keyfile"))
+    redis = coredis.Redis.from_url(
+        url,
+        decode_responses=True,
+        decode_components=True,
+        connect_timeout=_REPLY_TIMEOUT,
+        stream_timeout=_REPLY_TIMEOUT,
+        retry_policy=NoRetryPolicy(),
+        **options,
+    )
+    redis.connection_pool.connection_class = _UnixConnection if parts.scheme == "unix" else _TCPConnection
+    return redis
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first exception of a group, or the exception itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 def _reason(error: BaseException) -> str | None:
     """Return the reason why Redis can't be used now; None if waiting doesn't help."""
     if isinstance(error, _UNREACHABLE):
         return describe(error.__cause__ or error)
-    text = str(error)
+    # In a transaction the error has a prefix: "Command # 1 (HGETALL key) of pipeline caused error: OOM ...".
+    text = str(error).rpartition(" of pipeline caused error: ")[2]
     return describe(error) if isinstance(error, exceptions.RedisError) and text.startswith(_TEMPORARY) else None
 
 
-def address(url: str) -> str:
-    """Return the address of Redis without user and password, for messages; raise `ValueError` if it isn't one."""
+def url_problem(url: object) -> str:
+    """Return the reason why an address of Redis is invalid, or "". It doesn't raise: a traceback could show it."""
+    problem = "the URL of Redis must look like redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket"
     try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("redis", "rediss", "unix") and bool(
-            parts.path if parts.scheme == "unix" else parts.hostname
-        )
-        port = parts.port
-    except (ValueError, AttributeError, TypeError):
-        is_valid = False
-    if not is_valid:
-        # The text may contain a password.
-        raise ValueError("the URL of Redis must look like redis://host:6379/0, rediss://… or unix:///path/to/socket")
-    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{port or 6379}"
+        parts = urlsplit(url) if isinstance(url, str) else None
+        if parts is None or parts.scheme not in ("redis", "rediss", "unix") or parts.port == 0:
+            return problem
+        if "#" in str(url):  # in a password it has to be %23, or else its beginning counts as the host
+            return f"{problem}; a # in it must be written as %23"
+        if not (parts.path if parts.scheme == "unix" else parts.hostname):
+            return problem
+    except ValueError:
+        return problem
+    if unknown := sorted(parse_qs(parts.query, keep_blank_values=True).keys() - _QUERY):
+        return f"the URL of Redis has {len(unknown)} unknown settings; known are: {', '.join(sorted(_QUERY))}"
+    database = parse_qs(parts.query).get("db", ["0" if parts.scheme == "unix" else parts.path.strip("/") or "0"])[0]
+    return "" if database.isdecimal() else "the database in the URL of Redis must be a number"
+
+
+def address(url: str) -> str:
+    """Return the address of Redis without user and password, for messages."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
 
 
 @cache
-def _source(script: str) -> str:
+def source_of(script: str) -> str:
+    """Return the Lua text of a script."""
     return resources.files("smspva_async.fleet").joinpath("scripts", f"{script}.lua").read_text("utf-8")
+
+
+# -- the log of coredis ----------------------------------------------------------------------------------------------
+
+_silences_coredis: ContextVar[bool] = ContextVar("silences_coredis", default=False)
+logging.getLogger("coredis").addFilter(lambda _: not _silences_coredis.get())
+
+
+@contextmanager
+def _coredis_silenced() -> Generator[None]:
+    """Drop what coredis logs, such as tracebacks of lost connections. `Link` logs an outage itself."""
+    token = _silences_coredis.set(True)
+    try:
+        yield
+    finally:
+        _silences_coredis.reset(token)

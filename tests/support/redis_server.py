@@ -45,6 +45,12 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    def cut(self, size: int) -> None:
+        """Cut the end of the append-only file, as a power cut may do, while the server is down."""
+        file = max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        with file.open("r+b") as opened:
+            opened.truncate(max(0, file.stat().st_size - size))
+
     def cli(self, *arguments: str) -> str:
         """Run a command in redis-cli and return what it prints."""
         command = ["redis-cli", "-s", str(self.socket), *arguments]
