@@ -18,6 +18,8 @@ from smspva_async._api.validation import seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anyio.lowlevel import EventLoopToken
+
 _SLOTS_PER_SHARE = 4
 _MIN_GROWN_GAP = 0.5
 _MAX_GROWTH = 16
@@ -61,20 +63,22 @@ class Permit:
     """A caller's entry in the queue; once granted, the permission to send one request."""
 
     priority: Priority
-    queue: _Queue
+    queue: Queue
     number: int = 0
     """The number of its request, from 1; 0 before the request has begun."""
     woken: anyio.Event = field(factory=anyio.Event)
+    since: float = field(factory=anyio.current_time)
+    """The time when it joined the queue, by the loop's clock."""
 
 
-class _Queue:
+class Queue:
     """The waiting permits of one event loop, first come, first served within a priority.
 
     One waiter at a time runs the timer. When a slot is free, it grants the slot to the permit that is next by then. The
     next slot is granted after that request has begun or was cancelled.
     """
 
-    def __init__(self, loop: object) -> None:
+    def __init__(self, loop: EventLoopToken | None) -> None:
         self.loop = loop
         self.waiting = {priority: OrderedDict[Permit, None]() for priority in Priority}
         self.skips: dict[Priority, int] = {}
@@ -95,17 +99,18 @@ class _Queue:
         self._appoint_timer()
         return permit
 
-    async def sleep_until_free(self) -> None:
-        """Sleep until a slot is free."""
+    async def take(self) -> Priority:
+        """Wait until a slot is free, and return the priority that gets it."""
         wakeup = math.nan
         while wakeup != self.free_at:  # the server may have requested a later time meanwhile
             wakeup = self.free_at
             await anyio.sleep_until(wakeup)
+        return next_priority(self.skips)
 
-    def grant(self, timer: Permit) -> None:
-        """Grant the free slot to the next permit."""
+    def grant(self, timer: Permit, priority: Priority) -> None:
+        """Grant the free slot to the first permit of a priority."""
         self.timer = None
-        self.granted = self._next()
+        self.granted = next(iter(self.waiting[priority]))
         self._remove(self.granted)
         timer.woken = anyio.Event()
         self.granted.woken.set()
@@ -119,9 +124,6 @@ class _Queue:
             self.granted = None
         self._appoint_timer()
 
-    def _next(self) -> Permit:
-        return next(iter(self.waiting[next_priority(self.skips)]))
-
     def _remove(self, permit: Permit) -> None:
         waiting = self.waiting[permit.priority]
         waiting.pop(permit, None)
@@ -130,7 +132,7 @@ class _Queue:
 
     def _appoint_timer(self) -> None:
         if self.skips and self.timer is None and self.granted is None:
-            self.timer = self._next()  # it will probably get the slot, too
+            self.timer = next(iter(self.waiting[next_priority(self.skips)]))  # it will probably get the slot, too
             with contextlib.suppress(RuntimeError):  # a call may be cancelled after its event loop has ended
                 self.timer.woken.set()
 
@@ -149,7 +151,10 @@ class RateLimiter:
         self._setting = gap
         self._begun = 0
         self._begun_when_grown = 0
-        self._queue = _Queue(None)
+        self._queue = self._new_queue(None)
+
+    def _new_queue(self, loop: EventLoopToken | None) -> Queue:
+        return Queue(loop)
 
     def waiting(self) -> dict[str, int]:
         """Return the number of waiting calls by priority."""
@@ -161,7 +166,7 @@ class RateLimiter:
         The caller calls `begin` when it sends the request, and `release` in any case.
         """
         if (loop := anyio.lowlevel.current_token()) != self._queue.loop:
-            before, self._queue = self._queue, _Queue(loop)  # waiters of another loop keep their queue
+            before, self._queue = self._queue, self._new_queue(loop)  # waiters of another loop keep their queue
             if before.last > -math.inf:
                 self._queue.last = anyio.current_time() - (time.monotonic() - before.last_monotonic)
                 self._queue.free_at = self._queue.last + (before.free_at - before.last)
@@ -170,8 +175,7 @@ class RateLimiter:
         try:
             while permit is not queue.granted:
                 if permit is queue.timer:
-                    await queue.sleep_until_free()
-                    queue.grant(permit)
+                    queue.grant(permit, await queue.take())
                 else:
                     await permit.woken.wait()
         except BaseException:
@@ -179,7 +183,7 @@ class RateLimiter:
             raise
         return permit
 
-    def begin(self, permit: Permit) -> None:
+    async def begin(self, permit: Permit) -> None:
         """Record that the request is being sent, possibly later than it was allowed."""
         self._begun += 1
         permit.number = self._begun
