@@ -90,6 +90,8 @@ class RequestExecutor:
         session = self._session_of_this_loop()
         self._entered = True
         try:
+            if self._fleet is not None:
+                self._fleet.open()
             await self.purchases.enter()
             await session.open(self._base_url)
         except BaseException:
@@ -200,17 +202,21 @@ class RequestExecutor:
         timeout: float,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T],
     ) -> T:
-        async def send(received: list[str] | None) -> Answer:
-            session = self._current()  # the client may have been closed meanwhile
-            self._rate_limiter.begin(permit)
+        async def begin() -> None:
+            self._current()  # the client may have been closed meanwhile
+            await self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
+
+        async def send(received: list[str] | None) -> Answer:
+            session = self._current()
             query = {"method": method.name, **params} if method.account_path is None else params
             return await session.get(self._url(method), query, method.key_location, timeout=timeout, received=received)
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:
-                value = await self.purchases.spend(method, params, send)
+                value = await self.purchases.spend(method, params, send, begin)
             else:
+                await begin()
                 value = decode(method, params, await send(None))
         except SmspvaError as error:
             if permit.number:

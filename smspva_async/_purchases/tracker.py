@@ -327,7 +327,11 @@ class PurchaseTracker:
     # -- a call ------------------------------------------------------------------------------------------------------
 
     async def spend(
-        self, method: Method[T], params: Mapping[str, str], send: Callable[[list[str]], Awaitable[Answer]]
+        self,
+        method: Method[T],
+        params: Mapping[str, str],
+        send: Callable[[list[str]], Awaitable[Answer]],
+        begin: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint_if_cancelled,
     ) -> T:
         """Make a call that is sent once, and return its result. If it raises `OutcomeUnknown`, it is unsettled.
 
@@ -335,6 +339,7 @@ class PurchaseTracker:
             method: The method.
             params: Its parameters.
             send: Sends the request, and adds the received text of the answer to its argument.
+            begin: Waits until the request may be sent, after the call was recorded.
 
         """
         self._abandon_dead_calls()
@@ -344,7 +349,7 @@ class PurchaseTracker:
         self._in_progress[record.call] = anyio.lowlevel.current_token()
         self._keep(record)
         try:
-            await self._save_before_sending(record)
+            await self._save_before_sending(record, begin)
             value = await self._send(record, method, send)
         except (GeneratorExit, JournalError):
             # A closed coroutine can't await, or the store has just failed. The next call writes the outcome.
@@ -355,11 +360,12 @@ class PurchaseTracker:
         await self._save_outcome()
         return value
 
-    async def _save_before_sending(self, record: Record) -> None:
+    async def _save_before_sending(self, record: Record, begin: Callable[[], Awaitable[None]]) -> None:
         try:
             await self.save()
             # A cancellation, which `save` ignores, must end the call here: in `send` the request may be sent already.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            await begin()
         except BaseException as error:
             self._end(record, "not_sent")
             if isinstance(error, JournalError):
