@@ -196,7 +196,7 @@ class SqliteLedger:
                 records: list[Record] = []
                 cursor = connection.execute("SELECT * FROM calls")
                 while rows := cursor.fetchmany(_BATCH):
-                    records += _read(rows, dead)
+                    records += read_rows(rows, dead)
         if stamp != self._loaded:
             self._loaded, self._saved = stamp, {}
         return records
@@ -222,7 +222,7 @@ class SqliteLedger:
                     before = self._stamp(connection)
                     connection.executemany(
                         f"REPLACE INTO calls VALUES ({_ROW})",  # noqa: S608 - question marks
-                        [_row(record, self._owner.name) for record in records],
+                        [row_of(record, self._owner.name) for record in records],
                     )
                     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
                 if before == self._loaded:
@@ -269,7 +269,8 @@ class SqliteLedger:
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _row(record: Record, owner: str) -> tuple[Any, ...]:
+def row_of(record: Record, owner: str) -> tuple[Any, ...]:
+    """Return the values that a store keeps of a record, with a checksum at the end."""
     known = sorted(record.known) if record.is_open else []
     gaps = [after - before for before, after in pairwise([0, *known])]  # small numbers take less space
     values = (
@@ -292,7 +293,7 @@ def _row(record: Record, owner: str) -> tuple[Any, ...]:
     return (*values, _checksum(values))
 
 
-def _read(rows: Sequence[tuple[Any, ...]], dead: set[str]) -> list[Record]:
+def read_rows(rows: Sequence[tuple[Any, ...]], dead: set[str]) -> list[Record]:
     """Return the records in some rows. The calls of `dead` owners are no longer in flight.
 
     Raises:
