@@ -50,12 +50,9 @@ def load_state(saved: str, tracks: Iterable[TrackRecord], messages: Iterable[Mes
     for order_id, is_removed, text in tracks:
         track: OrderTrack = read_part(json.loads(text), OrderTrack)
         loaded[bool(is_removed)][order_id] = evolve(track, counts=counts.get(order_id, {}))
-    removed = dict(
-        sorted(loaded[True].items(), key=lambda item: item[1].removed_at or datetime.max.replace(tzinfo=UTC))
-    )
     orders = {order_id: track.order for order_id, track in loaded[False].items()}
     state = cast("WatchState", read_part(json.loads(saved), WatchState))
-    return evolve(state, tracks=loaded[False], removed=removed, orders=orders)
+    return evolve(state, tracks=loaded[False], removed=_oldest_first(loaded[True]), orders=orders)
 
 
 @frozen
@@ -94,3 +91,43 @@ def _add(found: Changes, order_id: int, old: OrderTrack | None, track: OrderTrac
     if known is not track.counts:
         found.messages.extend((order_id, key, count) for key, count in track.counts.items() if known.get(key) != count)
         found.lost_messages.extend((order_id, key) for key in known if key not in track.counts)
+
+
+def apply(state: WatchState, saved: str, found: Changes) -> WatchState:
+    """Return the state after some changes: the same as that of `load_state` with all records.
+
+    Args:
+        state: The state before.
+        saved: The result of `save_state` for the state after.
+        found: The result of `changes` from one to the other.
+
+    """
+    new = evolve(cast("WatchState", read_part(json.loads(saved), WatchState)), tracks=state.tracks, orders=state.orders)
+    if not found.any:
+        return evolve(new, removed=state.removed)
+    counts: dict[int, dict[str, int]] = {}
+    for order_id, _, _ in found.tracks:
+        known = state.tracks.get(order_id) or state.removed.get(order_id)
+        counts[order_id] = {} if known is None else dict(known.counts)
+    for order_id, key, count in found.messages:
+        counts[order_id][key] = count
+    for order_id, key in found.lost_messages:
+        del counts[order_id][key]
+    tracks, removed, orders = dict(state.tracks), dict(state.removed), dict(state.orders)
+    for (order_id,) in found.lost_tracks:
+        tracks.pop(order_id, None)
+        removed.pop(order_id, None)
+        orders.pop(order_id, None)
+    for order_id, is_removed, text in found.tracks:
+        track: OrderTrack = evolve(read_part(json.loads(text), OrderTrack), counts=counts[order_id])
+        (removed if is_removed else tracks)[order_id] = track
+        (tracks if is_removed else removed).pop(order_id, None)
+        if is_removed:
+            orders.pop(order_id, None)
+        else:
+            orders[order_id] = track.order
+    return evolve(new, tracks=tracks, removed=_oldest_first(removed), orders=orders)
+
+
+def _oldest_first(removed: Mapping[int, OrderTrack]) -> dict[int, OrderTrack]:
+    return dict(sorted(removed.items(), key=lambda item: item[1].removed_at or datetime.max.replace(tzinfo=UTC)))

@@ -52,6 +52,28 @@ class Opened:
     """The newest events."""
 
 
+def unix_time(event: Event) -> float:
+    """Return an event's Unix time; 0 if it may be wrong."""
+    # These events may come before the first good answer, when only the local clock is known.
+    return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()
+
+
+class AgeClock:
+    """The time from which the age of events is measured."""
+
+    def __init__(self) -> None:
+        self._before: float | None = None
+
+    def now(self, newest: Event) -> float | None:
+        """Return the Unix time at the newest event; None while it isn't certain."""
+        before, dated = self._before, unix_time(newest)
+        if not dated:
+            return None
+        # One answer with a wrong clock must not drop everything.
+        self._before = dated if before is None else min(dated, before + _LARGEST_STEP)
+        return None if before is None else self._before
+
+
 class Database:
     """The database of a journal.
 
@@ -75,7 +97,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._state = WatchState()
         """The state that the file has."""
-        self._now_before: float | None = None
+        self._clock = AgeClock()
 
     def open(self, fingerprint: str | None, last: int) -> Opened:
         """Open the file for one watcher, create it if it doesn't exist, and return its content.
@@ -124,7 +146,7 @@ class Database:
                 with transaction(connection, durable=bool(events)):
                     connection.executemany(
                         "INSERT INTO events VALUES (?, ?, ?)",
-                        [(event.seq, _unix_time(event), codec.save_event(event)) for event in events],
+                        [(event.seq, unix_time(event), codec.save_event(event)) for event in events],
                     )
                     connection.execute("REPLACE INTO meta VALUES ('state', ?)", [codec.save_state(state)])
                     connection.executemany("REPLACE INTO tracks VALUES (?, ?, ?)", changes.tracks)
@@ -182,7 +204,7 @@ class Database:
         if unread is not None and unread <= self.oldest:
             return self.oldest
         bound = 0 if self._max_events is None else newest.seq - self._max_events
-        if self._max_age is not None and (now := self._now(newest)) is not None:
+        if self._max_age is not None and (now := self._clock.now(newest)) is not None:
             # A number, because a date can't be that far in the past.
             young = now - self._max_age.total_seconds()
             (old,) = connection.execute("SELECT max(seq) FROM events WHERE at > 0 AND at < ?", [young]).fetchone()
@@ -193,15 +215,6 @@ class Database:
             return self.oldest
         connection.execute("DELETE FROM events WHERE seq <= ?", [bound])
         return bound
-
-    def _now(self, newest: Event) -> float | None:
-        """Return the Unix time from which the age of events is measured; None while it isn't certain."""
-        before, dated = self._now_before, _unix_time(newest)
-        if not dated:
-            return None
-        # One answer with a wrong clock must not drop everything.
-        self._now_before = dated if before is None else min(dated, before + _LARGEST_STEP)
-        return None if before is None else self._now_before
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
@@ -278,9 +291,3 @@ def _move(connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
         "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET place = max(place, excluded.place)",
         places.items(),
     )
-
-
-def _unix_time(event: Event) -> float:
-    """Return an event's Unix time; 0 if it may be wrong."""
-    # These events may come before the first good answer, when only the local clock is known.
-    return 0.0 if isinstance(event, PollFailed | OrderRemoved) else event.at.timestamp()

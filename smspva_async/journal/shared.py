@@ -104,14 +104,23 @@ class SharedJournal(Journal, Protocol):
 
     lease: float
     """Seconds for which a leader leads without renewing its lease."""
-    member: str
-    """This process's id, made by `open`."""
-    state: WatchState | None
-    """This process's replica of the state, which `news`, `take_over` and `append` update; None: there is none yet."""
     status: LeaderStatus
     """The leader's status, as of the last `lead`."""
-    failure: str | None
-    """The reason why the journal can't be reached now."""
+
+    @property
+    def state(self) -> WatchState | None:
+        """The replica of the state, which `news`, `take_over` and `append` update; None: there is no state yet."""
+        ...
+
+    @property
+    def member(self) -> str:
+        """The process's id, made by `open`."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """The reason why the journal can't be reached now."""
+        ...
 
     async def lead(self, status: LeaderStatus | None = None) -> Lease:
         """Take the lease if it is free, or renew it if this process has it; return the lease.

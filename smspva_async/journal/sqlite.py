@@ -34,6 +34,20 @@ _PAGE = 256
 _PAGES = 16
 
 
+def limits(keep: Keep) -> tuple[int | None, timedelta | None]:
+    """Return the number of events to keep and the time for which to keep them; raise `ValueError` if it is invalid."""
+    if isinstance(keep, tuple) and len(keep) != 2:  # noqa: PLR2004
+        raise ValueError(f"keep must be a number of events, a timedelta or a pair of them, got {keep!r}")
+    max_events, max_age = (
+        (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
+    )
+    if max_events is not None and (type(max_events) is not int or max_events < 1):
+        raise ValueError(f"the number of events to keep must be an integer of 1 or more, got {max_events!r}")
+    if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
+        raise ValueError(f"the time to keep events must be a timedelta of more than 0, got {max_age!r}")
+    return max_events, max_age
+
+
 class SqliteJournal:
     """A journal in an SQLite file, which survives a restart, a kill and a power failure.
 
@@ -57,15 +71,7 @@ class SqliteJournal:
     """
 
     def __init__(self, path: Path | str, *, keep: Keep = (1_000_000, timedelta(days=90))) -> None:
-        if isinstance(keep, tuple) and len(keep) != 2:  # noqa: PLR2004
-            raise ValueError(f"keep must be a number of events, a timedelta or a pair of them, got {keep!r}")
-        max_events, max_age = (
-            (None, keep) if isinstance(keep, timedelta) else keep if isinstance(keep, tuple) else (keep, None)
-        )
-        if max_events is not None and (type(max_events) is not int or max_events < 1):
-            raise ValueError(f"the number of events to keep must be an integer of 1 or more, got {max_events!r}")
-        if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
-            raise ValueError(f"the time to keep events must be a timedelta of more than 0, got {max_age!r}")
+        max_events, max_age = limits(keep)
         self._path = Path(os.path.realpath(path))
         self._database = Database(self._path, max_events, max_age)
         self._worker = WorkerThread("smspva journal")

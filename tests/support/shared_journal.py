@@ -237,6 +237,9 @@ class MemoryFleet:
             self._server.rate_limiter = RateLimiter(gap)
         return self._server.rate_limiter
 
+    def open(self) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 

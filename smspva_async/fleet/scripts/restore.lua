@@ -1,0 +1,42 @@
+-- Write a member's whole replica, if Redis has lost newer data than it has.
+-- ARGV: member, epoch, version, mark, news number, form, account, head, sequence numbers before the first and of the
+-- last event. Then lists, each after its length: events, tracks, messages. Returns 1 if it was necessary.
+local key, version, number = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[5])
+local meta, events = key .. 'meta', key .. 'events'
+local known = redis.call('HMGET', meta, 'version', 'mark', 'news', 'epoch', 'seq', 'oldest')
+local current, news = tonumber(known[1] or 0), tonumber(known[3] or 0)
+if version < current or (version == current and (known[2] ~= ARGV[4] or number <= news)) then return 0 end
+
+local position = 11
+local function each(width, action)
+    local count = tonumber(ARGV[position])
+    position = position + 1
+    for _ = 1, count do
+        action(unpack(ARGV, position, position + width - 1))
+        position = position + width
+    end
+end
+
+redis.call('HSETNX', meta, 'form', ARGV[6])
+redis.call('HSETNX', meta, 'account', ARGV[7])
+local first, last = tonumber(ARGV[9]), tonumber(known[5] or 0)
+local oldest = tonumber(known[6] or 0)
+if last < first or oldest > first then
+    redis.call('DEL', events)
+    oldest = first
+else
+    -- Also those that Redis has: another leader may have written others since.
+    for seq = first + 1, last do redis.call('XDEL', events, seq .. '-0') end
+    if last > 0 then redis.call('XSETID', events, first .. '-0') end
+end
+each(3, function(seq, at, event) redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end)
+redis.call('DEL', key .. 'tracks', key .. 'messages')
+each(2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
+each(2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
+
+-- So far ahead that no member has read that number.
+news = math.max(news, number) + 1000000
+redis.call('HSET', meta, 'version', ARGV[3], 'mark', ARGV[4], 'head', ARGV[8], 'seq', ARGV[10], 'oldest', oldest,
+    'epoch', math.max(tonumber(known[4] or 0), tonumber(ARGV[2])), 'news', news)
+redis.call('XADD', key .. 'news', news .. '-0', 'kind', 'restored', 'member', ARGV[1], 'data', 'null')
+return 1
