@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 from attrs import define
 
 from smspva_async._api import validation
-from smspva_async._concurrency import Signal
+from smspva_async._concurrency import Signal, finish
 from smspva_async.errors import (
     ConnectionFailed,
     Lagged,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _FIRST_BACKOFF = 5.0
 _LONGEST_BACKOFF = 120.0
+_UNCLAIMING = 1.0
+"""The longest time that leaving waits to give up a claim."""
 _UP = (OrderState.ACTIVE, OrderState.ACTIVATING)
 # Failures that may be over at the next try. An order that was just bought may not be found at first.
 _TEMPORARY = (ConnectionFailed, RequestTimeout, UnexpectedResponse, RateLimited, OrderNotFound, TimeoutError, OSError)
@@ -161,6 +164,10 @@ class ActivationManager:
             return
         try:
             await self._source.activate(order_id)
+        except anyio.get_cancelled_exc_class():
+            if self._shared is not None:  # the request may not have been sent, and may be repeated
+                await finish(partial(self._give_up, claim))
+            raise
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             backoff = min(_FIRST_BACKOFF * 2**activation.failures, _LONGEST_BACKOFF)
             activation.failures = min(activation.failures + 1, 10)
@@ -176,6 +183,11 @@ class ActivationManager:
             backoff = _LONGEST_BACKOFF
             activation.failures, activation.refusal = 0, None
         self._end(activation, backoff)
+
+    async def _give_up(self, claim: str) -> None:
+        if self._shared is not None:
+            with anyio.move_on_after(_UNCLAIMING):
+                await self._shared.unclaim(claim)
 
     def _end(self, activation: _Activation, backoff: float) -> None:
         """End a try; the next one begins after some seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ _OVERDUE_AFTER = 0.2
 _WRITE_AFTER = 0.8
 """Seconds after which the positions are written even if no consumer takes a step."""
 _CHECK_EVERY = 0.05
+_LAST_WRITE = 5.0
+"""Seconds for which closing a consumer waits for a shared journal."""
 
 
 @contextlib.contextmanager
@@ -383,6 +386,14 @@ class ConsumerPositions:
                 self.written(positions)
                 if name is not None and name in lost:
                     raise _cursor_taken(name)
+
+    async def write_last(self, name: str) -> None:
+        """Write a consumer's last position. A shared journal that can't be reached is waited for only briefly."""
+        with (
+            contextlib.suppress(CursorTaken),
+            anyio.move_on_after(math.inf if self._shared is None else _LAST_WRITE),
+        ):
+            await self.write(name)
 
     async def write_new(self) -> None:
         """Write the positions of new names."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,8 +34,14 @@ if TYPE_CHECKING:
     from smspva_async._watch.scheduler import Waiters
     from smspva_async.journal.shared import News, SharedJournal
 
+_log = logging.getLogger("smspva_async")
+
 _AFTER_LEASE = 0.01
 """Seconds after the end of a lease at which followers try to take it."""
+_NO_LEADER = 0.5
+"""The longest time until a follower asks again while nobody leads."""
+_RESIGNING = 1.0
+"""The longest time that leaving waits for the journal."""
 
 
 class Leadership:
@@ -74,6 +83,8 @@ class Leadership:
         self._poll_loop = poll_loop
         self._guests: _Guests | None = None
         self._leader_left = anyio.Event()
+        self._has_leader = self._has_led = self._has_warned = False
+        self._leaderless_since = math.inf
 
     async def run(self, *, replay: bool) -> None:
         """Follow and lead until cancelled, or until an error ends the watch; it is then in `failure`.
@@ -103,13 +114,16 @@ class Leadership:
 
     async def _resign(self) -> None:
         invalid_key = self.failure.message if isinstance(self.failure, InvalidKey) else None
-        with contextlib.suppress(SmspvaError), anyio.move_on_after(self._journal.lease):
-            await self._journal.resign(invalid_key)
+        if self._has_led:
+            # If the journal can't be reached, the lease lapses without this.
+            with contextlib.suppress(SmspvaError), anyio.move_on_after(_RESIGNING):
+                await self._journal.resign(invalid_key)
 
     # -- following ---------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         """Follow until this process has the lease."""
+        self._has_leader, self._leaderless_since = False, math.inf
         self._publish_replica()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_demand)
@@ -120,9 +134,26 @@ class Leadership:
                     break
                 status = self._journal.status
                 self._store.last_success, self._store.last_failure = status.last_success, status.last_failure
-                with anyio.move_on_after(lease.seconds_left + _AFTER_LEASE):
+                self._has_leader = lease.seconds_left > 0
+                self._publish_replica()
+                wait = (
+                    lease.seconds_left + _AFTER_LEASE if self._has_leader else min(self._journal.lease / 3, _NO_LEADER)
+                )
+                self._note_time_without_leader()
+                with anyio.move_on_after(wait):
                     await self._leader_left.wait()
             tasks.cancel_scope.cancel()
+
+    def _note_time_without_leader(self) -> None:
+        """Log a warning once if no process leads for longer than a lease."""
+        now = anyio.current_time()
+        if self._has_leader:
+            self._leaderless_since = math.inf
+        else:
+            self._leaderless_since = min(self._leaderless_since, now)
+            if now - self._leaderless_since > self._journal.lease and not self._has_warned:
+                self._has_warned = True
+                _log.warning("no process of the fleet polls, and this one may not; start one that may lead")
 
     async def _send_demand(self) -> None:
         sent: Demand | None = None
@@ -139,6 +170,8 @@ class Leadership:
             while self.failure is None:
                 for news in await self._journal.news():
                     self._handle(news)
+                    if isinstance(news, Restored) and self._guests is not None:
+                        await self._guests.welcome()  # changes of demand may have been lost
                 if not self.leads:
                     self._publish_replica()
         scope.cancel()
@@ -167,24 +200,24 @@ class Leadership:
             return
         if state is not self._store.state:
             self._store.resume(state)
-        if state.since is not None or state.failing_since is not None:
+        # Without a leader, the state may be of an earlier watch.
+        if self._has_leader and (state.since is not None or state.failing_since is not None):
             self.polled.set()
 
     # -- leading -----------------------------------------------------------------------------------------------------
 
     async def _lead(self, *, replay: bool) -> None:
         """Poll until the lease is lost, or until an error ends the watch."""
-        state = await self._journal.take_over() or WatchState()
-        if state.since is None:
-            state = evolve(state, replay=replay)
-        self.leads = True
         try:
             async with anyio.create_task_group() as tasks:
                 self._guests = _Guests(self._journal, self._reader, self._waiters, tasks)
                 tasks.start_soon(self._renew, tasks.cancel_scope)
                 with self._noting_failure(), contextlib.suppress(NotLeading):
-                    for member, demand in (await self._journal.wants()).items():
-                        self._guests.update(member, demand)
+                    state = await self._journal.take_over() or WatchState()
+                    if state.since is None:
+                        state = evolve(state, replay=replay)
+                    self.leads = self._has_led = True
+                    await self._guests.welcome()
                     await self._poll_loop.start(state)
                     self.polled.set()
                     await self._poll_loop.run()
@@ -230,18 +263,32 @@ class _Guests:
         self._reader = reader
         self._waiters = waiters
         self._tasks = tasks
+        self._demands: dict[str, Demand] = {}
+        self._updates: Counter[str] = Counter()
         self._waits: dict[str, contextlib.ExitStack] = {}
         self._refreshes: dict[tuple[str, str], anyio.CancelScope] = {}
         """The scope of each open refresh request, by member and token."""
 
+    async def welcome(self) -> None:
+        """Replace the demands of all members by those that the journal has."""
+        before = self._updates.copy()
+        demands = await self._journal.wants()
+        for member in self._demands.keys() | demands.keys():
+            if self._updates[member] == before[member]:  # otherwise its news was newer
+                self.update(member, demands.get(member))
+
     def update(self, member: str, demand: Demand | None) -> None:
-        """Replace a member's demand; None: it has none."""
+        """Replace a member's demand; None: it has none. A member that repeats its demand may have missed answers."""
         waits, wanted = contextlib.ExitStack(), demand or Demand()
+        is_repeated = self._demands.get(member) == wanted
+        self._demands[member] = wanted
+        self._updates[member] += 1
         for order_id in wanted.messages:
             waits.enter_context(self._waiters.waiting_for_message(order_id))
         for order_id in wanted.states:
             waits.enter_context(self._waiters.waiting_for_state(order_id))
-        for asked in [key for key in self._refreshes if key[0] == member and key[1] not in wanted.refreshes]:
+        kept = frozenset[str]() if is_repeated else wanted.refreshes.keys()
+        for asked in [key for key in self._refreshes if key[0] == member and key[1] not in kept]:
             self._refreshes.pop(asked).cancel()
         for token, order_id in wanted.refreshes.items():
             if (member, token) not in self._refreshes:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
-
-from smspva_async.errors import CursorTaken
 
 if TYPE_CHECKING:
     from typing import Self
@@ -170,8 +167,7 @@ class Consumer(Subscription):
 
         """
         await super().aclose()
-        with contextlib.suppress(CursorTaken):
-            await self._positions.write(self._name)
+        await self._positions.write_last(self._name)
 
     async def _next(self) -> Event:
         self._check()

@@ -18,16 +18,18 @@ from smspva_async import (
     WaitTimeout,
     Watcher,
 )
+from smspva_async.journal.shared import RefreshAnswered
 from tests.support.activation import ACTIVATION, STAY, request_times
 from tests.support.backends import on_both_backends
 from tests.support.shared_journal import LEASE, MemoryFleet, Server
 from tests.support.watching import INTERVAL, polls, so_far, texts, within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from smspva_async import Sms
+    from smspva_async.journal.shared import Demand, News
     from smspva_async.simulator import Simulator
 
 pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("local_clock")]
@@ -70,19 +72,16 @@ async def test_a_follower_that_enters_first_of_all_polls_needs_no_poll_of_its_ow
 
 
 async def test_the_next_process_leads_at_once_when_the_leader_is_left(sim: Simulator) -> None:
-    order_id, server = sim.add_order(state=1).id, Server()
-    async with member(sim, server) as (follower, _):
-        pass
-    async with anyio.create_task_group() as tasks, member(sim, server, may_lead=False) as (reader, _):
-        left = anyio.Event()
+    order_id, server, left = sim.add_order(state=1).id, Server(), anyio.Event()
 
-        async def leave_early() -> None:
-            async with member(sim, server):
-                await left.wait()
+    async def leave_early() -> None:
+        async with member(sim, server):
+            await left.wait()
 
+    async with anyio.create_task_group() as tasks:
         tasks.start_soon(leave_early)
         await anyio.sleep(1)
-        async with member(sim, server) as (follower, _):
+        async with member(sim, server, may_lead=False) as (reader, _), member(sim, server) as (follower, _):
             assert not follower.leads
             left.set()
             await anyio.sleep(0.1)
@@ -174,6 +173,53 @@ async def test_a_consumer_in_another_process_takes_the_name_over_with_its_positi
             await first.ack(events[1])
         with pytest.raises(CursorTaken):
             await anext(first)
+
+
+async def activate(watcher: Watcher, order_id: int) -> None:
+    async with watcher.activated(order_id, timeout=100):
+        pass
+
+
+async def test_an_answer_that_a_follower_missed_is_given_again(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server), member(sim, server) as (follower, fleet), anyio.create_task_group() as tasks:
+        journal = fleet.journal
+        deliver = journal.post
+
+        def post(news: News | None) -> None:
+            if not isinstance(news, RefreshAnswered):
+                deliver(news)
+
+        monkeypatch.setattr(journal, "post", post)
+        tasks.start_soon(activate, follower, order_id)
+        await anyio.sleep(60)
+        monkeypatch.undo()
+        await journal.want(server.demands[journal.member])
+
+
+async def test_a_demand_that_changes_while_the_next_leader_reads_it_is_kept(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, server, asked = sim.add_order(state=1).id, Server(), anyio.Event()
+    async with (
+        member(sim, server) as (_, old),
+        member(sim, server) as (_, new),
+        member(sim, server, may_lead=False) as (follower, _),
+    ):
+        read = new.journal.wants
+
+        async def wants() -> Mapping[str, Demand]:
+            demands = await read()
+            asked.set()
+            await anyio.sleep(1)
+            return demands
+
+        monkeypatch.setattr(new.journal, "wants", wants)
+        await follower.wait_for_state(order_id, OrderState.ACTIVE, timeout=10)
+        old.journal.pause()
+        await asked.wait()
+        await activate(follower, order_id)
+        old.journal.resume()
 
 
 async def test_a_consumer_ends_when_another_process_takes_its_name_over(sim: Simulator) -> None:
