@@ -1,0 +1,158 @@
+"""A `RedisFleet`: its arguments, its secrets, and clients and watchers that share it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+import traceback
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smspva_async import JournalError, Pace, SmspvaClient, SmsReceived, Watcher
+from smspva_async.fleet import RedisFleet
+from smspva_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+on_real_loops = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"loop_factory": asyncio.new_event_loop}), ("trio", {})], ids=["asyncio", "trio"]
+)
+URL = "redis://user:secret-word@localhost:6379/0"
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def client_of(fleet: RedisFleet, simulator: Simulator) -> SmspvaClient:
+    return SmspvaClient("any key", transport=simulator.transport(), pace=Pace(gap=0.001), fleet=fleet)
+
+
+# -- arguments and secrets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"url": "http://user:secret-word@localhost"}, "the URL of Redis must look like"),
+        ({"url": "redis://user:secret-word@localhost/first"}, "must be a number"),
+        ({"url": "redis://user:1234#secret-word@localhost/0"}, "must be written as %23"),
+        ({"url": None}, "the URL of Redis must look like"),
+        ({"name": ""}, "the fleet's name must be"),
+        ({"name": "a}b"}, "the fleet's name must be"),
+        ({"name": 5}, "the fleet's name must be"),
+        ({"lease": 0}, "the lease must be"),
+        ({"lease": float("inf")}, "the lease must be"),
+        ({"lease": "10"}, "the lease must be"),
+        ({"keep": 0}, "the number of events to keep must be"),
+        ({"keep": (5, timedelta(0))}, "the time to keep events must be"),
+        ({"keep": (5,)}, "keep must be"),
+        ({"may_lead": 1}, "may_lead must be"),
+    ],
+)
+def test_an_invalid_argument_is_refused_without_the_password(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem) as raised:
+        RedisFleet(**{"url": URL, **arguments})
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    own_frame = shown.stack.pop(0)
+    assert "secret-word" not in "".join(shown.format())
+    assert own_frame.name.startswith("test_")
+
+
+def test_nothing_shows_the_password() -> None:
+    fleet = RedisFleet(URL, name="other")
+    assert repr(fleet) == "<RedisFleet the fleet 'other' at localhost:6379>"
+    parts = [fleet, fleet.journal, fleet.ledger, fleet.attach(lambda: "account", 1.5)]
+    assert "secret-word" not in "".join(f"{part!r} {vars(part)}" for part in [*parts, fleet._link])
+    for function in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="a RedisFleet can't be pickled or copied"):
+            function(fleet)
+
+
+@on_real_loops
+async def test_an_error_of_the_connection_does_not_show_the_password() -> None:
+    fleet = RedisFleet("redis://user:secret-word@127.0.0.1:1")
+    with pytest.raises(JournalError) as raised:
+        async with client_of(fleet, Simulator()):
+            pass
+    shown = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    assert "secret-word" not in shown.replace('secret-word@127.0.0.1:1")', "")
+    assert b"secret-word" not in pickle.dumps(raised.value)
+
+
+def test_a_fleet_belongs_to_one_client() -> None:
+    fleet, simulator = RedisFleet(URL), Simulator()
+    client_of(fleet, simulator)
+    with pytest.raises(ValueError, match="another client uses this RedisFleet"):
+        client_of(fleet, simulator)
+
+
+@on_real_loops
+async def test_a_fleet_without_a_client_says_so(redis_server: RedisServer) -> None:
+    with pytest.raises(JournalError, match="no client uses this RedisFleet"):
+        await RedisFleet(redis_server.url).journal.forget("name")
+
+
+def test_without_the_extra_the_import_says_what_to_install() -> None:
+    code = "import sys; sys.modules['coredis'] = None; from smspva_async.fleet import RedisFleet"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.stderr.splitlines()[-1] == (
+        'ImportError: RedisFleet needs the package coredis: pip install "smspva-async[redis]"'
+    )
+    assert "During handling" not in done.stderr
+
+
+# -- clients ---------------------------------------------------------------------------------------------------------
+
+
+@on_real_loops
+async def test_two_clients_share_events_and_the_ledger(redis_server: RedisServer) -> None:
+    simulator = Simulator()
+    order = simulator.add_order(state=1)
+    first = client_of(RedisFleet(redis_server.url), simulator)
+    second = client_of(RedisFleet(redis_server.url, may_lead=False), simulator)
+    async with first, second, Watcher(first, interval=0.05) as leader, Watcher(second, interval=0.05) as follower:
+        assert (leader.leads, follower.leads) == (True, False)
+        simulator.deliver(order.id, "Your code: 1234")
+        one = await leader.wait_for_sms(order.id, after=0, timeout=30)
+        other = await follower.wait_for_sms(order.id, after=0, timeout=30)
+        assert isinstance(one, SmsReceived)
+        assert (one.id, one.seq) == (other.id, other.seq)
+        rental = await second.rent("RU", "opt16")
+        await first.orders()
+    async with first:
+        assert [purchase.order_ids for purchase in first.purchases()] == [(rental.id,)]
+    assert len(redis_server.cli("CLIENT", "LIST").splitlines()) == 1
+    assert not [it for it in threading.enumerate() if it.name.startswith("smspva")]
+
+
+@on_real_loops
+async def test_a_client_that_is_entered_again_stays_connected(redis_server: RedisServer) -> None:
+    simulator = Simulator()
+    client = client_of(RedisFleet(redis_server.url), simulator)
+    for _ in range(2):
+        async with client:
+            await client.orders()
+            assert len(redis_server.cli("CLIENT", "LIST").splitlines()) > 1
+        assert len(redis_server.cli("CLIENT", "LIST").splitlines()) == 1
+
+
+@on_real_loops
+async def test_entering_that_fails_leaves_nothing(redis_server: RedisServer) -> None:
+    client = client_of(RedisFleet(redis_server.url), Simulator())
+    redis_server.cli("HSET", "smspva:{main}:meta", "form", "7")
+    with pytest.raises(JournalError, match="newer version"):
+        async with client:
+            pass
+    assert len(redis_server.cli("CLIENT", "LIST").splitlines()) == 1
+    assert redis_server.cli("KEYS", "*").split() == ["smspva:{main}:meta"]
