@@ -20,6 +20,8 @@ from smspva_async.cli._parameters import SECONDS, URL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smspva_async.fleet import RedisFleet
+
 R = TypeVar("R")
 
 _PRIVATE = 0o700
@@ -36,15 +38,25 @@ class Account:
     ledger: Path | None = None
     fleet: str | None = None
     """The address of a fleet's Redis."""
+    fleet_name: str = "main"
 
     def client(self) -> SmspvaClient:
         """Return a client of the account. Without entering it, its ledger file can be read; no request is sent."""
         pace = Pace(gap=self.gap)
         if self.fleet is None:
             return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, ledger=self.ledger)
-        from smspva_async.fleet import RedisFleet  # noqa: PLC0415 - coredis takes a second to import
+        return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, fleet=redis_fleet(self))
 
-        return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, fleet=RedisFleet(self.fleet))
+
+def redis_fleet(account: Account) -> RedisFleet:
+    """Return the account's fleet."""
+    if account.fleet is None:
+        raise click.UsageError("there is no fleet to show; set SMSPVA_FLEET or use --fleet")
+    try:
+        from smspva_async.fleet import RedisFleet  # noqa: PLC0415 - coredis takes a second to import
+    except ImportError as error:
+        raise click.UsageError(str(error)) from None
+    return RedisFleet(account.fleet, name=account.fleet_name)
 
 
 def with_account(command: Callable[..., R]) -> Callable[..., R]:
@@ -74,6 +86,9 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
         metavar="URL",
         help="Redis through which processes share the account's pace, ledger and events.",
     )
+    @click.option(
+        "--fleet-name", envvar="SMSPVA_FLEET_NAME", default="main", show_default=True, help="The fleet's name in Redis."
+    )
     @wraps(command)
     def run_with_account(
         *args: Any,  # noqa: ANN401 - click's
@@ -81,9 +96,14 @@ def with_account(command: Callable[..., R]) -> Callable[..., R]:
         base_url: str,
         gap: float,
         fleet: str | None,
+        fleet_name: str,
         **options: Any,  # noqa: ANN401 - click's
     ) -> R:
-        return command(Account(_read_key(api_key_file), base_url, gap, fleet=fleet or None), *args, **options)
+        return command(
+            Account(_read_key(api_key_file), base_url, gap, fleet=fleet or None, fleet_name=fleet_name),
+            *args,
+            **options,
+        )
 
     return run_with_account
 

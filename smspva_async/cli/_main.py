@@ -23,7 +23,17 @@ from smspva_async import (
     WaitTimeout,
     __version__,
 )
-from smspva_async.cli import _catalogue, _demo, _formatting as fmt, _orders, _purchases, _simulate, _spending, _watch
+from smspva_async.cli import (
+    _catalogue,
+    _demo,
+    _fleet,
+    _formatting as fmt,
+    _orders,
+    _purchases,
+    _simulate,
+    _spending,
+    _watch,
+)
 from smspva_async.cli._output import print_stderr
 from smspva_async.cli._parameters import examples
 from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
@@ -205,6 +215,7 @@ for _command in (
     _spending.restore,
     _purchases.purchases,
     _purchases.unsettled,
+    _fleet.fleet,
     _simulate.simulate,
 ):
     _smspva.add_command(_command)

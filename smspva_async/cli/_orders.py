@@ -55,8 +55,7 @@ async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, 
                 printer.print_text("No messages.")
             warn_of_skipped_rows(rows)
             return
-        # A fleet's journal has older events, and its cursor shows where new ones begin.
-        known = [] if account.fleet is not None else list(await client.sms(order_id))
+        known: list[Sms] = [] if account.fleet is not None else list(await client.sms(order_id))
 
         def is_new(message: Sms) -> bool:
             if message in known:
@@ -65,13 +64,15 @@ async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, 
             return True
 
         async with _watch_order(account, client, order_id) as (watcher, order):
+            after = 0
+            if account.fleet is not None:  # its journal has older events; each new one follows, and isn't in the list
+                after = watcher.cursor
+                known += await client.sms(order_id)
             if order.state is not OrderState.ACTIVE:
                 hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
                 click.echo(f"#{order_id} is {state_word(order)}{hint}", err=True)
             with show_progress(lambda: "waiting for a message"):
-                event = await watcher.wait_for_sms(
-                    order_id, after=0 if account.fleet is None else watcher.cursor, match=is_new, timeout=timeout
-                )
+                event = await watcher.wait_for_sms(order_id, after=after, match=is_new, timeout=timeout)
             printer.print_result(to_dict(event.sms), _format_message(event.sms))
 
 

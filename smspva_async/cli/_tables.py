@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from smspva_async import Country, CountryOffer, Offer, Order, PastOrder, Purchase, Service, Stock
+    from smspva_async.fleet import FleetStatus
+
+
+def fleet(status: FleetStatus) -> Table:
+    """Return a table of the members of a fleet."""
+    table = _table("process", "role", ">changes behind")
+    for member in status.members:
+        role = "leader" if member.leads else "client only" if member.behind is None else "follower"
+        table.add_row(Text(member.id), Text(role), Text("" if member.behind is None else str(member.behind)))
+    return table
 
 
 def services(rows: Iterable[Service]) -> Table:

@@ -48,6 +48,7 @@ COMMANDS = [
     "restore",
     "purchases",
     "unsettled",
+    "fleet",
     "simulate",
 ]
 WITH_KEY = ["--api-key-file", "good"]
