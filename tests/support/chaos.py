@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -22,6 +21,8 @@ from smspva_async import (
     Watcher,
     event_to_dict,
 )
+from smspva_async.client import fleet_journal
+from smspva_async.fleet import RedisFleet
 from tests.support.processes import is_orphan
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def read_records(report: Path) -> list[str]:
     return re.findall(f"{_START}([^{_START}{_END}]*){_END}", text)
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(main: Callable[[], Coroutine[Any, Any, None]], backend: str = "asyncio") -> None:
     """Run a program until it is killed, or until the tests' process has ended."""
 
     async def run_until_orphaned() -> None:
@@ -64,7 +65,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
                 await anyio.sleep(1)
             tasks.cancel_scope.cancel()
 
-    asyncio.run(run_until_orphaned())
+    anyio.run(run_until_orphaned, backend=backend)
 
 
 def watch(url: str, journal: Path, report: Path, timeout: float) -> None:
@@ -115,3 +116,59 @@ def rent(url: str, ledger: Path, report: Path) -> None:
             write_records(reported, *map(str, rented))
 
     run(main)
+
+
+FLEET_INTERVAL, FLEET_GAP = 0.1, 0.02
+
+
+def fleet_client(
+    url: str, redis: str, lease: float, timeout: float = TIMEOUT, *, may_lead: bool = True
+) -> SmspvaClient:
+    """Return a client of a fleet."""
+    return SmspvaClient(
+        KEY,
+        base_url=url,
+        pace=Pace(gap=FLEET_GAP),
+        retry=Retry(attempts=1),
+        timeout=timeout,
+        fleet=RedisFleet(redis, lease=lease, may_lead=may_lead),
+    )
+
+
+def watch_in_fleet(url: str, redis: str, lease: float, backend: str, report: Path) -> None:
+    """Watch as a member of a fleet, and report the member's id and then each event of this process."""
+
+    async def main() -> None:
+        with report.open("a") as reported:
+            async with fleet_client(url, redis, lease) as source, fleet_watcher(source) as watch:
+                write_records(reported.fileno(), json.dumps({"member": fleet_member(source)}))
+                async for event in watch.events(after=0):
+                    write_records(reported.fileno(), json.dumps(event_to_dict(event)))
+
+    run(main, backend)
+
+
+def fleet_watcher(client: SmspvaClient) -> Watcher:
+    return Watcher(client, interval=FLEET_INTERVAL, eager_interval=FLEET_INTERVAL)
+
+
+def fleet_member(client: SmspvaClient) -> str:
+    """Return the id of this process in its client's fleet."""
+    journal = fleet_journal(client)
+    assert journal is not None
+    return journal.member
+
+
+def rent_in_fleet(url: str, redis: str, lease: float, backend: str, report: Path) -> None:
+    """Rent numbers as a member of a fleet, and report the id of each rental."""
+
+    async def main() -> None:
+        with report.open("a") as reported:
+            async with fleet_client(url, redis, lease) as buying:
+                chance = Random(os.getpid())
+                while True:
+                    with contextlib.suppress(SmspvaError):
+                        rental = await buying.rent("RU", chance.choice(["opt16", "opt20"]), WEEK)
+                        write_records(reported.fileno(), str(rental.id))
+
+    run(main, backend)

@@ -107,13 +107,14 @@ class Served(_Listener):
         return f"http://127.0.0.1:{self.port}/api/rent.php"
 
     async def __aexit__(self, *_: object) -> None:
+        self._server.close()
         await _start_accepted_connections()
         for conversation in self._connections:
             conversation.cancel()  # a simulated hang lasts until the client disconnects
-        self._server.close()
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*self._connections, return_exceptions=True)
             await self._server.wait_closed()
+        await _start_accepted_connections()  # closed transports end a step later
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path, _, query = head.split(b" ")[1].partition(b"?")

@@ -107,6 +107,12 @@ class Worker(_Child):
         if self.exit_code != -signal.SIGKILL:
             raise self.failure("was not killed")
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def receive(self) -> Any:
         """Return the next object that the function sends through the pipe."""
         assert self._pipe is not None
