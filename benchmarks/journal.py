@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Form
     from smspva_async import Subscription
 
-__all__ = ["rows"]
+__all__ = ["record", "rows"]
 
 _GROUP = "SQLite journal"
 _ORDERS = 100
@@ -53,7 +53,7 @@ def rows(form: Form) -> Iterator[Row]:
 
 def _polls(form: Form) -> Row:
     polls = form.pick(full=1_000, short=40)
-    recorded = in_virtual_time(_record(polls))
+    recorded = in_virtual_time(record(_ORDERS, polls))
     ours, theirs = in_real_time(_append(recorded))
     compared = compare(ours, theirs)
     return Row(
@@ -88,12 +88,12 @@ class _Recorder(MemoryJournal):
         self.polls.append(_Poll(list(events), state))
 
 
-async def _record(polls: int) -> list[_Poll]:
+async def record(orders: int, polls: int) -> list[_Poll]:
     """Return the first poll of a real watch, and later polls in which one order changed its state."""
-    server, journal = Server(_ORDERS), _Recorder()
+    server, journal = Server(orders), _Recorder()
     async with SmspvaClient("key", transport=server) as client, Watcher(client, journal=journal):
         for poll in range(polls):
-            server.change(server.ids[poll % _ORDERS], state=poll // _ORDERS % 2)
+            server.change(server.ids[poll % orders], state=poll // orders % 2)
             await anyio.sleep(_INTERVAL)
     return journal.polls
 

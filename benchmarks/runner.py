@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cpu, decoding, deliveries, imports, journal, latency, ledger, load, memory
+from benchmarks import cpu, decoding, deliveries, fleet, imports, journal, latency, ledger, load, memory
 from benchmarks.results import Form, Results
 from benchmarks.tables import in_page, text
 
@@ -21,7 +21,7 @@ __all__ = ["GROUPS", "PAGE", "RESULTS", "main"]
 _HERE = Path(__file__).parent
 RESULTS = _HERE / "results.json"
 PAGE = _HERE.parent / "docs" / "benchmarks.md"
-GROUPS = (latency, load, decoding, cpu, deliveries, memory, journal, ledger, imports)
+GROUPS = (latency, load, decoding, cpu, deliveries, memory, journal, ledger, fleet, imports)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

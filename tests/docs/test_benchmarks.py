@@ -16,7 +16,7 @@ import httpx
 import pytest
 from attrs import evolve
 
-from benchmarks import runner
+from benchmarks import fleet, runner
 from benchmarks.latency import DELAY, GAP, Arrival, arrivals, in_turn
 from benchmarks.measuring import compare, percentile
 from benchmarks.results import Form, Goal, Machine, Results, Row, at_least, at_most
@@ -88,6 +88,14 @@ def test_the_docs_show_the_saved_results() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert in_page(page, saved) == page
     assert saved.form is Form.FULL
+
+
+def test_the_rows_of_the_fleet_are_left_out_without_redis(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert list(fleet.rows(Form.SHORT)) == []
+    assert "left out" in capsys.readouterr().err
 
 
 def test_results_survive_json() -> None:
