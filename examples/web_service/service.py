@@ -3,6 +3,8 @@
     python examples/web_service/service.py            # with a simulated provider: no account, no network, no money
     python examples/web_service/service.py --live     # your own numbers; the key is in SMSPVA_API_KEY
 
+With --live and the extra `redis`, several services share an account through the Redis whose URL is in SMSPVA_FLEET.
+
 The page only reads: it can't activate numbers or spend money.
 """
 
@@ -12,6 +14,7 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import re
 import secrets
 import signal
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
+
+    from smspva_async.fleet import RedisFleet
 
 HOST = "127.0.0.1"  # local only: the page shows one-time codes and has no password
 HEARTBEAT = 15.0
@@ -214,6 +219,16 @@ async def live(client: SmspvaClient) -> AsyncGenerator[Watcher]:
             yield watcher
 
 
+def fleet() -> RedisFleet | None:
+    """Return the fleet to join, or None."""
+    url = os.environ.get("SMSPVA_FLEET")
+    if not url:
+        return None
+    from smspva_async.fleet import RedisFleet  # noqa: PLC0415 - needs the extra
+
+    return RedisFleet(url)
+
+
 @asynccontextmanager
 async def simulated() -> AsyncGenerator[Watcher]:
     """Watch five numbers of a simulated provider, with an event every few seconds."""
@@ -271,7 +286,7 @@ def main() -> None:
     if options.port not in range(2**16):
         parser.error(f"expected a port from 0 to 65535, got {options.port}")
     try:
-        watch = live(SmspvaClient()) if options.live else simulated()
+        watch = live(SmspvaClient(fleet=fleet())) if options.live else simulated()
     except ValueError as error:
         parser.error(str(error))
     print("Watching your own numbers." if options.live else "Watching a simulated provider.", flush=True)

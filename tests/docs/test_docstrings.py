@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import smspva_async
+import smspva_async.fleet
 import smspva_async.simulator
 from smspva_async import OutcomeUnknown, Period, SmspvaClient, SmspvaError
 from smspva_async.simulator import Simulator
@@ -23,7 +24,7 @@ from smspva_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODULES = [smspva_async, smspva_async.simulator]
+MODULES = [smspva_async, smspva_async.fleet, smspva_async.simulator]
 PUBLIC = {f"{it.__name__}.{name}": getattr(it, name) for it in MODULES for name in it.__all__}
 CLASSES = [pytest.param(value, id=name) for name, value in PUBLIC.items() if inspect.isclass(value)]
 FUNCTIONS = [pytest.param(value, id=name) for name, value in PUBLIC.items() if inspect.isfunction(value)]

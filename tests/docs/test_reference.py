@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import smspva_async
+import smspva_async.fleet
 from smspva_async import pytest_plugin, simulator
 from tests.support.documents import ROOT
 
@@ -15,7 +16,9 @@ def test_the_reference_has_every_public_name_once() -> None:
     pages = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
     described = [name for page in pages for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
     public = [
-        f"{module.__name__}.{name}" for module in (smspva_async, simulator, pytest_plugin) for name in module.__all__
+        f"{module.__name__}.{name}"
+        for module in (smspva_async, smspva_async.fleet, simulator, pytest_plugin)
+        for name in module.__all__
     ]
     assert sorted(described) == sorted(public)
 
