@@ -79,16 +79,18 @@ class Queue:
     """
 
     def __init__(self, loop: EventLoopToken | None) -> None:
-        self.loop = loop
-        self.waiting = {priority: OrderedDict[Permit, None]() for priority in Priority}
+        self.loop: EventLoopToken | None = loop
+        self.waiting: dict[Priority, OrderedDict[Permit, None]] = {priority: OrderedDict() for priority in Priority}
         self.skips: dict[Priority, int] = {}
         """Slots that went to other priorities, for each priority that has a waiter."""
         self.timer: Permit | None = None
         """The permit whose waiter runs the timer."""
         self.granted: Permit | None = None
-        self.last = self.free_at = -math.inf
-        """The times of the last request and of the next free slot, by the loop's clock."""
-        self.last_monotonic = 0.0
+        self.last: float = -math.inf
+        """The time of the last request by the loop's clock."""
+        self.free_at: float = -math.inf
+        """The time of the next free slot by the loop's clock."""
+        self.last_monotonic: float = 0.0
         """The time of the last request, by `time.monotonic`."""
 
     def join(self, priority: Priority) -> Permit:
@@ -146,7 +148,7 @@ class RateLimiter:
     """
 
     def __init__(self, gap: float) -> None:
-        self.gap = gap
+        self.gap: float = gap
         """The current gap. It grows when the server reports too many requests."""
         self._setting = gap
         self._begun = 0

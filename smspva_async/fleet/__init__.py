@@ -11,8 +11,8 @@ from smspva_async.errors import JournalError
 
 try:
     from smspva_async.fleet._link import Link, url_problem
-except ModuleNotFoundError as error:
-    if error.name != "coredis":
+except ModuleNotFoundError as _error:
+    if _error.name != "coredis":
         raise
     raise ImportError('RedisFleet needs the package coredis: pip install "smspva-async[redis]"') from None
 
