@@ -157,17 +157,10 @@ class ActivationManager:
         return min(later, default=float("inf"))
 
     async def _activate(self, order_id: int, activation: _Activation) -> None:
-        claim = f"activate:{order_id}"
-        if self._shared is not None and not await self._shared.claim(claim, _LONGEST_BACKOFF):
-            # Another process has requested it. This one tries if the number isn't active later.
-            self._end(activation, _FIRST_BACKOFF)
-            return
         try:
-            await self._source.activate(order_id)
-        except anyio.get_cancelled_exc_class():
-            if self._shared is not None:  # the request may not have been sent, and may be repeated
-                await finish(partial(self._give_up, claim))
-            raise
+            async with self._claimed(order_id) as is_mine:
+                if is_mine:
+                    await self._source.activate(order_id)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             backoff = min(_FIRST_BACKOFF * 2**activation.failures, _LONGEST_BACKOFF)
             activation.failures = min(activation.failures + 1, 10)
@@ -177,23 +170,33 @@ class ActivationManager:
                 refusal = error if isinstance(error, SmspvaError) else SmspvaError(f"the activation failed: {error!r}")
                 activation.refusal, activation.refusals = refusal, activation.refusals + 1
             self._store.note_failure(describe(error))
-            if self._shared is not None:
-                await self._shared.unclaim(claim)
         else:
-            backoff = _LONGEST_BACKOFF
-            activation.failures, activation.refusal = 0, None
-        self._end(activation, backoff)
-
-    async def _give_up(self, claim: str) -> None:
-        if self._shared is not None:
-            with anyio.move_on_after(_UNCLAIMING):
-                await self._shared.unclaim(claim)
-
-    def _end(self, activation: _Activation, backoff: float) -> None:
-        """End a try; the next one begins after some seconds."""
+            # If another process has requested it, this one tries soon in case that fails.
+            backoff = _LONGEST_BACKOFF if is_mine else _FIRST_BACKOFF
+            if is_mine:
+                activation.failures, activation.refusal = 0, None
         activation.due = anyio.current_time() + backoff
         activation.in_flight = False
         self._reader.notify()
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self, order_id: int) -> AsyncGenerator[bool]:
+        """Keep other processes from activating a number; tell whether this one may. A failure ends the claim."""
+        if self._shared is None:
+            yield True
+            return
+        claim = f"activate:{order_id}"
+        is_mine = await self._shared.claim(claim, _LONGEST_BACKOFF)
+        try:
+            yield is_mine
+        except BaseException:  # also if it is cancelled: the request may not have been sent
+            await finish(partial(self._unclaim, claim))
+            raise
+
+    async def _unclaim(self, claim: str) -> None:
+        if self._shared is not None:
+            with contextlib.suppress(SmspvaError), anyio.move_on_after(_UNCLAIMING):
+                await self._shared.unclaim(claim)
 
 
 class ActiveNumber:

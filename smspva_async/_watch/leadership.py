@@ -81,7 +81,7 @@ class Leadership:
         self._reader = reader
         self._waiters = waiters
         self._poll_loop = poll_loop
-        self._guests: _Guests | None = None
+        self._others: _OtherDemand | None = None
         self._leader_left = anyio.Event()
         self._has_leader = self._has_led = self._has_warned = False
         self._leaderless_since = math.inf
@@ -98,7 +98,7 @@ class Leadership:
                 tasks.start_soon(self._receive, tasks.cancel_scope)
                 with self._noting_failure():
                     while self.failure is None:
-                        await self._follow()
+                        await self._follow(tasks.cancel_scope)
                         await self._lead(replay=replay)
                 tasks.cancel_scope.cancel()
         finally:
@@ -121,12 +121,12 @@ class Leadership:
 
     # -- following ---------------------------------------------------------------------------------------------------
 
-    async def _follow(self) -> None:
-        """Follow until this process has the lease."""
+    async def _follow(self, scope: anyio.CancelScope) -> None:
+        """Follow until this process has the lease. An error cancels the scope."""
         self._has_leader, self._leaderless_since = False, math.inf
         self._publish_replica()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._send_demand)
+            tasks.start_soon(self._send_demand, scope)
             while True:
                 self._leader_left = anyio.Event()
                 lease = await self._journal.lead()
@@ -155,23 +155,25 @@ class Leadership:
                 self._has_warned = True
                 _log.warning("no process of the fleet polls, and this one may not; start one that may lead")
 
-    async def _send_demand(self) -> None:
+    async def _send_demand(self, scope: anyio.CancelScope) -> None:
         sent: Demand | None = None
-        while True:
-            demand = self._waiters.demand
-            if demand == sent:
-                await self._waiters.changed.wait()
-            else:
-                await self._journal.want(demand)
-                sent = demand
+        with self._noting_failure():
+            while True:
+                demand = self._waiters.demand
+                if demand == sent:
+                    await self._waiters.changed.wait()
+                else:
+                    await self._journal.want(demand)
+                    sent = demand
+        scope.cancel()
 
     async def _receive(self, scope: anyio.CancelScope) -> None:
         with self._noting_failure():
             while self.failure is None:
                 for news in await self._journal.news():
                     self._handle(news)
-                    if isinstance(news, Restored) and self._guests is not None:
-                        await self._guests.welcome()  # changes of demand may have been lost
+                    if isinstance(news, Restored) and self._others is not None:
+                        await self._others.load()  # changes of demand may have been lost
                 if not self.leads:
                     self._publish_replica()
         scope.cancel()
@@ -179,8 +181,8 @@ class Leadership:
     def _handle(self, news: News) -> None:
         match news:
             case DemandChanged(member=member, demand=demand):
-                if self._guests is not None:
-                    self._guests.update(member, demand)
+                if self._others is not None:
+                    self._others.update(member, demand)
             case RefreshAnswered(token=token, read_at=read_at):
                 self._publish_replica()  # the events that were found before the answer
                 self._waiters.answered(token, read_at)
@@ -210,14 +212,14 @@ class Leadership:
         """Poll until the lease is lost, or until an error ends the watch."""
         try:
             async with anyio.create_task_group() as tasks:
-                self._guests = _Guests(self._journal, self._reader, self._waiters, tasks)
+                self._others = _OtherDemand(self._journal, self._reader, self._waiters, tasks)
                 tasks.start_soon(self._renew, tasks.cancel_scope)
                 with self._noting_failure(), contextlib.suppress(NotLeading):
                     state = await self._journal.take_over() or WatchState()
                     if state.since is None:
                         state = evolve(state, replay=replay)
                     self.leads = self._has_led = True
-                    await self._guests.welcome()
+                    await self._others.load()
                     await self._poll_loop.start(state)
                     self.polled.set()
                     await self._poll_loop.run()
@@ -225,9 +227,9 @@ class Leadership:
                 tasks.cancel_scope.cancel()
         finally:
             self.leads = False
-            if self._guests is not None:
-                self._guests.close()
-            self._guests = None
+            if self._others is not None:
+                self._others.close()
+            self._others = None
 
     async def _renew(self, scope: anyio.CancelScope) -> None:
         """Renew the lease; cancel the scope if that isn't possible in time."""
@@ -245,7 +247,7 @@ class Leadership:
         return LeaderStatus(statistics.period, statistics.full_scan, self._store.last_success, self._store.last_failure)
 
 
-class _Guests:
+class _OtherDemand:
     """The demands of the other processes, which the leader adds to its own waits.
 
     Args:
@@ -269,7 +271,7 @@ class _Guests:
         self._refreshes: dict[tuple[str, str], anyio.CancelScope] = {}
         """The scope of each open refresh request, by member and token."""
 
-    async def welcome(self) -> None:
+    async def load(self) -> None:
         """Replace the demands of all members by those that the journal has."""
         before = self._updates.copy()
         demands = await self._journal.wants()

@@ -10,7 +10,8 @@ from smspva_async._api import validation
 from smspva_async.errors import JournalError
 
 try:
-    from smspva_async.fleet._link import Link, url_problem
+    from smspva_async.fleet._connection import url_problem
+    from smspva_async.fleet._link import Link
 except ModuleNotFoundError as _error:
     if _error.name != "coredis":
         raise

@@ -168,7 +168,7 @@ class RedisJournal:
             script: Any = redis.register_script(source_of("lead"))
             return await script([self._link.prefix], arguments)
 
-        is_mine, left, version, mark, newest, epoch, saved, run_id = await self._link.do(run)
+        is_mine, left, version, mark, newest, epoch, saved, run_id = await self._link.do(run, is_beat=True)
         if run_id != self._run_id:
             self._restarted_at = time.monotonic() if self._run_id else -math.inf
             if self._run_id:

@@ -238,7 +238,7 @@ def _read_texts(texts: Mapping[str, str]) -> dict[str, tuple[str, Record]]:
     """Return owners and records by call; raise `ValueError` if a row is damaged."""
     rows = [_row(call, text) for call, text in texts.items()]
     owners = [row[1] for row in rows]
-    # Nobody is alive here: `load` finds out who is.
+    # As if all owners were dead: `load` finds out which are alive.
     return {it.call: (owner, it) for owner, it in zip(owners, read_rows(rows, set(owners)), strict=True)}
 
 

@@ -5,30 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import os
-import ssl
 import time
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
 import coredis
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 from coredis import exceptions
-from coredis.connection import BaseConnection, TCPConnection, UnixDomainSocketConnection
-from coredis.retry import NoRetryPolicy
 
 from smspva_async._concurrency import WorkerThread, finish, has_ended, start_in
 from smspva_async.errors import JournalError, describe
+from smspva_async.fleet._connection import REPLY_TIMEOUT, address, coredis_silenced, new_client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
     from anyio.lowlevel import EventLoopToken
 
@@ -40,16 +35,12 @@ _FORM = 1
 """The version of the keys' form."""
 _OLDEST_REDIS = 7
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 1.0
-_REPLY_TIMEOUT = 5.0
-"""Seconds to wait for Redis to connect or reply."""
 _warned: set[str] = set()
 """The fleets whose settings this process has warned of."""
 _GONE = (exceptions.ConnectionError, TimeoutError, OSError)
 _UNREACHABLE = (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.ClusterDownError, OSError)
 _TEMPORARY = ("OOM", "MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY")
 """The first words of errors that a Redis gives which may work again later."""
-_QUERY = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
-"""The settings that a URL may contain. Others of coredis could break the fleet."""
 
 
 @define(eq=False)
@@ -92,7 +83,7 @@ class Link:
         self.where: str = f"the fleet {name!r} at {address(url)}"
         """The fleet's name in messages, without the password."""
         # A function, because a debugger or `vars` may show the attributes.
-        self._client: Callable[[], coredis.Redis[str]] = lambda: _client(url)
+        self._client: Callable[[], coredis.Redis[str]] = lambda: new_client(url)
         self._account = account
         self._fingerprint = ""
         self._member = ""
@@ -104,6 +95,8 @@ class Link:
         self._uses = 0
         self._is_refusing = False
         """True if Redis refused to write since it was last reached."""
+        self._beat_at = 0.0
+        """The time of the last sign of life, on the event loop's clock."""
         self._worker = WorkerThread("smspva fleet")
 
     @property
@@ -132,16 +125,28 @@ class Link:
         """
         return await self.do(lambda redis: self._evaluate(redis, script, *arguments), within=within)
 
-    async def do(self, action: Callable[[coredis.Redis[str]], Awaitable[T]], *, within: float = math.inf) -> T:
+    async def do(
+        self,
+        action: Callable[[coredis.Redis[str]], Awaitable[T]],
+        *,
+        within: float = math.inf,
+        is_beat: bool = False,
+    ) -> T:
         """Run commands, again and again while Redis can't be reached, so they must be safe to repeat; see `run`.
 
-        After `aclose` it connects for the moment only.
+        After `aclose` it connects, and closes the connection afterwards.
+
+        Args:
+            action: Runs the commands.
+            within: Seconds for which to wait if Redis can't be reached.
+            is_beat: True if the commands write, and show that this process is alive; no heartbeat is needed then.
+
         """
         if self._process != os.getpid():
             self._forget_connection()
         self._uses += 1
         try:
-            return await self._repeat(action, within)
+            return await self._repeat(action, within, is_beat=is_beat)
         finally:
             self._uses -= 1
             if self._is_closed and not self._uses:  # a use that began before `aclose` may have connected again, too
@@ -159,13 +164,13 @@ class Link:
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def _repeat(
-        self, action: Callable[[coredis.Redis[str]], Awaitable[T]], within: float, *, writes: bool = False
+        self, action: Callable[[coredis.Redis[str]], Awaitable[T]], within: float, *, is_beat: bool = False
     ) -> T:
         deadline = anyio.current_time() + within
         delay = _FIRST_RETRY
         while True:
             try:
-                with _coredis_silenced():
+                with coredis_silenced():
                     redis = await self._connected()
                     result = await action(redis)
             except JournalError:
@@ -178,7 +183,9 @@ class Link:
                 if anyio.current_time() + delay >= deadline:
                     raise JournalError(f"{self.where} can't be reached for {within:g} s: {reason}") from None
             else:
-                self._note_success(writes=writes)
+                self._note_success(writes=is_beat)
+                if is_beat:
+                    self._beat_at = anyio.current_time()
                 return result
             await anyio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY)
@@ -226,19 +233,15 @@ class Link:
     async def _serve(self, session: _Session) -> None:
         """Keep a client open, and send heartbeats."""
         try:
-            with _coredis_silenced(), session.scope:
+            with coredis_silenced(), session.scope:
                 async with self._client() as redis:
                     await self._join(redis)
                     session.redis = redis
                     session.ready.set()
                     while True:
-                        await anyio.sleep(self.lease / 3)
-                        with suppress(JournalError):
-                            await self._repeat(
-                                lambda redis: self._evaluate(redis, "beat", self.member, self.lease),
-                                self.lease / 3,
-                                writes=True,
-                            )
+                        await anyio.sleep_until(self._beat_at + self.lease / 2)
+                        if anyio.current_time() >= self._beat_at + self.lease / 2:
+                            await self._beat()
         except Exception as raised:  # noqa: BLE001 - this is the only place that sees them
             error = _first(raised)
             if session.redis is not None:
@@ -254,6 +257,13 @@ class Link:
             session.ready.set()
             session.ended.set()
 
+    async def _beat(self) -> None:
+        with suppress(JournalError):
+            await self._repeat(
+                lambda redis: self._evaluate(redis, "beat", self.member, self.lease), self.lease / 3, is_beat=True
+            )
+        self._beat_at = anyio.current_time()
+
     async def _join(self, redis: coredis.Redis[str]) -> None:
         """Check that this Redis can hold the fleet, and join it. Changes nothing if it can't."""
         info = await redis.info("server", "memory", "persistence")
@@ -267,6 +277,7 @@ class Link:
             )
         mine = self._fingerprint
         form, owner = await self._evaluate(redis, "join", _FORM, mine, self.member, self.lease)
+        self._beat_at = anyio.current_time()
         if int(form) > _FORM:
             raise JournalError(f"it was made by a newer version of smspva_async (form {form}, this one knows {_FORM})")
         if owner != mine:
@@ -302,7 +313,7 @@ class Link:
             session, self._session = self._session, None
             member, self._member, self.failure = self._member, "", None
             if session is not None and session.redis is not None:
-                with _coredis_silenced(), suppress(Exception), anyio.move_on_after(_REPLY_TIMEOUT / 5):
+                with coredis_silenced(), suppress(Exception), anyio.move_on_after(REPLY_TIMEOUT / 5):
                     await self._evaluate(session.redis, "leave", member)
                 await session.end()
 
@@ -317,48 +328,6 @@ class Link:
         if self.failure is not None and (writes or not self._is_refusing):
             self.failure, self.back_at, self._is_refusing = None, time.monotonic(), False
             _log.info("%s is back", self.where)
-
-
-class _Connection(BaseConnection):
-    """A connection that closes its streams even if it never connects. With coredis's own they stay open."""
-
-    async def run(self, **options: Any) -> None:  # noqa: ANN401 - coredis's
-        try:
-            await super().run(**options)
-        finally:
-            for stream in vars(self).values():
-                if isinstance(stream, (MemoryObjectSendStream, MemoryObjectReceiveStream)):
-                    stream.close()
-
-
-class _TCPConnection(_Connection, TCPConnection):
-    pass
-
-
-class _UnixConnection(_Connection, UnixDomainSocketConnection):
-    pass
-
-
-def _client(url: str) -> coredis.Redis[str]:
-    options: dict[str, Any] = {}
-    parts = urlsplit(url)
-    if parts.scheme == "rediss":
-        # coredis by itself doesn't check that the certificate is the host's.
-        files = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        context = options["ssl_context"] = ssl.create_default_context(cafile=files.get("ssl_ca_certs"))
-        if "ssl_certfile" in files:
-            context.load_cert_chain(files["ssl_certfile"], files.get("ssl_keyfile"))
-    redis = coredis.Redis.from_url(
-        url,
-        decode_responses=True,
-        decode_components=True,
-        connect_timeout=_REPLY_TIMEOUT,
-        stream_timeout=_REPLY_TIMEOUT,
-        retry_policy=NoRetryPolicy(),
-        **options,
-    )
-    redis.connection_pool.connection_class = _UnixConnection if parts.scheme == "unix" else _TCPConnection
-    return redis
 
 
 def _first(error: BaseException) -> BaseException:
@@ -377,48 +346,8 @@ def _reason(error: BaseException) -> str | None:
     return describe(error) if isinstance(error, exceptions.RedisError) and text.startswith(_TEMPORARY) else None
 
 
-def url_problem(url: object) -> str:
-    """Return the reason why an address of Redis is invalid, or "". It doesn't raise: a traceback could show it."""
-    problem = "the URL of Redis must look like redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket"
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("redis", "rediss", "unix") or parts.port == 0:
-            return problem
-        if "#" in str(url):  # in a password it has to be %23, or else its beginning counts as the host
-            return f"{problem}; a # in it must be written as %23"
-        if not (parts.path if parts.scheme == "unix" else parts.hostname):
-            return problem
-    except ValueError:
-        return problem
-    if unknown := sorted(parse_qs(parts.query, keep_blank_values=True).keys() - _QUERY):
-        return f"the URL of Redis has {len(unknown)} unknown settings; known are: {', '.join(sorted(_QUERY))}"
-    database = parse_qs(parts.query).get("db", ["0" if parts.scheme == "unix" else parts.path.strip("/") or "0"])[0]
-    return "" if database.isdecimal() else "the database in the URL of Redis must be a number"
-
-
-def address(url: str) -> str:
-    """Return the address of Redis without user and password, for messages."""
-    parts = urlsplit(url)
-    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
-
-
 @cache
 def source_of(script: str) -> str:
-    """Return the Lua text of a script."""
-    return resources.files("smspva_async.fleet").joinpath("scripts", f"{script}.lua").read_text("utf-8")
-
-
-# -- the log of coredis ----------------------------------------------------------------------------------------------
-
-_silences_coredis: ContextVar[bool] = ContextVar("silences_coredis", default=False)
-logging.getLogger("coredis").addFilter(lambda _: not _silences_coredis.get())
-
-
-@contextmanager
-def _coredis_silenced() -> Generator[None]:
-    """Drop what coredis logs, such as tracebacks of lost connections. `Link` logs an outage itself."""
-    token = _silences_coredis.set(True)
-    try:
-        yield
-    finally:
-        _silences_coredis.reset(token)
+    """Return the Lua text of a script, after the functions of `prelude.lua`."""
+    folder = resources.files("smspva_async.fleet") / "scripts"
+    return "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", script))

@@ -100,7 +100,7 @@ class _SharedQueue(Queue):
         self._link = link
         self._setting = setting
         self._note_gap = note_gap
-        self._member = uuid4().hex[:12]  # not the link's, which is unknown before it has connected
+        self._member = uuid4().hex[:12]  # not the link's, which changes after `aclose`
         self._ticket = 1
         self._number = 0
         """The number of the granted slot in the fleet."""
@@ -132,7 +132,7 @@ class _SharedQueue(Queue):
                 self._changed.set()
         if self.timer is None and self.granted is None and self._asked:
             self._asked.clear()
-            self.post("take", self._request)  # nobody waits, so this withdraws
+            self.post("take", self._request)  # nothing waits, so this withdraws
 
     async def take(self, held: Permit | None = None) -> Priority:
         """Wait until Redis grants a slot, and return the priority that gets it.

@@ -17,8 +17,9 @@ import trio
 import trustme
 
 from smspva_async.errors import JournalError
-from smspva_async.fleet import _link
-from smspva_async.fleet._link import Link, url_problem
+from smspva_async.fleet import _connection, _link
+from smspva_async.fleet._connection import url_problem
+from smspva_async.fleet._link import Link
 from tests.support import PATIENCE
 from tests.support.backends import on_a_real_loop
 from tests.support.redis_server import RedisServer, running
@@ -129,7 +130,7 @@ async def test_redis_that_can_not_be_reached_is_one_line(tmp_path: Path) -> None
     "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example.com ESMTP\r\n", b"\x00\xff", b""]
 )
 async def test_another_kind_of_server_is_one_line(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_link, "_REPLY_TIMEOUT", 0.3)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -264,7 +265,7 @@ async def test_a_redis_that_hangs_is_an_outage(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(_link, "_REPLY_TIMEOUT", 0.05)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.05)
     async with opened(redis_server) as link:
         await ping(link)
         async with anyio.create_task_group() as tasks:
@@ -274,7 +275,7 @@ async def test_a_redis_that_hangs_is_an_outage(
         assert [level for level, _ in logged(caplog)] == ["WARNING", "INFO"]
         with stopped(redis_server):
             await link.aclose()  # doesn't wait for it
-    monkeypatch.setattr(_link, "_REPLY_TIMEOUT", 0.05)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.05)
     with stopped(redis_server):
         assert await problem_of(redis_server)
 

@@ -14,27 +14,17 @@ if redis.call('GET', key .. 'lease') ~= me or known[4] ~= me or known[3] ~= epoc
     return {'fenced', oldest}
 end
 
-local position = 11
-local function each(width, action)
-    local count = tonumber(ARGV[position])
-    position = position + 1
-    for _ = 1, count do
-        action(unpack(ARGV, position, position + width - 1))
-        position = position + width
-    end
-end
-
 redis.call('HSET', meta, 'version', version + 1, 'mark', mark, 'head', ARGV[6])
 local first
-each(3, function(seq, at, event)
+local position = each(11, 3, function(seq, at, event)
     first = first or tonumber(seq)
     redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at)
 end)
-each(2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
-each(2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
-each(1, function(order) redis.call('HDEL', key .. 'tracks', order) end)
-each(1, function(message) redis.call('HDEL', key .. 'messages', message) end)
-each(2, function(name, place)
+position = each(position, 2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
+position = each(position, 2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
+position = each(position, 1, function(order) redis.call('HDEL', key .. 'tracks', order) end)
+position = each(position, 1, function(message) redis.call('HDEL', key .. 'messages', message) end)
+each(position, 2, function(name, place)
     local holder = redis.call('HGET', key .. 'holders', name)
     if not holder then redis.call('HSET', key .. 'holders', name, me) end
     if (not holder or holder == me) and tonumber(place) >= tonumber(redis.call('HGET', key .. 'cursors', name) or 0) then
@@ -68,8 +58,6 @@ if first then
     redis.call('HSET', meta, 'seq', ARGV[8], 'oldest', oldest)
 end
 
-local number = redis.call('HINCRBY', meta, 'news', 1)
-redis.call('XADD', key .. 'news', 'MAXLEN', '~', 10000, number .. '-0',
-    'kind', ARGV[7] == '' and 'reload' or 'change', 'member', me, 'data', ARGV[7],
+post(ARGV[7] == '' and 'reload' or 'change', me, ARGV[7],
     'version', version + 1, 'before', before, 'mark', mark, 'oldest', oldest)
 return {'done', oldest}

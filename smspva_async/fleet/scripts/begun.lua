@@ -1,7 +1,6 @@
 -- Record that a request has begun. ARGV: member, ticket, priority, the slot's number, seconds ago.
 local pace, member, ticket, priority, number = KEYS[1] .. 'pace', ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local time = redis.call('TIME')
-local begun = time[1] + time[2] / 1e6 - ARGV[5]
+local begun = clock() - ARGV[5]
 local state = redis.call('HMGET', pace, 'begun', 'ticket', 'number', 'counted')
 if begun > tonumber(state[1] or 0) then redis.call('HSET', pace, 'begun', begun) end
 if state[2] == ticket then redis.call('HDEL', pace, 'ticket') end

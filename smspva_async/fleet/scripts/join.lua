@@ -5,7 +5,6 @@ local meta = redis.call('HMGET', key .. 'meta', 'form', 'account')
 local form, account = meta[1] or ARGV[1], meta[2] or ARGV[2]
 if tonumber(form) <= tonumber(ARGV[1]) and account == ARGV[2] then
     redis.call('HSET', key .. 'meta', 'form', ARGV[1], 'account', account)
-    local now = redis.call('TIME')
-    redis.call('ZADD', key .. 'members', now[1] + now[2] / 1e6 + ARGV[4], ARGV[3])
+    beat(ARGV[3], ARGV[4])
 end
 return {form, account}

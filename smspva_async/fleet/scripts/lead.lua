@@ -6,10 +6,8 @@
 -- id.
 local key, me = KEYS[1], ARGV[1]
 local meta, members = key .. 'meta', key .. 'members'
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-redis.call('ZADD', members, now + ARGV[2], me)
-redis.call('ZREMRANGEBYSCORE', members, '-inf', now)
+beat(me, ARGV[2])
+redis.call('ZREMRANGEBYSCORE', members, '-inf', clock())
 redis.call('HSET', key .. 'versions', me, ARGV[8])
 for _, member in ipairs(redis.call('HKEYS', key .. 'versions')) do
     if not redis.call('ZSCORE', members, member) then redis.call('HDEL', key .. 'versions', member) end
@@ -17,9 +15,7 @@ end
 for _, member in ipairs(redis.call('HKEYS', key .. 'demand')) do
     if not redis.call('ZSCORE', members, member) then
         redis.call('HDEL', key .. 'demand', member)
-        local number = redis.call('HINCRBY', meta, 'news', 1)
-        redis.call('XADD', key .. 'news', 'MAXLEN', '~', 10000, number .. '-0',
-            'kind', 'demand', 'member', member, 'data', 'null')
+        post('demand', member, 'null')
     end
 end
 

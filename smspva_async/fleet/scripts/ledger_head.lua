@@ -13,5 +13,4 @@ local can_wait = 0
 if (redis.REDIS_VERSION_NUM or 0) >= 0x00070200 and string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then
     can_wait = 1
 end
-local now = redis.call('TIME')
-return {stamp, is_lost, can_wait, redis.call('ZRANGEBYSCORE', key .. 'members', '(' .. now[1] + now[2] / 1e6, '+inf')}
+return {stamp, is_lost, can_wait, redis.call('ZRANGEBYSCORE', key .. 'members', '(' .. clock(), '+inf')}

@@ -5,8 +5,6 @@ local key, me, name = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HSETNX', key .. 'cursors', name, ARGV[3])
 if redis.call('HGET', key .. 'holders', name) ~= me then
     redis.call('HSET', key .. 'holders', name, me)
-    local number = redis.call('HINCRBY', key .. 'meta', 'news', 1)
-    redis.call('XADD', key .. 'news', 'MAXLEN', '~', 10000, number .. '-0',
-        'kind', 'taken', 'member', me, 'data', ARGV[4])
+    post('taken', me, ARGV[4])
 end
 return {redis.call('HGET', key .. 'cursors', name), tonumber(redis.call('HGET', key .. 'meta', 'news') or 0)}

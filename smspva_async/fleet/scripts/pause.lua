@@ -1,6 +1,5 @@
 -- Delay all requests. ARGV: seconds.
 local pace = KEYS[1] .. 'pace'
-local time = redis.call('TIME')
-local paused = time[1] + time[2] / 1e6 + ARGV[1]
+local paused = clock() + ARGV[1]
 if paused > tonumber(redis.call('HGET', pace, 'paused') or 0) then redis.call('HSET', pace, 'paused', paused) end
 return 1

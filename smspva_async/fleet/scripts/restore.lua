@@ -7,16 +7,6 @@ local known = redis.call('HMGET', meta, 'version', 'mark', 'news', 'epoch', 'seq
 local current, news = tonumber(known[1] or 0), tonumber(known[3] or 0)
 if version < current or (version == current and (known[2] ~= ARGV[4] or number <= news)) then return 0 end
 
-local position = 11
-local function each(width, action)
-    local count = tonumber(ARGV[position])
-    position = position + 1
-    for _ = 1, count do
-        action(unpack(ARGV, position, position + width - 1))
-        position = position + width
-    end
-end
-
 redis.call('HSETNX', meta, 'form', ARGV[6])
 redis.call('HSETNX', meta, 'account', ARGV[7])
 local first, last = tonumber(ARGV[9]), tonumber(known[5] or 0)
@@ -29,10 +19,10 @@ else
     for seq = first + 1, last do redis.call('XDEL', events, seq .. '-0') end
     if last > 0 then redis.call('XSETID', events, first .. '-0') end
 end
-each(3, function(seq, at, event) redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end)
+local position = each(11, 3, function(seq, at, event) redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end)
 redis.call('DEL', key .. 'tracks', key .. 'messages')
-each(2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
-each(2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
+position = each(position, 2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
+each(position, 2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
 
 -- So far ahead that no member has read that number.
 news = math.max(news, number) + 1000000

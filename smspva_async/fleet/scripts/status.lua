@@ -1,8 +1,7 @@
 -- Return the members except one with the changes that each is behind (-1: no watcher), the leader, milliseconds of its
 -- lease, the newest event, and the gap. ARGV: the member to leave out.
 local key = KEYS[1]
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+local now = clock()
 local facts = redis.call('HMGET', key .. 'meta', 'version', 'seq')
 local alive = {}
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', key .. 'members', now, '+inf')) do

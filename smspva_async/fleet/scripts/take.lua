@@ -4,8 +4,7 @@
 -- Returns the chosen priority or '', the seconds after which to ask again, the slot's number, the gap and its setting.
 local pace, member, ticket = KEYS[1] .. 'pace', ARGV[1], ARGV[2]
 local PRIORITIES, GRACE, MEMORY = {'spending', 'foreground', 'polls'}, 0.1, 600
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+local now = clock()
 
 redis.call('ZADD', pace .. ':gaps', now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', pace .. ':gaps', '-inf', now - MEMORY)
