@@ -96,9 +96,9 @@ class Leadership:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, tasks.cancel_scope)
-                with self._noting_failure():
-                    while self.failure is None:
-                        await self._follow(tasks.cancel_scope)
+                while self.failure is None:
+                    await self._follow(tasks.cancel_scope)
+                    if self.failure is None:
                         await self._lead(replay=replay)
                 tasks.cancel_scope.cancel()
         finally:
@@ -122,27 +122,30 @@ class Leadership:
     # -- following ---------------------------------------------------------------------------------------------------
 
     async def _follow(self, scope: anyio.CancelScope) -> None:
-        """Follow until this process has the lease. An error cancels the scope."""
+        """Follow until this process has the lease, or until an error ends the watch. The scope is that of `run`."""
         self._has_leader, self._leaderless_since = False, math.inf
         self._publish_replica()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_demand, scope)
-            while True:
-                self._leader_left = anyio.Event()
-                lease = await self._journal.lead()
-                if lease.is_mine:
-                    break
-                status = self._journal.status
-                self._store.last_success, self._store.last_failure = status.last_success, status.last_failure
-                self._has_leader = lease.seconds_left > 0
-                self._publish_replica()
-                wait = (
-                    lease.seconds_left + _AFTER_LEASE if self._has_leader else min(self._journal.lease / 3, _NO_LEADER)
-                )
-                self._note_time_without_leader()
-                with anyio.move_on_after(wait):
-                    await self._leader_left.wait()
+            with self._noting_failure():  # inside the group, which would wrap the error
+                await self._get_lease()
             tasks.cancel_scope.cancel()
+
+    async def _get_lease(self) -> None:
+        """Wait until this process has the lease."""
+        while True:
+            self._leader_left = anyio.Event()
+            lease = await self._journal.lead()
+            if lease.is_mine:
+                return
+            status = self._journal.status
+            self._store.last_success, self._store.last_failure = status.last_success, status.last_failure
+            self._has_leader = lease.seconds_left > 0
+            self._publish_replica()
+            self._note_time_without_leader()
+            wait = lease.seconds_left + _AFTER_LEASE if self._has_leader else min(self._journal.lease / 3, _NO_LEADER)
+            with anyio.move_on_after(wait):
+                await self._leader_left.wait()
 
     def _note_time_without_leader(self) -> None:
         """Log a warning once if no process leads for longer than a lease."""

@@ -11,6 +11,7 @@ import pytest
 from smspva_async import (
     CursorTaken,
     InvalidKey,
+    JournalError,
     OrderState,
     SmspvaClient,
     SqliteJournal,
@@ -176,7 +177,7 @@ async def test_a_consumer_in_another_process_takes_the_name_over_with_its_positi
 
 
 async def activate(watcher: Watcher, order_id: int) -> None:
-    async with watcher.activated(order_id, timeout=100):
+    async with watcher.activated(order_id, timeout=600):
         pass
 
 
@@ -269,6 +270,55 @@ async def test_a_refused_key_ends_the_watch_in_every_process(sim: Simulator) -> 
         await anyio.sleep(60)
         assert len(endings) == 3
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("method", ["lead", "news", "want"])
+@pytest.mark.parametrize("leads", [True, False])
+async def test_a_journal_that_fails_ends_the_watch_with_its_error(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, method: str, *, leads: bool
+) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+
+    async def fail(*_: object) -> None:
+        raise JournalError("the disk is gone")
+
+    async def watch() -> None:
+        async with member(sim, server) as (leader, first), member(sim, server) as (follower, second):
+            monkeypatch.setattr((first if leads else second).journal, method, fail)
+            if leads and method == "want":  # only a follower sends its demand
+                first.journal.pause()
+                await anyio.sleep(2 * LEASE)
+                first.journal.resume()
+            await (leader if leads else follower).wait_for_sms(order_id, timeout=600)
+
+    with pytest.raises(JournalError, match="the disk is gone"):
+        await watch()
+
+
+async def test_a_claim_that_fails_is_the_sessions_error(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id = sim.add_order().id
+
+    async def fail(*_: object) -> None:
+        raise JournalError("the disk is gone")
+
+    async with member(sim, Server()) as (watcher, fleet):
+        with monkeypatch.context() as patch:
+            patch.setattr(fleet.journal, "claim", fail)
+            with pytest.raises(JournalError, match="the disk is gone"):
+                await activate(watcher, order_id)
+        await activate(watcher, order_id)
+    assert len(request_times(sim, "activate")) == 1
+
+
+async def test_a_cancelled_activation_gives_up_its_claim(sim: Simulator) -> None:
+    order_id, server = sim.add_order().id, Server()
+    sim.faults.always("activate", "hang")
+    async with member(sim, server) as (watcher, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(activate, watcher, order_id)
+        await anyio.sleep(5)
+        assert server.claims
+        tasks.cancel_scope.cancel()
+    assert not server.claims
 
 
 async def test_a_short_task_never_leads(sim: Simulator) -> None:
