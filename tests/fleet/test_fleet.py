@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import pickle
 import subprocess
 import sys
 import threading
 import traceback
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
-from smspva_async import JournalError, Pace, SmspvaClient, SmsReceived, Watcher
+from smspva_async import Event, JournalError, OrderState, Pace, SmspvaClient, SmsReceived, WaitTimeout, Watcher
 from smspva_async.fleet import RedisFleet
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
+from tests.support.processes import until
+from tests.support.watching import so_far, texts
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -156,3 +164,104 @@ async def test_entering_that_fails_leaves_nothing(redis_server: RedisServer) -> 
             pass
     assert len(redis_server.cli("CLIENT", "LIST").splitlines()) == 1
     assert redis_server.cli("KEYS", "*").split() == ["smspva:{main}:meta"]
+
+
+# -- a watch while Redis fails -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def watching(redis: RedisServer, simulator: Simulator) -> AsyncIterator[tuple[Watcher, RedisFleet]]:
+    """Watch as a member of a fleet, with another connection than that of other members."""
+    fleet = RedisFleet(redis.url, lease=0.3)
+    async with (
+        client_of(fleet, simulator) as client,
+        Watcher(client, interval=0.05, eager_interval=0.05) as watcher,
+    ):
+        yield watcher, fleet
+
+
+async def wait_for_texts(watcher: Watcher, count: int) -> Sequence[str]:
+    """Wait until the events contain some messages, and return the texts of all."""
+    events: list[Event] = []
+    with anyio.fail_after(PATIENCE):
+        async for event in watcher.events(after=0):
+            events.append(event)
+            if len(texts(events)) == count:
+                break
+    return texts(events)
+
+
+@on_real_loops
+async def test_waits_time_out_while_redis_is_down(redis_server: RedisServer) -> None:
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with (
+        watching(redis_server, simulator) as (leader, leaders_fleet),
+        watching(redis_server, simulator) as (follower, followers_fleet),
+        leader.activated(order_id) as leaders_number,
+        follower.activated(order_id) as followers_number,
+    ):
+        redis_server.kill()
+        for fleet in (leaders_fleet, followers_fleet):
+            await until(lambda fleet=fleet: fleet.journal.failure is not None)  # type: ignore[misc]
+        for watcher, number in ((leader, leaders_number), (follower, followers_number)):
+            waits = (
+                watcher.wait_for_sms(order_id, timeout=0.01),
+                watcher.wait_for_state(order_id, OrderState.INACTIVE, timeout=0.01),
+                number.next_sms(timeout=0.01),
+            )
+            for wait in waits:
+                with pytest.raises(WaitTimeout, match="last failure: "), anyio.fail_after(PATIENCE):
+                    await wait
+        redis_server.start()
+        simulator.deliver(order_id, "afterwards")
+        for watcher in (leader, follower):
+            assert (await watcher.wait_for_sms(order_id, after=0, timeout=PATIENCE)).sms.text == "afterwards"
+
+
+@on_real_loops
+async def test_a_full_memory_is_one_warning_and_one_info_although_events_are_read(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "smspva_async")
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with watching(redis_server, simulator) as (watcher, fleet):
+        simulator.deliver(order_id, "before")
+        await wait_for_texts(watcher, 1)
+        caplog.clear()
+        redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+        simulator.deliver(order_id, "during the outage")
+        await until(lambda: fleet.journal.failure is not None)
+        for _ in range(10):
+            await fleet.journal.places()  # Redis still answers this
+            assert fleet.journal.failure is not None
+        await until(lambda: not watcher.leads)
+        assert texts(await so_far(watcher)) == ["before"]
+        redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+        await wait_for_texts(watcher, 2)
+        await until(lambda: fleet.journal.failure is None)
+        simulator.deliver(order_id, "afterwards")
+        assert await wait_for_texts(watcher, 3) == ["before", "during the outage", "afterwards"]
+    assert [(it.levelname, "OOM" in it.getMessage()) for it in caplog.records] == [("WARNING", True), ("INFO", False)]
+
+
+@on_real_loops
+async def test_closing_a_consumer_ends_while_redis_is_down(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smspva_async._watch.journal_io._LAST_WRITE", 0.05)
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with watching(redis_server, simulator) as (watcher, _):
+        for text in ("one", "two"):
+            simulator.deliver(order_id, text)
+        await wait_for_texts(watcher, 2)
+        consumer = watcher.consumer("billing", after=0)
+        await anext(consumer)
+        redis_server.kill()
+        second = await anext(consumer)  # now the first event is done, and Redis can't be told
+        with anyio.fail_after(PATIENCE):
+            await consumer.aclose()
+        redis_server.start()
+        assert await anext(watcher.consumer("billing")) == second
