@@ -233,7 +233,7 @@ async def test_a_full_memory_is_one_warning_and_one_info_although_events_are_rea
         simulator.deliver(order_id, "before")
         await wait_for_texts(watcher, 1)
         caplog.clear()
-        redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+        await anyio.to_thread.run_sync(redis_server.cli, "CONFIG", "SET", "maxmemory", "1")
         simulator.deliver(order_id, "during the outage")
         await until(lambda: fleet.journal.failure is not None)
         for _ in range(10):
@@ -241,7 +241,7 @@ async def test_a_full_memory_is_one_warning_and_one_info_although_events_are_rea
             assert fleet.journal.failure is not None
         await until(lambda: not watcher.leads)
         assert texts(await so_far(watcher)) == ["before"]
-        redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+        await anyio.to_thread.run_sync(redis_server.cli, "CONFIG", "SET", "maxmemory", "0")
         await wait_for_texts(watcher, 2)
         await until(lambda: fleet.journal.failure is None)
         simulator.deliver(order_id, "afterwards")
