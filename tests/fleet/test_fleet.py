@@ -263,7 +263,7 @@ async def test_closing_a_consumer_ends_while_redis_is_down(
         consumer = watcher.consumer("billing", after=0)
         await anext(consumer)
         redis_server.kill()
-        second = await anext(consumer)  # now the first event is done, and Redis can't be told
+        second = await anext(consumer)  # now the first event is done, which Redis doesn't have
         with anyio.fail_after(PATIENCE):
             await consumer.aclose()
         redis_server.start()

@@ -271,7 +271,7 @@ async def test_leaving_is_quick_while_the_server_is_unreachable(sim: Simulator) 
             await polls(1)
         await anext(consumer)
         server.stop()
-        await anext(consumer)  # now the first event is done, and the server can't be told
+        await anext(consumer)  # now the first event is done, which the server doesn't have
         began = anyio.current_time()
         with anyio.fail_after(100):
             await consumer.aclose()
