@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
+from collections import Counter
 from contextlib import ExitStack
+from itertools import pairwise
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import pytest
@@ -18,7 +22,7 @@ from tests.support import PATIENCE, chaos
 from tests.support.backends import on_a_real_loop
 from tests.support.invariants import assert_all_was_reported, listed, messages, seen
 from tests.support.loopback import Served
-from tests.support.processes import Worker
+from tests.support.processes import Program, Worker, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -87,6 +91,20 @@ class Fleet:
         number = await self.leader()
         self._members[number][0].kill()
         self._members[number] = self._start(BACKENDS[number])
+
+    def kill_all(self) -> None:
+        """Kill all processes."""
+        for worker, _ in self._members:
+            worker.kill()
+
+    async def reported(self, count: int) -> list[dict[str, tuple[int | None, str]]]:
+        """Wait until each process has reported some messages, and return these, by id."""
+        with anyio.fail_after(PATIENCE):
+            while any(len(messages(events_of(report))) < count for report in self.current_reports):
+                for worker, _ in self._members:
+                    worker.check()
+                await anyio.sleep(0.02)
+        return [messages(events_of(report)) for report in self.current_reports]
 
     async def stop_the_leader(self, seconds: float) -> None:
         """Stop the leader for some seconds."""
@@ -220,3 +238,92 @@ def assert_one_pace(sim: Simulator) -> None:
     """Check that three processes send no more requests than the pace of one permits."""
     times = [request.at.timestamp() for request in sim.requests]
     assert len(times) <= 1.03 * (max(times) - min(times)) / chaos.FLEET_GAP + 2
+
+
+# -- everything at once ------------------------------------------------------------------------------------------------
+
+
+async def test_messages_keep_their_ids_when_all_processes_and_the_last_writes_of_redis_are_lost(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    sim, text = Simulator(seed=1), "Your code: 1234"
+    order_id = sim.add_order(state=1).id
+    folders = tmp_path / "before", tmp_path / "after"
+    for folder in folders:
+        folder.mkdir()
+    async with Served(sim) as server:
+        with Fleet(redis_server, server.url, folders[0]) as fleet:
+            await fleet.leader()
+            sim.deliver(order_id, text)
+            await fleet.reported(1)
+            size = redis_server.file.stat().st_size
+            sim.deliver(order_id, text)
+            sim.set_state(order_id, 0)
+            before = await fleet.reported(2)
+            fleet.kill_all()
+            redis_server.kill()
+        redis_server.cut(redis_server.file.stat().st_size - size)
+        redis_server.start()
+        assert redis_server.cli("XRANGE", "smspva:{main}:events", "-", "+").count(text) == 1
+        with Fleet(redis_server, server.url, folders[1]) as fleet:
+            await fleet.leader()
+            sim.deliver(order_id, text)
+            after = await fleet.reported(3)
+            events = [events_of(report) for report in fleet.current_reports]
+    assert [list(found)[:2] for found in after] == [list(found) for found in before]
+    for found in events:
+        assert_all_was_reported(found, sim, [(order_id, text)] * 3)
+
+
+# -- the pace ----------------------------------------------------------------------------------------------------------
+
+
+class TimedSimulator(Simulator):
+    """A simulator that records when requests arrive, on the clock of Redis."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.arrivals: list[float] = []
+
+    async def __call__(self, *arguments: Any) -> None:
+        self.arrivals.append(time.time())
+        await super().__call__(*arguments)
+
+
+async def test_no_request_of_three_processes_is_sent_within_the_gap(redis_server: RedisServer) -> None:
+    """Check two laws that no delay in a process or on the way can break, unlike the time between two arrivals.
+
+    Redis writes down when it grants a slot. A request begins after that, and the next slot is granted a gap after the
+    request has begun, so slots are at least a gap apart. A request arrives after its slot was granted, so the request
+    that arrives as number n does so after the slot number n was granted.
+    """
+    sim = TimedSimulator()
+    orders = [sim.add_order(state=1).id for _ in BACKENDS]
+    async with Served(sim) as server:
+        with Program(*redis_server.cli_command("MONITOR")) as monitor, ExitStack() as stack:
+            await until(lambda: "OK" in monitor.stderr, monitor)
+            for order_id, backend in zip(orders, BACKENDS, strict=True):
+                arguments = server.url, redis_server.url, LEASE, backend, order_id
+                stack.enter_context(Worker(chaos.ask_in_fleet, *arguments))
+            await until(lambda: all(asked(sim)[order_id] >= 10 for order_id in orders), monitor)
+            arrivals = sorted(sim.arrivals)
+            await until(lambda: len(slots(monitor.stderr)) >= len(arrivals), monitor)
+            granted = slots(monitor.stderr)
+    assert min(later - earlier for earlier, later in pairwise(granted)) >= chaos.FLEET_GAP - 1e-5
+    assert all(arrival >= slot for arrival, slot in zip(arrivals, granted, strict=False))
+
+
+def asked(sim: Simulator) -> Counter[int]:
+    """Return the number of requests for each order."""
+    return Counter(int(request.params["id"]) for request in sim.requests)
+
+
+def slots(monitored: str) -> list[float]:
+    """Return when Redis granted the slots that were used: the last one of each ticket."""
+    granted: dict[str, float] = {}
+    for line in monitored.splitlines():
+        words = re.findall(r'"([^"]*)"', line)
+        if words[:1] == ["HSET"] and words[1].endswith(":pace") and "granted" in words[2::2]:
+            fields = dict(zip(words[2::2], words[3::2], strict=True))
+            granted[fields["ticket"]] = float(fields["granted"])
+    return sorted(granted.values())

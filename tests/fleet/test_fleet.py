@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import pickle
 import subprocess
 import sys
 import threading
 import traceback
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+from anyio.abc import SocketAttribute
 
-from smspva_async import JournalError, Pace, SmspvaClient, SmsReceived, Watcher
+from smspva_async import Event, JournalError, OrderState, Pace, SmspvaClient, SmsReceived, WaitTimeout, Watcher
 from smspva_async.fleet import RedisFleet
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
+from tests.support.processes import until
+from tests.support.watching import so_far, texts
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from anyio.abc import ByteStream, Listener, SocketStream, TaskGroup
+
     from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -156,3 +167,166 @@ async def test_entering_that_fails_leaves_nothing(redis_server: RedisServer) -> 
             pass
     assert len(redis_server.cli("CLIENT", "LIST").splitlines()) == 1
     assert redis_server.cli("KEYS", "*").split() == ["smspva:{main}:meta"]
+
+
+# -- a watch while Redis fails -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def watching(url: str, simulator: Simulator, lease: float = 0.3) -> AsyncIterator[tuple[Watcher, RedisFleet]]:
+    """Watch as a member of a fleet, with another connection than that of other members."""
+    fleet = RedisFleet(url, lease=lease)
+    async with (
+        client_of(fleet, simulator) as client,
+        Watcher(client, interval=0.05, eager_interval=0.05) as watcher,
+    ):
+        yield watcher, fleet
+
+
+async def wait_for_texts(watcher: Watcher, count: int) -> Sequence[str]:
+    """Wait until the events contain some messages, and return the texts of all."""
+    events: list[Event] = []
+    with anyio.fail_after(PATIENCE):
+        async for event in watcher.events(after=0):
+            events.append(event)
+            if len(texts(events)) == count:
+                break
+    return texts(events)
+
+
+@on_real_loops
+async def test_waits_time_out_while_redis_is_down(redis_server: RedisServer) -> None:
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with (
+        watching(redis_server.url, simulator) as (leader, leaders_fleet),
+        watching(redis_server.url, simulator) as (follower, followers_fleet),
+        leader.activated(order_id) as leaders_number,
+        follower.activated(order_id) as followers_number,
+    ):
+        redis_server.kill()
+        for fleet in (leaders_fleet, followers_fleet):
+            await until(lambda fleet=fleet: fleet.journal.failure is not None)  # type: ignore[misc]
+        for watcher, number in ((leader, leaders_number), (follower, followers_number)):
+            waits = (
+                watcher.wait_for_sms(order_id, timeout=0.01),
+                watcher.wait_for_state(order_id, OrderState.INACTIVE, timeout=0.01),
+                number.next_sms(timeout=0.01),
+            )
+            for wait in waits:
+                with pytest.raises(WaitTimeout, match="last failure: "), anyio.fail_after(PATIENCE):
+                    await wait
+        redis_server.start()
+        simulator.deliver(order_id, "afterwards")
+        for watcher in (leader, follower):
+            assert (await watcher.wait_for_sms(order_id, after=0, timeout=PATIENCE)).sms.text == "afterwards"
+
+
+@on_real_loops
+async def test_a_full_memory_is_one_warning_and_one_info_although_events_are_read(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "smspva_async")
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with watching(redis_server.url, simulator) as (watcher, fleet):
+        simulator.deliver(order_id, "before")
+        await wait_for_texts(watcher, 1)
+        caplog.clear()
+        await anyio.to_thread.run_sync(redis_server.cli, "CONFIG", "SET", "maxmemory", "1")
+        simulator.deliver(order_id, "during the outage")
+        await until(lambda: fleet.journal.failure is not None)
+        for _ in range(10):
+            await fleet.journal.places()  # Redis still answers this
+            assert fleet.journal.failure is not None
+        await until(lambda: not watcher.leads)
+        assert texts(await so_far(watcher)) == ["before"]
+        await anyio.to_thread.run_sync(redis_server.cli, "CONFIG", "SET", "maxmemory", "0")
+        await wait_for_texts(watcher, 2)
+        await until(lambda: fleet.journal.failure is None)
+        simulator.deliver(order_id, "afterwards")
+        assert await wait_for_texts(watcher, 3) == ["before", "during the outage", "afterwards"]
+    assert [(it.levelname, "OOM" in it.getMessage()) for it in caplog.records] == [("WARNING", True), ("INFO", False)]
+
+
+@on_real_loops
+async def test_closing_a_consumer_ends_while_redis_is_down(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smspva_async._watch.journal_io._LAST_WRITE", 0.05)
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with watching(redis_server.url, simulator) as (watcher, _):
+        for text in ("one", "two"):
+            simulator.deliver(order_id, text)
+        await wait_for_texts(watcher, 2)
+        consumer = watcher.consumer("billing", after=0)
+        await anext(consumer)
+        redis_server.kill()
+        second = await anext(consumer)  # now the first event is done, which Redis doesn't have
+        with anyio.fail_after(PATIENCE):
+            await consumer.aclose()
+        redis_server.start()
+        assert await anext(watcher.consumer("billing")) == second
+
+
+class Network:
+    """The network between one process and Redis. It can be cut and repaired."""
+
+    def __init__(self, redis: RedisServer, tasks: TaskGroup) -> None:
+        self.port = 0
+        self._redis = redis
+        self._tasks = tasks
+        self._connections = anyio.CancelScope()
+
+    async def repair(self) -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port)
+        self.port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+        self._connections = anyio.CancelScope()
+        self._tasks.start_soon(self._serve, listener)
+
+    def cut(self) -> None:
+        self._connections.cancel()
+
+    async def _serve(self, listener: Listener[SocketStream]) -> None:
+        with self._connections:
+            async with listener:
+                await listener.serve(self._connect)
+
+    async def _connect(self, near: SocketStream) -> None:
+        async with near, await anyio.connect_unix(self._redis.socket) as far, anyio.create_task_group() as pumps:
+            pumps.start_soon(self._pump, near, far, pumps.cancel_scope)
+            pumps.start_soon(self._pump, far, near, pumps.cancel_scope)
+
+    @staticmethod
+    async def _pump(source: ByteStream, target: ByteStream, ends: anyio.CancelScope) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                await target.send(await source.receive())
+        ends.cancel()
+
+
+@on_real_loops
+async def test_a_leader_that_is_cut_off_becomes_a_follower(redis_server: RedisServer) -> None:
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    async with anyio.create_task_group() as tasks:
+        network = Network(redis_server, tasks)
+        await network.repair()
+        async with (
+            watching(f"redis://127.0.0.1:{network.port}", simulator, lease=1.0) as (old, old_fleet),
+            watching(redis_server.url, simulator, lease=1.0) as (new, _),
+        ):
+            assert (old.leads, new.leads) == (True, False)
+            network.cut()
+            simulator.deliver(order_id, "meanwhile")
+            assert await wait_for_texts(new, 1) == ["meanwhile"]
+            await until(lambda: not old.leads)
+            assert old_fleet.journal.failure is not None
+            await network.repair()
+            simulator.deliver(order_id, "afterwards")
+            for watcher in (old, new):
+                assert await wait_for_texts(watcher, 2) == ["meanwhile", "afterwards"]
+            assert await so_far(old) == (await so_far(new))[: old.cursor]
+            assert not (old.leads and new.leads)
+        tasks.cancel_scope.cancel()

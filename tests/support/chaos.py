@@ -172,3 +172,19 @@ def rent_in_fleet(url: str, redis: str, lease: float, backend: str, report: Path
                         write_records(reported.fileno(), str(rental.id))
 
     run(main, backend)
+
+
+def ask_in_fleet(url: str, redis: str, lease: float, backend: str, order_id: int) -> None:
+    """Make requests for one order, as many as the pace of a fleet permits."""
+
+    async def main() -> None:
+        async with fleet_client(url, redis, lease) as client, anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask, client)
+
+    async def ask(client: SmspvaClient) -> None:
+        while True:
+            with contextlib.suppress(SmspvaError):
+                await client.sms(order_id)
+
+    run(main, backend)

@@ -45,16 +45,23 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    @property
+    def file(self) -> Path:
+        """The append-only file."""
+        return max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+
     def cut(self, size: int) -> None:
         """Cut the end of the append-only file, as a power cut may do, while the server is down."""
-        file = max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
-        with file.open("r+b") as opened:
-            opened.truncate(max(0, file.stat().st_size - size))
+        with self.file.open("r+b") as opened:
+            opened.truncate(max(0, self.file.stat().st_size - size))
+
+    def cli_command(self, *arguments: str) -> list[str]:
+        """Return the command that runs a command in redis-cli."""
+        return ["redis-cli", "-s", str(self.socket), *arguments]
 
     def cli(self, *arguments: str) -> str:
         """Run a command in redis-cli and return what it prints."""
-        command = ["redis-cli", "-s", str(self.socket), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(self.cli_command(*arguments), capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout
 
 

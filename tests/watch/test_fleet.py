@@ -181,6 +181,20 @@ async def activate(watcher: Watcher, order_id: int) -> None:
         pass
 
 
+async def test_a_claim_is_given_up_when_its_activation_is_cancelled(sim: Simulator) -> None:
+    order_id, server = sim.add_order().id, Server()
+    sim.faults.next("activate", "hang", done=False)
+    async with member(sim, server) as (other, _):
+        async with member(sim, server) as (leaving, _):
+            with anyio.move_on_after(5):
+                await activate(leaving, order_id)
+            assert len(request_times(sim, "activate")) == 1
+        left_at = anyio.current_time()
+        async with other.activated(order_id, timeout=600):
+            assert anyio.current_time() - left_at < ACTIVATION + INTERVAL
+        assert len(request_times(sim, "activate")) == 2
+
+
 async def test_an_answer_that_a_follower_missed_is_given_again(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     order_id, server = sim.add_order(state=1).id, Server()
     async with member(sim, server), member(sim, server) as (follower, fleet), anyio.create_task_group() as tasks:
@@ -247,6 +261,25 @@ async def test_an_unreachable_server_ends_no_watch_and_waits_say_why(sim: Simula
         for watcher in (leader, follower):
             assert texts(await so_far(watcher)) == ["during the outage"]
         assert [leader.leads, follower.leads].count(True) == 1
+
+
+async def test_leaving_is_quick_while_the_server_is_unreachable(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    async with member(sim, server) as (watcher, _):
+        consumer = watcher.consumer("billing", after=0)
+        for text in ("one", "two"):
+            sim.deliver(order_id, text)
+            await polls(1)
+        await anext(consumer)
+        server.stop()
+        await anext(consumer)  # now the first event is done, which the server doesn't have
+        began = anyio.current_time()
+        with anyio.fail_after(100):
+            await consumer.aclose()
+        closed = anyio.current_time()
+        assert 0 < closed - began <= 5
+        assert server.places["billing"] == 0
+    assert anyio.current_time() - closed <= 10
 
 
 async def test_a_refused_key_ends_the_watch_in_every_process(sim: Simulator) -> None:
