@@ -40,6 +40,8 @@ _AFTER_LEASE = 0.01
 """Seconds after the end of a lease at which followers try to take it."""
 _NO_LEADER = 0.5
 """The longest time until a follower asks again while nobody leads."""
+_REPAIRING = 2.0
+"""Seconds besides a lease in which a journal may let no process lead, after an outage for instance."""
 _RESIGNING = 1.0
 """The longest time that leaving waits for the journal."""
 
@@ -148,13 +150,13 @@ class Leadership:
                 await self._leader_left.wait()
 
     def _note_time_without_leader(self) -> None:
-        """Log a warning once if no process leads for longer than a lease."""
+        """Log a warning once if no process leads although one could."""
         now = anyio.current_time()
         if self._has_leader:
             self._leaderless_since = math.inf
         else:
             self._leaderless_since = min(self._leaderless_since, now)
-            if now - self._leaderless_since > self._journal.lease and not self._has_warned:
+            if now - self._leaderless_since > self._journal.lease + _REPAIRING and not self._has_warned:
                 self._has_warned = True
                 _log.warning("no process of the fleet polls, and this one may not; start one that may lead")
 

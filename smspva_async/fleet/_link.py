@@ -93,6 +93,8 @@ class Link:
         self._opening = anyio.Lock()
         self._is_closed = False
         self._uses = 0
+        self._failed_at = -math.inf
+        """The time of `time.monotonic` at which the last failure began."""
         self._is_refusing = False
         """True if Redis refused to write since it was last reached."""
         self._beat_at = 0.0
@@ -169,6 +171,7 @@ class Link:
         deadline = anyio.current_time() + within
         delay = _FIRST_RETRY
         while True:
+            began = time.monotonic()
             try:
                 with coredis_silenced():
                     redis = await self._connected()
@@ -179,11 +182,11 @@ class Link:
                 reason = _reason(error)
                 if reason is None:
                     raise JournalError(f"{self.where} failed: {describe(error)}") from None
-                self._note_failure(reason, is_refusal=not isinstance(error, _GONE))
+                self._note_failure(reason, began, is_refusal=not isinstance(error, _GONE))
                 if anyio.current_time() + delay >= deadline:
                     raise JournalError(f"{self.where} can't be reached for {within:g} s: {reason}") from None
             else:
-                self._note_success(writes=is_beat)
+                self._note_success(began, writes=is_beat)
                 if is_beat:
                     self._beat_at = anyio.current_time()
                 return result
@@ -317,15 +320,20 @@ class Link:
                     await self._evaluate(session.redis, "leave", member)
                 await session.end()
 
-    def _note_failure(self, reason: str, *, is_refusal: bool) -> None:
-        self._is_refusing = self._is_refusing or is_refusal
+    # Answers may come late. Only what began after the last change says how Redis is now.
+
+    def _note_failure(self, reason: str, began: float, *, is_refusal: bool) -> None:
         if self.failure is None:
+            if began < self.back_at:
+                return
+            self._failed_at = time.monotonic()
             _log.warning("%s can't be reached; calls wait until it is back: %s", self.where, reason)
+        self._is_refusing = self._is_refusing or is_refusal
         self.failure = reason
 
-    def _note_success(self, *, writes: bool) -> None:
+    def _note_success(self, began: float, *, writes: bool) -> None:
         # A Redis whose memory is full, for instance, can still be read.
-        if self.failure is not None and (writes or not self._is_refusing):
+        if self.failure is not None and began >= self._failed_at and (writes or not self._is_refusing):
             self.failure, self.back_at, self._is_refusing = None, time.monotonic(), False
             _log.info("%s is back", self.where)
 

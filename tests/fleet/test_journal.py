@@ -441,6 +441,21 @@ async def test_an_emptied_redis_is_repaired_by_a_member(fleet: Fleet, *, by_lead
     await caught_up(fresh, repairs)
 
 
+async def test_a_file_that_was_cut_within_a_write_is_repaired(fleet: Fleet) -> None:
+    server = fleet.server
+    leader, follower = await fleet.lead(), await fleet.join()
+    await write(leader, 1, 1)
+    await write(leader, 2, 7)
+    await caught_up(follower, leader)
+    server.kill()
+    server.cut(server.file.stat().st_size - server.file.read_bytes().index(b"$3\r\n6-0"))
+    for _ in range(2):  # the file keeps a half transaction, which the second start reads
+        server.start()
+        await leads(leader)
+        assert await everything(await fleet.join()) == events(1, 7)
+        server.kill()
+
+
 async def test_lost_writes_are_repaired_after_a_restart(fleet: Fleet) -> None:
     server = fleet.server
     leader, follower = await fleet.lead(), await fleet.join()

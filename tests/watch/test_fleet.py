@@ -343,17 +343,6 @@ async def test_a_claim_that_fails_is_the_sessions_error(sim: Simulator, monkeypa
     assert len(request_times(sim, "activate")) == 1
 
 
-async def test_a_cancelled_activation_gives_up_its_claim(sim: Simulator) -> None:
-    order_id, server = sim.add_order().id, Server()
-    sim.faults.always("activate", "hang")
-    async with member(sim, server) as (watcher, _), anyio.create_task_group() as tasks:
-        tasks.start_soon(activate, watcher, order_id)
-        await anyio.sleep(5)
-        assert server.claims
-        tasks.cancel_scope.cancel()
-    assert not server.claims
-
-
 async def test_a_short_task_never_leads(sim: Simulator) -> None:
     order_id, server = sim.add_order(state=1).id, Server()
     async with anyio.create_task_group() as tasks:

@@ -9,17 +9,28 @@ if version < current or (version == current and (known[2] ~= ARGV[4] or number <
 
 redis.call('HSETNX', meta, 'form', ARGV[6])
 redis.call('HSETNX', meta, 'account', ARGV[7])
-local first, last = tonumber(ARGV[9]), tonumber(known[5] or 0)
+local first, last, newest = tonumber(ARGV[9]), tonumber(known[5] or 0), tonumber(ARGV[10])
 local oldest = tonumber(known[6] or 0)
+local older, has = {}, 0 -- events to add again, and the last one that the stream has as it should be
 if last < first or oldest > first then
     redis.call('DEL', events)
     oldest = first
 else
-    -- Also those that Redis has: another leader may have written others since.
-    for seq = first + 1, last do redis.call('XDEL', events, seq .. '-0') end
-    if last > 0 then redis.call('XSETID', events, first .. '-0') end
+    has = math.min(last, newest)
+    local is_same = has == last
+    for seq = first + 1, has do
+        local entry = redis.call('XRANGE', events, seq .. '-0', seq .. '-0')[1]
+        is_same = is_same and entry and entry[2][2] == ARGV[12 + 3 * (seq - first - 1) + 2]
+    end
+    if not is_same then -- another leader has written others since; a stream's numbers can't be taken back
+        older, has = redis.call('XRANGE', events, '-', first .. '-0'), 0
+        redis.call('DEL', events)
+    end
 end
-local position = each(11, 3, function(seq, at, event) redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end)
+for _, entry in ipairs(older) do redis.call('XADD', events, entry[1], unpack(entry[2])) end
+local position = each(11, 3, function(seq, at, event)
+    if tonumber(seq) > has then redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end
+end)
 redis.call('DEL', key .. 'tracks', key .. 'messages')
 position = each(position, 2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
 each(position, 2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
