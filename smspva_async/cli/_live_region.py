@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _ERASE_LINE, _ERASE_BELOW = "\x1b[2K", "\x1b[J"
+_DOWN = "\x1b[B"
 _CUT_OFF, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 
@@ -30,11 +31,14 @@ class LiveRegion:
 
     Args:
         console: The terminal.
+        at_bottom: Move the lines to the last lines of the terminal. With empty lines below them, a terminal such as
+            tmux can move the first of several lines out of reach when it wraps them again.
 
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, at_bottom: bool) -> None:
         self._console = console
+        self._at_bottom = at_bottom
         self._drawn: list[str] = []
         self._size: ConsoleDimensions | None = None
 
@@ -65,12 +69,15 @@ class LiveRegion:
             shown.append(self._render(line))
         if not printed and (size, shown) == (self._size, self._drawn):
             return
-        self._size, self._drawn = size, shown
+        up = f"\x1b[{len(shown) - 1}A" if len(shown) > 1 else ""
         # Not erased from the first line on: at the top of the screen, tmux would move the old lines to its history.
         text = "".join(f"\r{_ERASE_LINE}{line}\n" for line in printed)
+        if self._at_bottom and (size, len(shown)) != (self._size, len(self._drawn)):
+            make_room = "\n" * (len(shown) - 1) + up
+            text += make_room + f"{_ERASE_LINE}{_DOWN}" * size.height + up
         # The terminal may already be narrower than `size`; then lines that wrap would move the first one.
         text += _CUT_OFF + "\n".join(f"\r{_ERASE_LINE}{line}" for line in shown) + _ERASE_BELOW + _WRAP
-        up = f"\x1b[{len(shown) - 1}A" if len(shown) > 1 else ""
+        self._size, self._drawn = size, shown
         self._write(f"{_HIDE_CURSOR}{text}{up}\r")
 
     def _render(self, line: Text) -> str:

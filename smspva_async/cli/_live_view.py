@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from smspva_async import Event, SmspvaClient, Watcher
 
-_OTHER_LINES = 5  # an empty line, title, column heads, "and N more", the line of the cursor
-_EVENT_LINES = 5  # left for the events above the table
+_OTHER_LINES = 4  # an empty line, title, column heads, "and N more"
 _REDRAW_SECONDS = 0.25
 _NEW_SECONDS = 120.0
 """The time for which a code counts as new."""
@@ -56,7 +55,7 @@ class LiveView:
         self._client = client
         self._selection = selection
         self._sort = sort
-        self._region = LiveRegion(console)
+        self._region = LiveRegion(console, at_bottom=True)
         self._lines = EventLines(console)
         self._shown: Sequence[Order] = ()
         # The keys of these are order ids.
@@ -130,7 +129,8 @@ class LiveView:
     def _render(self) -> list[Text]:
         listed = self._watcher.orders.values()
         orders = [order for order in listed if self._selection.has(order)]
-        rows = max(self._console.height - _OTHER_LINES - _EVENT_LINES, 1)
+        # Half of the screen: so all lines are still on it if a narrower terminal wraps each into two.
+        rows = max(self._console.height // 2 - _OTHER_LINES, 1)
         if self._sort is None:
             self._shown = sorted(self._most_relevant(orders, rows), key=lambda order: order.id)
         else:

@@ -46,7 +46,7 @@ def show_progress(status: Callable[[], str]) -> Generator[None]:
             yield
         return
     began = monotonic()
-    region = LiveRegion(console)
+    region = LiveRegion(console, at_bottom=False)
 
     def draw() -> None:
         minutes, seconds = divmod(int(monotonic() - began), 60)
