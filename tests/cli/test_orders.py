@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -208,6 +208,10 @@ def test_a_wait_for_a_code_passes_over_messages_without_one(commands: Commands) 
         assert waiting.result() == Result(0, "112233\n", "")
 
 
+def last_line_ends_with(end: str, lines: list[str]) -> bool:
+    return bool(lines) and lines[-1].endswith(end)
+
+
 def test_ctrl_c_says_what_goes_on_at_the_provider(commands: Commands) -> None:
     until = f"{commands.simulator.orders[0].until.astimezone():%Y-%m-%d %H:%M}"
     commands.simulator.behavior.activation = (60, 60)
@@ -226,7 +230,7 @@ def test_ctrl_c_says_what_goes_on_at_the_provider(commands: Commands) -> None:
         ),
     ):
         with commands.terminal(name, order_id, "--wait") as terminal:
-            terminal.wait_for(lambda lines, progress=progress: lines and lines[-1].endswith(progress))
+            terminal.wait_for(partial(last_line_ends_with, progress))
             terminal.type("\x03")
             assert terminal.exit_code() == 130
             assert [line for line in terminal.screen if line] == [note]  # the progress line is gone
