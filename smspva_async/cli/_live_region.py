@@ -93,7 +93,7 @@ class LiveRegion:
 @contextmanager
 def _without_echo() -> Generator[None]:
     """Don't show what is typed while inside: a line break would move the cursor away from the lines."""
-    if sys.platform == "win32" or not os.isatty(0) or os.tcgetpgrp(0) != os.getpgrp():
+    if sys.platform == "win32" or not _is_in_foreground():
         yield
         return
     before = termios.tcgetattr(0)
@@ -105,3 +105,11 @@ def _without_echo() -> Generator[None]:
     finally:
         with suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _is_in_foreground() -> bool:
+    """Return whether this process reads from its terminal. Another one would be stopped if it changed the terminal."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # standard input isn't the terminal of this process
+        return False

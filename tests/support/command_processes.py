@@ -244,10 +244,12 @@ class Terminal(Process):
         if not rewraps:
             return
         wrapped = [[row[at : at + width] for at in range(0, max(len(row), 1), width)] for row in rows]
-        lines = [line for row in wrapped for line in row]
-        hidden = len(lines) - HEIGHT
         self._screen.erase_in_display(2)
-        for number, line in enumerate(lines[hidden:], 1):
-            self._screen.cursor_position(number, 1)
+        self._screen.cursor_position()
+        for number, line in enumerate(line for row in wrapped for line in row):
+            if number:
+                self._screen.linefeed()
+                self._screen.carriage_return()
             self._screen.draw(line)
+        hidden = max(sum(map(len, wrapped)) - HEIGHT, 0)
         self._screen.cursor_position(max(sum(map(len, wrapped[:above])) - hidden, 0) + 1, 1)
