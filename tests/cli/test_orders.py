@@ -179,7 +179,7 @@ def test_a_message_older_than_since_is_not_taken(commands: Commands) -> None:
 
 
 def test_old_messages_get_no_hint_and_undated_ones_no_age(commands: Commands) -> None:
-    deliver(commands, "Code 445566", seconds=2 * 86_400)
+    deliver(commands, "Code 445566", seconds=2 * 86_400 + 60)
     newest = commands.run("sms", "40301", "--wait", "--timeout", "0.05").err.splitlines()[0]
     assert newest.startswith("The newest so far, 2 days ago: ")
     assert newest.endswith("Code 445566")
