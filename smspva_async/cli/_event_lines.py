@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,11 @@ from smspva_async import (
     to_dict,
 )
 from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._selection import Selection
 from smspva_async.cli._vocabulary import ALARM, STATE_MEANINGS, STATE_STYLES, raw_state, state_word
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from rich.console import Console
 
@@ -41,6 +42,7 @@ _CODE_WIDTH = len("671094")
 _WIDEST_COLUMN = 16  # a phone number has at most 15 digits
 _NARROWEST_TEXT = 24
 
+_EVERYTHING = Selection()
 _CAN_PROLONG = {
     True: "can be prolonged now",
     False: "can no longer be prolonged",
@@ -53,23 +55,25 @@ class EventLines:
 
     Args:
         console: The output. Lines fit the width of a terminal, and are printed whole to anything else.
+        selection: The orders whose events will be shown.
 
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, selection: Selection = _EVERYTHING) -> None:
         self._console = console
-        self.day = fmt.date(datetime.now().astimezone())
+        self._selection = selection
+        self._day = fmt.date(datetime.now().astimezone())
         """The date of the last line."""
         self._phone_width = len("+79052798263")
         self._service_width = len("Instagram")
         self._orders: dict[int, Order] = {}
 
-    @contextmanager
-    def showing(self, watcher: Watcher) -> Generator[None]:
+    @asynccontextmanager
+    async def showing(self, watcher: Watcher) -> AsyncGenerator[None]:
         """Prepare for a watch's events: fit the columns, and say if there are no orders."""
         self.fit_columns(watcher.orders.values())
-        if watcher.last_success and not watcher.orders:
-            self.print_text("No rented numbers yet.")
+        if watcher.last_success and not any(map(self._selection.has, watcher.orders.values())):
+            self.print_text("No rented number matches the options yet." if watcher.orders else "No rented numbers yet.")
         yield
 
     def fit_columns(self, orders: Iterable[Order]) -> None:
@@ -84,17 +88,16 @@ class EventLines:
         self._print(self._lay_out(Text(prefix), Text(text, style), len(prefix)))
 
     def show(self, event: Event) -> None:
-        """Print an event. If its date differs from the last line's, print the date first."""
+        """Print an event."""
+        self._print(self.next_lines(event))
+
+    def next_lines(self, event: Event) -> list[Text]:
+        """Return an event as the next lines, which fit the console. A date that differs from the last is a line too."""
         order = event_order(event)
         if order is not None:
             self.fit_columns([order])
-        self._print(self.format_event(event, self.day))
-        self.day = fmt.date(event.at)
-
-    def format_event(self, event: Event, day: str) -> list[Text]:
-        """Return an event as lines that fit the console's current width, with a line for its date if it isn't `day`."""
         columns = [Text(f"{fmt.local_time(event.at):%H:%M:%S}", "dim")]
-        order = event_order(event) or self._orders.get(event.order_id or 0)
+        order = order or self._orders.get(event.order_id or 0)
         tag, text = _describe(event)
         if order is not None:
             phone, service = Text(fmt.phone(order.phone)), Text(fmt.service(order))
@@ -102,7 +105,8 @@ class EventLines:
             service.truncate(self._service_width, overflow="ellipsis", pad=True)
             tag.align("left", _TAG_WIDTH)
             columns += [phone, service, tag]
-        heading = [] if fmt.date(event.at) == day else [Text(fmt.date(event.at), "dim")]
+        heading = [] if fmt.date(event.at) == self._day else [Text(fmt.date(event.at), "dim")]
+        self._day = fmt.date(event.at)
         return heading + self._lay_out(Text("  ").join([*columns, Text()]), text, _TIME_WIDTH)
 
     def _lay_out(self, prefix: Text, text: Text, indent: int) -> list[Text]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from smspva_async import Order, OutcomeUnknown, Period
+    from smspva_async import Order, OutcomeUnknown, Period, Sms
 
 _LONGEST_TEXT = 600
 _SHORT_ID = 8
@@ -71,6 +71,11 @@ def date(time: datetime | None) -> str:
     return "unknown" if time is None else f"{local_time(time):%Y-%m-%d}"
 
 
+def day(time: datetime | None) -> str:
+    """Return the local day of a time, such as ``06 Dec``."""
+    return "unknown" if time is None else f"{local_time(time):%d %b}"
+
+
 def minute(time: datetime | None) -> str:
     """Return a local time, to the minute."""
     return "unknown" if time is None else f"{local_time(time):%Y-%m-%d %H:%M}"
@@ -79,6 +84,19 @@ def minute(time: datetime | None) -> str:
 def second(time: datetime) -> str:
     """Return a local time, to the second."""
     return f"{local_time(time):%Y-%m-%d %H:%M:%S}"
+
+
+def age(seconds: float) -> str:
+    """Return an age in words, such as ``3 min``."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length or (unit != "days" and seconds >= length):
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def received_at(message: Sms) -> tuple[bool, float]:
+    """Return a sort key for messages: by time, undated ones first."""
+    return message.received is not None, message.received.timestamp() if message.received is not None else 0.0
 
 
 def shorten(text: str) -> str:

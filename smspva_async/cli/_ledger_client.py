@@ -11,7 +11,7 @@ import anyio
 
 from smspva_async import JournalError, OutcomeUnknown
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._output import OutputError, print_stderr
+from smspva_async.cli._output import OutputError, explain_ctrl_c, print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -62,15 +62,18 @@ async def read_ledger(account: Account) -> AsyncGenerator[SmspvaClient]:
 
 @contextmanager
 def _report_interrupted_call(client: SmspvaClient) -> Generator[None]:
-    """Raise `OutcomeUnknown` if Ctrl-C leaves a call without an outcome."""
-    before = {error.call for error in client.unsettled}
+    """Raise `OutcomeUnknown` if Ctrl-C leaves a call without an outcome; say so if no call was sent."""
+    before, calls = {error.call for error in client.unsettled}, len(client.purchases())
     try:
         yield
     except anyio.get_cancelled_exc_class():
         for error in client.unsettled:
             if error.call not in before:
                 raise error from None
-        raise
+        if len(client.purchases()) > calls:  # its result is printed
+            raise
+        with explain_ctrl_c(lambda: "Nothing was bought or deleted."):
+            raise
 
 
 class _WarningHandler(logging.Handler):

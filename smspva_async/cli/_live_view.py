@@ -1,31 +1,36 @@
-"""The live view of a watch on a terminal: a table of the orders, with events below it."""
+"""The live view of a watch on a terminal: a table of the orders at the bottom, with events scrolling above it."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from rich.console import Group
-from rich.live import Live
+import anyio
 from rich.text import Text
 
-from smspva_async import Order, OrderAdded, OrderState, PollRecovered
+from smspva_async import Order, OrderAdded, OrderState, PollRecovered, SmspvaError, SmsReceived
+from smspva_async._concurrency import BackgroundTask
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._event_lines import EventLines, event_order
+from smspva_async.cli._live_region import LiveRegion
+from smspva_async.cli._output import table_lines
+from smspva_async.cli._selection import Selection, sort_key
 from smspva_async.cli._vocabulary import state_word
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
-    from smspva_async import Event, Watcher
+    from smspva_async import Event, SmspvaClient, Watcher
 
-_OTHER_LINES = 4  # title, column heads, "and N more", an empty line
-_FEWEST_EVENT_LINES = 5
-_KEPT_EVENTS = 500
+_OTHER_LINES = 4  # an empty line, title, column heads, "and N more"
+_REDRAW_SECONDS = 0.25
+_NEW_SECONDS = 120.0
+"""The time for which a code counts as new."""
 _STATE_ORDER = {OrderState.ACTIVE: 0, OrderState.ACTIVATING: 1}
 
 
@@ -35,27 +40,48 @@ class LiveView:
     Args:
         console: The terminal.
         title: The first line.
+        client: Reads the messages that came before the watch, for the codes in the table.
+        selection: The orders to show.
+        sort: How to sort the table: one of `SORTS`. None sorts by id; if the orders don't fit, it shows those with the
+            latest events.
 
     """
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(
+        self, console: Console, title: str, client: SmspvaClient, selection: Selection, sort: str | None
+    ) -> None:
         self._console = console
         self._title = title
-        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._client = client
+        self._selection = selection
+        self._sort = sort
+        self._region = LiveRegion(console, at_bottom=True)
         self._lines = EventLines(console)
+        self._shown: Sequence[Order] = ()
+        # The keys of these are order ids.
         self._last_seq: dict[int, int] = {}
-        """Order id -> `seq` of its last event."""
+        self._last_message: dict[int, int] = {}
+        self._codes: dict[int, str] = {}
+        self._new_until: dict[int, float] = {}
 
-    @contextmanager
-    def showing(self, watcher: Watcher) -> Generator[None]:
+    @asynccontextmanager
+    async def showing(self, watcher: Watcher) -> AsyncGenerator[None]:
         """Show the watch while inside. The last screen stays."""
         self._watcher = watcher
         self._has_orders = watcher.last_success is not None
         self._initial_cursor = watcher.cursor
         self._lines.fit_columns(watcher.orders.values())
-        # Another thread redraws every second, so a resized terminal is filled again.
-        with Live(console=self._console, get_renderable=self._render, refresh_per_second=1) as self._live:
-            yield
+        redrawing, reading = BackgroundTask(), BackgroundTask()
+        with self._region.showing():
+            self._draw()
+            await redrawing.start(self._redraw)
+            await reading.start(self._read_codes)
+            try:
+                yield
+            finally:
+                await reading.stop()
+                await redrawing.stop()
+                self._draw()
 
     def show(self, event: Event) -> None:
         """Show an event."""
@@ -70,34 +96,57 @@ class LiveView:
             return
         if event.order_id is not None:
             self._last_seq[event.order_id] = event.seq
-        self._events.append(event)
-        self._live.refresh()
+        if isinstance(event, SmsReceived):
+            self._last_message[event.order.id] = event.seq
+            if event.sms.code is not None:
+                self._codes[event.order.id] = event.sms.code
+                self._new_until[event.order.id] = monotonic() + _NEW_SECONDS
+        self._draw(self._lines.next_lines(event))
 
-    def _render(self) -> RenderableType:
-        orders = sorted(self._watcher.orders.values(), key=lambda order: order.id)
-        height = max(self._console.height - 1 - _OTHER_LINES, 2)
-        event_lines = len(self._latest_events(height))
-        rows = min(len(orders), height - min(event_lines, max(_FEWEST_EVENT_LINES, height - len(orders))))
-        shown = self._most_relevant(orders, max(rows, 1))
-        parts: list[RenderableType] = [self._title_line()]
-        if orders:
-            parts.append(_tables.orders(shown))
+    async def _redraw(self) -> None:
+        """Draw again when a code is no longer new, an answer has come or the terminal was resized."""
+        while True:
+            await anyio.sleep(_REDRAW_SECONDS)
+            self._draw()
+
+    async def _read_codes(self) -> None:
+        """Read the last code of each order in the table from before the watch, slowly, so that polling goes on."""
+        read: set[int] = set()
+        while True:
+            order = next((order for order in self._shown if order.id not in read), None)
+            if order is not None:
+                read.add(order.id)
+                with suppress(SmspvaError):
+                    messages = await self._client.sms(order.id)
+                    codes = [sms.code for sms in sorted(messages, key=fmt.received_at) if sms.code is not None]
+                    if codes:
+                        self._codes.setdefault(order.id, codes[-1])
+            await anyio.sleep(max(_REDRAW_SECONDS, 2 * self._client.statistics().gap))
+
+    def _draw(self, events: Sequence[Text] = ()) -> None:
+        self._region.draw(self._render(), above=events)
+
+    def _render(self) -> list[Text]:
+        listed = self._watcher.orders.values()
+        orders = [order for order in listed if self._selection.has(order)]
+        # Half of the screen: so all lines are still on it if a narrower terminal wraps each into two.
+        rows = max(self._console.height // 2 - _OTHER_LINES, 1)
+        if self._sort is None:
+            self._shown = sorted(self._most_relevant(orders, rows), key=lambda order: order.id)
+        else:
+            sort = self._sort
+            self._shown = sorted(orders, key=lambda order: sort_key(order, sort, self._last_message))[:rows]
+        lines = [Text(), self._title_line()]
+        if self._shown:
+            now = monotonic()
+            new = {order_id for order_id, until in self._new_until.items() if now < until}
+            table = _tables.watched(self._shown, self._codes, new, self._region.width)
+            table.width = min(self._region.width, self._console.measure(table).maximum)
+            lines += table_lines(self._console, table)
         elif self._watcher.last_success:
-            parts.append(Text("No rented numbers."))
-        if len(shown) < len(orders):
-            parts.append(Text(_count_hidden(orders, shown), "dim"))
-        return Group(*parts, Text(), *self._latest_events(self._console.height - 1 - len(shown) - _OTHER_LINES))
-
-    def _latest_events(self, height: int) -> list[Text]:
-        """Return the lines of the last events that fit. If the last event alone doesn't fit, it is cut off."""
-        events = list(self._events)
-        lines: list[Text] = []
-        while events:
-            event = events.pop()
-            added = self._lines.format_event(event, fmt.date(events[-1].at) if events else self._lines.day)
-            if len(lines) + len(added) > height:
-                return lines or added[: max(height, 0)]
-            lines[:0] = added
+            lines.append(Text("No rented number matches the options." if listed else "No rented numbers."))
+        if len(self._shown) < len(orders):
+            lines.append(Text(_count_hidden(orders, self._shown), "dim"))
         return lines
 
     def _title_line(self) -> Text:
@@ -105,11 +154,11 @@ class LiveView:
         age = "no answer yet" if last is None else f"last answer {fmt.local_time(last):%H:%M:%S}"
         line = Text(self._title, "bold", no_wrap=True, overflow="ellipsis")
         # The time of the last answer matters more than the title.
-        line.truncate(max(self._console.width - len(age) - 2, 0), overflow="ellipsis")
+        line.truncate(max(self._region.width - len(age) - 2, 0), overflow="ellipsis")
         return line.append(f"  {age}")
 
     def _most_relevant(self, orders: Sequence[Order], count: int) -> list[Order]:
-        """Return the orders with the latest events, then those that can receive messages, in their given order."""
+        """Return the orders with the latest events, then those that can receive messages."""
 
         def rank(order: Order) -> tuple[int, int, float]:
             return (
@@ -118,8 +167,7 @@ class LiveView:
                 order.until.timestamp() if order.until else math.inf,
             )
 
-        chosen = {order.id for order in sorted(orders, key=rank)[:count]}
-        return [order for order in orders if order.id in chosen]
+        return sorted(orders, key=rank)[:count]
 
 
 def _count_hidden(orders: Sequence[Order], shown: Sequence[Order]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,16 +14,34 @@ from smspva_async import Order, OrderNotFound, OrderState, Sms, SmspvaClient, Wa
 from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
+from smspva_async.cli._output import Printer, explain_ctrl_c, print_stderr, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import ORDER_ID, SECONDS, examples
 from smspva_async.cli._progress import show_progress
 from smspva_async.cli._vocabulary import state_word
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
 _SHORTEST_INTERVAL = 0.01  # seconds
 _TIMEOUT_HELP = "Maximum time for --wait."
+_LONGEST_HINT = 3600  # seconds; an older code is of no use
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class _Age(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - not generic in click 8.1
+    """A time in seconds, minutes, hours or days, such as ``2m``."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        parts = re.fullmatch(r"([0-9]{1,6})([smhd]?)", str(value))
+        if parts is None:
+            self.fail(f"expected a time such as 90s, 2m or 1h, got {value!r}", param, ctx)
+        return int(parts[1]) * _UNITS[parts[2] or "s"]
+
+
+_AGE = _Age()
 
 
 @click.command(epilog=examples("smspva orders", "smspva orders --json"))
@@ -35,45 +56,87 @@ async def orders(printer: Printer, account: Account) -> None:
         printer.print_rows(await client.orders(), _tables.orders, empty="No rented numbers.")
 
 
-@click.command(epilog=examples("smspva sms 40300", "smspva sms 40300 --wait --timeout 300"))
+@click.command(
+    epilog=examples(
+        "smspva sms 40300",
+        "smspva sms 40300 --wait --timeout 300",
+        "CODE=$(smspva sms 40300 --wait --since 2m --code)",
+    )
+)
 @click.argument("order_id", type=ORDER_ID)
 @click.option("--wait", is_flag=True, help="Wait for the next message, print it and exit.")
 @click.option("--timeout", type=SECONDS, default=600, show_default=True, help=_TIMEOUT_HELP)
+@click.option("--since", type=_AGE, help="Only messages of this time, such as 90s, 2m or 1h; --wait takes the newest.")
+@click.option("--code", "only_code", is_flag=True, help="Print only the code of the newest message that has one.")
 @with_account
 @with_printer
-async def sms(printer: Printer, account: Account, order_id: int, *, wait: bool, timeout: float) -> None:
+async def sms(
+    printer: Printer,
+    account: Account,
+    order_id: int,
+    *,
+    wait: bool,
+    timeout: float,
+    since: float | None,
+    only_code: bool,
+) -> None:
     """Print a number's messages and their codes.
 
-    With --wait, print only the next new message. `smspva orders` lists the order ids.
+    With --wait, print only the next new message, or one that came before if it isn't older than --since. `smspva
+    orders` lists the order ids.
     """
+    if only_code and printer.as_json:
+        raise click.UsageError("use either --code or --json, not both: JSON has the code too")
     async with account.client() as client:
-        if not wait:
-            rows = await client.sms(order_id)
-            for message in sorted(rows, key=_received_at):
-                printer.print_result(to_dict(message), _format_message(message))
-            if not rows:
-                printer.print_text("No messages.")
-            warn_of_skipped_rows(rows)
-            return
-        known: list[Sms] = [] if account.fleet is not None else list(await client.sms(order_id))
+        rows = await client.sms(order_id)
+        now = rows.date or datetime.now(UTC)
+        messages = sorted(rows, key=fmt.received_at)
+        recent = [
+            message
+            for message in messages
+            if (since is None or _age(message, now) <= since) and (message.code or not only_code)
+        ]
+        if wait and not (recent and since is not None):
+            if messages:
+                print_stderr(_describe_newest(messages[-1], now))
+            recent = [await _wait_for_sms(account, client, order_id, rows, timeout=timeout, only_code=only_code)]
+        warn_of_skipped_rows(rows)
+        for message in recent[-1:] if wait or only_code else recent:
+            text = fmt.clean(message.code or "") if only_code else _format_message(message)
+            printer.print_result(to_dict(message), text)
+        if not recent and only_code:
+            raise click.ClickException(f"sms: #{order_id} has no message with a code; --wait waits for one")
+        if not recent:
+            printer.print_text("No messages.")
 
-        def is_new(message: Sms) -> bool:
-            if message in known:
-                known.remove(message)  # a second identical message is new
-                return False
-            return True
 
-        async with _watch_order(account, client, order_id) as (watcher, order):
-            after = 0
-            if account.fleet is not None:  # its journal has older events; each new one follows, and isn't in the list
-                after = watcher.cursor
-                known += await client.sms(order_id)
-            if order.state is not OrderState.ACTIVE:
-                hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
-                click.echo(f"#{order_id} is {state_word(order)}{hint}", err=True)
-            with show_progress(lambda: "waiting for a message"):
-                event = await watcher.wait_for_sms(order_id, after=after, match=is_new, timeout=timeout)
-            printer.print_result(to_dict(event.sms), _format_message(event.sms))
+async def _wait_for_sms(
+    account: Account, client: SmspvaClient, order_id: int, rows: Sequence[Sms], *, timeout: float, only_code: bool
+) -> Sms:
+    """Wait for a message that isn't in these rows."""
+    known: list[Sms] = [] if account.fleet is not None else list(rows)
+
+    def is_wanted(message: Sms) -> bool:
+        if message in known:
+            known.remove(message)  # a second identical message is new
+            return False
+        return message.code is not None or not only_code
+
+    async with _watch_order(account, client, order_id) as (watcher, order):
+        after = 0
+        if account.fleet is not None:  # its journal has older events; each new one follows, and isn't in the list
+            after = watcher.cursor
+            known += await client.sms(order_id)
+        if order.state is not OrderState.ACTIVE:
+            hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
+            print_stderr(f"#{order_id} is {state_word(order)}{hint}")
+        rest = (
+            f"The wait ended; #{order_id} stays rented until {fmt.minute(order.until)}. smspva sms {order_id} prints"
+            " what comes later."
+        )
+        with explain_ctrl_c(lambda: rest), show_progress(lambda: "waiting for a message"):
+            event = await watcher.wait_for_sms(order_id, after=after, match=is_wanted, timeout=timeout)
+    return event.sms
 
 
 @click.command(epilog=examples("smspva activate 40300", "smspva activate 40300 --wait"))
@@ -99,7 +162,15 @@ async def activate(printer: Printer, account: Account, order_id: int, *, wait: b
             def status() -> str:
                 return f"{state_word(watcher.orders.get(order_id, order))}; activation usually takes 10 to 15 minutes"
 
-            with show_progress(status):
+            with (
+                explain_ctrl_c(
+                    lambda: (
+                        f"The wait ended; the activation of #{order_id} goes on at the provider. smspva orders shows"
+                        " its status."
+                    )
+                ),
+                show_progress(status),
+            ):
                 async with watcher.activated(order_id, timeout=timeout) as number:
                     active = number.order
             number_and_service = f"{fmt.phone(active.phone)}, {fmt.service(active)}"
@@ -120,9 +191,17 @@ async def _watch_order(account: Account, client: SmspvaClient, order_id: int) ->
         yield watcher, listed[order_id]
 
 
-def _received_at(message: Sms) -> tuple[bool, float]:
-    """Return a sort key for messages: by time, undated ones first."""
-    return message.received is not None, message.received.timestamp() if message.received is not None else 0.0
+def _age(message: Sms, now: datetime) -> float:
+    """Return the seconds since a message came; infinity if that isn't known."""
+    return math.inf if message.received is None else (now - message.received).total_seconds()
+
+
+def _describe_newest(message: Sms, now: datetime) -> str:
+    """Return a line about the newest message before a wait, and the option that takes it."""
+    age = _age(message, now)
+    ago = "of unknown age" if age == math.inf else f"{fmt.age(age)} ago"
+    hint = f" (--since {max(math.ceil(age / 60), 1)}m takes it)" if age <= _LONGEST_HINT else ""
+    return f"The newest so far, {ago}: {_format_message(message)}{hint}"
 
 
 def _format_message(message: Sms) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 
     from rich.table import Table
 
@@ -36,7 +36,7 @@ class OutputError(click.ClickException):
 
 
 class Output(Console):
-    """Standard output: in color on a terminal unless ``NO_COLOR`` is set, otherwise plain text that is never cut."""
+    """Standard output: in color on a terminal unless ``NO_COLOR`` is set; outside a terminal, text is never cut."""
 
     def __init__(self) -> None:
         terminal = sys.stdout.isatty()
@@ -51,7 +51,7 @@ class Output(Console):
             width=None if terminal else _UNLIMITED_WIDTH,
         )
         # The environment variable TTY_INTERACTIVE may turn `is_interactive` off, or on for a dumb terminal.
-        self.can_redraw = has_color and self.is_interactive and not self.is_dumb_terminal
+        self.can_redraw = terminal and self.is_interactive and not self.is_dumb_terminal and not self.legacy_windows
         """True on a terminal that can draw over its last lines."""
 
 
@@ -124,10 +124,29 @@ class Printer:
 
     def print_table(self, table: Table) -> None:
         """Print a table without spaces at the ends of its lines."""
-        for segments in self.output.render_lines(table, pad=False):
-            line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
-            line.rstrip()
+        for line in table_lines(self.output, table):
             self.output.print(line, soft_wrap=True)
+
+
+def table_lines(console: Console, table: Table) -> list[Text]:
+    """Return the lines of a table without spaces at their ends."""
+    lines: list[Text] = []
+    for segments in console.render_lines(table, pad=False):
+        line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+@contextmanager
+def explain_ctrl_c(note: Callable[[], str]) -> Generator[None]:
+    """If Ctrl-C ends the command while inside, print a line on standard error: what goes on at the provider."""
+    try:
+        yield
+    except anyio.get_cancelled_exc_class():
+        # On a terminal, ^C may stand at the start of the line.
+        print_stderr(("\n" if sys.stderr.isatty() else "") + note())
+        raise click.Abort from None
 
 
 def print_stderr(text: str) -> None:

@@ -9,9 +9,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
+from smspva_async.cli._live_region import LiveRegion
 from smspva_async.cli._output import print_stderr
 
 if TYPE_CHECKING:
@@ -31,35 +31,42 @@ def show_progress(status: Callable[[], str]) -> Generator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    began = monotonic()
-
-    def line() -> Text:
-        minutes, seconds = divmod(int(monotonic() - began), 60)
-        return Text(f"{minutes:02}:{seconds:02}  {status()}", no_wrap=True, overflow="ellipsis")
-
     # Standard error is a terminal, even if FORCE_COLOR or TTY_COMPATIBLE say otherwise.
     console = Console(stderr=True, force_terminal=True, highlight=False)
-    if console.is_dumb_terminal or not console.is_interactive:
-        with _print_changes(status):
+    if console.is_dumb_terminal or not console.is_interactive or console.legacy_windows:
+        printed = ""
+
+        def print_changes() -> None:
+            nonlocal printed
+            current = status()
+            if current != printed:
+                print_stderr(printed := current)
+
+        with _every_second(print_changes):
             yield
         return
-    with Live(console=console, get_renderable=line, refresh_per_second=1, transient=True):
+    began = monotonic()
+    region = LiveRegion(console, at_bottom=False)
+
+    def draw() -> None:
+        minutes, seconds = divmod(int(monotonic() - began), 60)
+        region.draw([Text(f"{minutes:02}:{seconds:02}  {status()}")])
+
+    with region.showing(transient=True), _every_second(draw):
         yield
 
 
 @contextmanager
-def _print_changes(status: Callable[[], str]) -> Generator[None]:
+def _every_second(function: Callable[[], None]) -> Generator[None]:
+    """Call a function in another thread while inside, at once and then every second."""
     ended = Event()
 
-    def print_changes() -> None:
-        printed = ""
+    def run() -> None:
         while not ended.is_set():
-            current = status()
-            if current != printed:
-                print_stderr(printed := current)
+            function()
             ended.wait(1)
 
-    thread = Thread(target=print_changes)
+    thread = Thread(target=run)
     thread.start()
     try:
         yield

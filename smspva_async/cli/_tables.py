@@ -11,10 +11,13 @@ from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._vocabulary import ALARM, STATE_STYLES, as_command, state_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from smspva_async import Country, CountryOffer, Offer, Order, PastOrder, Purchase, Service, Stock
     from smspva_async.fleet import FleetStatus
+
+_WITH_COUNTRY, _WITH_TIME = 95, 75
+"""The widths from which a watch's table has countries, and times beside the dates."""
 
 
 def fleet(status: FleetStatus) -> Table:
@@ -86,6 +89,28 @@ def orders(rows: Iterable[Order]) -> Table:
         state = Text(state_word(row), STATE_STYLES.get(row.state, ALARM))
         number = Text(fmt.clean(row.phone) or "?")
         table.add_row(Text(str(row.id)), state, number, _cuttable(fmt.service(row)), Text(fmt.minute(row.until)))
+    return table
+
+
+def watched(rows: Iterable[Order], codes: Mapping[int, str], new: Container[int], width: int) -> Table:
+    """Return a table of orders with their last codes.
+
+    Args:
+        rows: The orders.
+        codes: Order id -> code.
+        new: The ids of the orders whose code is new.
+        width: The width of the terminal. A narrow table has shorter dates and no countries.
+
+    """
+    has_country, has_time = width >= _WITH_COUNTRY, width >= _WITH_TIME
+    table = _table(">id", "status", "number", "*service", *(["country"] if has_country else []), "code", "expires")
+    for row in rows:
+        state = Text(state_word(row), STATE_STYLES.get(row.state, ALARM))
+        number, code = Text(fmt.clean(row.phone) or "?"), fmt.clean(codes.get(row.id, ""))
+        last = Text(f"{code} new", "bold green") if row.id in new else Text(code)
+        country = [Text(fmt.clean(row.country))] if has_country else []
+        until = fmt.minute(row.until) if has_time else fmt.day(row.until)
+        table.add_row(Text(str(row.id)), state, number, _cuttable(fmt.service(row)), *country, last, Text(until))
     return table
 
 

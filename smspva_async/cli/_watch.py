@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from smspva_async import SmspvaClient, SqliteJournal, Watcher
+from smspva_async import OrderState, SmspvaClient, SmsReceived, SqliteJournal, Watcher
+from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._live_view import LiveView
-from smspva_async.cli._output import Printer, with_printer
+from smspva_async.cli._output import Printer, explain_ctrl_c, with_printer
 from smspva_async.cli._parameters import SECONDS, examples
+from smspva_async.cli._selection import SORTS, Selection
+from smspva_async.cli._vocabulary import STATE_WORDS
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
 
     from smspva_async import Event
 
@@ -24,7 +28,9 @@ _CONSUMER = "smspva watch"
 
 @click.command(
     epilog=examples(
-        "smspva watch --api-key-file ~/.config/smspva-key", "smspva watch --json --journal smspva.db | my-program"
+        "smspva watch --api-key-file ~/.config/smspva-key",
+        "smspva watch --service telegram --country PL --sort newest --bell",
+        "smspva watch --json --journal smspva.db | my-program",
     )
 )
 @click.option("--interval", type=SECONDS, default=30, show_default=True, help="Time between two polls.")
@@ -33,38 +39,63 @@ _CONSUMER = "smspva watch"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Store events in this file. The next watch continues after the last event shown.",
 )
+@click.option("--service", "services", metavar="NAME", multiple=True, help="Show numbers of this service or code.")
+@click.option("--state", "states", type=click.Choice([*STATE_WORDS.values()]), multiple=True, help="Show this state.")
+@click.option("--country", "countries", metavar="CODE", multiple=True, help="Show numbers of this country.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), help="Sort the table; newest: by last message. The first rows are shown."
+)
+@click.option("--bell", is_flag=True, help="Ring the terminal's bell once for each new message.")
+@click.option("--plain", is_flag=True, help="Print a line per event, and no table.")
 @with_account
 @with_printer
-async def watch(printer: Printer, account: Account, interval: float, journal: Path | None) -> None:
+async def watch(
+    printer: Printer,
+    account: Account,
+    interval: float,
+    journal: Path | None,
+    services: tuple[str, ...],
+    states: tuple[str, ...],
+    countries: tuple[str, ...],
+    sort: str | None,
+    *,
+    bell: bool,
+    plain: bool,
+) -> None:
     """Watch your numbers and messages.
 
-    On a terminal, show a live table of the numbers with events below it. In a pipe, or if NO_COLOR is set, print a
-    line per event. Messages from before the start are not shown, except those that arrived since the last watch with
-    the same --journal. After a network failure, the watch continues.
+    On a terminal, events scroll above a live table of the numbers, with the last code of each. In a pipe, or with
+    --plain, print a line per event. Messages from before the start are not shown as events, except those that arrived
+    since the last watch with the same --journal. After a network failure, the watch continues.
+
+    --service, --state and --country can be given several times.
     """
     if account.fleet is not None and journal is not None:
         raise click.UsageError("use either --journal or --fleet, not both: a fleet has its own journal")
     client = account.client()
     watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
+    selection = Selection(services, states, countries)
     # Polling takes two requests, so the gap sets the shortest interval.
     title = f"Watching {account.base_url} every {max(interval, 2 * account.gap):g} s. Press Ctrl-C to stop."
     view: View
     if printer.as_json:
         view = JsonEventLines(printer)
-    elif printer.output.can_redraw:
-        view = LiveView(printer.output, title)
+    elif printer.output.can_redraw and not plain:
+        view = LiveView(printer.output, title, client, selection, sort)
     else:
         printer.print_text(title)
-        view = EventLines(printer.output)
+        view = EventLines(printer.output, selection)
     # A fleet's journal may have the events of months; without `after`, those of this run are shown.
     after = 0 if account.fleet is None else None
-    await follow_events(client, watcher, view, after=after, consumer=None if journal is None else _CONSUMER)
+    consumer = None if journal is None else _CONSUMER
+    with explain_ctrl_c(lambda: _describe_rest(watcher)):
+        await follow_events(client, watcher, view, after=after, consumer=consumer, selection=selection, bell=bell)
 
 
 class View(Protocol):
     """A display of a watch's orders and events."""
 
-    def showing(self, watcher: Watcher, /) -> AbstractContextManager[None]:
+    def showing(self, watcher: Watcher, /) -> AbstractAsyncContextManager[None]:
         """Show the watch while inside."""
         ...
 
@@ -74,11 +105,45 @@ class View(Protocol):
 
 
 async def follow_events(
-    client: SmspvaClient, watcher: Watcher, view: View, *, after: int | None = 0, consumer: str | None = None
+    client: SmspvaClient,
+    watcher: Watcher,
+    view: View,
+    *,
+    after: int | None = 0,
+    consumer: str | None = None,
+    selection: Selection = Selection(),  # noqa: B008 - immutable
+    bell: bool = False,
 ) -> None:
-    """Show the events of a watch until it ends. A named consumer acknowledges each event after it is shown."""
-    async with client, watcher:
-        with view.showing(watcher):
-            events = watcher.events(after=after) if consumer is None else watcher.consumer(consumer, after=after)
-            async for event in events:
-                view.show(event)
+    """Show the selected events of a watch until it ends.
+
+    A named consumer acknowledges each event after it is shown.
+    """
+    async with client, watcher, view.showing(watcher):
+        events = watcher.events(after=after) if consumer is None else watcher.consumer(consumer, after=after)
+        async for event in events:
+            if not selection.shows(event, watcher.orders):
+                continue
+            view.show(event)
+            if bell and isinstance(event, SmsReceived):
+                _ring()
+
+
+def _ring() -> None:
+    """Ring the terminal's bell, also if standard output is a pipe."""
+    terminal = next((stream for stream in (sys.stdout, sys.stderr) if stream.isatty()), None)
+    if terminal is not None:
+        terminal.write("\a")
+        terminal.flush()
+
+
+def _describe_rest(watcher: Watcher) -> str:
+    """Return a sentence about what goes on at the provider after a watch."""
+    orders = watcher.orders.values()
+    if not orders:
+        return "The watch ended. Nothing was changed at the provider."
+    first = min((order.until for order in orders if order.until is not None), default=None)
+    until = "" if first is None else f" (the first until {fmt.minute(first)})"
+    numbers = "1 number stays" if len(orders) == 1 else f"{len(orders)} numbers stay"
+    queued = sum(order.state is OrderState.ACTIVATING for order in orders)
+    activations = {0: "", 1: ", and 1 activation goes on"}.get(queued, f", and {queued} activations go on")
+    return f"The watch ended; nothing was canceled. At the provider, {numbers} rented{until}{activations}."

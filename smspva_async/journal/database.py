@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -16,7 +16,7 @@ from smspva_async.journal import codec
 from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
     from datetime import timedelta
     from pathlib import Path
 
@@ -109,6 +109,8 @@ class Database:
         """
         with self._file.translate_errors("can't be used", "Nothing was changed"):
             self._file.inspect()
+            names = [f"{self._path.name}{end}" for end in ("-wal", "-shm", "", "-lock")]
+            new = [] if self._path.exists() else [self._path.with_name(name) for name in names]
             try:
                 self._take_lock()
                 self._connection = connection = self._connect()
@@ -116,16 +118,19 @@ class Database:
                 with transaction(connection):
                     self._prepare(connection, fingerprint)
                     return self._load(connection, last)
-            except BaseException:
-                self.close()
+            except BaseException as error:
+                self.close(remove=[] if isinstance(error, JournalLocked) else new)
                 raise
 
-    def close(self) -> None:
-        """Release the file."""
+    def close(self, remove: Iterable[Path] = ()) -> None:
+        """Release the file. Before another watcher can take it, remove these files."""
         connection, self._connection = self._connection, None
         lock, self._lock = self._lock, None
         if connection is not None:
             connection.close()
+        for path in remove:
+            with suppress(OSError):
+                path.unlink()
         if lock is not None:
             lock.close()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from attrs import evolve
 
 from smspva_async.simulator import Simulator
+from tests.support.command_processes import Result
 from tests.support.commands import KEY, Commands, serving
 from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
 
@@ -129,7 +131,8 @@ def test_only_an_inactive_number_gets_the_hint_to_activate_it(commands: Commands
     commands.simulator.set_state(40300, 2)
     done = commands.run("sms", "40300", "--wait", "--timeout", "0.05")
     assert done.code == 1
-    state, message = done.err.splitlines()
+    newest, state, message = done.err.splitlines()
+    assert newest.startswith("The newest so far, ")
     assert state == "#40300 is queued"
     assert re.fullmatch(
         r"smspva: order 40300 didn't receive the message within 0.05 s; it is queued; last answer: \S+ [\d:]{8};"
@@ -144,7 +147,93 @@ def test_sms_waits_for_a_new_message(commands: Commands) -> None:
         commands.on_server(lambda: commands.simulator.deliver(40300, "Your code: 112233", sender="Instagram"))
         done = waiting.result()
     assert (done.code, [row["code"] for row in done.rows]) == (0, ["112233"])
-    assert done.err == "#40300 is inactive; activate it with smspva activate 40300\n"
+    assert done.err.splitlines()[1:] == ["#40300 is inactive; activate it with smspva activate 40300"]
+
+
+def deliver(commands: Commands, text: str, *, seconds: int) -> None:
+    """Deliver a message that came some seconds ago."""
+    date = int((datetime.now(UTC) - timedelta(seconds=seconds)).timestamp())
+    commands.on_server(lambda: commands.simulator.deliver(40301, text, date=date))
+
+
+def test_a_wait_that_begins_after_the_message_shows_it_with_its_age(commands: Commands) -> None:
+    deliver(commands, "Code 112233", seconds=290)
+    deliver(commands, "Code 445566", seconds=130)
+    done = commands.run("sms", "40301", "--wait", "--timeout", "0.05")
+    assert (done.code, done.out) == (1, "")
+    newest, _ = done.err.splitlines()
+    assert re.fullmatch(
+        r"The newest so far, 2 min ago: \S+ [\d:]{8}  445566  INFO: Code 445566 \(--since 3m takes it\)", newest
+    )
+    taken = commands.run("sms", "40301", "--wait", "--since", "3m", "--json")
+    assert (taken.code, taken.err, [row["code"] for row in taken.rows]) == (0, "", ["445566"])
+    assert commands.run("sms", "40301", "--wait", "--since", "5m", "--code").out == "445566\n"
+
+
+def test_a_message_older_than_since_is_not_taken(commands: Commands) -> None:
+    deliver(commands, "Code 445566", seconds=130)
+    done = commands.run("sms", "40301", "--wait", "--since", "2m", "--timeout", "0.05")
+    assert (done.code, done.out) == (1, "")
+    commands.on_server(lambda: commands.simulator.deliver(40301, "undated", date=None))
+    assert commands.run("sms", "40301", "--wait", "--since", "2m", "--timeout", "0.05").code == 1
+
+
+def test_old_messages_get_no_hint_and_undated_ones_no_age(commands: Commands) -> None:
+    deliver(commands, "Code 445566", seconds=2 * 86_400 + 60)
+    newest = commands.run("sms", "40301", "--wait", "--timeout", "0.05").err.splitlines()[0]
+    assert newest.startswith("The newest so far, 2 days ago: ")
+    assert newest.endswith("Code 445566")
+    commands.on_server(lambda: commands.simulator.deliver(40302, "Hello", date=None))
+    newest = commands.run("sms", "40302", "--wait", "--timeout", "0.05").err.splitlines()[0]
+    assert newest == "The newest so far, of unknown age: INFO: Hello"
+
+
+def test_without_wait_since_chooses_the_messages(commands: Commands) -> None:
+    deliver(commands, "Code 112233", seconds=290)
+    deliver(commands, "Code 445566", seconds=130)
+    deliver(commands, "Welcome", seconds=100)
+    assert [row["code"] for row in commands.run("sms", "40301", "--since", "3m", "--json").rows] == ["445566", None]
+    assert commands.run("sms", "40301", "--since", "20").out == "No messages.\n"
+    assert commands.run("sms", "40301", "--code").out == "445566\n"
+    none = commands.run("sms", "40302", "--code")
+    assert (none.code, none.out) == (1, "")
+    assert none.err == "smspva: sms: #40302 has no message with a code; --wait waits for one\n"
+
+
+def test_a_wait_for_a_code_passes_over_messages_without_one(commands: Commands) -> None:
+    with commands.start("sms", "40301", "--wait", "--code") as waiting:
+        waiting.wait_until(lambda: "sms" in [request.method for request in commands.simulator.requests])
+        commands.on_server(lambda: commands.simulator.deliver(40301, "Welcome"))
+        commands.on_server(lambda: commands.simulator.deliver(40301, "Code 112233"))
+        assert waiting.result() == Result(0, "112233\n", "")
+
+
+def last_line_ends_with(end: str, lines: list[str]) -> bool:
+    return bool(lines) and lines[-1].endswith(end)
+
+
+def test_ctrl_c_says_what_goes_on_at_the_provider(commands: Commands) -> None:
+    until = f"{commands.simulator.orders[0].until.astimezone():%Y-%m-%d %H:%M}"
+    commands.simulator.behavior.activation = (60, 60)
+    for name, order_id, progress, note in (
+        (
+            "sms",
+            "40301",
+            "waiting for a message",
+            f"The wait ended; #40301 stays rented until {until}. smspva sms 40301 prints what comes later.",
+        ),
+        (
+            "activate",
+            "40300",
+            "queued; activation usually takes 10 to 15 minutes",
+            "The wait ended; the activation of #40300 goes on at the provider. smspva orders shows its status.",
+        ),
+    ):
+        with commands.terminal(name, order_id, "--wait") as terminal:
+            terminal.wait_for(partial(last_line_ends_with, progress))
+            terminal.type("\x03")
+            assert terminal.exit_code() == 130
+            assert [line for line in terminal.screen if line] == [note]  # the progress line is gone
 
 
 def test_a_message_equal_to_an_earlier_one_is_new(commands: Commands) -> None:

@@ -289,6 +289,15 @@ def test_a_call_with_a_lost_answer_exits_with_3_and_is_not_repeated(commands: Co
     assert commands.run("rent", "PL", "opt29", "--yes").code == 0
 
 
+def test_ctrl_c_before_the_call_says_that_nothing_was_bought(commands: Commands) -> None:
+    commands.simulator.faults.always("getdata", "hang")
+    with commands.start("rent", "PL", "opt29", "--yes") as renting:
+        renting.wait_until(lambda: "getdata" in [request.method for request in commands.simulator.requests])
+        renting.send_signal(signal.SIGINT)
+        assert renting.result() == Result(130, "", "Nothing was bought or deleted.\n")
+    assert spending_requests(commands) == []
+
+
 def test_an_open_call_exits_with_3_until_it_is_settled(commands: Commands) -> None:
     sim = commands.simulator
     sim.faults.next("create", "hang", done=False)

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,7 +22,7 @@ from tests.support.terminal import ESCAPE, RICH_READS_TTY_INTERACTIVE, columns, 
 from tests.support.virtual_time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 QUICK = ("--interval", "0.2")
@@ -62,7 +61,9 @@ def test_a_pipe_gets_a_line_for_each_event(sim: Simulator, commands: Commands) -
         message = ["+79096068511", "Instagram", "message", "671094", r"Code Instagram \u2713: 671 094."]
         assert columns(child.line())[1:] == message
         child.send_signal(signal.SIGINT)
-        assert child.result() == Result(130, "", "\n")
+        until = f"{order.until.astimezone():%Y-%m-%d %H:%M}"
+        rest = f"At the provider, 1 number stays rented (the first until {until})."
+        assert child.result() == Result(130, "", f"The watch ended; nothing was canceled. {rest}\n")
 
 
 def test_with_json_a_watch_prints_an_object_for_each_event(sim: Simulator, commands: Commands) -> None:
@@ -76,7 +77,8 @@ def test_with_json_a_watch_prints_an_object_for_each_event(sim: Simulator, comma
         assert isinstance(event, SmsReceived)
         assert event.sms == Sms("Код: 671 094 ✓", "Instagram", event.sms.received)
         child.send_signal(signal.SIGTERM)
-        assert child.result() == Result(143, "", "\n")
+        result = child.result()
+        assert (result.code, result.out, result.err.count("\n")) == (143, "", 1)
 
 
 def test_with_a_journal_a_watch_continues_where_it_ended(sim: Simulator, commands: Commands) -> None:
@@ -111,7 +113,7 @@ def test_a_warning_of_the_library_is_shown_once_as_an_event(sim: Simulator, comm
         lines = [child.line() for _ in range(3)]
         assert sum("skipped a row that can't be read" in line for line in lines) == 1
         child.send_signal(signal.SIGINT)
-        assert child.result() == Result(130, "", "\n")
+        assert child.result().err.count("\n") == 1
 
 
 def test_a_signal_ends_a_watch_while_a_request_is_not_answered(sim: Simulator, commands: Commands) -> None:
@@ -120,7 +122,7 @@ def test_a_signal_ends_a_watch_while_a_request_is_not_answered(sim: Simulator, c
         child.line()
         child.wait_until(lambda: sim.requests)
         child.send_signal(signal.SIGTERM)
-        assert child.result() == Result(143, "", "\n")
+        assert child.result() == Result(143, "", "The watch ended. Nothing was changed at the provider.\n")
 
 
 def test_sigterm_ends_a_watch_in_the_background_of_a_script(sim: Simulator, commands: Commands) -> None:
@@ -129,7 +131,7 @@ def test_sigterm_ends_a_watch_in_the_background_of_a_script(sim: Simulator, comm
     with commands.start("watch", "--json", *QUICK, ignored=(signal.SIGINT,)) as child:
         child.line()
         child.send_signal(signal.SIGTERM)
-        assert child.result() == Result(143, "", "\n")
+        assert child.result().code == 143
 
 
 def test_a_watch_shows_the_interval_that_the_gap_allows(sim: Simulator, commands: Commands) -> None:
@@ -198,59 +200,223 @@ def test_a_key_refused_once_does_not_end_a_watch() -> None:
 # -- the live table ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [60, 120])
-def test_on_a_terminal_the_table_is_updated(sim: Simulator, commands: Commands, width: int) -> None:
+def table(screen: list[str]) -> list[str]:
+    """Return the lines from the title on, which must be on the screen once."""
+    (title,) = (number for number, line in enumerate(screen) if line.startswith("Watching "))
+    assert screen[title - 1] == ""
+    return screen[title:]
+
+
+def rows(screen: list[str]) -> list[list[str]]:
+    """Return the rows of the table."""
+    return [columns(line) for line in table(screen) if line[:1].isdigit()]
+
+
+def has(text: str) -> Callable[[list[str]], bool]:
+    return lambda screen: any(text in line for line in screen)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "expires"),
+    [
+        (60, ["id", "status", "number", "service", "code", "expires"], "%d %b"),
+        (80, ["id", "status", "number", "service", "code", "expires"], "%Y-%m-%d %H:%M"),
+        (120, ["id", "status", "number", "service", "country", "code", "expires"], "%Y-%m-%d %H:%M"),
+        (200, ["id", "status", "number", "service", "country", "code", "expires"], "%Y-%m-%d %H:%M"),
+    ],
+)
+def test_on_a_terminal_events_scroll_above_a_table(
+    sim: Simulator, commands: Commands, width: int, heads: list[str], expires: str
+) -> None:
     rent(sim, 3)
     inactive = sim.orders[2]
     with commands.terminal("watch", *QUICK, width=width) as terminal:
-        screen = terminal.wait_for(lambda lines: len(lines) > 4)
-        assert screen[0].startswith("Watching http://127.0.0.1:")
+        screen = table(terminal.wait_for(has("40302")))
         assert re.search(r"  last answer \d\d:\d\d:\d\d$", screen[0])
-        assert columns(screen[1]) == ["id", "status", "number", "service", "expires"]
-        expires = f"{inactive.until.astimezone():%Y-%m-%d %H:%M}"
+        assert columns(screen[1]) == heads
+        until = f"{inactive.until.astimezone():{expires}}"
+        country = ["PL"] if "country" in heads else []
         assert [columns(row) for row in screen[2:5]] == [
-            ["40300", "active", "+48500100000", "Instagram", expires],
-            ["40301", "queued", "+48500100001", "Instagram", expires],
-            ["40302", "inactive", "+48500100002", "Instagram", expires],
+            ["40300", "active", "+48500100000", "Instagram", *country, until],
+            ["40301", "queued", "+48500100001", "Instagram", *country, until],
+            ["40302", "inactive", "+48500100002", "Instagram", *country, until],
         ]
         commands.on_server(lambda: sim.set_state(inactive.id, 1))
-        terminal.wait_for(lambda lines: any("0 -> 1" in line for line in lines))
+        terminal.wait_for(has("0 -> 1"))
         commands.on_server(lambda: sim.deliver(inactive.id, "Code Instagram: 671 094.", sender="FB"))
-        screen = terminal.wait_for(lambda lines: any("671094" in line for line in lines))
-        assert columns(screen[4])[:2] == ["40302", "active"]
-        assert screen[5] == ""
-        events = [columns(line) for line in screen[6:]]
+        screen = terminal.wait_for(has("671094 new"))
+        assert [row[1] for row in rows(screen)] == ["active", "queued", "active"]
+        events = [columns(line) for line in screen[: -len(table(screen))] if "0 -> 1" in line]
         assert events[0][1:4] == ["+48500100002", "Instagram", "0 -> 1"]
         assert max(map(cell_len, screen)) <= width
         terminal.type("\x03")
         assert terminal.exit_code() == 130
-        assert terminal.screen[: len(screen)] == screen  # the last screen stays
-        assert "\x1b[?25h" in terminal.raw  # and the cursor is shown again
+        *last, note = "\n".join(terminal.screen).split("\n\n")
+        assert "40302  active" in last[-1]  # the last table stays
+        rest = f"3 numbers stay rented (the first until {inactive.until.astimezone():%Y-%m-%d %H:%M})"
+        assert "".join(note.split()) == "".join(
+            f"The watch ended; nothing was canceled. At the provider, {rest}, and 1 activation goes on.".split()
+        )
+        assert "\x1b[?25h" in terminal.raw  # the cursor is shown again
 
 
-@pytest.mark.parametrize("width", [60, 120])
-def test_the_most_relevant_of_a_hundred_orders_are_shown(sim: Simulator, commands: Commands, width: int) -> None:
+def test_events_stay_in_the_scrollback(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 2)
+    with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(has("40301"))
+        for number in range(40):
+            commands.on_server(lambda number=number: sim.deliver(40300, f"message number {number}", sender="FB"))
+        screen = terminal.wait_for(has("message number 39"))
+        lines = [*terminal.scrollback, *screen]
+        assert sum("Watching" in line for line in lines) == 1
+        shown = [int(found[1]) for line in lines if (found := re.search(r"message number (\d+)", line))]
+        assert sorted(shown) == [*range(40)]
+
+
+@pytest.mark.parametrize("rewraps", [True, False])
+def test_resizing_leaves_one_table(sim: Simulator, commands: Commands, *, rewraps: bool) -> None:
     rent(sim, 100)
-    with commands.terminal("watch", "--interval", "1", width=width) as terminal:
-        screen = terminal.wait_for(lambda lines: len(lines) > 10)
-        assert len(screen) < HEIGHT
-        rows = [columns(row) for row in screen[2:-1]]
-        assert all(len(row) == 5 for row in rows)
+    with commands.terminal("watch", *QUICK, width=120) as terminal:
+        terminal.wait_for(has("40300"))
+        for message, width in enumerate([70, 150, 60, 200]):
+            terminal.resize(width, rewraps=rewraps)
+            commands.on_server(lambda message=message: sim.deliver(40300, f"message number {message}", sender="FB"))
+            terminal.wait_for(has(f"message number {message}"))
+            screen = terminal.wait_for(has("country" if width > 100 else " expires"))
+            assert len(rows(screen)) == HEIGHT // 2 - 4
+            assert columns(table(screen)[1])[0] == "id"
+            assert sum("Watching" in line or line.startswith("   id") for line in screen) == 2
+            assert max(map(cell_len, screen)) <= width
+        assert not any("Watching" in line for line in terminal.scrollback)
+
+
+def test_the_table_has_the_last_code_from_before_the_watch(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 2)
+    sim.deliver(40300, "Code 111222", sender="FB")
+    sim.deliver(40300, "Code 333444", sender="FB")
+    sim.deliver(40300, "Welcome", sender="FB")
+    with commands.terminal("watch", *QUICK) as terminal:
+        screen = terminal.wait_for(has("333444"))
+        assert "333444" in rows(screen)[0]  # not marked as new
+        assert not any("message" in line for line in screen)
+
+
+def test_the_most_relevant_of_a_hundred_orders_are_shown(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 100)
+    with commands.terminal("watch", "--interval", "1") as terminal:
+        screen = terminal.wait_for(has("and "))
+        ids = [row[0] for row in rows(screen)]
         # Active orders are shown first, and hidden orders are counted.
-        assert [row[1] for row in rows].count("active") == 10
-        assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+        assert {row[1] for row in rows(screen)} == {"active"}
+        assert ids == sorted(ids)
         hidden = re.fullmatch(r"and (\d+) more: (.*)", screen[-1])
         assert hidden is not None
-        assert int(hidden[1]) + len(rows) == 100
+        assert int(hidden[1]) + len(ids) == 100
         assert sum(map(int, re.findall(r"(\d+) \w+", hidden[2]))) == int(hidden[1])
 
-        # An order with a new event is shown, and its event below the table.
+        # An order with a new event is shown.
         last = sim.orders[-1]
         commands.on_server(lambda: sim.deliver(last.id, "Code: 112233", sender="FB"))
-        screen = terminal.wait_for(lambda lines: any("112233" in line for line in lines))
-        assert any(line.startswith(f"{last.id}  inactive") for line in screen)
-        assert len(screen) < HEIGHT
-        assert max(map(cell_len, screen)) <= width
+        screen = terminal.wait_for(has("112233 new"))
+        assert rows(screen)[-1][:2] == [str(last.id), "inactive"]
+
+
+@pytest.fixture
+def mixed(sim: Simulator) -> Simulator:
+    now = datetime.now(UTC)
+    for country, service, state, days in (("PL", "opt29", 1, 9), ("UK", "opt16", 0, 5), ("LT", "opt29", 0, 7)):
+        sim.add_order(country, service, state=state, until=now + timedelta(days=days))
+    return sim
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ([], [40300, 40301, 40302]),
+        (["--service", "telegram"], [40300, 40302]),
+        (["--service", "OPT16"], [40301]),
+        (["--country", "pl", "--country", "lt"], [40300, 40302]),
+        (["--state", "inactive", "--service", "Telegram"], [40302]),
+        (["--sort", "expires"], [40301, 40302, 40300]),
+        (["--sort", "service"], [40301, 40300, 40302]),
+        (["--sort", "country"], [40302, 40300, 40301]),
+        (["--sort", "newest"], [40302, 40300, 40301]),
+    ],
+    ids=str,
+)
+def test_the_table_shows_the_chosen_numbers(
+    mixed: Simulator, commands: Commands, options: list[str], ids: list[int]
+) -> None:
+    with commands.terminal("watch", *QUICK, *options) as terminal:
+        terminal.wait_for(has(str(ids[-1])))
+        commands.on_server(lambda: mixed.deliver(40302, "Code 112233"))
+        screen = terminal.wait_for(has("112233")) if 40302 in ids else terminal.screen
+        assert [int(row[0]) for row in rows(screen)] == ids
+
+
+def test_lines_are_about_the_chosen_numbers(mixed: Simulator, commands: Commands) -> None:
+    with commands.start("watch", *QUICK, "--service", "Telegram", "--state", "active") as child:
+        child.line()
+        assert "#40300, active" in child.line()
+        commands.on_server(lambda: mixed.deliver(40301, "Code 445566"))  # another service
+        commands.on_server(lambda: mixed.deliver(40302, "Code 112233"))  # its state may be an old one
+        assert "112233" in child.line()
+        commands.on_server(lambda: mixed.set_state(40300, 0))
+        assert "1 -> 0" in child.line()
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_a_choice_without_numbers_is_explained(mixed: Simulator, commands: Commands, options: list[str]) -> None:
+    assert len(mixed.orders) == 3
+    with commands.terminal("watch", *QUICK, "--country", "FR", *options) as terminal:
+        terminal.wait_for(has("No rented number matches the options"))
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_the_bell_rings_once_for_each_message(sim: Simulator, commands: Commands, options: list[str]) -> None:
+    rent(sim, 1)
+    with commands.terminal("watch", *QUICK, "--bell", *options) as terminal:
+        terminal.wait_for(has("40300"))
+        assert terminal.bells == 0
+        for code in ("112233", "445566"):
+            commands.on_server(lambda code=code: sim.deliver(40300, f"Code {code}\a"))
+            terminal.wait_for(has(code))
+        commands.on_server(lambda: sim.set_state(40300, 0))
+        terminal.wait_for(has("1 -> 0"))
+        assert terminal.bells == 2
+
+
+def test_no_color_takes_the_color_and_leaves_the_table(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 1)
+    with commands.terminal("watch", *QUICK, variables={"NO_COLOR": "1"}) as terminal:
+        terminal.wait_for(has("40300"))
+        commands.on_server(lambda: sim.deliver(40300, "Code 112233"))
+        assert rows(terminal.wait_for(has("112233 new")))
+        assert not ESCAPE.search(terminal.raw)
+
+
+def test_text_from_others_cannot_control_the_terminal(sim: Simulator, commands: Commands) -> None:
+    sim.add_order(state=1)
+    sim.orders[0].service_name = "a\x1b[2Jb\r\n"
+    with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(has("40300"))
+        commands.on_server(lambda: sim.deliver(40300, "Code 112233 \x1b[2J\x1b]0;title\x07\x9b31m", sender="\x1b[H"))
+        terminal.wait_for(has("112233 new"))
+        assert not {"\x07", "\x9b"} & set(terminal.raw)
+        assert "\x1b[2J" not in terminal.raw
+        assert "\x1b[H" not in terminal.raw
+        assert "\x1b]" not in terminal.raw
+
+
+def test_typed_keys_are_not_shown(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 1)
+    with commands.terminal("watch", *QUICK) as terminal:
+        terminal.wait_for(has("40300"))
+        terminal.type("\n\n\nabc")
+        commands.on_server(lambda: sim.deliver(40300, "Code 112233"))
+        screen = terminal.wait_for(has("112233 new"))
+        assert len(table(screen)) == 3
+        assert "abc" not in terminal.raw
 
 
 def test_after_a_failed_first_poll_the_listed_orders_are_not_shown_as_events(
@@ -266,10 +432,10 @@ def test_after_a_failed_first_poll_the_listed_orders_are_not_shown_as_events(
         commands.on_server(lambda: sim.deliver(later.id, "Code: 112233", sender="FB"))
         screen = terminal.wait_for(lambda lines: any("112233" in line for line in lines))
         assert "listed" not in "".join(screen)
-        assert [columns(row)[1] for row in screen[2 : screen.index("")] if row[:1].isdigit()].count("active") == 10
+        assert len(rows(screen)) > 5
         new = commands.on_server(lambda: sim.add_order("PL", "opt29", state=0))
-        screen = terminal.wait_for(lambda lines: any(f"#{new.id}, inactive" in line for line in lines))
-        assert any(line.startswith(f"{new.id}  inactive") for line in screen)  # an order that comes later is an event
+        screen = terminal.wait_for(has(f"#{new.id}, inactive"))  # an order that comes later is an event
+        assert any(line.startswith(f"{new.id}  inactive") for line in screen)
 
 
 def test_the_table_of_an_empty_account_says_so_after_the_first_good_poll(sim: Simulator, commands: Commands) -> None:
@@ -284,47 +450,24 @@ def test_the_table_of_an_empty_account_says_so_after_the_first_good_poll(sim: Si
 def test_a_height_of_0_is_ignored(sim: Simulator, commands: Commands) -> None:
     rent(sim, 3)
     with commands.terminal("watch", *QUICK, variables={"LINES": "0"}) as terminal:
-        screen = terminal.wait_for(lambda lines: len(lines) > 4)
-        assert [line[:5] for line in screen[2:]] == ["40300", "40301", "40302"]
+        screen = terminal.wait_for(has("40302"))
+        assert [row[0] for row in rows(screen)] == ["40300", "40301", "40302"]
 
 
 def test_with_a_refused_key_the_table_says_nothing_about_numbers(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     with commands.terminal("watch", *QUICK) as terminal:
         terminal.wait_for(lambda lines: any("polling fails" in line for line in lines))
-        assert "no answer yet" in terminal.screen[0]
+        assert "no answer yet" in table(terminal.screen)[0]
         assert "rented" not in terminal.raw
-
-
-def any_line_ends_with(end: str, lines: list[str]) -> bool:
-    return any(line.endswith(end) for line in lines)
-
-
-def test_an_event_is_wrapped_to_the_current_width(sim: Simulator, commands: Commands) -> None:
-    order = sim.add_order(phone="+79096068511")
-    text = "Code 671094. " + " ".join(f"word{number:02}" for number in range(40))
-    with commands.terminal("watch", *QUICK, width=120) as terminal:
-        terminal.wait_for(lambda lines: len(lines) > 2)
-        for sent in (text, f"{text} too"):
-            commands.on_server(lambda sent=sent: sim.deliver(order.id, sent, sender="FB"))
-            terminal.wait_for(partial(any_line_ends_with, sent[-3:]))
-        assert sum("671094  FB: Code 671094." in line for line in terminal.screen) == 2
-        terminal.resize(70)
-        screen = terminal.wait_for(lambda lines: sum("word" in line for line in lines) > 12)
-        assert max(map(cell_len, screen)) <= 70
-        first = screen.index("") + 1
-        # There is no longer room for the whole older event.
-        assert screen[first].endswith("message  671094  FB: Code 671094.")
-        assert sum("message" in line for line in screen) == 1
-        assert " ".join(" ".join(screen[first:]).split()).endswith("word39 too")
 
 
 @pytest.mark.parametrize(
     "variables",
-    [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": None}, {"TERM": ""}, {"TERM": "dumb", "TTY_INTERACTIVE": "1"}],
+    [{"TERM": "dumb"}, {"TERM": None}, {"TERM": ""}, {"TERM": "dumb", "TTY_INTERACTIVE": "1"}],
     ids=str,
 )
-def test_without_color_or_a_capable_terminal_a_watch_prints_plain_lines(
+def test_without_a_capable_terminal_a_watch_prints_plain_lines(
     sim: Simulator, commands: Commands, variables: dict[str, str | None]
 ) -> None:
     sim.add_order(phone="+79096068511")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.support.commands import Commands
 
 CHANGING = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?|(?<!\d)\d{3} ?\d{3}(?=$|  )|:\d+/|(?<= )\d\d:\d\d:\d\d$|^\d\d:\d\d:\d\d(?=  )"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"
+    r"|(?<!\d)\d{3} ?\d{3}(?=$|  | new)|:\d+/|(?<= )\d\d:\d\d:\d\d$|^\d\d:\d\d:\d\d(?=  )"
 )
 """Times, codes and ports, which differ between runs."""
 
@@ -38,10 +39,11 @@ def test_the_session_prints_what_the_guide_shows(tmp_path: Path) -> None:
             commands.url = printed.split()[5].rstrip(",")
             for command, output in shown:
                 assert without_times_and_codes(screen(commands, command)) == without_times_and_codes(output), command
-            table, _, messages = block("watch table").code.partition("\n\n")
-            watched = watch(commands, "--interval", "2")
-            assert without_times_and_codes(watched[0]) == without_times_and_codes(table)
-            assert {*without_times_and_codes(watched[1])} <= {*without_times_and_codes(messages)}
+            messages, table, note = block("watch table").code.split("\n\n")
+            watched = watch(commands, "--interval", "2").split("\n\n")
+            assert {*without_times_and_codes(watched[0])} <= {*without_times_and_codes(messages)}
+            assert without_times_and_codes(watched[1]) == without_times_and_codes(table)
+            assert without_times_and_codes(watched[2].replace("\n", "")) == without_times_and_codes(note)
 
 
 def screen(commands: Commands, command: str) -> str:
@@ -53,11 +55,10 @@ def screen(commands: Commands, command: str) -> str:
         return "\n".join(terminal.screen)
 
 
-def watch(commands: Commands, *arguments: str) -> tuple[str, str]:
-    """Return the table of a watch and the lines of its first messages."""
+def watch(commands: Commands, *arguments: str) -> str:
+    """Return the last screen of a watch that is ended after its first message."""
     with commands.terminal("watch", *arguments, width=100) as terminal:
-        terminal.wait_for(lambda screen: any("  message  " in line for line in screen))
+        terminal.wait_for(lambda screen: any(" new  " in line for line in screen))
         terminal.type("\x03")
         terminal.exit_code()
-        table, _, messages = "\n".join(terminal.screen).partition("\n\n")
-        return table, messages.removesuffix("^C").rstrip()
+        return "\n".join(terminal.screen).strip()

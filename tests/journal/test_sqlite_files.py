@@ -261,6 +261,7 @@ async def test_a_full_disk_raises_journal_error_and_loses_nothing(path: Path) ->
         assert f"the journal {path} can't be written: the disk is full" in message
         assert "The events in it are safe" in message
     assert "new.db can't be used: the disk is full" in errors[3][1]
+    assert not any(name.startswith("new.db") for name in folder_content(path))
     state, found, _ = await stored(path)
     assert state is not None
     assert state.seq < newest_of(last)

@@ -177,7 +177,7 @@ class Terminal(Process):
     """A command on a terminal, with its screen."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], width: int) -> None:
-        self._screen = pyte.Screen(width, HEIGHT)
+        self._screen = pyte.HistoryScreen(width, HEIGHT, history=10_000)
         self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (HEIGHT, width))
@@ -217,7 +217,39 @@ class Terminal(Process):
         """Press keys: `\\n` is Enter, `\\x03` Ctrl-C and `\\x04` Ctrl-D."""
         os.write(self._master, keys.encode())
 
-    def resize(self, width: int) -> None:
-        """Change the width of the window."""
+    @property
+    def scrollback(self) -> list[str]:
+        """The lines that have scrolled off the screen."""
+        return [
+            "".join(line[x].data for x in range(max(line, default=-1) + 1)).rstrip()
+            for line in self._screen.history.top
+        ]
+
+    @property
+    def bells(self) -> int:
+        """The number of times that the bell rang."""
+        return self.raw.count("\a")
+
+    def resize(self, width: int, *, rewraps: bool = False) -> None:
+        """Change the width of the window.
+
+        Args:
+            width: The number of columns.
+            rewraps: Wrap lines that are too long, as tmux does, and move the cursor with them. Otherwise cut them off.
+
+        """
+        rows, above = [line.rstrip() for line in self._screen.display], self._screen.cursor.y
         termios.tcsetwinsize(self._master, (HEIGHT, width))
         self._screen.resize(HEIGHT, width)
+        if not rewraps:
+            return
+        wrapped = [[row[at : at + width] for at in range(0, max(len(row), 1), width)] for row in rows]
+        self._screen.erase_in_display(2)
+        self._screen.cursor_position()
+        for number, line in enumerate(line for row in wrapped for line in row):
+            if number:
+                self._screen.linefeed()
+                self._screen.carriage_return()
+            self._screen.draw(line)
+        hidden = max(sum(map(len, wrapped)) - HEIGHT, 0)
+        self._screen.cursor_position(max(sum(map(len, wrapped[:above])) - hidden, 0) + 1, 1)

@@ -1,0 +1,86 @@
+"""The choice of numbers that a watch shows, and their order in its table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from smspva_async import Event, Order, SmsReceived, StateChanged
+from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._vocabulary import STATE_WORDS, state_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SORTS = ("id", "expires", "service", "country", "newest")
+
+
+@frozen
+class Selection:
+    """The numbers to show. An empty collection selects all.
+
+    Args:
+        services: Codes or names of services.
+        states: States, as the table shows them.
+        countries: Codes of countries.
+
+    """
+
+    services: Collection[str] = ()
+    states: Collection[str] = ()
+    countries: Collection[str] = ()
+
+    def has(self, order: Order) -> bool:
+        """Return whether an order is selected."""
+        return self._matches(order) and (not self.states or state_word(order) in self.states)
+
+    def shows(self, event: Event, known: Mapping[int, Order]) -> bool:
+        """Return whether an event is about a selected order, or about none.
+
+        A message is shown in any state, because the state may be an old one, and a change that ends a selected state
+        is shown too.
+        """
+        order: Order | None = getattr(event, "order", None) or known.get(event.order_id or 0)
+        if order is None:
+            return True
+        is_state_shown = (
+            not self.states
+            or isinstance(event, SmsReceived)
+            or state_word(order) in self.states
+            or (isinstance(event, StateChanged) and STATE_WORDS.get(event.previous) in self.states)
+        )
+        return self._matches(order) and is_state_shown
+
+    def _matches(self, order: Order) -> bool:
+        names = _folded([*order.services, order.service_name])
+        return (not self.services or bool(_folded(self.services) & names)) and (
+            not self.countries or order.country.casefold() in _folded(self.countries)
+        )
+
+
+def sort_key(order: Order, sort: str, newest: Mapping[int, int]) -> tuple[str | float, int]:
+    """Return the key by which the table is sorted.
+
+    Args:
+        order: The order.
+        sort: One of `SORTS`.
+        newest: Order id -> `seq` of its last message.
+
+    """
+    key: str | float = 0
+    if sort == "expires":
+        key = order.until.timestamp() if order.until else math.inf
+    elif sort == "service":
+        key = fmt.service(order).casefold()
+    elif sort == "country":
+        key = order.country.casefold()
+    elif sort == "newest":
+        key = -newest.get(order.id, 0)
+    return key, order.id
+
+
+def _folded(names: Collection[str]) -> set[str]:
+    return {name.casefold() for name in names}
