@@ -11,8 +11,9 @@ from smspva_async import Order, OrderNotFound, OrderState, Sms, SmspvaClient, Wa
 from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
+from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
-from smspva_async.cli._parameters import ORDER_ID, SECONDS, examples
+from smspva_async.cli._parameters import ORDER_ID, SECONDS
 from smspva_async.cli._progress import show_progress
 from smspva_async.cli._vocabulary import state_word
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import suppress
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -128,12 +128,6 @@ class Printer:
             line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
             line.rstrip()
             self.output.print(line, soft_wrap=True)
-
-
-def print_stderr(text: str) -> None:
-    """Print text on standard error. A failure to write is ignored: the exit code still reports the result."""
-    with suppress(OSError):
-        click.echo(text, err=True)
 
 
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:

@@ -10,9 +10,10 @@ import click
 from smspva_async import SmspvaClient, SqliteJournal, Watcher
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
+from smspva_async.cli._help import examples
 from smspva_async.cli._live_view import LiveView
 from smspva_async.cli._output import Printer, with_printer
-from smspva_async.cli._parameters import SECONDS, examples
+from smspva_async.cli._parameters import SECONDS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
