@@ -28,11 +28,11 @@ def server_suffix(base_url: str) -> str:
     return f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
 
 
-def remember(base_url: str, kind: Kind, entries: Mapping[str, str]) -> None:
-    """Store entries, in addition to the known ones; orders replace the known ones. A failure is ignored."""
+def remember(base_url: str, kind: Kind, entries: Mapping[str, str], *, replace: bool = False) -> None:
+    """Store entries, in addition to the known ones or instead of them. A failure is ignored."""
     known = _read(base_url)
     before = known.get(kind, {})
-    after = dict(entries) if kind == "orders" else {**before, **entries}
+    after = dict(entries) if replace else {**before, **entries}
     if after == before:
         return
     with suppress(OSError, RuntimeError):

@@ -45,6 +45,8 @@ def _run() -> int:
         return 128 + signal.SIGINT
     except click.ClickException as error:
         message, failure = error.format_message(), error.exit_code
+        if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            message = f"{message.rstrip('.')}; see {error.ctx.command_path} --help"
     except SystemExit:  # rich and click exit by themselves when the reader closed the pipe
         return 0
     except Exception as error:

@@ -13,7 +13,7 @@ from smspva_async.cli import _known
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from smspva_async import Country, Offer, Order, Rows, Service, SmspvaClient
+    from smspva_async import Country, Offer, Order, Rental, Rows, Service, SmspvaClient
     from smspva_async.cli._account import Account
 
 _SUGGESTIONS = 3
@@ -25,14 +25,14 @@ class Catalogue:
     Args:
         account: The account, whose server's names are remembered for completion.
         client: An open client.
-        note: The end of each error message, such as ``; nothing was sent``.
+        prefix: The start of each error message, such as ``nothing was sent: ``.
 
     """
 
-    def __init__(self, account: Account, client: SmspvaClient, note: str = "") -> None:
+    def __init__(self, account: Account, client: SmspvaClient, prefix: str = "") -> None:
         self._account = account
         self._client = client
-        self._note = note
+        self._prefix = prefix
 
     async def country(self, text: str) -> str:
         """Return the code of a country. Two letters are a code; for a name, the countries are requested."""
@@ -49,7 +49,7 @@ class Catalogue:
         countries = await self._client.countries()
         self.remember_countries(countries)
         if not countries.skipped and code not in {row.code for row in countries}:
-            raise click.UsageError(f"the provider has no country {code}; smspva countries lists the codes{self._note}")
+            raise click.UsageError(f"{self._prefix}there is no country {code}; smspva countries lists the codes")
 
     async def services(self, texts: Iterable[str]) -> list[str]:
         """Return the codes of services. The services are requested if a text isn't like ``opt16``."""
@@ -103,12 +103,18 @@ class Catalogue:
         if len(codes) == 1:
             return codes[0]
         advice = suggest(codes or _similar(wanted, forms), names) or f"{command} lists the codes"
-        raise click.UsageError(f"{problem} {text!r}; {advice}{self._note}")
+        raise click.UsageError(f"{self._prefix}{problem} {text!r}; {advice}")
 
 
 def remember_orders(account: Account, orders: Iterable[Order]) -> None:
-    """Remember an account's orders for completion."""
+    """Remember all orders of an account for completion."""
     names = {str(order.id): f"{order.service_name or order.service} {order.phone}" for order in orders}
+    _known.remember(account.base_url, "orders", names, replace=True)
+
+
+def remember_rentals(account: Account, rentals: Iterable[Rental]) -> None:
+    """Remember new orders of an account for completion."""
+    names = {str(rental.id): f"{rental.service} {rental.phone}" for rental in rentals}
     _known.remember(account.base_url, "orders", names)
 
 
@@ -129,13 +135,13 @@ def suggest(codes: Sequence[str], names: Mapping[str, str]) -> str:
 
 
 def _similar(wanted: str, forms: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the codes with a name that contains the text, or else those with the most similar name or code."""
+    """Return the codes with a name that contains the text, or else the one with the most similar name or code."""
     if is_service_code(wanted):  # a similar number is another service
         return []
     if found := [code for code, names in forms.items() if any(wanted in name for name in names)]:
         return found[:_SUGGESTIONS]
     codes = {form: code for code, names in forms.items() for form in (*names, _folded(code))}
-    return list(dict.fromkeys(codes[close] for close in get_close_matches(wanted, codes, _SUGGESTIONS)))
+    return [codes[close] for close in get_close_matches(wanted, codes, 1)]
 
 
 def _folded(text: str) -> str:

@@ -12,6 +12,7 @@ from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._help import examples
+from smspva_async.cli._names import remember_orders
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import ORDER_ID, SECONDS
 from smspva_async.cli._progress import show_progress
@@ -33,7 +34,9 @@ async def orders(printer: Printer, account: Account) -> None:
     Show the status, number, service and expiry of each order, as on the provider's page. Times are local.
     """
     async with account.client() as client:
-        printer.print_rows(await client.orders(), _tables.orders, empty="No rented numbers.")
+        rows = await client.orders()
+    remember_orders(account, rows)
+    printer.print_rows(rows, _tables.orders, empty="No rented numbers.")
 
 
 @click.command(epilog=examples("smspva sms 40300", "smspva sms 40300 --wait --timeout 300"))

@@ -25,7 +25,7 @@ from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
 from smspva_async.cli._estimates import daily_price, estimate_rental, format_estimate, read_offers
 from smspva_async.cli._help import examples
-from smspva_async.cli._names import Catalogue, remember_orders
+from smspva_async.cli._names import Catalogue, remember_orders, remember_rentals
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import (
     COUNTRY,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _RENT, _RENT_MULTI, _ADD_SERVICE = methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name
 _PROLONG, _PROLONG_DAYS = methods.PROLONG.name, methods.PROLONG_DAYS.name
 _RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name
-_NOTHING_SENT = "; nothing was sent"
+_NOTHING_SENT = "nothing was sent: "
 
 
 class NotAllowedError(click.ClickException):
@@ -124,13 +124,13 @@ async def rent(
         length = f"{fmt.period(period)} ({fmt.days(period.days)})"
         await call.confirm(f"Rent a number in {country} for {', '.join(codes)}, {length}", *estimate.lines)
         if len(codes) > 1:
-            _print_rented(printer, await client.rent_multi(country, codes, period, provider=provider))
+            _print_rented(printer, account, await client.rent_multi(country, codes, period, provider=provider))
             return
         try:
             rental = await client.rent(country, codes[0], period, provider=provider, max_price=max_price)
         except PriceTooHigh as error:  # the price has risen since the estimate
             raise TooExpensiveError(codes[0], country, period, error.price) from None
-        _print_rented(printer, [rental])
+        _print_rented(printer, account, [rental])
 
 
 @click.command(
@@ -177,7 +177,7 @@ async def add_service(
             _print_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
             _print_next(printer, "orders")
         else:
-            _print_rented(printer, [rental])
+            _print_rented(printer, account, [rental])
 
 
 @click.command(epilog=examples("smspva prolong 40300 --weeks 2", "smspva prolong 40300 --days 3"))
@@ -205,8 +205,8 @@ async def prolong(
         order = await _find_order(account, client, order_id)
         if order is not None and order.can_prolong is False:
             raise NotAllowedError(
-                f"the provider doesn't allow prolonging #{order_id} now, only in the last 7 days before its end,"
-                f" {fmt.minute(order.until)}{_NOTHING_SENT}"
+                f"{_NOTHING_SENT}the provider doesn't allow prolonging #{order_id} now, only in the last 7 days before"
+                f" its end, {fmt.minute(order.until)}"
             )
         price = None
         if order is not None:
@@ -270,7 +270,7 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
 
 def _require_distinct(codes: Sequence[str], services: Sequence[str]) -> None:
     if len({code.casefold() for code in codes}) < len(codes):
-        raise click.UsageError(f"the services contain a duplicate ({', '.join(services)}){_NOTHING_SENT}")
+        raise click.UsageError(f"{_NOTHING_SENT}the services contain a duplicate ({', '.join(services)})")
 
 
 def _rental(country: str, services: Sequence[str]) -> Mapping[str, str]:
@@ -295,19 +295,20 @@ async def _find_order(account: Account, client: SmspvaClient, order_id: int) -> 
 
 
 def _not_listed(order_id: int) -> click.UsageError:
-    return click.UsageError(f"order {order_id} isn't listed; smspva orders lists yours{_NOTHING_SENT}")
+    return click.UsageError(f"{_NOTHING_SENT}order {order_id} isn't listed; smspva orders lists yours")
 
 
 def _describe_order(order: Order) -> str:
     return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, until {fmt.minute(order.until)}"
 
 
-def _print_rented(printer: Printer, rentals: Sequence[Rental]) -> None:
+def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental]) -> None:
     printer.print_done(*((to_dict(rental), f"Rented: {_describe_rental(rental)}") for rental in rentals))
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
         print_stderr(
             f"smspva: paid for a rental that can't be read ({fmt.shorten(skipped.reason)}); smspva orders lists it"
         )
+    remember_rentals(account, rentals)
     if rentals:
         _print_next(printer, f"activate {rentals[0].id}")
 
