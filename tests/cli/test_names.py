@@ -9,6 +9,7 @@ import pytest
 
 from smspva_async import Offer, Rows, SmspvaClient
 from tests.support.command_processes import Result
+from tests.support.documents import block
 from tests.support.terminal import columns
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_several_names_and_codes_are_one_rental(commands: Commands) -> None:
         (["PL", "telegrm"], "PL doesn't offer 'telegrm'; did you mean opt29 Telegram?"),
         (["PL", "insta"], "PL doesn't offer 'insta'; did you mean opt16 Instagram?"),
         (["PL", "otp29"], "PL doesn't offer 'otp29'; did you mean opt29 Telegram?"),
-        (["PL", "in"], "PL doesn't offer 'in'; did you mean opt16 Instagram, opt9 Tinder or opt8 LinkedIn?"),
+        (["PL", "in"], "PL doesn't offer 'in'; did you mean opt8 LinkedIn, opt9 Tinder or opt16 Instagram?"),
         (["PL", "opt28"], "PL doesn't offer 'opt28'; smspva offers PL lists the codes"),
         (["Polnad", "opt29"], "no country is called 'Polnad'; did you mean PL Poland?"),
         (["Atlantis", "opt29"], "no country is called 'Atlantis'; smspva countries lists the codes"),
@@ -67,6 +68,11 @@ def test_an_unknown_name_is_refused_without_a_question(
     assert (done.code, done.out) == (2, "")
     assert done.err == f"smspva: nothing was sent: {message}\n"
     assert spent(commands) == []
+
+
+def test_the_guide_shows_a_suggestion(commands: Commands) -> None:
+    command, message = block("unknown name").code.splitlines()
+    assert commands.run(*command.split()[2:]) == Result(2, "", f"{message}\n")
 
 
 def test_a_name_of_several_services_is_refused(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
