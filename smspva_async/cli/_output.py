@@ -15,7 +15,7 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._stderr import print_stderr
+from smspva_async.cli._stderr import fit_stderr, print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -133,7 +133,8 @@ class Printer:
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:
     """Warn on standard error of rows of an answer that couldn't be read."""
     for skipped in rows.skipped:
-        click.echo(f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}", err=True)
+        text = f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}"
+        click.echo(fit_stderr(text), err=True)
 
 
 def with_printer(command: Callable[..., Awaitable[R]]) -> Callable[..., R]:
