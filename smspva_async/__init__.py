@@ -1,145 +1,27 @@
 """An asyncio client and watcher for SMSPVA's number rental API; both run under trio as well.
 
 `SmspvaClient` has a method per call of the API. `Watcher` polls with it and reports what changes as events.
+
+The names are imported when the first one is used, so that `smspva --help` doesn't import them.
 """
 
-from smspva_async._codes import extract_code
-from smspva_async._http.rate_limiter import Pace
-from smspva_async._http.retry import Retry
-from smspva_async._watch.activation import ActiveNumber
-from smspva_async._watch.source import Source
-from smspva_async._watch.subscription import Consumer, Subscription
-from smspva_async.client import SmspvaClient
-from smspva_async.errors import (
-    ApiError,
-    ClientClosed,
-    ClientInUse,
-    ConnectionFailed,
-    CursorTaken,
-    InsufficientFunds,
-    InvalidKey,
-    JournalError,
-    JournalLocked,
-    Lagged,
-    NoNumbers,
-    OrderGone,
-    OrderNotFound,
-    OutcomeUnknown,
-    PriceTooHigh,
-    RateLimited,
-    RequestTimeout,
-    RestoreRefused,
-    SmspvaError,
-    UnexpectedResponse,
-    WaitTimeout,
-    WatcherClosed,
-)
-from smspva_async.events import (
-    Event,
-    OrderAdded,
-    OrderExpiring,
-    OrderRemoved,
-    OrderUpdated,
-    PollFailed,
-    PollRecovered,
-    RowSkipped,
-    SmsReceived,
-    StateChanged,
-    event_from_dict,
-    event_to_dict,
-    to_dict,
-)
-from smspva_async.journal import Journal, MemoryJournal, SqliteJournal, WatchState
-from smspva_async.models import (
-    WEEK,
-    Country,
-    CountryOffer,
-    Offer,
-    Order,
-    OrderState,
-    PastOrder,
-    Period,
-    Purchase,
-    Reconciliation,
-    Rental,
-    RestoreQuote,
-    Rows,
-    Service,
-    SkippedRow,
-    Sms,
-    Stock,
-)
-from smspva_async.statistics import ClientStatistics, WatchStatistics
-from smspva_async.watcher import Watcher
-
-__all__ = [
-    "WEEK",
-    "ActiveNumber",
-    "ApiError",
-    "ClientClosed",
-    "ClientInUse",
-    "ClientStatistics",
-    "ConnectionFailed",
-    "Consumer",
-    "Country",
-    "CountryOffer",
-    "CursorTaken",
-    "Event",
-    "InsufficientFunds",
-    "InvalidKey",
-    "Journal",
-    "JournalError",
-    "JournalLocked",
-    "Lagged",
-    "MemoryJournal",
-    "NoNumbers",
-    "Offer",
-    "Order",
-    "OrderAdded",
-    "OrderExpiring",
-    "OrderGone",
-    "OrderNotFound",
-    "OrderRemoved",
-    "OrderState",
-    "OrderUpdated",
-    "OutcomeUnknown",
-    "Pace",
-    "PastOrder",
-    "Period",
-    "PollFailed",
-    "PollRecovered",
-    "PriceTooHigh",
-    "Purchase",
-    "RateLimited",
-    "Reconciliation",
-    "Rental",
-    "RequestTimeout",
-    "RestoreQuote",
-    "RestoreRefused",
-    "Retry",
-    "RowSkipped",
-    "Rows",
-    "Service",
-    "SkippedRow",
-    "Sms",
-    "SmsReceived",
-    "SmspvaClient",
-    "SmspvaError",
-    "Source",
-    "SqliteJournal",
-    "StateChanged",
-    "Stock",
-    "Subscription",
-    "UnexpectedResponse",
-    "WaitTimeout",
-    "WatchState",
-    "WatchStatistics",
-    "Watcher",
-    "WatcherClosed",
-    "event_from_dict",
-    "event_to_dict",
-    "extract_code",
-    "to_dict",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from smspva_async._public import *  # noqa: F403
+    from smspva_async._public import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "__all__" or not name.startswith("_"):  # imports ask for private modules
+            public = import_module("smspva_async._public")
+            globals().update({known: getattr(public, known) for known in ("__all__", *public.__all__)})
+            if name in globals():
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *import_module("smspva_async._public").__all__]

@@ -14,9 +14,9 @@ def main() -> None:
     """Run the command line, or say which package is missing."""
     try:
         # Imported here, because packages may be missing, and because Ctrl-C may interrupt the import.
-        from smspva_async import cli  # noqa: PLC0415
+        from smspva_async.cli import main as run  # noqa: PLC0415
 
-        cli.main()
+        run()
     except KeyboardInterrupt:
         with suppress(AttributeError, OSError):  # standard error may be closed or full
             sys.stderr.write("\n")  # end the line with ^C

@@ -6,7 +6,6 @@ import os
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 import platformdirs
@@ -15,6 +14,7 @@ from attrs import evolve, frozen
 from smspva_async import Pace, SmspvaClient
 from smspva_async._api import validation
 from smspva_async._http.redaction import ApiKey
+from smspva_async.cli._known import server_suffix
 from smspva_async.cli._parameters import SECONDS, URL
 
 if TYPE_CHECKING:
@@ -156,8 +156,6 @@ def _default_ledger(account: Account) -> Path:
 
     The provider's mirrors share a ledger. A server on this machine, such as a simulator, has its own.
     """
-    address = urlsplit(account.base_url)
-    server = f"-{address.netloc.replace(':', '-')}" if address.scheme == "http" else ""
     try:
         folder = platformdirs.user_state_path("smspva", appauthor=False)
     except RuntimeError:
@@ -170,7 +168,7 @@ def _default_ledger(account: Account) -> Path:
         raise click.UsageError(
             f"can't create the folder {folder} for the ledger ({error.strerror}); nothing was sent; use --ledger"
         ) from None
-    return folder / f"ledger-{account.key.fingerprint()[:8]}{server}.sqlite"
+    return folder / f"ledger-{account.key.fingerprint()[:8]}{server_suffix(account.base_url)}.sqlite"
 
 
 def _check_access(ledger: Path) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
-from smspva_async import WEEK, Period, to_dict
+from smspva_async import WEEK, Period, SmspvaError, to_dict
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import Printer, print_stderr, with_printer
-from smspva_async.cli._parameters import COUNTRY, SERVICE, NumberRange, examples, with_period
+from smspva_async.cli._help import examples
+from smspva_async.cli._names import Catalogue
+from smspva_async.cli._output import Printer, with_printer
+from smspva_async.cli._parameters import COUNTRY, SERVICE, NumberRange, with_period
+from smspva_async.cli._stderr import print_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PAGE_SIZE = 50
 
@@ -24,12 +34,15 @@ async def services(printer: Printer, account: Account) -> None:
     """
     async with account.client() as client:
         rows = await client.services()
+        Catalogue(account, client).remember_services(rows)
     rows.sort(key=lambda service: (service.name.casefold(), service.service))
     printer.print_rows(rows, _tables.services, empty="No services are listed now.")
+    if rows:
+        printer.print_hint(f"Next: smspva countries --for {fmt.clean(rows[0].service)}")
 
 
 @click.command(epilog=examples("smspva countries", "smspva countries --for opt16 --weeks 2"))
-@click.option("--for", "service", type=SERVICE, help="Service code, such as opt16.")
+@click.option("--for", "service", type=SERVICE, help="Service, such as opt16 or Instagram.")
 @with_period
 @with_account
 @with_printer
@@ -42,11 +55,17 @@ async def countries(printer: Printer, account: Account, service: str | None, per
     if service is None and period is not None:
         raise click.UsageError("--weeks and --months need --for SERVICE")
     async with account.client() as client:
+        catalogue = Catalogue(account, client)
         if service is None:
-            printer.print_rows(await client.countries(), _tables.countries, empty="No countries have numbers now.")
-        else:
-            rows = await client.countries_for(service, period or WEEK)
-            printer.print_rows(rows, _tables.countries_for, empty=f"No country offers {service} now.")
+            countries = await client.countries()
+            catalogue.remember_countries(countries)
+            printer.print_rows(countries, _tables.countries, empty="No countries have numbers now.")
+            return
+        (service,) = await catalogue.services([service])
+        rows = await client.countries_for(service, period or WEEK)
+    printer.print_rows(rows, _tables.countries_for, empty=f"No country offers {service} now.")
+    if rows:
+        printer.print_hint(f"Next: smspva rent {fmt.clean(rows[0].country)} {service}")
 
 
 @click.command(
@@ -60,13 +79,18 @@ async def countries(printer: Printer, account: Account, service: str | None, per
 async def offers(printer: Printer, account: Account, country: str, period: Period | None, *, by_provider: bool) -> None:
     """List the services in a country, cheapest first.
 
-    COUNTRY is a two-letter code. Prices are in US dollars per day, and may depend on the period.
+    COUNTRY is a code or a name, such as PL or Poland. Prices are in US dollars per day, and may depend on the period.
     """
     async with account.client() as client:
+        catalogue = Catalogue(account, client)
+        country = await catalogue.country(country)
         rows = await client.offers(country, period or WEEK, by_provider=by_provider)
+        catalogue.remember_services(rows)
     rows.sort(key=lambda offer: (offer.price_day is None, offer.price_day, offer.name, offer.service))
     make_table = _tables.offers_by_provider if by_provider else _tables.offers
     printer.print_rows(rows, make_table, empty=f"Nothing can be rented in {country} now.")
+    if rows:
+        printer.print_hint(f"Next: smspva rent {country} {fmt.clean(rows[0].service)}")
 
 
 @click.command(epilog=examples("smspva stock PL", "smspva stock PL opt16 opt29 --months 1"))
@@ -80,12 +104,14 @@ async def stock(
 ) -> None:
     """Show how many numbers a country has for each service.
 
-    COUNTRY is a two-letter code. With SERVICES, such as opt16, show only these, and for two or more also how many
-    numbers support all of them.
+    COUNTRY is a code or a name, such as PL or Poland. With SERVICES, such as opt16 or Instagram, show only these, and
+    for two or more also how many numbers support all of them.
     """
     period = period or WEEK
-    wanted = {service.casefold(): service for service in services}
     async with account.client() as client:
+        catalogue = Catalogue(account, client)
+        country = await catalogue.country(country)
+        wanted = {service.casefold(): service for service in await catalogue.services(services)}
         found = await client.stock(country, period)
         codes = sorted(found, key=lambda code: (len(code), code))
         rows = [(code, found[code]) for code in codes if not wanted or code.casefold() in wanted]
@@ -127,12 +153,23 @@ async def balance(printer: Printer, account: Account) -> None:
 @with_account
 @with_printer
 async def history(printer: Printer, account: Account, page: int, take: int) -> None:
-    """List past orders, as in the archive on the provider's page."""
+    """List past orders, as in the archive on the provider's page.
+
+    The names of services are requested if they aren't known from an earlier command.
+    """
+    names: Mapping[str, str] = {}
     async with account.client() as client:
         rows = await client.history(skip=(page - 1) * take, take=take)
+        if rows and not printer.as_json:
+            with suppress(SmspvaError):  # the list has the codes too
+                names = await Catalogue(account, client).names(row.service for row in rows)
     printer.print_rows(
-        rows, _tables.history, empty="No past orders." if page == 1 else f"No past orders on page {page}."
+        rows,
+        partial(_tables.history, names=names),
+        empty="No past orders." if page == 1 else f"No past orders on page {page}.",
     )
     if len(rows) + len(rows.skipped) == take:
         same_size = "" if take == _PAGE_SIZE else f" --take {take}"
         printer.print_hint(f"Page {page}. Next page: smspva history --page {page + 1}{same_size}")
+    if restorable := next((row.order_id for row in rows if row.restorable), None):
+        printer.print_hint(f"Next: smspva restore {restorable}")

@@ -28,8 +28,8 @@ from smspva_async import (
     Watcher,
 )
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
+from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, with_printer
-from smspva_async.cli._parameters import examples
 from smspva_async.simulator import Simulator
 
 _SEED = 6  # gives three numbers that are not active from the start

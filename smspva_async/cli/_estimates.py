@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async import ApiError, InvalidKey, Offer, SmspvaClient
+from smspva_async import ApiError, InvalidKey
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._output import warn_of_skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from smspva_async import Period
+    from smspva_async import Offer, Period, Rows, SmspvaClient
 
 
 @frozen
@@ -27,36 +27,38 @@ class RentalEstimate:
     """US dollars for all services and the whole period, without rebates; None if a price is unknown."""
 
 
-async def estimate_rental(
-    client: SmspvaClient, country: str, services: Sequence[str], period: Period
-) -> RentalEstimate:
-    """Return the estimated price of a rental."""
+async def read_offers(client: SmspvaClient, country: str, period: Period) -> tuple[Rows[Offer] | None, str]:
+    """Return a country's offers, or None and the reason if the provider refuses to list them."""
     try:
         rows = await client.offers(country, period)
     except InvalidKey:
         raise
     except ApiError as error:
-        return RentalEstimate([f"the price is unknown: {fmt.clean(error.msg)}"], None)
+        return None, fmt.clean(error.msg)
+    except ValueError:  # the server didn't name an order's country
+        return None, "the country is unknown"
     warn_of_skipped_rows(rows)
-    offers = {offer.service: offer for offer in rows}
-    lines = [_describe_offer(service, offers.get(service), period) for service in services]
-    price_day = _total_price(rows, services)
+    return rows, ""
+
+
+def estimate_rental(offers: Rows[Offer] | None, reason: str, services: Sequence[str], period: Period) -> RentalEstimate:
+    """Return the estimated price of a rental."""
+    if offers is None:
+        return RentalEstimate([f"the price is unknown: {reason}"], None)
+    by_service = {offer.service: offer for offer in offers}
+    lines = [_describe_offer(service, by_service.get(service), period) for service in services]
+    price_day = daily_price(offers, services)
     price = None if price_day is None else price_day * period.days
     if price is not None and len(services) > 1:
         lines.append(f"total: about ${price:.2f}")
     return RentalEstimate(lines, price)
 
 
-async def daily_price(client: SmspvaClient, country: str, services: Sequence[str], period: Period) -> Decimal | None:
-    """Return the total price per day of services, or None if it is unknown."""
-    try:
-        rows = await client.offers(country, period)
-    except InvalidKey:
-        raise
-    except (ApiError, ValueError):  # the country has no offers, or the server didn't name an order's country
-        return None
-    warn_of_skipped_rows(rows)
-    return _total_price(rows, services)
+def daily_price(offers: Rows[Offer] | None, services: Sequence[str]) -> Decimal | None:
+    """Return the price per day of all services, or None if a price is unknown."""
+    by_service = {offer.service: offer.price_day for offer in offers or ()}
+    prices = [price for service in services if (price := by_service.get(service)) is not None]
+    return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
 
 
 def format_estimate(price_day: Decimal, count: int) -> str:
@@ -70,10 +72,3 @@ def _describe_offer(service: str, offer: Offer | None, period: Period) -> str:
     available = "availability unknown" if offer.count is None else f"{offer.count} available"
     price = "the price is unknown" if offer.price_day is None else format_estimate(offer.price_day, period.days)
     return f"{fmt.clean(f'{service} {offer.name}')}: {price}; {available}"
-
-
-def _total_price(offers: Iterable[Offer], services: Sequence[str]) -> Decimal | None:
-    """Return the price per day of all services, or None if a price is unknown."""
-    by_service = {offer.service: offer.price_day for offer in offers}
-    prices = [price for service in services if (price := by_service.get(service)) is not None]
-    return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None

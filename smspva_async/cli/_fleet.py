@@ -8,8 +8,8 @@ from attrs import asdict
 from smspva_async import SmspvaClient
 from smspva_async.cli import _tables
 from smspva_async.cli._account import Account, redis_fleet, with_account
+from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, with_printer
-from smspva_async.cli._parameters import examples
 
 
 @click.command(epilog=examples("smspva fleet --fleet redis://localhost", "smspva fleet --json"))

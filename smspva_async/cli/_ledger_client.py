@@ -11,7 +11,8 @@ import anyio
 
 from smspva_async import JournalError, OutcomeUnknown
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._output import OutputError, explain_ctrl_c, print_stderr
+from smspva_async.cli._output import OutputError, explain_ctrl_c
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator

@@ -12,31 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from smspva_async import (
-    ConnectionFailed,
-    JournalError,
-    OrderGone,
-    OutcomeUnknown,
-    RequestTimeout,
-    SmspvaError,
-    UnexpectedResponse,
-    WaitTimeout,
-    __version__,
-)
-from smspva_async.cli import (
-    _catalogue,
-    _demo,
-    _fleet,
-    _formatting as fmt,
-    _orders,
-    _purchases,
-    _simulate,
-    _spending,
-    _watch,
-)
-from smspva_async.cli._output import print_stderr
-from smspva_async.cli._parameters import examples
-from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
+from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._commands import smspva
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -60,25 +38,29 @@ def main() -> NoReturn:
 def _run() -> int:
     """Run the command line and return its exit code. Print an error as one line."""
     try:
-        code: object = _smspva.main(prog_name="smspva", standalone_mode=False)
+        code: object = smspva.main(prog_name="smspva", standalone_mode=False)
         with suppress(BrokenPipeError):  # a command handles a closed pipe itself
             sys.stdout.flush()
     except click.Abort:
         return 128 + signal.SIGINT
     except click.ClickException as error:
         message, failure = error.format_message(), error.exit_code
-    except SmspvaError as error:
-        message, failure = _explain(error), _exit_code(error)
-    except ValueError as error:  # the library raises it for invalid arguments, before anything is sent
-        message, failure = str(error), 2
+        if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            message = f"{message.rstrip('.')}; see {error.ctx.command_path} --help"
     except SystemExit:  # rich and click exit by themselves when the reader closed the pipe
         return 0
-    except OSError as error:  # such as a full disk behind standard output
-        if isinstance(error.__context__, KeyboardInterrupt):  # click can't write the newline after Ctrl-C
-            return 128 + signal.SIGINT
+    except Exception as error:
+        if isinstance(error, OSError) and isinstance(error.__context__, KeyboardInterrupt):
+            return 128 + signal.SIGINT  # click can't write the newline after Ctrl-C
         if isinstance(error, BrokenPipeError):
             return 0
-        message, failure = error.strerror or str(error), 1
+        # Imported here, because help texts don't need the library.
+        from smspva_async.cli._failures import describe_failure  # noqa: PLC0415
+
+        described = describe_failure(error)
+        if described is None:
+            raise
+        message, failure = described
     else:
         return code if isinstance(code, int) else 0
     print_stderr(f"smspva: {fmt.clean(message)}")
@@ -102,46 +84,6 @@ def _correct_terminal_variables() -> None:
         os.environ["TERM"] = "dumb"
 
 
-def _explain(error: SmspvaError) -> str:
-    """Return a message: what happened, and which command to use next."""
-    match error:
-        case OutcomeUnknown(__cause__=cause):
-            name, reason = command_name(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
-            return (
-                f"{name}: the request was sent, but its outcome is unknown{reason}; don't repeat it; run smspva"
-                " unsettled to check"
-            )
-        case WaitTimeout(state=state, last_success=last):
-            timeout = error.message.partition(";")[0]
-            state_text = (
-                "it was never listed" if state is None else f"it is {STATE_WORDS.get(state, 'in an unknown state')}"
-            )
-            last_answer = "none" if last is None else fmt.second(last)
-            last_failure = error.last_failure or "none"
-            return (
-                f"{timeout}; {state_text}; last answer: {last_answer}; last failure: {last_failure}; you can wait again"
-            )
-        case OrderGone():
-            return (
-                f"order {error.order_id} is no longer listed: it expired or was deleted; smspva history lists past"
-                " orders"
-            )
-        case _:
-            return describe_error(error)
-
-
-def _exit_code(error: SmspvaError) -> int:
-    match error:
-        case OutcomeUnknown():
-            return 3
-        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse():
-            return 4
-        case JournalError():
-            return 2
-        case _:
-            return 1
-
-
 @contextmanager
 def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
     """Make SIGTERM end a command as cleanly as Ctrl-C. The yielded list isn't empty once SIGTERM arrived."""
@@ -162,60 +104,3 @@ def _sigterm_as_ctrl_c() -> Generator[list[bool]]:
         yield terminated
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class _UnsortedGroup(click.Group):
-    """A group that lists its commands in the order they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        return list(self.commands)
-
-
-@click.group(
-    cls=_UnsortedGroup,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"""{examples("smspva demo", "smspva watch --api-key-file ~/.config/smspva-key")}
-
-\b
-Exit codes:
-  0    success, or the reader of a pipe closed it
-  1    refused by the provider, above --max-price, or a wait timed out
-  2    wrong usage, or a ledger or journal that can't be used
-  3    the outcome of a purchase is unknown, or its result can't be printed
-  4    network or server failure
-  130  interrupted with Ctrl-C, or answered "no"
-  143  terminated by SIGTERM
-""",
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@click.pass_context
-def _smspva(context: click.Context) -> None:
-    """Rent phone numbers from SMSPVA, and watch them and their messages."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
-
-
-for _command in (
-    _demo.demo,
-    _catalogue.services,
-    _catalogue.countries,
-    _catalogue.offers,
-    _catalogue.stock,
-    _catalogue.balance,
-    _spending.rent,
-    _orders.orders,
-    _orders.sms,
-    _orders.activate,
-    _watch.watch,
-    _spending.prolong,
-    _spending.add_service,
-    _spending.delete,
-    _catalogue.history,
-    _spending.restore,
-    _purchases.purchases,
-    _purchases.unsettled,
-    _fleet.fleet,
-    _simulate.simulate,
-):
-    _smspva.add_command(_command)

@@ -14,9 +14,12 @@ from smspva_async import Order, OrderNotFound, OrderState, Sms, SmspvaClient, Wa
 from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
-from smspva_async.cli._output import Printer, explain_ctrl_c, print_stderr, warn_of_skipped_rows, with_printer
-from smspva_async.cli._parameters import ORDER_ID, SECONDS, examples
+from smspva_async.cli._help import examples
+from smspva_async.cli._names import remember_orders
+from smspva_async.cli._output import Printer, explain_ctrl_c, warn_of_skipped_rows, with_printer
+from smspva_async.cli._parameters import ORDER_ID, SECONDS
 from smspva_async.cli._progress import show_progress
+from smspva_async.cli._stderr import print_stderr
 from smspva_async.cli._vocabulary import state_word
 
 if TYPE_CHECKING:
@@ -53,7 +56,9 @@ async def orders(printer: Printer, account: Account) -> None:
     Show the status, number, service and expiry of each order, as on the provider's page. Times are local.
     """
     async with account.client() as client:
-        printer.print_rows(await client.orders(), _tables.orders, empty="No rented numbers.")
+        rows = await client.orders()
+    remember_orders(account, rows)
+    printer.print_rows(rows, _tables.orders, empty="No rented numbers.")
 
 
 @click.command(

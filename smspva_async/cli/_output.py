@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._stderr import fit_stderr, print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
@@ -149,16 +150,11 @@ def explain_ctrl_c(note: Callable[[], str]) -> Generator[None]:
         raise click.Abort from None
 
 
-def print_stderr(text: str) -> None:
-    """Print text on standard error. A failure to write is ignored: the exit code still reports the result."""
-    with suppress(OSError):
-        click.echo(text, err=True)
-
-
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:
     """Warn on standard error of rows of an answer that couldn't be read."""
     for skipped in rows.skipped:
-        click.echo(f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}", err=True)
+        text = f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}"
+        click.echo(fit_stderr(text), err=True)
 
 
 def with_printer(command: Callable[..., Awaitable[R]]) -> Callable[..., R]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from decimal import Decimal
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from smspva_async import Period
 from smspva_async._api import validation
+from smspva_async.cli import _formatting as fmt, _known, _names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +22,19 @@ R = TypeVar("R")
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - not generic in click 8.1
-    """A parameter type that reads values with a function, which raises `ValueError` for an invalid one."""
+    """A parameter type that reads values with a function, which raises `ValueError` for an invalid one.
 
-    def __init__(self, name: str, parse: Callable[[Any], object]) -> None:
+    Args:
+        name: The name in help texts.
+        parse: The function.
+        kind: The known values with which a shell completes words.
+
+    """
+
+    def __init__(self, name: str, parse: Callable[[Any], object], *, kind: _known.Kind | None = None) -> None:
         self.name = name
         self._parse = parse
+        self._kind: _known.Kind | None = kind
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         """Return the parsed value."""
@@ -31,6 +42,15 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[repo
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Return the known values that begin with a word."""
+        return [] if self._kind is None else _complete(ctx, self._kind, incomplete)
 
 
 class NumberRange(click.IntRange):
@@ -41,6 +61,30 @@ class NumberRange(click.IntRange):
     def get_metavar(self, param: click.Parameter, *_: object, **__: object) -> str | None:
         """Return the name of the value in help texts, or None for the name of the parameter."""
         return "N" if isinstance(param, click.Option) else None
+
+
+class _OrderId(NumberRange):
+    """The id of an order."""
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Return the known ids that begin with a word."""
+        return _complete(ctx, "orders", incomplete)
+
+
+def _complete(ctx: click.Context, kind: _known.Kind, incomplete: str) -> list[CompletionItem[str]]:
+    """Return the known values whose code or name begins with a word, in any letter case."""
+    base_url = ctx.params.get("base_url") or os.environ.get(validation.BASE_URL_VARIABLE) or validation.DEFAULT_BASE_URL
+    start = incomplete.casefold()
+    return [
+        CompletionItem(code, help=fmt.clean(name))
+        for code, name in _known.recall(base_url, kind).items()
+        if code.casefold().startswith(start) or name.casefold().startswith(start)
+    ]
 
 
 def _seconds(value: str | float) -> float:
@@ -56,13 +100,28 @@ def _dollars(value: object) -> Decimal:
     return Decimal(str(value))
 
 
+def _country(text: str) -> str:
+    """Return a country's code as the provider writes it, or the text of its name."""
+    return validation.country(text) if _names.is_country_code(text) else _name(text, "a country, such as PL or Poland")
+
+
+def _service(text: str) -> str:
+    return _name(text, "a service, such as opt29 or Telegram")
+
+
+def _name(text: str, expected: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"expected {expected}, got {text!r}")
+    return text.strip()
+
+
 URL = _Parsed("url", validation.base_url)
-COUNTRY = _Parsed("country", validation.country)
+COUNTRY = _Parsed("country", _country, kind="countries")
 DOLLARS = _Parsed("usd", _dollars)
-ORDER_ID = NumberRange(min=1)
+ORDER_ID = _OrderId(min=1)
 PROVIDER = _Parsed("name", validation.provider)
 SECONDS = _Parsed("seconds", _seconds)
-SERVICE = _Parsed("service", validation.service)
+SERVICE = _Parsed("service", _service, kind="services")
 
 
 def with_period(command: Callable[..., R]) -> Callable[..., R]:
@@ -82,8 +141,3 @@ def with_period(command: Callable[..., R]) -> Callable[..., R]:
         return command(*args, period=period, **options)
 
     return run_with_period
-
-
-def examples(*commands: str) -> str:
-    """Return the end of a help text: the examples."""
-    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)

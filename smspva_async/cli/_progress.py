@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from smspva_async.cli._live_region import LiveRegion
-from smspva_async.cli._output import print_stderr
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from smspva_async.cli._stderr import fit_stderr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -29,7 +31,7 @@ def confirm(action: str, *details: str, yes: bool) -> None:
 
     """
     try:
-        click.echo("\n  ".join([action, *details]), err=True)
+        click.echo(fit_stderr("\n  ".join([action, *details])), err=True)
     except OSError as error:
         raise click.UsageError(f"nothing was sent: can't write to standard error ({error.strerror})") from None
     if yes:

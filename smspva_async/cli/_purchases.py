@@ -11,9 +11,9 @@ from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
 from smspva_async._purchases.store import LONG_LAG
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_ledger
+from smspva_async.cli._help import examples
 from smspva_async.cli._ledger_client import open_ledger_client, read_ledger
 from smspva_async.cli._output import OutputError, Printer, warn_of_skipped_rows, with_printer
-from smspva_async.cli._parameters import examples
 from smspva_async.cli._prompts import confirm, yes_option
 from smspva_async.cli._vocabulary import as_command, describe_error
 

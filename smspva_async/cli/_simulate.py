@@ -11,8 +11,9 @@ from typing import get_args
 import anyio
 import click
 
+from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, with_printer
-from smspva_async.cli._parameters import SECONDS, NumberRange, examples
+from smspva_async.cli._parameters import SECONDS, NumberRange
 from smspva_async.simulator import DialectName, Simulator
 
 _SHUTDOWN_SECONDS = 1
@@ -21,13 +22,7 @@ _SERVICES = ("opt16", "opt20", "opt29")
 _ACTIVE_SECONDS = (600.0, 1800.0)
 
 
-@click.command(
-    epilog=examples(
-        "smspva simulate --port 8000 --orders 3",
-        "export SMSPVA_API_KEY=any SMSPVA_BASE_URL=http://127.0.0.1:8000/api/rent.php",
-        "smspva watch",
-    )
-)
+@click.command(epilog=examples("smspva simulate --port 8000 --orders 3"))
 @click.option(
     "--port", type=NumberRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 picks a free one."
 )
@@ -66,7 +61,8 @@ async def simulate(
     """Run a simulated provider on this machine.
 
     Use it to try commands and programs without an account. Active numbers receive messages with codes, and an
-    activation takes seconds; at the real provider it takes 10 to 15 minutes.
+    activation takes seconds; at the real provider it takes 10 to 15 minutes. Commands find it with the variables
+    SMSPVA_BASE_URL, the printed address, and SMSPVA_API_KEY.
     """
     simulator = Simulator(
         seed=seed,
@@ -91,6 +87,10 @@ async def simulate(
         keys = "any API key" if api_key is None else "only the key of --api-key"
         text = f"The simulated provider runs at {url} and accepts {keys}. Press Ctrl-C to stop."
         printer.print_result({"url": url}, text)
+        key = "any" if api_key is None else "KEY"
+        printer.print_hint("Next, in another terminal:")
+        printer.print_hint(f"export SMSPVA_API_KEY={key}")
+        printer.print_hint(f"export SMSPVA_BASE_URL={url}")
         config = uvicorn.Config(
             simulator, ws="none", log_level=logging.ERROR, timeout_graceful_shutdown=_SHUTDOWN_SECONDS
         )

@@ -5,32 +5,28 @@ Each command shows the action and its price, asks for confirmation, and records 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
-from attrs import frozen
+from attrs import evolve
 
 from smspva_async import (
     WEEK,
-    JournalError,
     Order,
-    OutcomeUnknown,
     Period,
     PriceTooHigh,
-    Purchase,
     Rows,
     SmspvaClient,
-    SmspvaError,
     to_dict,
 )
 from smspva_async._api import methods, validation
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
-from smspva_async.cli._estimates import daily_price, estimate_rental, format_estimate
-from smspva_async.cli._ledger_client import open_ledger_client, read_ledger
-from smspva_async.cli._output import Printer, print_stderr, warn_of_skipped_rows, with_printer
+from smspva_async.cli._estimates import daily_price, estimate_rental, format_estimate, read_offers
+from smspva_async.cli._help import examples
+from smspva_async.cli._names import Catalogue, remember_orders, remember_rentals
+from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import (
     COUNTRY,
     DOLLARS,
@@ -38,14 +34,14 @@ from smspva_async.cli._parameters import (
     PROVIDER,
     SERVICE,
     NumberRange,
-    examples,
     with_period,
 )
-from smspva_async.cli._prompts import confirm, yes_option
-from smspva_async.cli._vocabulary import as_command
+from smspva_async.cli._prompts import yes_option
+from smspva_async.cli._spending_call import SpendingCall
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from smspva_async import Rental
@@ -53,12 +49,11 @@ if TYPE_CHECKING:
 _RENT, _RENT_MULTI, _ADD_SERVICE = methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name
 _PROLONG, _PROLONG_DAYS = methods.PROLONG.name, methods.PROLONG_DAYS.name
 _RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name
+_NOTHING_SENT = "nothing was sent: "
 
 
-class PossibleRepeatError(click.ClickException):
-    """The ledger has the same call with an unknown outcome, so this call could repeat it."""
-
-    exit_code = 3
+class NotAllowedError(click.ClickException):
+    """The provider's answers show that it would refuse the call."""
 
 
 class TooExpensiveError(click.ClickException):
@@ -71,66 +66,6 @@ class TooExpensiveError(click.ClickException):
             cost = f"about ${price:.2f} for {fmt.days(period.days)}"
             reason = f"{service} in {country} costs {cost} (an estimate without rebates), more than --max-price"
         super().__init__(f"rent: {reason}; nothing was sent")
-
-
-@frozen
-class _SpendingCall:
-    """A call that is sent only after confirmation, and only if the ledger has no such call with an unknown outcome."""
-
-    account: Account
-    method: str
-    params: Mapping[str, str]
-    """The parameters that identify the call."""
-    yes: bool
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[SmspvaClient]:
-        """Open a client. Errors raised before the call is sent get a note that nothing was bought or deleted."""
-        try:
-            async with open_ledger_client(self.account) as client:
-                await self._refuse_to_repeat()
-                yield client
-        except JournalError as error:
-            if "nothing was sent" not in error.message.casefold():
-                error.message += "; nothing was sent"
-            raise
-        except SmspvaError as error:
-            if error.method != self.method:  # an error of the spending call itself says what happened
-                error.message += f"; nothing was {'deleted' if self.method == _DELETE else 'bought'}"
-            raise
-
-    async def confirm(self, action: str, *details: str) -> None:
-        """Ask for confirmation, and then read the ledger again, because the answer may have taken a long time."""
-        confirm(action, *details, yes=self.yes)
-        await self._refuse_to_repeat()
-
-    async def _refuse_to_repeat(self) -> None:
-        async with read_ledger(self.account) as ledger:
-            unsettled, purchases = ledger.unsettled, ledger.purchases()
-        for error in unsettled:
-            if self._is_same(error):
-                raise PossibleRepeatError(
-                    f"the outcome of {as_command(error)}, started {fmt.second(error.started_at)}"
-                    f" ({fmt.short_id(error)}), is unknown; nothing was sent, because this could repeat it;"
-                    " run smspva unsettled to check"
-                )
-        for purchase in purchases:
-            if purchase.outcome == "unknown" and self._is_same(purchase):
-                raise PossibleRepeatError(
-                    f"{as_command(purchase)}, started {fmt.second(purchase.started_at)}, is in progress in another"
-                    " program; nothing was sent, because this could repeat it; smspva purchases shows its outcome"
-                    " later"
-                )
-
-    def _is_same(self, other: OutcomeUnknown | Purchase) -> bool:
-        both = {self.method, other.method}
-        if both <= {_RENT, _RENT_MULTI}:  # a service in both would be paid twice
-            common = _service_codes(self.params) & _service_codes(other.params)
-            return self.params["country"] == other.params.get("country") and bool(common)
-        if len(both) > 1 and not both <= {_PROLONG, _PROLONG_DAYS}:
-            return False
-        is_same_order = self.params["id"] == other.params.get("id")
-        return is_same_order and _service_codes(self.params) == _service_codes(other.params)
 
 
 @click.command(
@@ -164,31 +99,38 @@ async def rent(
 ) -> None:
     """Rent a number for one or more services.
 
-    COUNTRY is a two-letter code, and SERVICES are codes such as opt16; `smspva offers COUNTRY` lists them. Several
-    services share one number. The command shows the price and asks before it spends money.
+    COUNTRY and SERVICES are codes or names, such as PL or Poland, opt16 or Instagram; `smspva offers COUNTRY` lists
+    them. Several services share one number. The command shows the price and asks before it spends money.
     """
-    first, period = services[0], period or WEEK
+    period = period or WEEK
     if max_price is not None and len(services) > 1:
         raise click.UsageError("--max-price works with one service only; nothing was sent")
-    if len({service.casefold() for service in services}) < len(services):
-        raise click.UsageError(f"the services contain a duplicate ({', '.join(services)}); nothing was sent")
-    method = _RENT if len(services) == 1 else _RENT_MULTI
-    call = _SpendingCall(account, method, {"country": country, "service": ",".join(services)}, yes)
+    _require_distinct(services, services)
+    call = SpendingCall(account, _RENT if len(services) == 1 else _RENT_MULTI, _rental(country, services), yes)
     async with call.client() as client:
-        warn_of_skipped_rows(await client.orders())  # records the orders before the purchase, for `unsettled`
-        estimate = await estimate_rental(client, country, services, period)
+        await _list_orders(account, client)  # records the orders before the purchase, for `unsettled`
+        catalogue = Catalogue(account, client, _NOTHING_SENT)
+        country = await catalogue.country(country)
+        offers, reason = await read_offers(client, country, period)
+        if offers is None:
+            await catalogue.check_country(country)
+        codes = await catalogue.offered(country, services, offers)
+        _require_distinct(codes, services)
+        call = evolve(call, params=_rental(country, codes))
+        await call.refuse_to_repeat()
+        estimate = estimate_rental(offers, reason, codes, period)
         if max_price is not None and (estimate.price is None or estimate.price > max_price):
-            raise TooExpensiveError(first, country, period, estimate.price)
+            raise TooExpensiveError(codes[0], country, period, estimate.price)
         length = f"{fmt.period(period)} ({fmt.days(period.days)})"
-        await call.confirm(f"Rent a number in {country} for {', '.join(services)}, {length}", *estimate.lines)
-        if len(services) > 1:
-            _print_rented(printer, await client.rent_multi(country, services, period, provider=provider))
+        await call.confirm(f"Rent a number in {country} for {', '.join(codes)}, {length}", *estimate.lines)
+        if len(codes) > 1:
+            _print_rented(printer, account, await client.rent_multi(country, codes, period, provider=provider))
             return
         try:
-            rental = await client.rent(country, first, period, provider=provider, max_price=max_price)
+            rental = await client.rent(country, codes[0], period, provider=provider, max_price=max_price)
         except PriceTooHigh as error:  # the price has risen since the estimate
-            raise TooExpensiveError(first, country, period, error.price) from None
-        _print_rented(printer, [rental])
+            raise TooExpensiveError(codes[0], country, period, error.price) from None
+        _print_rented(printer, account, [rental])
 
 
 @click.command(
@@ -205,31 +147,37 @@ async def add_service(
 ) -> None:
     """Rent another service on a number.
 
-    SERVICE is a code such as opt16; `smspva orders` lists the order ids. The command shows the price and asks before it
-    spends money.
+    SERVICE is a code or a name, such as opt16 or Instagram; `smspva orders` lists the order ids. The command shows the
+    price and asks before it spends money.
     """
-    call = _SpendingCall(account, _ADD_SERVICE, {"id": str(order_id), "service": service}, yes)
+    call = SpendingCall(account, _ADD_SERVICE, {"id": str(order_id), "service": service}, yes)
     async with call.client() as client:
-        order = await _find_order(client, order_id)
+        order = await _find_order(account, client, order_id)
         if order is None:
-            raise click.UsageError(f"order {order_id} isn't listed, so its number is unknown; nothing was sent")
+            raise _not_listed(order_id)
         try:
             validation.phone(order.phone)
         except ValueError as error:
             raise click.UsageError(f"order {order_id} has no valid phone number: {error}; nothing was sent") from None
-        price = await daily_price(client, order.country, [service], WEEK)
+        offers, _ = await read_offers(client, order.country, WEEK)
+        (service,) = await Catalogue(account, client, _NOTHING_SENT).offered(order.country, [service], offers)
+        call = evolve(call, params={"id": str(order_id), "service": service})
+        await call.refuse_to_repeat()
+        price = daily_price(offers, [service])
         if price is None:
             detail = f"the price is unknown: the provider lists none for {service} now"
         elif rent_days is None:
             detail = f"${price:.2f} per day; the provider decides the number of days"
         else:
             detail = format_estimate(price, rent_days)
-        await call.confirm(f"Add {service} to {_describe_order(order)}", detail)
+        name = next((offer.name for offer in offers or () if offer.service == service), "")
+        await call.confirm(f"Add {fmt.clean(f'{service} {name}')} to {_describe_order(order)}", detail)
         rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
         if rental is None:
             _print_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
+            _print_next(printer, "orders")
         else:
-            _print_rented(printer, [rental])
+            _print_rented(printer, account, [rental])
 
 
 @click.command(epilog=examples("smspva prolong 40300 --weeks 2", "smspva prolong 40300 --days 3"))
@@ -252,17 +200,23 @@ async def prolong(
     period = period or WEEK
     length = fmt.period(period) if days is None else fmt.days(days)
     in_days = f" ({fmt.days(period.days)})" if days is None else ""
-    call = _SpendingCall(account, _PROLONG if days is None else _PROLONG_DAYS, {"id": str(order_id)}, yes)
+    call = SpendingCall(account, _PROLONG if days is None else _PROLONG_DAYS, {"id": str(order_id)}, yes)
     async with call.client() as client:
-        order = await _find_order(client, order_id)
-        price = None if order is None else await daily_price(client, order.country, order.services, period)
+        order = await _find_order(account, client, order_id)
+        if order is not None and order.can_prolong is False:
+            raise NotAllowedError(
+                f"{_NOTHING_SENT}the provider doesn't allow prolonging #{order_id} now, only in the last 7 days before"
+                f" its end, {fmt.minute(order.until)}"
+            )
+        price = None
+        if order is not None:
+            offers, _ = await read_offers(client, order.country, period)
+            price = daily_price(offers, order.services)
         if price is not None:
             details = [format_estimate(price, days or period.days)]
         else:
             reason = "the order isn't listed" if order is None else "the provider lists none now"
             details = [f"the price is unknown: {reason}"]
-        if order is not None and order.can_prolong is False:
-            details.append("the provider doesn't allow this now")
         target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
         await call.confirm(f"Prolong {target} by {length}{in_days}", *details)
         if days is None:
@@ -282,9 +236,9 @@ async def restore(printer: Printer, account: Account, order_id: int, *, yes: boo
 
     `smspva history` lists the order ids. The command shows the provider's quote and asks before it spends money.
     """
-    call = _SpendingCall(account, _RESTORE, {"id": str(order_id)}, yes)
+    call = SpendingCall(account, _RESTORE, {"id": str(order_id)}, yes)
     async with call.client() as client:
-        warn_of_skipped_rows(await client.orders())  # records the orders before the purchase, for `unsettled`
+        await _list_orders(account, client)  # records the orders before the purchase, for `unsettled`
         quote = await client.restore_quote(order_id)
         service = fmt.services([quote.service_name or quote.service])
         days = f"{fmt.days(quote.overdue_days)} overdue, {fmt.days(quote.prolong_days)} prepaid"
@@ -292,6 +246,7 @@ async def restore(printer: Printer, account: Account, order_id: int, *, yes: boo
         new_id = await client.restore(order_id)
         renamed = "" if new_id in (None, order_id) else f"; its new id is {new_id}"
         _print_done(printer, _RESTORE, new_id or order_id, f"#{order_id} was restored{renamed}.")
+        _print_next(printer, f"activate {new_id or order_id}")
 
 
 @click.command(epilog=examples("smspva delete 40300"))
@@ -304,36 +259,58 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
 
     This can't be undone, so the command asks first. `smspva orders` lists the order ids.
     """
-    call = _SpendingCall(account, _DELETE, {"id": str(order_id)}, yes)
+    call = SpendingCall(account, _DELETE, {"id": str(order_id)}, yes)
     async with call.client() as client:
-        order = await _find_order(client, order_id)
+        order = await _find_order(account, client, order_id)
         target = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
         await call.confirm(f"Delete {target}", "this can't be undone; there is no refund once a message was received")
         await client.delete(order_id)
         _print_done(printer, _DELETE, order_id, f"#{order_id} was deleted.")
 
 
-def _service_codes(params: Mapping[str, str]) -> set[str]:
-    """Return the services of a call in lower case, because the provider may accept ``OPT16`` as ``opt16``."""
-    return {code.casefold() for code in params.get("services", params.get("service", "")).split(",")}
+def _require_distinct(codes: Sequence[str], services: Sequence[str]) -> None:
+    if len({code.casefold() for code in codes}) < len(codes):
+        raise click.UsageError(f"{_NOTHING_SENT}the services contain a duplicate ({', '.join(services)})")
 
 
-async def _find_order(client: SmspvaClient, order_id: int) -> Order | None:
+def _rental(country: str, services: Sequence[str]) -> Mapping[str, str]:
+    """Return the parameters that identify a rental."""
+    return {"country": country, "service": ",".join(services)}
+
+
+async def _list_orders(account: Account, client: SmspvaClient) -> Rows[Order]:
     orders = await client.orders()
     warn_of_skipped_rows(orders)
-    return next((order for order in orders if order.id == order_id), None)
+    remember_orders(account, orders)
+    return orders
+
+
+async def _find_order(account: Account, client: SmspvaClient, order_id: int) -> Order | None:
+    """Return a listed order, or None if it may be in a row that can't be read."""
+    orders = await _list_orders(account, client)
+    order = next((order for order in orders if order.id == order_id), None)
+    if order is None and not orders.skipped:
+        raise _not_listed(order_id)
+    return order
+
+
+def _not_listed(order_id: int) -> click.UsageError:
+    return click.UsageError(f"{_NOTHING_SENT}order {order_id} isn't listed; smspva orders lists yours")
 
 
 def _describe_order(order: Order) -> str:
     return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, until {fmt.minute(order.until)}"
 
 
-def _print_rented(printer: Printer, rentals: Iterable[Rental]) -> None:
+def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental]) -> None:
     printer.print_done(*((to_dict(rental), f"Rented: {_describe_rental(rental)}") for rental in rentals))
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
         print_stderr(
             f"smspva: paid for a rental that can't be read ({fmt.shorten(skipped.reason)}); smspva orders lists it"
         )
+    remember_rentals(account, rentals)
+    if rentals:
+        _print_next(printer, f"activate {rentals[0].id}")
 
 
 def _describe_rental(rental: Rental) -> str:
@@ -343,3 +320,8 @@ def _describe_rental(rental: Rental) -> str:
 
 def _print_done(printer: Printer, method: str, order_id: int, text: str) -> None:
     printer.print_done(({"done": method, "id": order_id}, text))
+
+
+def _print_next(printer: Printer, command: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, but the call was done
+        printer.print_hint(f"Next: smspva {command}")

@@ -114,13 +114,17 @@ def watched(rows: Iterable[Order], codes: Mapping[int, str], new: Container[int]
     return table
 
 
-def history(rows: Iterable[PastOrder]) -> Table:
-    """Return a table of past orders with the columns of the archive on the provider's page, and their ids."""
+def history(rows: Iterable[PastOrder], names: Mapping[str, str]) -> Table:
+    """Return a table of past orders with the columns of the archive on the provider's page, and their ids.
+
+    The names of services stand beside their codes.
+    """
     table = _table(">id", "begin", "closed", "*service", "number")
     for row in rows:
         days = Text(fmt.date(row.begin)), Text(fmt.date(row.closed))
+        service = fmt.clean(f"{row.service} {names.get(row.service, '')}")
         number = Text(fmt.clean(row.phone) or "?")
-        table.add_row(Text(str(row.order_id)), *days, _cuttable(fmt.clean(row.service) or "?"), number)
+        table.add_row(Text(str(row.order_id)), *days, _cuttable(service or "?"), number)
     return table
 
 

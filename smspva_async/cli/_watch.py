@@ -12,9 +12,10 @@ from smspva_async import OrderState, SmspvaClient, SmsReceived, SqliteJournal, W
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
+from smspva_async.cli._help import examples
 from smspva_async.cli._live_view import LiveView
 from smspva_async.cli._output import Printer, explain_ctrl_c, with_printer
-from smspva_async.cli._parameters import SECONDS, examples
+from smspva_async.cli._parameters import SECONDS
 from smspva_async.cli._selection import SORTS, Selection
 from smspva_async.cli._vocabulary import STATE_WORDS
 

@@ -28,7 +28,9 @@ def test_countries_and_offers_are_listed(commands: Commands) -> None:
     table = [[offer.service, offer.name, f"{offer.price_day:.2f}", str(offer.count)] for offer in by_price]
     assert [columns(line) for line in commands.run("offers", "pl").lines[1:]] == table
     for width in WIDTHS:
-        assert [columns(line) for line in commands.on_terminal(width, "offers", "PL", "--months", "2")[1:]] == table
+        _, *listed, hint = commands.on_terminal(width, "offers", "PL", "--months", "2")
+        assert [columns(line) for line in listed] == table
+        assert hint == f"Next: smspva rent PL {table[0][0]}"
         assert ["PL", "Poland"] in [columns(line) for line in commands.on_terminal(width, "countries")]
     cheapest = commands.run("offers", "PL", "--json").rows[0]
     assert (cheapest["service"], cheapest["price_day"]) == (by_price[0].service, str(by_price[0].price_day))
@@ -221,11 +223,16 @@ def test_history_is_listed_in_pages(commands: Commands) -> None:
     assert [columns(page[0]) for page in pages[:3]] == [["id", "begin", "closed", "service", "number"]] * 3
     listed = [columns(line) for page in pages[:3] for line in page[1:]]
     assert sorted(row[0] for row in listed) == [f"{order_id}" for order_id in range(500, 505)]
-    assert {(row[1], row[3]) for row in listed} == {(f"{(ended - timedelta(days=7)).astimezone():%Y-%m-%d}", "opt29")}
+    assert {(row[1], row[3]) for row in listed} == {
+        (f"{(ended - timedelta(days=7)).astimezone():%Y-%m-%d}", "opt29 Telegram")
+    }
     assert pages[3] == ["No past orders on page 4."]
     for width in WIDTHS:
         lines = commands.on_terminal(width, "history", "--take", "2")
         assert [columns(line) for line in lines[:3]] == [columns(line) for line in pages[0]]
         assert lines[3] == "Page 1. Next page: smspva history --page 2 --take 2"
+        assert lines[4] == f"Next: smspva restore {columns(lines[1])[0]}"
+    requested = [request.method for request in sim.requests]
+    assert requested.count("get_default_services") == 1  # then the names are known
     row = commands.run("history", "--json").rows[0]
     assert {"order_id", "begin", "closed", "service", "phone"} <= row.keys()

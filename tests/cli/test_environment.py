@@ -33,7 +33,7 @@ def test_a_missing_package_is_named_with_the_extra_to_install(missing: str, monk
         monkeypatch.delitem(sys.modules, name)
     for name in [missing, *(name for name in sys.modules if name.startswith(f"{missing}."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    assert run() == Result(1, "", f"smspva: {missing} is not installed; run: pip install 'smspva-async[cli]'\n")
+    assert run("orders") == Result(1, "", f"smspva: {missing} is not installed; run: pip install 'smspva-async[cli]'\n")
 
 
 def test_a_missing_uvicorn_is_named_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +59,7 @@ class Interrupting:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting())
+sys.argv = ["smspva", "orders"]
 runpy.run_module("smspva_async", run_name="__main__")
 """
 

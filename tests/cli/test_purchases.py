@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
     sim = Simulator(start=datetime.now(UTC), api_key=KEY, balance=100)
-    sim.add_order("PL", "opt16", order_id=40300, until=datetime.now(UTC) + timedelta(days=30))
+    sim.add_order("PL", "opt16", order_id=40300, until=datetime.now(UTC) + timedelta(days=5))
     with serving(sim, tmp_path) as commands:
         yield commands
 
@@ -34,7 +34,8 @@ def test_an_empty_ledger_is_reported(commands: Commands) -> None:
 def test_every_call_is_listed_with_its_outcome_and_order_ids(commands: Commands) -> None:
     sim = commands.simulator
     assert commands.run("rent", "PL", "opt29", "--weeks", "2", "--yes").code == 0
-    assert commands.run("prolong", "40300", "--yes").code == 1  # refused: too early
+    sim.faults.next("prolong", "refusal", msg="Closed for lunch")
+    assert commands.run("prolong", "40300", "--yes").code == 1
     sim.faults.next("create", "lost")
     assert commands.run("rent", "PL", "opt1", "--yes").code == 3
     requests = len(sim.requests)

@@ -81,7 +81,7 @@ CASES = {
     ),
     "add service": (
         ["add-service", "40300", "opt29", "--days", "3"],
-        "Add opt29 to #40300, +48500403000, Instagram, until {until}",
+        "Add opt29 Telegram to #40300, +48500403000, Instagram, until {until}",
         ["about $1.50 (3 days at $0.50 per day)"],
         "add_service_to_order",
     ),
@@ -158,15 +158,16 @@ def test_an_unknown_price_is_reported(commands: Commands) -> None:
     del sim.catalogue["PL"].offers["opt16"]
     shown = commands.run("prolong", "40300").err.splitlines()
     assert "  the price is unknown: the provider lists none now" in shown
-    done = commands.run("rent", "PL", "opt16", "--yes")
-    assert "  opt16: the price is unknown, because it isn't offered now" in done.err.splitlines()
-    assert done.code == 1
-    assert "nothing was charged" in done.err.splitlines()[-1]
+    sim.faults.next("orders", "nameless_row")  # it may be the order's
     done = commands.run("prolong", "77")
-    assert done.err.splitlines()[:2] == [
+    assert done.err.splitlines()[-3:-1] == [
         "Prolong order 77, which isn't listed, by 1 week (7 days)",
         "  the price is unknown: the order isn't listed",
     ]
+    sim.faults.next("getdata", "nameless_row")  # it may be the service's
+    done = commands.run("rent", "PL", "opt16", "--yes")
+    assert "  opt16: the price is unknown, because it isn't offered now" in done.err.splitlines()
+    assert (done.code, "nothing was charged" in done.err.splitlines()[-1]) == (1, True)
 
 
 def test_several_services_share_one_number(commands: Commands) -> None:
@@ -204,12 +205,8 @@ def test_nothing_is_sent_above_max_price(commands: Commands) -> None:
     assert spending_requests(commands) == []
 
 
-@pytest.mark.parametrize("reason", ["not offered", "refused"])
-def test_nothing_is_sent_if_max_price_is_set_and_the_price_is_unknown(commands: Commands, reason: str) -> None:
-    if reason == "refused":
-        commands.simulator.faults.next("getdata", "refusal", msg="UNKNOWN SERVICE OR COUNTRY")
-    else:
-        del commands.simulator.catalogue["PL"].offers["opt29"]
+def test_nothing_is_sent_if_max_price_is_set_and_the_price_is_unknown(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", msg="UNKNOWN SERVICE OR COUNTRY")
     done = commands.run("rent", "PL", "opt29", "--max-price", "100", "--yes")
     message = "the price of opt29 in PL is unknown, so it can't be compared with --max-price; nothing was sent"
     assert done == Result(1, "", f"smspva: rent: {message}\n")
@@ -591,11 +588,6 @@ def test_no_call_without_an_outcome_is_repeated(commands: Commands, case: str) -
         assert commands.run(*arguments, "--yes").code == 3
     assert spending_requests(commands) == [method]
     assert stat.S_IMODE(commands.ledger.parent.stat().st_mode) == 0o700
-
-
-def test_the_question_says_that_the_provider_does_not_allow_prolonging_now(commands: Commands) -> None:
-    commands.simulator.order(40300).until += timedelta(days=30)
-    assert "  the provider doesn't allow this now" in commands.run("prolong", "40300").err.splitlines()
 
 
 def test_a_refused_key_is_an_error_and_not_an_unknown_price(commands: Commands) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +25,7 @@ from smspva_async import (
     UnexpectedResponse,
     WaitTimeout,
 )
+from tests.support import PATIENCE
 from tests.support.command_processes import Result
 from tests.support.commands import KEY, run
 
@@ -50,6 +54,7 @@ COMMANDS = [
     "unsettled",
     "fleet",
     "simulate",
+    "completion",
 ]
 WITH_KEY = ["--api-key-file", "good"]
 
@@ -77,10 +82,11 @@ WITH_KEY = ["--api-key-file", "good"]
         (["watch", *WITH_KEY, "--interval", "soon"], "expected a number of seconds above 0, got 'soon'"),
         (["watch", "--api-key", KEY], "No such option"),
         (["wach"], "No such command 'wach'"),
+        (["completion"], "Choose from: bash, zsh, fish; see smspva completion --help"),
         (["orders", *WITH_KEY, "--gap", "fast"], "expected a number of seconds above 0, got 'fast'"),
-        (["offers"], "Missing argument 'COUNTRY'"),
-        (["offers", "Poland"], "Invalid value for 'COUNTRY': "),
-        (["rent", "PL", "opt 1"], "Invalid value for 'SERVICES...': "),
+        (["offers"], "Missing argument 'COUNTRY'; see smspva offers --help"),
+        (["offers", " "], "Invalid value for 'COUNTRY': expected a country, such as PL or Poland, got ' '"),
+        (["rent", "PL", "opt\n1"], "Invalid value for 'SERVICES...': "),
         (
             ["rent", "PL", "opt1", *WITH_KEY, "--weeks", "1", "--months", "1"],
             "use either --weeks or --months, not both",
@@ -96,9 +102,9 @@ WITH_KEY = ["--api-key-file", "good"]
             for amount in ("0", "0.00", "-1", "5,50", "nan", "1e3", "")
         ),
         (["countries", *WITH_KEY, "--weeks", "1"], "--weeks and --months need --for SERVICE"),
-        (["countries", "--for", "opt 1"], "Invalid value for '--for': "),
+        (["countries", "--for", "opt\n1"], "Invalid value for '--for': "),
         (["stock"], "Missing argument 'COUNTRY'"),
-        (["stock", "PL", "opt 1"], "Invalid value for '[SERVICES]...': "),
+        (["stock", "PL", ""], "Invalid value for '[SERVICES]...': "),
         (["prolong", "1", "--days", "7"], "7 is not in the range 1<=x<=6"),
         *(
             (
@@ -133,19 +139,46 @@ def test_wrong_usage_is_reported_in_one_line_and_exits_with_2(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], *([command, "--help"] for command in COMMANDS)])
-def test_each_help_text_has_examples_and_fits_80_columns(arguments: list[str]) -> None:
-    done = run(*arguments)
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_each_help_text_has_examples_and_fits_the_terminal(arguments: list[str], width: int) -> None:
+    done = run(*arguments, COLUMNS=str(width))
     assert done.code == 0
-    assert ("--json" in done.out) is (arguments[:-1] != [])
-    assert f"\n  Examples:\n    smspva {' '.join(arguments[:-1]) or 'demo'}" in done.out
-    assert max(map(len, done.lines)) <= 80
+    assert ("--json" in done.out) is (arguments[:-1] not in ([], ["completion"]))
+    assert "\n  Examples:\n    " in done.out
+    assert max(map(len, done.lines)) <= min(width, 80)
+    assert not any(line.endswith("-") for line in done.lines)  # no option is broken
+    wide = run(*arguments, COLUMNS="80").out
+    assert done.out.split() == wide.split()  # nothing is cut off
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_text_has_each_default_and_range_once(command: str) -> None:
+    _, _, options = run(command, "--help").out.partition("\nOptions:\n")
+    for option in re.split(r"\n  (?=-)", options.partition("\n\n")[0]):
+        assert len(re.findall("default", option)) <= 1
+        assert len(re.findall(r"x[<>]=|\bfrom \d|\d to \d", option)) <= 1
 
 
 def test_the_help_lists_every_command_with_its_whole_summary() -> None:
-    _, _, listed = run().out.partition("\nCommands:\n")
-    lines = listed.partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in lines] == COMMANDS
-    assert not any(line.endswith("...") for line in lines)
+    for width in ("60", "80"):
+        _, _, listed = run(COLUMNS=width).out.partition("\nCommands:\n")
+        section = re.sub(r"\n {4,}", " ", listed.partition("\n\n")[0])
+        summaries = dict(line.split(maxsplit=1) for line in section.splitlines())
+        assert [*summaries] == COMMANDS
+        for command, summary in summaries.items():
+            _, _, described = run(command, "--help", COLUMNS="200").out.partition("\n\n  ")
+            assert " ".join(described.partition("\n\n")[0].split()) == summary
+
+
+def test_a_help_text_imports_only_what_it_prints() -> None:
+    code = "import sys; sys.argv = ['smspva', '--help']; from smspva_async.__main__ import main; main()"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert (
+        imported & {"anyio", "attr", "attrs", "cattrs", "coredis", "httpx", "rich", "platformdirs", "sqlite3"} == set()
+    )
 
 
 @pytest.mark.parametrize(

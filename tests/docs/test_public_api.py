@@ -106,13 +106,35 @@ def in_a_new_interpreter(code: str) -> list[str]:
     return result.stdout.split()
 
 
-def test_the_import_loads_neither_the_simulator_nor_the_packages_of_extras() -> None:
-    code = "import sys; had = {*sys.modules}; import smspva_async; print(*{*sys.modules} - had)"
+def test_a_public_name_loads_neither_the_simulator_nor_the_packages_of_extras() -> None:
+    code = "import sys; had = {*sys.modules}; from smspva_async import Order; print(*{*sys.modules} - had)"
     loaded = in_a_new_interpreter(code)
     assert {"smspva_async.client", "smspva_async.watcher"} <= {*loaded}
     ours = {f"smspva_async.{name}" for name in ("cli", "simulator", "pytest_plugin")}
     of_extras = {"click", "coredis", "platformdirs", "rich", "trio", "uvicorn"}
     assert (ours | of_extras) & {*loaded} == set()
+
+
+def test_without_a_public_name_nothing_is_loaded() -> None:
+    code = "import importlib, sys, typing; had = {*sys.modules}; import smspva_async; print(*{*sys.modules} - had)"
+    assert in_a_new_interpreter(code) == ["smspva_async"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import smspva_async as it; print(*{*it.__all__} - {*dir(it)})",
+        "from smspva_async import *; import smspva_async as it; print(*{*it.__all__} - {*globals()})",
+        "import smspva_async.events, smspva_async as it; print(*{*it.__all__} - {*vars(it._public)})",
+    ],
+)
+def test_every_public_name_is_found(code: str) -> None:
+    assert in_a_new_interpreter(code) == []
+
+
+@pytest.mark.parametrize("module", ["_public", "client", "events", "fleet", "journal", "models", "watcher", "__main__"])
+def test_every_module_can_be_imported_first(module: str) -> None:
+    assert in_a_new_interpreter(f"import smspva_async.{module}") == []
 
 
 def test_public_modules_are_attributes_of_the_package() -> None:

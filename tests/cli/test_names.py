@@ -1,0 +1,158 @@
+"""Commands accept names as well as codes, suggest similar ones, and ask nothing that can only be refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smspva_async import Offer, Rows, SmspvaClient
+from tests.support.command_processes import Result
+from tests.support.documents import block
+from tests.support.terminal import columns
+
+if TYPE_CHECKING:
+    from tests.support.commands import Commands
+
+SPENDING = {"create", "create_multi", "prolong", "prolong_max", "add_service_to_order", "delete", "restore_user"}
+
+
+def spent(commands: Commands) -> list[dict[str, str]]:
+    """Return the parameters of the spending requests that the server received."""
+    return [dict(request.params) for request in commands.simulator.requests if request.method in SPENDING]
+
+
+@pytest.mark.parametrize(
+    ("country", "service"),
+    [("PL", "telegram"), ("pl", "Telegram"), ("poland", "OPT29"), ("Poland", " TELEGRAM ")],
+)
+def test_a_number_is_rented_by_name(commands: Commands, country: str, service: str) -> None:
+    done = commands.run("rent", country, service, "--yes", "--json")
+    assert (done.code, done.rows[0]["services"]) == (0, ["opt29"])
+    assert done.err.startswith("Rent a number in PL for opt29, 1 week (7 days)\n  opt29 Telegram: about $")
+    assert [(request["country"], request["service"]) for request in spent(commands)] == [("PL", "opt29")]
+
+
+def test_a_country_is_found_by_its_english_name(commands: Commands) -> None:
+    done = commands.run("offers", "russia", "--json")
+    assert (done.code, commands.simulator.requests[-1].params["country"]) == (0, "RU")
+
+
+def test_several_names_and_codes_are_one_rental(commands: Commands) -> None:
+    assert commands.run("rent", "PL", "telegram", "opt16", "PayPal and eBay", "--yes").code == 0
+    assert [request["services"] for request in spent(commands)] == ["opt29,opt16,opt83"]
+    done = commands.run("rent", "PL", "telegram", "opt29", "--yes")
+    message = "nothing was sent: the services contain a duplicate (telegram, opt29)"
+    assert done == Result(2, "", f"smspva: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["PL", "telegrm"], "PL doesn't offer 'telegrm'; did you mean opt29 Telegram?"),
+        (["PL", "insta"], "PL doesn't offer 'insta'; did you mean opt16 Instagram?"),
+        (["PL", "otp29"], "PL doesn't offer 'otp29'; did you mean opt29 Telegram?"),
+        (["PL", "in"], "PL doesn't offer 'in'; did you mean opt8 LinkedIn, opt9 Tinder or opt16 Instagram?"),
+        (["PL", "opt28"], "PL doesn't offer 'opt28'; smspva offers PL lists the codes"),
+        (["Polnad", "opt29"], "no country is called 'Polnad'; did you mean PL Poland?"),
+        (["Atlantis", "opt29"], "no country is called 'Atlantis'; smspva countries lists the codes"),
+        (["XX", "opt29"], "there is no country XX; smspva countries lists the codes"),
+    ],
+)
+@pytest.mark.parametrize("confirmed", [[], ["--yes"]], ids=str)
+def test_an_unknown_name_is_refused_without_a_question(
+    commands: Commands, arguments: list[str], message: str, confirmed: list[str]
+) -> None:
+    done = commands.run("rent", *arguments, *confirmed)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"smspva: nothing was sent: {message}\n"
+    assert spent(commands) == []
+
+
+def test_the_guide_shows_a_suggestion(commands: Commands) -> None:
+    command, message = block("unknown name").code.splitlines()
+    assert commands.run(*command.split()[2:]) == Result(2, "", f"{message}\n")
+
+
+def test_a_name_of_several_services_is_refused(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def offers(*_: object) -> Rows[Offer]:
+        return Rows([Offer("Mail", "opt4"), Offer("Mail", "opt33")])
+
+    monkeypatch.setattr(SmspvaClient, "offers", offers)
+    done = commands.run("rent", "PL", "mail", "--yes")
+    message = "nothing was sent: PL doesn't offer 'mail'; did you mean opt4 Mail or opt33 Mail?"
+    assert done == Result(2, "", f"smspva: {message}\n")
+
+
+def test_a_service_is_added_by_name(commands: Commands) -> None:
+    done = commands.run("add-service", "40300", "telegram", "--yes")
+    assert done.code == 0
+    assert done.err.startswith("Add opt29 Telegram to #40300, ")
+    assert [request["service"] for request in spent(commands)] == ["opt29"]
+    done = commands.run("add-service", "40300", "telegrm", "--yes")
+    assert (done.code, done.err.count("did you mean opt29 Telegram?")) == (2, 1)
+    assert len(spent(commands)) == 1
+
+
+def test_a_name_is_looked_up_among_all_services_if_the_offers_are_unknown(commands: Commands) -> None:
+    commands.simulator.faults.next("getdata", "refusal", msg="Closed for lunch")
+    done = commands.run("rent", "PL", "telegram", "--yes")
+    assert (done.code, [request["service"] for request in spent(commands)]) == (0, ["opt29"])
+    assert "the price is unknown: Closed for lunch" in done.err
+
+
+def test_a_lost_rental_is_not_repeated_by_name(commands: Commands) -> None:
+    commands.simulator.faults.next("create", "lost")
+    assert commands.run("rent", "PL", "opt29", "--yes").code == 3
+    done = commands.run("rent", "poland", "telegram")  # without a question
+    assert (done.code, len(done.err.splitlines())) == (3, 1)
+    assert done.err.startswith("smspva: the outcome of rent PL opt29 --weeks 1, started ")
+    assert len(spent(commands)) == 1
+
+
+def test_reading_commands_accept_names(commands: Commands) -> None:
+    assert [columns(line)[0] for line in commands.run("stock", "Poland", "telegram").lines[1:]] == ["opt29"]
+    assert commands.run("countries", "--for", "telegram").out == commands.run("countries", "--for", "opt29").out
+    done = commands.run("countries", "--for", "telegrm")
+    assert done == Result(2, "", "smspva: no service is called 'telegrm'; did you mean opt29 Telegram?\n")
+    done = commands.run("offers", "Polan")
+    assert done == Result(2, "", "smspva: no country is called 'Polan'; did you mean PL Poland?\n")
+
+
+@pytest.mark.parametrize("confirmed", [[], ["--yes"]], ids=str)
+@pytest.mark.parametrize("arguments", ["delete 77", "prolong 77", "add-service 77 opt29"])
+def test_an_order_that_is_not_listed_is_refused_without_a_question(
+    commands: Commands, arguments: str, confirmed: list[str]
+) -> None:
+    done = commands.run(*arguments.split(), *confirmed)
+    assert done == Result(2, "", "smspva: nothing was sent: order 77 isn't listed; smspva orders lists yours\n")
+    assert spent(commands) == []
+
+
+@pytest.mark.parametrize("options", [[], ["--yes"], ["--days", "2"]], ids=" ".join)
+def test_a_rental_that_cannot_be_prolonged_now_is_refused_without_a_question(
+    commands: Commands, options: list[str]
+) -> None:
+    until = datetime.now(UTC) + timedelta(days=30)
+    commands.simulator.order(40300).until = until
+    done = commands.run("prolong", "40300", *options)
+    message = (
+        "nothing was sent: the provider doesn't allow prolonging #40300 now, only in the last 7 days before its end,"
+        f" {until.astimezone():%Y-%m-%d %H:%M}"
+    )
+    assert done == Result(1, "", f"smspva: {message}\n")
+    assert spent(commands) == []
+
+
+def test_a_terminal_shows_the_next_command(commands: Commands) -> None:
+    with commands.terminal("rent", "PL", "telegram", "--yes") as terminal:
+        assert terminal.exit_code() == 0
+        bought = max(order.id for order in commands.simulator.orders)
+        assert terminal.screen[-1] == f"Next: smspva activate {bought}"
+    with commands.terminal("rent", "PL", "opt16", "--yes", "--json") as terminal:
+        assert terminal.exit_code() == 0
+        assert "Next" not in "".join(terminal.screen)
+    assert "Next" not in commands.run("rent", "PL", "opt20", "--yes").out
+    assert commands.on_terminal(80, "services")[-1].startswith("Next: smspva countries --for opt")
+    assert commands.on_terminal(80, "countries", "--for", "opt16")[-1].startswith("Next: smspva rent ")
