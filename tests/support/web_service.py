@@ -19,11 +19,10 @@ from tests.support.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from starlette.applications import Starlette
 
-    from examples.web_service.service import Server
+    from examples.web_service.service import Server, Watch
     from smspva_async.simulator import Simulator
 
 
@@ -104,11 +103,13 @@ class Reader:
 
 
 @asynccontextmanager
-async def watched(simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02) -> AsyncGenerator[Watcher]:
+async def watched(
+    simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02
+) -> AsyncGenerator[tuple[SmspvaClient, Watcher]]:
     """Watch a simulator with a short interval."""
     client = SmspvaClient("any", transport=simulator.transport(), pace=Pace(gap=0), retry=Retry(attempts=1))
     async with client, Watcher(client, interval=interval, journal=MemoryJournal(keep)) as watcher:
-        yield watcher
+        yield client, watcher
 
 
 class Service:
@@ -139,7 +140,7 @@ class Service:
 
 
 @asynccontextmanager
-async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) -> AsyncGenerator[Service]:
+async def served(watch: Watch, *, port: int = 0) -> AsyncGenerator[Service]:
     """Serve a watch over HTTP."""
     server = serve(watch, port)
     serving = asyncio.create_task(server.serve())
