@@ -229,7 +229,7 @@ class Board:
                     await self._read_up_to(cursor)
                     break
                 self._seq, self._failing = 0, None  # read on with the oldest event that is kept
-        messages = {event.seq: event for event in (*self._codes.values(), *self._messages)}
+        messages = {event.seq: event for event in (*self._messages, *self._codes.values())}
         return cursor, {
             "orders": [*map(to_dict, orders.values())],
             "messages": [to_dict(event) for event in sorted(messages.values(), key=_received)],
@@ -257,12 +257,12 @@ class Board:
         insort(self._messages, event, key=_received)
         del self._messages[:-MESSAGES]
         newest = self._codes.get(event.order.id)
-        if event.sms.code is not None and (newest is None or _received(newest) <= _received(event)):
+        if event.sms.code is not None and (newest is None or _received(newest) < _received(event)):
             self._codes[event.order.id] = event
 
 
-def _received(event: SmsReceived) -> datetime:
-    return event.sms.received or event.at
+def _received(event: SmsReceived) -> tuple[datetime, int]:
+    return event.sms.received or event.at, event.seq
 
 
 def _sse(name: str, data: object, event_id: str = "") -> str:

@@ -49,14 +49,12 @@ class Reader:
 
     Attributes:
         sent: The events.
-        heartbeats: The number of comments.
         last_id: The id that a browser would send when it reconnects.
 
     """
 
     def __init__(self, url: str) -> None:
         self.sent: list[Sent] = []
-        self.heartbeats = 0
         self.last_id = ""
         self._url = url
 
@@ -95,10 +93,9 @@ class Reader:
         assert until is None, f"the stream ended too early, after {self.sent}"
 
     def _add(self, block: str) -> None:
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        self.heartbeats += block.startswith(":")
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
         self.last_id = fields.get("id", self.last_id)
-        if "data" in fields:
+        if "data" in fields and fields["event"] != "heartbeat":
             self.sent.append(Sent(fields["event"], fields.get("id", ""), json.loads(fields["data"])))
 
 
