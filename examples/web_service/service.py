@@ -1,4 +1,4 @@
-"""A web page with live tables of rented numbers and their messages, fed by server-sent events.
+"""A web page with rented numbers and their messages, fed by server-sent events, and the archive of past orders.
 
     python examples/web_service/service.py            # with a simulated provider: no account, no network, no money
     python examples/web_service/service.py --live     # your own numbers; the key is in SMSPVA_API_KEY
@@ -18,9 +18,9 @@ import os
 import re
 import secrets
 import signal
-from collections import deque
+from bisect import insort
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +28,18 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from smspva_async import (
+    ApiError,
     Event,
     InvalidKey,
     Lagged,
+    OrderRemoved,
     Pace,
     PollFailed,
     PollRecovered,
@@ -57,21 +60,26 @@ if TYPE_CHECKING:
 
     from smspva_async.fleet import RedisFleet
 
+    Watch = AbstractAsyncContextManager[tuple[SmspvaClient, Watcher]]
+
 HOST = "127.0.0.1"  # local only: the page shows one-time codes and has no password
 HEARTBEAT = 15.0
 MESSAGES = 100
-"""The number of messages in a snapshot."""
+"""The number of messages in a snapshot, besides the newest code of each number."""
+PAST = 50
+"""The number of past orders per request."""
+NO_STORE = {"Cache-Control": "no-store"}
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
 
 # -- the app ---------------------------------------------------------------------------------------------------------
 
 
-def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float = HEARTBEAT) -> Starlette:
-    """Return an app that serves the page at ``/`` and the events at ``/events``.
+def create_app(watch: Watch, *, heartbeat: float = HEARTBEAT) -> Starlette:
+    """Return an app that serves the page at ``/``, the events at ``/events`` and past orders at ``/archive``.
 
     Args:
-        watch: A context manager that returns the watcher. The app enters it at startup and exits it at shutdown.
+        watch: The app enters it at startup and exits it at shutdown.
         heartbeat: Seconds without an event after which a stream sends a heartbeat.
 
     """
@@ -80,8 +88,8 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any]]:
-        async with watch as watcher:
-            yield {"watcher": watcher, "board": Board(watcher)}
+        async with watch as (client, watcher):
+            yield {"client": client, "watcher": watcher, "board": Board(watcher), "names": {}}
 
     async def page(_: Request) -> HTMLResponse:
         return HTMLResponse(PAGE, headers=headers)
@@ -90,11 +98,17 @@ def create_app(watch: AbstractAsyncContextManager[Watcher], *, heartbeat: float 
         last = re.fullmatch(rf"{run}-([0-9]{{1,18}})", request.headers.get("Last-Event-ID", ""))
         after = None if last is None else int(last[1])
         body = stream(request.state.watcher, request.state.board, run, after, heartbeat)
-        return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return StreamingResponse(body, media_type="text/event-stream", headers=NO_STORE)
 
     return Starlette(
-        routes=[Route("/", page), Route("/events", events)],
+        routes=[
+            Route("/", page),
+            Route("/events", events),
+            Route("/archive", archive),
+            Route("/archive/{order_id:int}/price", restore_price),
+        ],
         lifespan=lifespan,
+        exception_handlers={SmspvaError: failed},
         # Prevents DNS rebinding: another site could point its own name to this address and read the events.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
     )
@@ -110,6 +124,37 @@ def _policy(page: str) -> str:
         f"default-src 'none'; connect-src 'self'; img-src data:; script-src 'sha256-{sources['script']}'; "
         f"style-src 'sha256-{sources['style']}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+
+
+# -- the archive -----------------------------------------------------------------------------------------------------
+
+
+async def archive(request: Request) -> JSONResponse:
+    """Return some past orders, the names of services, and the `skip` of the orders that follow, or None."""
+    skip = request.query_params.get("skip", "0")
+    if not re.fullmatch("[0-9]{1,9}", skip):
+        raise HTTPException(400, "skip must be a number")
+    client: SmspvaClient = request.state.client
+    rows = await client.history(skip=int(skip), take=PAST)
+    names: dict[str, str] = request.state.names
+    if rows and not names:
+        with suppress(ApiError):  # a server without this call; then the page shows codes
+            names |= {service.service: service.name for service in await client.services()}
+    read = len(rows) + len(rows.skipped)
+    following = int(skip) + read if read == PAST else None
+    return JSONResponse({"orders": [*map(to_dict, rows)], "names": names, "next": following}, headers=NO_STORE)
+
+
+async def restore_price(request: Request) -> JSONResponse:
+    """Return the price of restoring a past order. Spends nothing."""
+    client: SmspvaClient = request.state.client
+    quote = await client.restore_quote(request.path_params["order_id"])
+    return JSONResponse(to_dict(quote), headers=NO_STORE)
+
+
+async def failed(_: Request, error: Exception) -> JSONResponse:
+    """Return the text of an error."""
+    return JSONResponse({"error": str(error)}, status_code=502, headers=NO_STORE)
 
 
 # -- the events ------------------------------------------------------------------------------------------------------
@@ -136,7 +181,7 @@ async def stream(watcher: Watcher, board: Board, run: str, after: int | None, he
                     yield _sse("snapshot", snapshot, f"{run}-{after}")
                 async for event in with_heartbeats(watcher.events(after=after), heartbeat):
                     if event is None:
-                        yield ": heartbeat\n\n"
+                        yield _sse("heartbeat", None)  # a browser hides comments from the page
                     elif event.seq == after + 1:
                         after = event.seq
                         yield _sse("message", to_dict(event), f"{run}-{after}")
@@ -169,8 +214,9 @@ class Board:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._seq = 0
-        self._messages: deque[SmsReceived] = deque(maxlen=MESSAGES)
-        self._failing: str | None = None
+        self._messages: list[SmsReceived] = []
+        self._codes: dict[int, SmsReceived] = {}
+        self._failing: PollFailed | None = None
         self._lock = anyio.Lock()
 
     async def snapshot(self) -> tuple[int, dict[str, Any]]:
@@ -183,16 +229,22 @@ class Board:
                     await self._read_up_to(cursor)
                     break
                 self._seq, self._failing = 0, None  # read on with the oldest event that is kept
-        messages = [*map(to_dict, self._messages)]
-        return cursor, {"orders": [*map(to_dict, orders.values())], "messages": messages, "failing": self._failing}
+        messages = {event.seq: event for event in (*self._messages, *self._codes.values())}
+        return cursor, {
+            "orders": [*map(to_dict, orders.values())],
+            "messages": [to_dict(event) for event in sorted(messages.values(), key=_received)],
+            "failing": self._failing and to_dict(self._failing),
+        }
 
     async def _read_up_to(self, cursor: int) -> None:
         async for event in self._watcher.events(after=self._seq):
             match event:
                 case SmsReceived():
-                    self._messages.append(event)
-                case PollFailed(order_id=None, message=message):
-                    self._failing = message
+                    self._add(event)
+                case OrderRemoved(order=order):
+                    self._codes.pop(order.id, None)
+                case PollFailed(order_id=None):
+                    self._failing = event
                 case PollRecovered(order_id=None):
                     self._failing = None
                 case _:
@@ -200,6 +252,17 @@ class Board:
             self._seq = event.seq
             if event.seq >= cursor:
                 break
+
+    def _add(self, event: SmsReceived) -> None:
+        insort(self._messages, event, key=_received)
+        del self._messages[:-MESSAGES]
+        newest = self._codes.get(event.order.id)
+        if event.sms.code is not None and (newest is None or _received(newest) < _received(event)):
+            self._codes[event.order.id] = event
+
+
+def _received(event: SmsReceived) -> tuple[datetime, int]:
+    return event.sms.received or event.at, event.seq
 
 
 def _sse(name: str, data: object, event_id: str = "") -> str:
@@ -212,11 +275,11 @@ def _sse(name: str, data: object, event_id: str = "") -> str:
 
 
 @asynccontextmanager
-async def live(client: SmspvaClient) -> AsyncGenerator[Watcher]:
+async def live(client: SmspvaClient) -> AsyncGenerator[tuple[SmspvaClient, Watcher]]:
     """Watch the numbers of an account."""
     with suppress(InvalidKey):  # every open page shows this error
         async with client, Watcher(client, start="replay") as watcher:
-            yield watcher
+            yield client, watcher
 
 
 def fleet() -> RedisFleet | None:
@@ -230,17 +293,20 @@ def fleet() -> RedisFleet | None:
 
 
 @asynccontextmanager
-async def simulated() -> AsyncGenerator[Watcher]:
-    """Watch five numbers of a simulated provider, with an event every few seconds."""
-    sim = Simulator(seed=6, start=datetime.now(UTC), activation=(2.0, 5.0), active=(20.0, 60.0))
+async def simulated() -> AsyncGenerator[tuple[SmspvaClient, Watcher]]:
+    """Watch five numbers of a simulated provider, with an event every few seconds. Three more are in its archive."""
+    now = datetime.now(UTC)
+    sim = Simulator(seed=6, dialect="contract", start=now, activation=(2.0, 5.0), active=(20.0, 60.0))
     for days, (country, service) in enumerate(
         [("RU", "opt16"), ("LT", "opt20"), ("PL", "opt29"), ("UK", "opt1"), ("KZ", "opt46")], start=3
     ):
         sim.add_order(country, service, days=days)
+    for country, service, overdue in (("RU", "opt59", 2), ("PL", "opt9", 32), ("LT", "opt20", 200)):
+        sim.add_order(country, service, until=now - timedelta(days=overdue))
     client = SmspvaClient("simulated", transport=sim.transport(), pace=Pace(gap=0.1))
     async with client, Watcher(client, interval=1.0) as watcher, anyio.create_task_group() as tasks:
         tasks.start_soon(_keep_busy, sim)
-        yield watcher
+        yield client, watcher
         tasks.cancel_scope.cancel()
 
 
@@ -270,7 +336,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(watch: AbstractAsyncContextManager[Watcher], port: int) -> Server:
+def serve(watch: Watch, port: int) -> Server:
     """Return a server for the page."""
     app = create_app(watch)
     # The timeout is for browsers that don't read their stream.

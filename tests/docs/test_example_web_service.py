@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -104,8 +105,8 @@ async def test_an_outage_and_its_end_are_shown() -> None:
         after = web.reader()
         await after.read(until=lambda after: bool(after.sent))
     assert early.sent[1].data["type"] == "PollFailed"
-    assert late.sent[0].data["failing"] == early.sent[1].data["message"]
-    assert "no connection" in late.sent[0].data["failing"]
+    assert late.sent[0].data["failing"] == early.sent[1].data
+    assert "no connection" in late.sent[0].data["failing"]["message"]
     assert len(late.sent[0].data["orders"]) == 1, "a failed poll isn't an empty list"
     assert after.sent[0].data["failing"] is None
 
@@ -258,6 +259,56 @@ async def test_a_snapshot_only_reads_new_events(size: int, monkeypatch: pytest.M
         assert (await shown())[-len(kept) :] == kept, "messages that the journal no longer keeps are skipped"
 
 
+async def test_a_snapshot_has_the_newest_messages_by_their_times_and_each_number_s_newest_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "MESSAGES", 3)
+    simulator = Simulator()
+    began = int(simulator.now.timestamp())
+    early, late, removed = simulator.add_order(), simulator.add_order(), simulator.add_order()
+    async with watched(simulator, interval=60.0) as (_, watcher):
+        board = service.Board(watcher)
+        for order, text, second in (
+            (late, "without a code", 9),
+            (late, "Your code is 1008", 8),
+            (late, "Your code is 1007", 7),
+            (early, "Your code is 1002", 2),
+            (early, "Your code is 1001", 1),
+            (late, "Your code is 1006", 6),
+            (removed, "Your code is 1000", 0),
+        ):
+            simulator.deliver(order.id, text, date=began + second)
+            await anyio.sleep(60)
+        _, data = await board.snapshot()
+        assert [message["sms"]["code"] for message in data["messages"]] == ["1000", "1002", "1007", "1008", None]
+        simulator.remove_order(removed.id)
+        await anyio.sleep(3600)
+        _, data = await board.snapshot()
+    assert [message["sms"]["code"] for message in data["messages"]] == ["1002", "1007", "1008", None]
+
+
+# -- the archive ------------------------------------------------------------------------------------------------------
+
+
+@on_a_real_loop
+async def test_the_archive_answers_errors_as_json_and_is_never_stored() -> None:
+    simulator = Simulator()
+    past = simulator.add_order(until=simulator.now - timedelta(days=1))
+    refused = simulator.add_order(until=simulator.now - timedelta(days=1), restore_refusal="NOAVAILDAYS")
+    async with served(watched(simulator)) as web, httpx.AsyncClient(trust_env=False, base_url=web.url) as client:
+        paths = ["/archive", f"/archive/{past.id}/price", f"/archive/{refused.id}/price", "/archive?skip=-1"]
+        orders, price, refusal, wrong = [await client.get(path) for path in paths]
+        simulator.faults.always("history", "refused")
+        outage = await client.get("/archive")
+    assert {order["order_id"] for order in orders.json()["orders"]} == {past.id, refused.id}
+    assert orders.json()["next"] is None
+    assert float(price.json()["price"]) > 0
+    assert (refusal.status_code, outage.status_code, wrong.status_code) == (502, 502, 400)
+    assert "NOAVAILDAYS" in refusal.json()["error"]
+    assert "no connection" in outage.json()["error"]
+    assert {answer.headers["cache-control"] for answer in (orders, price, refusal, outage)} == {"no-store"}
+
+
 # -- the connection ------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +318,7 @@ async def test_a_heartbeat_every_15_seconds_without_an_event() -> None:
     app = service.create_app(watched(simulator, interval=1.0))
     sent = await streamed(app, 80, lambda: simulator.deliver(order.id, "something"))
     (news,) = [at for at, text in sent if "something" in text]
-    beats = [at for at, text in sent if text == ": heartbeat\n\n"]
+    beats = [at for at, text in sent if text.startswith("event: heartbeat\n")]
     assert [round(at) for at in beats if at < news] == [15, 30]
     assert [round(at - news) for at in beats if at > news] == [15, 30], "counted from the last event"
 
@@ -392,7 +443,7 @@ def test_an_invalid_port_is_refused(
 async def test_the_simulation_continues(seconds: float, busy: int) -> None:
     states: dict[str, set[int]] = {}
     messages: list[float] = []
-    async with service.simulated() as watcher:
+    async with service.simulated() as (_, watcher):
         began = anyio.current_time()
         async for event in watcher.events(after=0):
             fields = to_dict(event)

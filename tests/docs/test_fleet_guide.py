@@ -153,7 +153,7 @@ async def test_another_program_can_read_the_stream(redis: RedisServer, simulator
 async def test_the_example_joins_the_fleet_of_the_environment(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with service.live(SmspvaClient(fleet=service.fleet())) as watcher:
+    async with service.live(SmspvaClient(fleet=service.fleet())) as (_, watcher):
         assert watcher.leads
         assert redis.cli("HGET", "smspva:{main}:meta", "form").strip() == "1"
     monkeypatch.delenv("SMSPVA_FLEET")

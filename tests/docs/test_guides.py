@@ -261,6 +261,24 @@ def test_fastapi_returns_orders_and_codes(simulator: Simulator) -> None:
     assert simulator.violations == []
 
 
+def test_fastapi_returns_the_archive_and_prices(simulator: Simulator) -> None:
+    past = simulator.add_order(until=simulator.now - timedelta(days=2))
+    refused = simulator.add_order(until=simulator.now - timedelta(days=3), restore_refusal="NOAVAILDAYS")
+
+    async def use(service: Service) -> None:
+        listed = json.loads((await service.get("/archive")).body)
+        assert [row["order_id"] for row in listed] == [past.id, refused.id]
+        quote = json.loads((await service.get(f"/archive/{past.id}/price")).body)
+        assert (quote["order_id"], quote["phone"]) == (past.id, past.phone)
+        refusal = await service.get(f"/archive/{refused.id}/price")
+        assert refusal.status == 502
+        assert "NOAVAILDAYS" in json.loads(refusal.body)["error"]
+        assert (await service.get("/archive/0/price")).status == 422
+
+    serve(app_of(block("fastapi")), use)
+    assert simulator.violations == []
+
+
 @pytest.mark.anyio
 @on_a_real_loop
 async def test_the_service_starts_and_stops_with_an_open_stream(monkeypatch: pytest.MonkeyPatch) -> None:

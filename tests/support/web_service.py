@@ -19,11 +19,10 @@ from tests.support.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from starlette.applications import Starlette
 
-    from examples.web_service.service import Server
+    from examples.web_service.service import Server, Watch
     from smspva_async.simulator import Simulator
 
 
@@ -50,14 +49,12 @@ class Reader:
 
     Attributes:
         sent: The events.
-        heartbeats: The number of comments.
         last_id: The id that a browser would send when it reconnects.
 
     """
 
     def __init__(self, url: str) -> None:
         self.sent: list[Sent] = []
-        self.heartbeats = 0
         self.last_id = ""
         self._url = url
 
@@ -96,19 +93,20 @@ class Reader:
         assert until is None, f"the stream ended too early, after {self.sent}"
 
     def _add(self, block: str) -> None:
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        self.heartbeats += block.startswith(":")
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
         self.last_id = fields.get("id", self.last_id)
-        if "data" in fields:
+        if "data" in fields and fields["event"] != "heartbeat":
             self.sent.append(Sent(fields["event"], fields.get("id", ""), json.loads(fields["data"])))
 
 
 @asynccontextmanager
-async def watched(simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02) -> AsyncGenerator[Watcher]:
+async def watched(
+    simulator: Simulator, *, keep: int = 65_536, interval: float = 0.02
+) -> AsyncGenerator[tuple[SmspvaClient, Watcher]]:
     """Watch a simulator with a short interval."""
     client = SmspvaClient("any", transport=simulator.transport(), pace=Pace(gap=0), retry=Retry(attempts=1))
     async with client, Watcher(client, interval=interval, journal=MemoryJournal(keep)) as watcher:
-        yield watcher
+        yield client, watcher
 
 
 class Service:
@@ -139,7 +137,7 @@ class Service:
 
 
 @asynccontextmanager
-async def served(watch: AbstractAsyncContextManager[Watcher], *, port: int = 0) -> AsyncGenerator[Service]:
+async def served(watch: Watch, *, port: int = 0) -> AsyncGenerator[Service]:
     """Serve a watch over HTTP."""
     server = serve(watch, port)
     serving = asyncio.create_task(server.serve())
