@@ -211,7 +211,7 @@ class Watcher:
                     await self._leadership.run(replay=self._replay)
                 tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - no task awaits this one
-            _log.exception("the watch failed unexpectedly", extra={"kind": type(error).__name__})
+            _log.exception("the watch failed unexpectedly")
             failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
             if self._leadership is None:
                 self._poll_loop.failure = failure

@@ -21,6 +21,7 @@ from smspva_async.fleet import _link
 from smspva_async.fleet._link import Link, url_problem
 from tests.support import PATIENCE
 from tests.support.backends import on_a_real_loop
+from tests.support.logs import fields
 from tests.support.redis_server import RedisServer, running
 
 if TYPE_CHECKING:
@@ -257,6 +258,9 @@ async def test_an_outage_is_one_warning_and_one_info(
         assert [level for level, _ in logged(caplog)] == ["WARNING", "INFO"]
         assert "can't be reached; calls wait until it is back: " in logged(caplog)[0][1]
         assert logged(caplog)[1][1].endswith(" is back")
+        assert [(it.name, fields(it)) for it in caplog.records if "appendfsync" not in it.msg] == [
+            ("smspva_async.fleet", {"fleet": "main"})
+        ] * 2
 
 
 @on_real_loops
