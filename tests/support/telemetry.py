@@ -15,6 +15,7 @@ from opentelemetry.trace import Tracer
 from smspva_async.otel import Telemetry
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import Metric
     from opentelemetry.sdk.trace import ReadableSpan
 
 
@@ -44,17 +45,23 @@ class Recorded:
         (span,) = self.spans(name)
         return span
 
+    def _metrics(self) -> list[Metric]:
+        data = self._reader.get_metrics_data()
+        scopes = [] if data is None else data.resource_metrics[0].scope_metrics
+        return [metric for scope in scopes for metric in scope.metrics]
+
     def metrics(self) -> dict[str, dict[tuple[Any, ...], Any]]:
         """Return the value of each metric by its attributes' values; of a histogram, its count and sum in seconds."""
-        data = self._reader.get_metrics_data()
-        found = (
-            []
-            if data is None
-            else [metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics]
-        )
         return {
             metric.name: {tuple((point.attributes or {}).values()): _value(point) for point in metric.data.data_points}
-            for metric in found
+            for metric in self._metrics()
+        }
+
+    def attributes(self) -> dict[str, set[str]]:
+        """Return the names of the attributes of each metric."""
+        return {
+            metric.name: {name for point in metric.data.data_points for name in point.attributes or ()}
+            for metric in self._metrics()
         }
 
     def everything(self) -> str:
