@@ -34,8 +34,8 @@ class Poll:
     order_id: int | None
     events: list[Event] = field(factory=list[Event])
     """The events that it caused."""
-    error: Exception | None = None
-    """The failure, unless it ends the watch: then the poll raises it."""
+    failure: str | None = None
+    """The class of the error if it failed. An error that ends the watch is raised instead."""
 
 
 @frozen

@@ -40,6 +40,7 @@ __all__ = ["Telemetry"]
 T = TypeVar("T", bound=SmspvaClient | Watcher)
 
 _NAME = "smspva_async"
+_CANCELLED = "cancelled"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 """The bounds of the histograms: an answer takes a fraction of a second, and an activation up to an hour."""
 
@@ -131,25 +132,25 @@ class Telemetry:
             record_exception=False,  # an error's text may have a phone number or a part of an answer
             set_status_on_exception=False,
         ) as span:
-            error: BaseException | None = None
+            failure: str | None = None
             try:
                 yield
-            except BaseException as raised:
-                error = raised
+            except BaseException as error:
+                failure = type(error).__name__ if isinstance(error, Exception) else _CANCELLED
                 raise
             finally:
                 if isinstance(operation, Poll):
-                    error = error or operation.error
-                outcome = {} if error is None else {"error.type": _kind(error)}
+                    failure = failure or operation.failure
+                outcome = {} if failure is None else {"error.type": failure}
                 span.set_attributes(outcome)
-                if isinstance(error, Exception):
+                if failure not in (None, _CANCELLED):
                     span.set_status(StatusCode.ERROR)
                 with contextlib.suppress(RuntimeError):  # the event loop may have ended
                     histogram.record(anyio.current_time() - began, {**attributes, **outcome})
                 if isinstance(operation, Call):
                     self._end_call(operation, span)
                 elif isinstance(operation, Poll):
-                    self._end_poll(operation, watched, is_good=error is None)
+                    self._end_poll(operation, watched, is_good=failure is None)
 
     def _end_call(self, call: Call, span: Span) -> None:
         attributes = {"smspva.method": call.method}
@@ -189,8 +190,3 @@ class _Watched:
     watcher: ref[Watcher]
     polled_at: float
     """The time, by `time.monotonic`, of the last good poll of the orders, or at which it was first observed."""
-
-
-def _kind(error: BaseException) -> str:
-    """Return the name of an error's class, or "cancelled" under asyncio and trio."""
-    return type(error).__name__ if isinstance(error, Exception) else "cancelled"

@@ -159,7 +159,7 @@ class PollLoop:
             except (ClientClosed, ClientInUse, JournalError):
                 raise
             except Exception as error:  # noqa: BLE001 - a source may raise anything, and an answer may hold anything
-                request.poll.error = error
+                request.poll.failure = type(error).__name__
                 await self._apply_failure(request, error)
                 if request.target is None:  # ORDERS
                     poll_again_at = self._check_key(error)

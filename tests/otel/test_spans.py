@@ -94,12 +94,12 @@ async def test_a_refusal_is_an_error_without_a_text(recorded: Recorded, fake_ser
 
 
 async def test_a_failure_without_an_answer_has_no_status(recorded: Recorded, fake_server: FakeServer) -> None:
-    fake_server.on("delete", httpx.ReadError("reset"), id="7")
+    fake_server.on("orders", httpx.Response(503), httpx.ReadError("reset"))
     async with recorded.telemetry.observe(fake_server.client()) as client:
         with pytest.raises(SmspvaError):
-            await client.delete(7)
-    found = attributes(recorded.span("smspva delete"))
-    assert found["error.type"] == "OutcomeUnknown"
+            await client.orders()
+    found = attributes(recorded.span("smspva orders"))
+    assert (found["error.type"], found["http.request.resend_count"]) == ("ConnectionFailed", 3)
     assert "http.response.status_code" not in found
 
 
