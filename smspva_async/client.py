@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from smspva_async._http.fleet import Fleet
     from smspva_async._http.transport import Transport
+    from smspva_async._operations import Observer
     from smspva_async._purchases.store import PurchaseStore
     from smspva_async.errors import ApiError, OutcomeUnknown
     from smspva_async.journal.shared import SharedJournal
@@ -646,6 +647,11 @@ def polled_client(client: SmspvaClient, deadline: float) -> ClientSource:
     """Return a client as a source for a watcher, with a deadline in seconds for each call."""
     executor, account = client._executor, client._fingerprint  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
     return ClientSource(executor, account, deadline)
+
+
+def observe_calls(client: SmspvaClient, observer: Observer) -> None:
+    """Let an observer measure a client's calls."""
+    client._executor.observe = observer  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
 
 
 def fleet_journal(source: object) -> SharedJournal | None:

@@ -16,6 +16,7 @@ from attrs import evolve
 
 from smspva_async._api import validation
 from smspva_async._concurrency import BackgroundTask, finish
+from smspva_async._operations import Wait
 from smspva_async._watch.activation import ActivationManager
 from smspva_async._watch.journal_io import EVERYTHING, ConsumerPositions, JournalReader, StateStore
 from smspva_async._watch.leadership import Leadership
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from smspva_async._operations import Observer
     from smspva_async._watch.activation import ActiveNumber
     from smspva_async._watch.source import PolledSource, Source
     from smspva_async.journal import Journal
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher"]
 
-_log = logging.getLogger("smspva_async")
+_log = logging.getLogger("smspva_async.watch")
 
 _SHORTEST_DEADLINE = 60.0
 _LAST_WRITE = 5.0
@@ -352,8 +354,8 @@ class Watcher:
         if known is not None and known.state is wanted and not self._reader.ended:
             return known
         with self._waiters.waiting_for_state(order_id):
-            wait = self._waits.first(order_id, after, _in_state(wanted))
-            return await self._waits.within(seconds, order_id, f"become {wanted.name}", wait)
+            reached = self._waits.first(order_id, after, _in_state(wanted))
+            return await self._waits.within(seconds, Wait("state", order_id), f"become {wanted.name}", reached)
 
     async def wait_for_sms(
         self, order_id: int, *, after: int | None = None, match: Callable[[Sms], bool] | None = None, timeout: float
@@ -382,8 +384,8 @@ class Watcher:
 
         position = self._after(after)
         with self._waiters.waiting_for_message(order_id):
-            wait = self._waits.first(order_id, position, wanted)
-            return await self._waits.within(seconds, order_id, "receive the message", wait)
+            received = self._waits.first(order_id, position, wanted)
+            return await self._waits.within(seconds, Wait("message", order_id), "receive the message", received)
 
     def activated(
         self, order_id: int, *, after: int | None = None, timeout: float = 3600.0
@@ -416,6 +418,11 @@ class Watcher:
         position = None if after is None else _position(after)
         seconds = validation.timeout(timeout)
         return self._activations.session(order_id, position, seconds)
+
+
+def observe_watch(watcher: Watcher, observer: Observer) -> None:
+    """Let an observer measure a watcher's polls and waits."""
+    watcher._poll_loop.observe = watcher._waits.observe = observer  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
 
 
 def _polled(source: Source, deadline: float) -> PolledSource:

@@ -7,6 +7,7 @@ import logging
 import math
 import random
 from collections import Counter, deque
+from contextlib import nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,6 +17,7 @@ from smspva_async._api.decoding import decode
 from smspva_async._api.methods import Method, Safety
 from smspva_async._http.rate_limiter import Priority
 from smspva_async._http.retry import Retry, is_worth_retrying, requested_pause, retry_delay
+from smspva_async._operations import Call
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError, name_call
 from smspva_async.models import Rows, fingerprint
 from smspva_async.statistics import ClientStatistics
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     from smspva_async._http.fleet import Fleet
     from smspva_async._http.rate_limiter import Permit, RateLimiter
     from smspva_async._http.transport import HttpSession
+    from smspva_async._operations import Observer
     from smspva_async._purchases.tracker import PurchaseTracker
 
 T = TypeVar("T")
 
-_log = logging.getLogger("smspva_async")
+_log = logging.getLogger("smspva_async.client")
 
 _WARNINGS_REMEMBERED = 1024
 
@@ -64,6 +67,7 @@ class RequestExecutor:
         fleet: Fleet | None = None,
     ) -> None:
         self.purchases = purchases
+        self.observe: Observer = nullcontext
         self._fleet = fleet
         self._connect = connect
         self._base_url = base_url
@@ -158,37 +162,41 @@ class RequestExecutor:
         """
         if method.safety is Safety.NON_IDEMPOTENT:
             priority = Priority.SPENDING
+        call = Call(method.name, int(params["id"]) if "id" in params else None)
         began = anyio.current_time()
         left = deadline
-        for attempt in itertools.count(1):
-            sent = anyio.current_time()
-            try:
-                await self._current().open(self._url(method))  # may take a while, so before the permit
-                if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
-                    await self.purchases.read()
-                permit = await self._rate_limiter.acquire(priority)
+        with self.observe(call):
+            for attempt in itertools.count(1):
+                sent = anyio.current_time()
                 try:
-                    sent = anyio.current_time()
-                    self._current()  # raises if the client was closed meanwhile, before the ledger is written
-                    if on_send is not None:
-                        on_send()
-                    return await self._attempt(method, params, permit, min(self._timeout, left), decode)
-                finally:
-                    self._rate_limiter.release(permit)
-            except SmspvaError as error:
-                now = anyio.current_time()
-                name_call(error, method.name, method.python_name, now - began)
-                if not is_worth_retrying(method.safety, error):
-                    raise
-                left -= now - sent
-                delay = retry_delay(retry or self._retry, attempt, error, random.random())  # noqa: S311 - no secret
-                if delay is None or delay >= left:
-                    error.message += f"; tried {attempt} times" if attempt > 1 else ""
-                    raise
-                left -= delay
-            await anyio.sleep(delay)
-            if before_retry is not None:
-                await before_retry()
+                    await self._current().open(self._url(method))  # may take a while, so before the permit
+                    if method.safety is Safety.NON_IDEMPOTENT or not self.purchases.is_read:
+                        await self.purchases.read()
+                    asked = anyio.current_time()
+                    permit = await self._rate_limiter.acquire(priority)
+                    try:
+                        sent = anyio.current_time()
+                        call.waited += sent - asked
+                        self._current()  # raises if the client was closed meanwhile, before the ledger is written
+                        if on_send is not None:
+                            on_send()
+                        return await self._attempt(call, method, params, permit, min(self._timeout, left), decode)
+                    finally:
+                        self._rate_limiter.release(permit)
+                except SmspvaError as error:
+                    now = anyio.current_time()
+                    name_call(error, method.name, method.python_name, now - began)
+                    if not is_worth_retrying(method.safety, error):
+                        raise
+                    left -= now - sent
+                    delay = retry_delay(retry or self._retry, attempt, error, random.random())  # noqa: S311 - no secret
+                    if delay is None or delay >= left:
+                        error.message += f"; tried {attempt} times" if attempt > 1 else ""
+                        raise
+                    left -= delay
+                await anyio.sleep(delay)
+                if before_retry is not None:
+                    await before_retry()
         raise AssertionError("the loop ends by returning or raising")
 
     def _url(self, method: Method[T]) -> str:
@@ -196,6 +204,7 @@ class RequestExecutor:
 
     async def _attempt(
         self,
+        call: Call,
         method: Method[T],
         params: Mapping[str, str],
         permit: Permit,
@@ -206,11 +215,16 @@ class RequestExecutor:
             self._current()  # the client may have been closed meanwhile
             await self._rate_limiter.begin(permit)
             self._requests[method.name] += 1
+            call.requests, call.status = call.requests + 1, None
 
         async def send(received: list[str] | None) -> Answer:
             session = self._current()
             query = {"method": method.name, **params} if method.account_path is None else params
-            return await session.get(self._url(method), query, method.key_location, timeout=timeout, received=received)
+            answer = await session.get(
+                self._url(method), query, method.key_location, timeout=timeout, received=received
+            )
+            call.status = answer.status
+            return answer
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:
@@ -223,7 +237,7 @@ class RequestExecutor:
                 self._count_failure(permit, error)
             raise
         self._rate_limiter.accepted(permit)
-        self._note_answer(method, value)
+        self._note_answer(call, method, value)
         return value
 
     def _count_failure(self, permit: Permit, error: SmspvaError) -> None:
@@ -236,14 +250,15 @@ class RequestExecutor:
         failure = error.__cause__ if isinstance(error, OutcomeUnknown) else error
         self._rate_limiter.pause(requested_pause(failure))
 
-    def _note_answer(self, method: Method[T], value: T) -> None:
+    def _note_answer(self, call: Call, method: Method[T], value: T) -> None:
         """Record the orders of an answer, and log a warning for each new row that can't be decoded."""
         self.purchases.known_orders.note(method, value)
         for row in cast("Rows[object]", value).skipped if isinstance(value, Rows) else ():
             identity = fingerprint(row, method.name)
             if identity not in self._warned:
                 self._warned.append(identity)
-                _log.warning("%s: skipped a row, see Rows.skipped: %s", method.python_name, row.reason)
+                fields = {"method": method.name, "order_id": call.order_id}
+                _log.warning("%s: skipped a row, see Rows.skipped: %s", method.python_name, row.reason, extra=fields)
 
     def statistics(self) -> ClientStatistics:
         """Return a snapshot of the statistics."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = logging.getLogger("smspva_async")
+_log = logging.getLogger("smspva_async.purchases")
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
 
@@ -401,7 +401,8 @@ class PurchaseTracker:
             raise unknown(error.message, getattr(error, "data", None)) from error
         except BaseException as error:
             if record.call in self._in_progress:  # otherwise its event loop has ended, and it is unknown already
-                _log.warning("%s", unknown(f"interrupted after its request began ({type(error).__name__})"))
+                interrupted = unknown(f"interrupted after its request began ({type(error).__name__})")
+                _log.warning("%s", interrupted, extra={"method": method.name, "seconds": interrupted.elapsed})
             raise
         return value
 
@@ -430,7 +431,11 @@ class PurchaseTracker:
             if self._is_closed:
                 await self._close_store()
         except JournalError as error:
-            _log.warning("%s; a call with a known outcome may appear as unsettled at the next start", error)
+            _log.warning(
+                "%s; a call with a known outcome may appear as unsettled at the next start",
+                error,
+                extra={"kind": type(error).__name__},
+            )
 
 
 def _error_of(record: Record, reason: str) -> OutcomeUnknown:

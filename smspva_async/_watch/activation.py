@@ -11,6 +11,7 @@ from attrs import define
 
 from smspva_async._api import validation
 from smspva_async._concurrency import Signal, finish
+from smspva_async._operations import Wait
 from smspva_async.errors import (
     ConnectionFailed,
     Lagged,
@@ -106,7 +107,7 @@ class ActivationManager:
                         await waits.change(order_id)
                 return ActiveNumber(self._store, self._reader, self._waiters, waits, activation, order, place)
 
-            yield await waits.within(seconds, order_id, "become active", enter())
+            yield await waits.within(seconds, Wait("activation", order_id), "become active", enter())
 
     @contextlib.contextmanager
     def _keeping_active(self, order_id: int) -> Generator[_Activation]:
@@ -263,7 +264,8 @@ class ActiveNumber:
         seconds = validation.timeout(timeout)
         with self._waiters.waiting_for_message(order_id):
             try:
-                return await self._waits.within(seconds, order_id, "receive the message", self._next(match))
+                wait = Wait("message", order_id)
+                return await self._waits.within(seconds, wait, "receive the message", self._next(match))
             except Lagged as lagged:
                 self._after = lagged.resume
                 raise

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smspva_async.journal import Journal
     from smspva_async.models import Order
 
-_log = logging.getLogger("smspva_async")
+_log = logging.getLogger("smspva_async.watch")
 
 EVERYTHING = -1
 """The position before the oldest event that is kept, whatever its number."""
@@ -225,12 +225,14 @@ def _baseline(state: WatchState) -> int | None:
 
 
 def _log_outage(event: Event) -> None:
-    polled = "orders" if event.order_id is None else f"the messages of order {event.order_id}"
+    order_id = event.order_id
+    polled = "orders" if order_id is None else f"the messages of order {order_id}"
+    fields = {"method": "orders" if order_id is None else "sms", "order_id": order_id}
     match event:
         case PollFailed(kind, message):
-            _log.warning("polling %s fails from now on (%s): %s", polled, kind, message)
+            _log.warning("polling %s fails from now on (%s): %s", polled, kind, message, extra={**fields, "kind": kind})
         case PollRecovered(downtime):
-            _log.info("polling %s works again after %.0f s", polled, downtime)
+            _log.info("polling %s works again after %.0f s", polled, downtime, extra={**fields, "seconds": downtime})
         case _:
             pass
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from smspva_async._watch.scheduler import Waiters
     from smspva_async.journal.shared import News, SharedJournal
 
-_log = logging.getLogger("smspva_async")
+_log = logging.getLogger("smspva_async.watch")
 
 _AFTER_LEASE = 0.01
 """Seconds after the end of a lease at which followers try to take it."""
@@ -158,7 +158,10 @@ class Leadership:
             self._leaderless_since = min(self._leaderless_since, now)
             if now - self._leaderless_since > self._journal.lease + _REPAIRING and not self._has_warned:
                 self._has_warned = True
-                _log.warning("no process of the fleet polls, and this one may not; start one that may lead")
+                _log.warning(
+                    "no process of the fleet polls, and this one may not; start one that may lead",
+                    extra={"seconds": now - self._leaderless_since},
+                )
 
     async def _send_demand(self, scope: anyio.CancelScope) -> None:
         sent: Demand | None = None

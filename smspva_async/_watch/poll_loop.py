@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 from attrs import define, evolve, field
 
+from smspva_async._operations import Poll
 from smspva_async._watch.clock import EPSILON, ServerClock
 from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed
 from smspva_async._watch.scheduler import ORDERS, RefreshRequest, Scheduler
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from smspva_async._operations import Observer
     from smspva_async._watch.diff import Observation
     from smspva_async._watch.journal_io import StateStore
     from smspva_async._watch.scheduler import Waiters
@@ -73,6 +76,7 @@ class PollLoop:
     ) -> None:
         self.failure: SmspvaError | None = None
         """The error that ended the loop."""
+        self.observe: Observer = nullcontext
         self._source = source
         self._store = store
         self._waiters = waiters
@@ -145,21 +149,23 @@ class PollLoop:
             request.sent.set()
 
         failed, new, poll_again_at = True, 0, math.inf
-        try:
-            if request.target is None:  # ORDERS
-                await self._poll_orders(request, on_send)
-            else:
-                new = await self._read_messages(request, request.target, on_send)
-            failed = False
-        except (ClientClosed, ClientInUse, JournalError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a source may raise anything, and an answer may hold anything
-            await self._apply_failure(request, error)
-            if request.target is None:  # ORDERS
-                poll_again_at = self._check_key(error)
-        finally:
-            now = anyio.current_time()
-            self._scheduler.record_end(request.target, now, failed=failed, new=new, poll_again_at=poll_again_at)
+        with self.observe(request.poll):
+            try:
+                if request.target is None:  # ORDERS
+                    await self._poll_orders(request, on_send)
+                else:
+                    new = await self._read_messages(request, request.target, on_send)
+                failed = False
+            except (ClientClosed, ClientInUse, JournalError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a source may raise anything, and an answer may hold anything
+                request.poll.failure = type(error).__name__
+                await self._apply_failure(request, error)
+                if request.target is None:  # ORDERS
+                    poll_again_at = self._check_key(error)
+            finally:
+                now = anyio.current_time()
+                self._scheduler.record_end(request.target, now, failed=failed, new=new, poll_again_at=poll_again_at)
 
     async def _poll_orders(self, request: _Request, on_send: Callable[[], None]) -> None:
         async def before_retry() -> None:
@@ -174,6 +180,7 @@ class PollLoop:
         if self._clock.first_poll is None and not self._is_resumed:
             self._clock.first_poll = request.sent_at
         await self._apply(
+            request,
             OrdersListed(
                 at=self._clock.at(now),
                 now=now + self._offset,
@@ -183,7 +190,7 @@ class PollLoop:
                 began=self._clock.began(),
                 is_time_certain=self._clock.is_certain,
                 expiry_notice=self._expiry_notice,
-            )
+            ),
         )
         self._key_refused_since = None
         self._waiters.orders_listed(request.refreshes)
@@ -193,6 +200,7 @@ class PollLoop:
         rows = self._rows(await self._source.sms(order_id, on_send, self._before_retry))
         now = anyio.current_time()
         events = await self._apply(
+            request,
             SmsListed(
                 at=self._clock.at(now),
                 now=now + self._offset,
@@ -201,7 +209,7 @@ class PollLoop:
                 messages=rows,
                 skipped=rows.skipped,
                 began=self._clock.began(),
-            )
+            ),
         )
         self._reads += 1
         self._waiters.messages_read(order_id, request.refreshes, self._store.state.seq)
@@ -213,6 +221,7 @@ class PollLoop:
         # While `orders` is being retried, this may be an outage of one list or of everything.
         if order_id is None or not self._is_orders_retried:
             await self._apply(
+                request,
                 CallFailed(
                     at=self._clock.at(now),
                     now=now + self._offset,
@@ -221,7 +230,7 @@ class PollLoop:
                     kind=type(error).__name__,
                     message=describe(error),
                     no_such_order=isinstance(error, OrderNotFound),
-                )
+                ),
             )
         is_refusal = isinstance(error, ApiError) and not isinstance(error, RateLimited | OrderNotFound)
         if order_id is not None and is_refusal:
@@ -240,8 +249,9 @@ class PollLoop:
             raise error
         return self._key_refused_since + _KEY_IS_WRONG_AFTER
 
-    async def _apply(self, observation: Observation) -> Sequence[Event]:
+    async def _apply(self, request: _Request, observation: Observation) -> Sequence[Event]:
         events = await self._store.apply(observation)
+        request.poll.events += events
         self._scheduler.update(self._store.state.tracks)
         return events
 
@@ -288,3 +298,7 @@ class _Request:
     """The callers' refresh requests that were open at that moment. Its answer serves them."""
     sent: anyio.Event = field(factory=anyio.Event)
     """Set when it is first sent."""
+    poll: Poll = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.poll = Poll("orders" if self.target is None else "sms", self.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -12,6 +13,7 @@ from smspva_async.errors import OrderGone, WaitTimeout, WatcherClosed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from smspva_async._operations import Observer, Wait
     from smspva_async._watch.journal_io import JournalReader, StateStore
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
@@ -23,18 +25,23 @@ class Waits:
     """Waits for an order's events, with the errors that end them."""
 
     def __init__(self, store: StateStore, reader: JournalReader) -> None:
+        self.observe: Observer = nullcontext
         self._store = store
         self._reader = reader
 
-    async def within(self, seconds: float, order_id: int, action: str, wait: Awaitable[T]) -> T:
+    async def within(self, seconds: float, wait: Wait, action: str, result: Awaitable[T]) -> T:
         """Return the result of a wait, or raise `WaitTimeout`: the order didn't do the action in time."""
-        with anyio.move_on_after(seconds):
-            return await wait
+        with self.observe(wait):
+            with anyio.move_on_after(seconds):
+                return await result
+            raise self._timeout(seconds, wait.order_id, action)
+
+    def _timeout(self, seconds: float, order_id: int, action: str) -> WaitTimeout:
         known = self._store.orders.get(order_id)
         state = "never listed" if known is None else f"last seen {known.state.name}"
         last = self._store.last_success
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
-        raise WaitTimeout(
+        return WaitTimeout(
             f"order {order_id} didn't {action} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
             f"{self._store.current_failure or 'none'}. No event is lost; you can wait again",
             order_id=order_id,

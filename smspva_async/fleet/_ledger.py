@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
     from smspva_async._purchases.store import Record
     from smspva_async.fleet._link import Link
-
-_log = logging.getLogger("smspva_async")
 
 _BATCH = 500
 """Rows to read or restore at a time."""
@@ -152,7 +149,9 @@ class RedisLedger:
                 self._keep(record, owner, changed[call])
         if lost:
             self._lost_at = time.monotonic()
-            _log.warning("%s had lost the newest state of %d calls; writing it back", self._link.where, len(lost))
+            self._link.log.warning(
+                "%s had lost the newest state of %d calls; writing it back", self._link.where, len(lost)
+            )
             for i in range(0, len(lost), _BATCH):
                 rows = chain.from_iterable((call, self._texts[call]) for call in lost[i : i + _BATCH])
                 await self._link.run("ledger_save", "restore", self._stamp, uuid4().hex, *rows, within=_left(deadline))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = logging.getLogger("smspva_async")
-
 _FORM = 1
 """The version of the keys' form."""
 _OLDEST_REDIS = 7
@@ -82,6 +80,9 @@ class Link:
         """The beginning of every key. The braces keep all keys in one slot of a cluster."""
         self.where: str = f"the fleet {name!r} at {address(url)}"
         """The fleet's name in messages, without the password."""
+        self.log: logging.LoggerAdapter[logging.Logger] = logging.LoggerAdapter(
+            logging.getLogger("smspva_async.fleet"), {"fleet": name}
+        )
         # A function, because a debugger or `vars` may show the attributes.
         self._client: Callable[[], coredis.Redis[str]] = lambda: new_client(url)
         self._account = account
@@ -245,10 +246,10 @@ class Link:
                         await anyio.sleep_until(self._beat_at + self.lease / 2)
                         if anyio.current_time() >= self._beat_at + self.lease / 2:
                             await self._beat()
-        except Exception as raised:  # noqa: BLE001 - this is the only place that sees them
+        except Exception as raised:
             error = _first(raised)
             if session.redis is not None:
-                _log.exception("the connection to %s ended unexpectedly", self.where)
+                self.log.exception("the connection to %s ended unexpectedly", self.where)
             elif isinstance(error, JournalError):
                 session.problem = error.message
             elif isinstance(error, exceptions.AuthenticationRequiredError):
@@ -295,12 +296,14 @@ class Link:
     async def _warn_of_losses(self, redis: coredis.Redis[str], *, has_file: bool) -> None:
         """Warn if a power cut or crash of Redis can take data."""
         if not has_file:
-            _log.warning("%s keeps no append-only file: all is lost if Redis ends; set appendonly to yes", self.where)
+            self.log.warning(
+                "%s keeps no append-only file: all is lost if Redis ends; set appendonly to yes", self.where
+            )
             return
         with suppress(exceptions.RedisError):  # CONFIG may be forbidden
             policy = (await redis.config_get(["appendfsync"])).get("appendfsync", "always")
             if policy != "always":
-                _log.warning(
+                self.log.warning(
                     "%s may lose its last writes in a power cut; set appendfsync to always, not %s", self.where, policy
                 )
 
@@ -327,7 +330,7 @@ class Link:
             if began < self.back_at:
                 return
             self._failed_at = time.monotonic()
-            _log.warning("%s can't be reached; calls wait until it is back: %s", self.where, reason)
+            self.log.warning("%s can't be reached; calls wait until it is back: %s", self.where, reason)
         self._is_refusing = self._is_refusing or is_refusal
         self.failure = reason
 
@@ -335,7 +338,7 @@ class Link:
         # A Redis whose memory is full, for instance, can still be read.
         if self.failure is not None and began >= self._failed_at and (writes or not self._is_refusing):
             self.failure, self.back_at, self._is_refusing = None, time.monotonic(), False
-            _log.info("%s is back", self.where)
+            self.log.info("%s is back", self.where)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -15,10 +15,12 @@ import attrs
 import pytest
 
 import smspva_async
-from smspva_async import ClientClosed, Pace, Retry, SmspvaClient, SmspvaError
+from smspva_async import ClientClosed, Pace, Retry, SmspvaClient, SmspvaError, Watcher
 from smspva_async.simulator import Behavior, Simulator
 from tests.support.commands import run
 from tests.support.documents import ROOT
+from tests.support.logs import fields
+from tests.support.telemetry import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,7 +111,7 @@ def test_every_exit_code_is_listed() -> None:
     assert set(listed) == {*re.findall(r"^  (\d+) ", helped, re.MULTILINE)}
 
 
-# -- logging ---------------------------------------------------------------------------------------------------------
+# -- observability ---------------------------------------------------------------------------------------------------
 
 
 async def test_warnings_begin_as_the_guide_says(caplog: pytest.LogCaptureFixture) -> None:
@@ -124,11 +126,26 @@ async def test_warnings_begin_as_the_guide_says(caplog: pytest.LogCaptureFixture
         simulator.faults.next("rent", "hang")
         with anyio.move_on_after(1):
             await client.rent("RU", "opt16")
-    rows = {names(row[1])[0]: row[0] for row in table(page("guides/logging.md"), "## What is logged")}
+    rows = {names(row[1])[0]: row for row in table(page("guides/observability.md"), "## What is logged")}
     for record in caplog.records:
         (template,) = [it for it in rows if re.match(re.escape(it).replace(r"\.\.\.", ".*"), record.getMessage())]
-        assert rows[template] == record.levelname
+        level, _, _, logger, listed = rows[template]
+        assert (level, names(logger), names(listed)) == (record.levelname, [record.name], list(fields(record)))
     assert len(caplog.records) == 2
+
+
+async def test_every_metric_is_listed_with_its_attributes() -> None:
+    recorded, simulator = Recorded(), Simulator()
+    order = simulator.add_order()
+    client = recorded.telemetry.observe(SmspvaClient("any key", transport=simulator.transport()))
+    async with client, recorded.telemetry.observe(Watcher(client)) as watcher:
+        simulator.faults.always("orders", "http_500")
+        await anyio.sleep(60)
+        with pytest.raises(SmspvaError):
+            await watcher.wait_for_sms(order.id, timeout=1)
+        reported = recorded.attributes()
+    rows = table(page("guides/observability.md"), "### Metrics")
+    assert {names(row[0])[0]: {it for it in names(row[2]) if "." in it} for row in rows} == reported
 
 
 # -- architecture ----------------------------------------------------------------------------------------------------

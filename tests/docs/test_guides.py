@@ -11,6 +11,8 @@ import re
 import signal
 import sqlite3
 import sys
+import tomllib
+import urllib.request
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import opentelemetry.sdk.metrics
+import prometheus_client
 import pytest
 import trio
 from attrs import frozen
@@ -34,7 +38,7 @@ from tests.support.programs import run_program
 from tests.support.selection import slow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from tests.support.documents import Block
 
@@ -469,29 +473,114 @@ def test_faults_and_behavior_can_be_chosen(capsys: Printed) -> None:
     assert re.fullmatch(r"balance: 9\d\d\.\d\d", balance)
 
 
-# -- logging ---------------------------------------------------------------------------------------------------------
+# -- observability ---------------------------------------------------------------------------------------------------
 
 
-def test_an_outage_is_logged_as_the_guide_shows(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def meanwhile() -> None:
-        await asyncio.sleep(20)
-        simulator.faults.always("orders", "http_503")
-        await asyncio.sleep(60)
-        simulator.faults.clear()
-        await asyncio.sleep(60)
+async def an_outage(simulator: Simulator) -> None:
+    await asyncio.sleep(20)
+    simulator.faults.always("orders", "http_503")
+    await asyncio.sleep(60)
+    simulator.faults.clear()
+    await asyncio.sleep(60)
 
+
+def logged_by(program: Block, meanwhile: Coroutine[Any, Any, None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what a program that configures logging prints on standard error."""
     printed = io.StringIO()
     monkeypatch.setattr(sys, "stderr", printed)
     root, library = logging.getLogger(), logging.getLogger("smspva_async")
     handlers, level = root.handlers[:], library.level
     try:
         root.handlers.clear()  # pytest's, with which `basicConfig` would do nothing
-        run_program(block("logging"), meanwhile())
+        run_program(program, meanwhile)
     finally:
         root.handlers[:] = handlers
         library.setLevel(level)
+    return printed.getvalue()
 
+
+def test_an_outage_is_logged_as_the_guide_shows(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_times(text: str) -> str:
         return re.sub(r"\d+(\.\d)? s\b", "... s", text)
 
-    assert without_times(printed.getvalue()) == without_times(block("logged outage").code)
+    logged = logged_by(block("logging"), an_outage(simulator), monkeypatch)
+    assert without_times(logged) == without_times(block("logged outage").code)
+
+
+def test_logs_can_be_json(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, ended = map(json.loads, logged_by(block("json logs"), an_outage(simulator), monkeypatch).splitlines())
+    assert (began["level"], began["method"], began["kind"]) == ("WARNING", "orders", "UnexpectedResponse")
+    shown = json.loads(block("json logged outage").code)
+    assert list(ended) == list(shown)
+    assert [ended[name] for name in ended if name not in ("message", "seconds")] == [
+        shown[name] for name in shown if name not in ("message", "seconds")
+    ]
+
+
+def test_spans_are_printed_as_the_guide_shows(capsys: Printed) -> None:
+    run_program(block("spans"))
+    printed = capsys.readouterr().out.splitlines()
+    shown = block("spans, printed").code.splitlines()
+    assert sorted(printed) == sorted(printed[:1] + shown[1:]), "polls may come in another order"
+
+
+@pytest.fixture
+def metrics_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Let a program serve its metrics at a free port. The list gets the server, which ends afterwards."""
+    servers: list[Any] = []
+    providers: list[opentelemetry.sdk.metrics.MeterProvider] = []
+    start, provider = prometheus_client.start_http_server, opentelemetry.sdk.metrics.MeterProvider
+
+    def start_anywhere(_: int, address: str) -> None:
+        servers.append(start(0, address)[0])
+
+    def new_provider(readers: Any) -> opentelemetry.sdk.metrics.MeterProvider:
+        providers.append(provider(readers))
+        return providers[-1]
+
+    monkeypatch.setattr(prometheus_client, "start_http_server", start_anywhere)
+    monkeypatch.setattr(opentelemetry.sdk.metrics, "MeterProvider", new_provider)
+    yield servers
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    for made in providers:
+        made.shutdown()
+
+
+def test_prometheus_reads_the_metrics(simulator: Simulator, metrics_server: list[Any], capsys: Printed) -> None:
+    order = simulator.add_order(state=1)
+    pages: list[str] = []
+
+    def fetch() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_server[0].server_port}/metrics") as page:
+            return str(page.read().decode())
+
+    async def meanwhile() -> None:
+        await asyncio.sleep(10)
+        simulator.deliver(order.id, "Your code: 671 094")
+        await asyncio.sleep(60)
+        pages.append(await asyncio.to_thread(fetch))
+
+    run_program(block("prometheus"), meanwhile())
+    assert capsys.readouterr().out == f"a message to {order.phone}\n"
+    (page,) = pages
+    served = set(re.findall(r"^(smspva_\w+){", page, re.MULTILINE))
+    labels = set(re.findall(r"\b((?:smspva_|error_)\w+)=", page)) | {"smspva_wait_kind", "error_type"}
+    assert re.search(r'^smspva_watcher_events_total{.*smspva_event="SmsReceived"} 1.0$', page, re.MULTILINE)
+    assert re.search(r'^smspva_watcher_orders{.*smspva_order_state="ACTIVE"} 1.0$', page, re.MULTILINE)
+    assert order.phone.lstrip("+") not in page
+    assert "671 094" not in page
+    guide = (ROOT / "docs" / "guides" / "observability.md").read_text(encoding="utf-8")
+    queries = block("smspva-rules.yml").code + guide.partition("| question | query |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"\b(?:smspva|error)_\w+", queries))
+    waits = {"smspva_watcher_wait_duration_seconds_bucket"}  # this program doesn't wait
+    assert named - labels - waits <= served
+
+
+def test_the_packages_for_prometheus_and_its_port_are_those_of_the_program() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    packages = block("prometheus install").code.split()[5:]
+    assert set(packages) <= {requirement.partition(">=")[0] for requirement in extra["test"]}
+    (port,) = re.findall(r"start_http_server\((\d+),", block("prometheus").code)
+    assert f'"localhost:{port}"' in block("prometheus.yml").code

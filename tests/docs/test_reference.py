@@ -6,7 +6,7 @@ import re
 
 import smspva_async
 import smspva_async.fleet
-from smspva_async import pytest_plugin, simulator
+from smspva_async import otel, pytest_plugin, simulator
 from tests.support.documents import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -17,7 +17,7 @@ def test_the_reference_has_every_public_name_once() -> None:
     described = [name for page in pages for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
     public = [
         f"{module.__name__}.{name}"
-        for module in (smspva_async, smspva_async.fleet, simulator, pytest_plugin)
+        for module in (smspva_async, smspva_async.fleet, otel, simulator, pytest_plugin)
         for name in module.__all__
     ]
     assert sorted(described) == sorted(public)

@@ -22,6 +22,7 @@ from smspva_async.fleet._connection import url_problem
 from smspva_async.fleet._link import Link
 from tests.support import PATIENCE
 from tests.support.backends import on_a_real_loop
+from tests.support.logs import fields
 from tests.support.redis_server import RedisServer, running
 
 if TYPE_CHECKING:
@@ -258,6 +259,9 @@ async def test_an_outage_is_one_warning_and_one_info(
         assert [level for level, _ in logged(caplog)] == ["WARNING", "INFO"]
         assert "can't be reached; calls wait until it is back: " in logged(caplog)[0][1]
         assert logged(caplog)[1][1].endswith(" is back")
+        assert [(it.name, fields(it)) for it in caplog.records if "appendfsync" not in it.msg] == [
+            ("smspva_async.fleet", {"fleet": "main"})
+        ] * 2
 
 
 @on_real_loops
@@ -265,7 +269,7 @@ async def test_a_redis_that_hangs_is_an_outage(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.05)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.2)
     async with opened(redis_server) as link:
         await ping(link)
         async with anyio.create_task_group() as tasks:
@@ -275,7 +279,7 @@ async def test_a_redis_that_hangs_is_an_outage(
         assert [level for level, _ in logged(caplog)] == ["WARNING", "INFO"]
         with stopped(redis_server):
             await link.aclose()  # doesn't wait for it
-    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.05)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.2)
     with stopped(redis_server):
         assert await problem_of(redis_server)
 

@@ -22,7 +22,7 @@ from smspva_async import JournalError, OutcomeUnknown, Purchase, SmspvaClient
 from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer
 from tests.support.ledgers import CREATE, at_next_start, outcomes, purchases, threads, written_by
-from tests.support.logs import warnings
+from tests.support.logs import fields, warnings
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_program
 from tests.support.samples import HALF, NOTHING, RENTAL, every_spending_call
@@ -511,7 +511,7 @@ async def test_the_rental_is_returned_if_its_outcome_cannot_be_written_until_lat
             await CREATE.make(client)
             assert outcomes(path) == ["done", "done"]
     assert outcomes(path) == ["done"] * (2 if then == "another call" else 1)
-    assert len(warnings(caplog)) == 1
+    assert [(it.name, fields(it)) for it in caplog.records] == [("smspva_async.purchases", {"kind": "JournalError"})]
     assert folder_content(path) == {"ledger"}
 
 

@@ -13,13 +13,14 @@ import attrs
 
 import smspva_async
 import smspva_async.fleet
+import smspva_async.otel
 import smspva_async.simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PINNED = Path(__file__).with_name("public_api.txt")
-MODULES = [smspva_async, smspva_async.fleet, smspva_async.simulator]
+MODULES = [smspva_async, smspva_async.fleet, smspva_async.otel, smspva_async.simulator]
 MADE_BY_THE_WATCHER = {"ActiveNumber", "Consumer", "Subscription", "WatchState"}
 """Classes that users don't create. Their constructors and fields are left out."""
 PROTOCOLS = {"__init__", "__call__", "__aenter__", "__aexit__", "__aiter__", "__anext__"}

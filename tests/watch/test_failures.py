@@ -32,7 +32,7 @@ HARMLESS = {"latency", "slow_body", "empty", "flapping", "duplicate", "bad_row",
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the levels of the library's log records."""
-    return [record.levelname for record in caplog.records if record.name == "smspva_async"]
+    return [record.levelname for record in caplog.records if record.name == "smspva_async.watch"]
 
 
 async def outages(watcher: Watcher) -> list[Event]:
