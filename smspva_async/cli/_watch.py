@@ -30,7 +30,7 @@ _CONSUMER = "smspva watch"
 @click.command(
     epilog=examples(
         "smspva watch --api-key-file ~/.config/smspva-key",
-        "smspva watch --service telegram --country PL --sort newest --bell",
+        "smspva watch --service telegram --sort newest --bell",
         "smspva watch --json --journal smspva.db | my-program",
     )
 )

@@ -43,7 +43,7 @@ def test_the_session_prints_what_the_guide_shows(tmp_path: Path) -> None:
             watched = watch(commands, "--interval", "2").split("\n\n")
             assert {*without_times_and_codes(watched[0])} <= {*without_times_and_codes(messages)}
             assert without_times_and_codes(watched[1]) == without_times_and_codes(table)
-            assert without_times_and_codes(watched[2].replace("\n", "")) == without_times_and_codes(note)
+            assert without_times_and_codes(watched[2].replace("\n", " ")) == without_times_and_codes(note)
 
 
 def screen(commands: Commands, command: str) -> str:
