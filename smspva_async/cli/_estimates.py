@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async import ApiError, InvalidKey, Offer, SmspvaClient
+from smspva_async import ApiError, InvalidKey, Offer, Rows, SmspvaClient
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._output import warn_of_skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from smspva_async import Period
+    from smspva_async import Order, Period
 
 
 @frozen
@@ -47,16 +47,33 @@ async def estimate_rental(
     return RentalEstimate(lines, price)
 
 
+async def prolongation_prices(client: SmspvaClient, orders: Iterable[Order], period: Period) -> dict[int, Decimal]:
+    """Return the estimated price of prolonging each order, by its id, without orders whose price is unknown."""
+    offers: dict[str, Sequence[Offer]] = {}
+    prices: dict[int, Decimal] = {}
+    for order in orders:
+        if order.country not in offers:
+            offers[order.country] = await _offers(client, order.country, period)
+        price_day = _total_price(offers[order.country], order.services)
+        if price_day is not None:
+            prices[order.id] = price_day * period.days
+    return prices
+
+
 async def daily_price(client: SmspvaClient, country: str, services: Sequence[str], period: Period) -> Decimal | None:
     """Return the total price per day of services, or None if it is unknown."""
+    rows = await _offers(client, country, period)
+    warn_of_skipped_rows(rows)
+    return _total_price(rows, services)
+
+
+async def _offers(client: SmspvaClient, country: str, period: Period) -> Rows[Offer]:
     try:
-        rows = await client.offers(country, period)
+        return await client.offers(country, period)
     except InvalidKey:
         raise
     except (ApiError, ValueError):  # the country has no offers, or the server didn't name an order's country
-        return None
-    warn_of_skipped_rows(rows)
-    return _total_price(rows, services)
+        return Rows()
 
 
 def format_estimate(price_day: Decimal, count: int) -> str:
@@ -75,5 +92,5 @@ def _describe_offer(service: str, offer: Offer | None, period: Period) -> str:
 def _total_price(offers: Iterable[Offer], services: Sequence[str]) -> Decimal | None:
     """Return the price per day of all services, or None if a price is unknown."""
     by_service = {offer.service: offer.price_day for offer in offers}
-    prices = [price for service in services if (price := by_service.get(service)) is not None]
+    prices = [price for service in services if (price := by_service.get(service)) is not None and price > 0]
     return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
