@@ -250,7 +250,9 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
     except PossibleRepeat as error:
         report.note(decision, "skipped", *_possible_repeat(error.other))
     except OutcomeUnknown as error:
-        reason = f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"
+        reason = (
+            f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"
+        )
         report.note(decision, "unknown", f"{reason}; don't repeat it; run smspva unsettled to check", _UNKNOWN)
     except (InvalidKey, InsufficientFunds, RateLimited):
         raise  # the other renewals would fail too
