@@ -44,6 +44,7 @@ _LONGEST_WITHIN = timedelta(days=7)
 """The provider prolongs a rental only in its last days (rental page)."""
 _REFUSED, _UNKNOWN = 1, 3
 """Exit codes: a rental that ends soon isn't renewed; the outcome of a call is unknown."""
+_NOT_TRIED = "renewing stopped before it"
 
 _Outcome: TypeAlias = Literal["renewed", "skipped", "refused", "unknown"]
 
@@ -142,7 +143,7 @@ def _possible_repeat(call: Purchase) -> tuple[str, int]:
 
 def _parse_within(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
     match = re.fullmatch(r"([1-9][0-9]{0,2})([dh])", value)
-    within = timedelta() if match is None else timedelta(**{{"d": "days", "h": "hours"}[match[2]]: int(match[1])})
+    within = timedelta() if match is None else timedelta(hours=int(match[1]) * (24 if match[2] == "d" else 1))
     if not timedelta() < within <= _LONGEST_WITHIN:
         raise click.BadParameter(f"expected days or hours up to 7d, such as 2d or 36h, got {value!r}")
     return within
@@ -196,7 +197,7 @@ async def renew(
         try:
             await _renew_all(client, plan, terms, report)
         finally:
-            report.print_json()
+            report.finish()
     if report.failure is not None:
         if report.exit_code != _UNKNOWN:
             raise report.failure
@@ -274,7 +275,7 @@ class _Report:
         self.failure: SmspvaError | None = None
         """The error that stopped the run."""
         for decision in plan:
-            self._keep(decision, "skipped", decision.obstacle or "renewing stopped before it", decision.exit_code)
+            self._keep(decision, "skipped", decision.obstacle or _NOT_TRIED, decision.exit_code)
 
     @property
     def left(self) -> Decimal:
@@ -308,12 +309,15 @@ class _Report:
         """Record the error that stops the run, and the rental that it came with."""
         self._keep(decision, "refused" if isinstance(error, ApiError) else "skipped", error.message)
         renewed = sum(result.outcome == "renewed" for result in self._results.values())
-        error.message += f"; {_rentals(renewed)} renewed before"
+        error.message += f"; stopped at #{decision.order.id}, after renewing {_rentals(renewed)}"
         self.failure = error
 
-    def print_json(self) -> None:
-        """Print the JSON object, or nothing if the output is for people."""
+    def finish(self) -> None:
+        """Print the JSON object, or for people the rentals that weren't tried."""
         if not self._printer.as_json:
+            for decision, _, reason in self._results.values():
+                if reason == _NOT_TRIED:
+                    print_stderr(f"smspva: not renewed: {_describe(decision)}: {reason}")
             return
         fields = {
             "orders": [
