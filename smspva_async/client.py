@@ -654,6 +654,21 @@ def observe_calls(client: SmspvaClient, observer: Observer) -> None:
     client._executor.observe = observer  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
 
 
+async def prolong_once(client: SmspvaClient, order_id: int, period: Period) -> None:
+    """Prolong a rental like `SmspvaClient.prolong`, after the orders were listed, unless that could repeat a call.
+
+    Any number of programs that share a ledger or a fleet may do this at once: the order is prolonged once.
+
+    Raises:
+        PossibleRepeat: Another call about the order has no known outcome, or it may have moved the order's end and the
+            last list of orders may lack this. Nothing was sent.
+
+    """
+    executor = client._executor  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    params = {"id": validation.order_id(order_id), **validation.period(period)}
+    await executor.call(methods.PROLONG, params, exclusive=True)
+
+
 def fleet_journal(source: object) -> SharedJournal | None:
     """Return the journal of a client's fleet; None if the source isn't a client, or has no fleet."""
     fleet = source._fleet if isinstance(source, SmspvaClient) else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module

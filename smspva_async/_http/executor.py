@@ -146,6 +146,7 @@ class RequestExecutor:
         on_send: Callable[[], None] | None = None,
         before_retry: Callable[[], Awaitable[None]] | None = None,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T] = decode,
+        exclusive: bool = False,
     ) -> T:
         """Call a method: wait for the pace, send the request, decode the answer, and retry if that is safe.
 
@@ -158,6 +159,7 @@ class RequestExecutor:
             on_send: Called when a request is about to be sent.
             before_retry: Awaited before each retry; its time doesn't count towards the deadline.
             decode: Decodes the answer if the call doesn't spend.
+            exclusive: Don't send a spending call if another one may have changed its order.
 
         """
         if method.safety is Safety.NON_IDEMPOTENT:
@@ -180,7 +182,8 @@ class RequestExecutor:
                         self._current()  # raises if the client was closed meanwhile, before the ledger is written
                         if on_send is not None:
                             on_send()
-                        return await self._attempt(call, method, params, permit, min(self._timeout, left), decode)
+                        timeout = min(self._timeout, left)
+                        return await self._attempt(call, method, params, permit, timeout, decode, exclusive=exclusive)
                     finally:
                         self._rate_limiter.release(permit)
                 except SmspvaError as error:
@@ -210,6 +213,8 @@ class RequestExecutor:
         permit: Permit,
         timeout: float,
         decode: Callable[[Method[T], Mapping[str, str], Answer], T],
+        *,
+        exclusive: bool,
     ) -> T:
         async def begin() -> None:
             self._current()  # the client may have been closed meanwhile
@@ -228,7 +233,7 @@ class RequestExecutor:
 
         try:
             if method.safety is Safety.NON_IDEMPOTENT:
-                value = await self.purchases.spend(method, params, send, begin)
+                value = await self.purchases.spend(method, params, send, begin, exclusive=exclusive)
             else:
                 await begin()
                 value = decode(method, params, await send(None))

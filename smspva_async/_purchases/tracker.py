@@ -27,6 +27,7 @@ from smspva_async.errors import (
     JournalError,
     OutcomeUnknown,
     RequestTimeout,
+    SmspvaError,
     UnexpectedResponse,
     bounded,
     name_call,
@@ -47,6 +48,23 @@ T = TypeVar("T")
 _log = logging.getLogger("smspva_async.purchases")
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
+_COMPETITOR_DELAY = 0.05
+"""Seconds between two looks at a call that another program is making."""
+_LONGEST_COMPETITION = 60.0
+"""Seconds for which to wait for such a call."""
+
+
+class PossibleRepeat(SmspvaError):
+    """A call wasn't sent, because another call may have changed its order since the order was last listed.
+
+    Attributes:
+        other: The other call.
+
+    """
+
+    def __init__(self, other: Purchase) -> None:
+        super().__init__("another call may have changed the order; nothing was sent")
+        self.other = other
 
 
 class KnownOrders:
@@ -93,6 +111,10 @@ class KnownOrders:
         with contextlib.suppress(OverflowError):
             return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - local_then))
         return None
+
+    def read_at(self, order_id: int) -> datetime | None:
+        """Return the server's time when an order's end was last read; None if it is unknown."""
+        return self._ends.get(order_id, (None, None))[1]
 
     def before_call(self, record: Record, records: Iterable[Record]) -> Record:
         """Return the record of a new call with the orders and dates that are known before it.
@@ -278,18 +300,7 @@ class PurchaseTracker:
     def purchases(self) -> Sequence[Purchase]:
         """Return all calls in the order of their start."""
         self._read_once()
-        records = sorted(self._records.values(), key=lambda record: record.started_at)
-        return tuple(
-            Purchase(
-                record.method,
-                record.params,
-                record.started_at,
-                record.outcome or "unknown",
-                # The ids of a settled call are only candidates, unless `reconcile` found it done.
-                record.order_ids if record.outcome == "done" or record.complete else (),
-            )
-            for record in records
-        )
+        return tuple(map(_purchase_of, sorted(self._records.values(), key=lambda record: record.started_at)))
 
     def record_of(self, error: OutcomeUnknown) -> Record:
         """Return the record of a call, which may be another client's."""
@@ -332,6 +343,8 @@ class PurchaseTracker:
         params: Mapping[str, str],
         send: Callable[[list[str]], Awaitable[Answer]],
         begin: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint_if_cancelled,
+        *,
+        exclusive: bool = False,
     ) -> T:
         """Make a call that is sent once, and return its result. If it raises `OutcomeUnknown`, it is unsettled.
 
@@ -340,6 +353,7 @@ class PurchaseTracker:
             params: Its parameters.
             send: Sends the request, and adds the received text of the answer to its argument.
             begin: Waits until the request may be sent, after the call was recorded.
+            exclusive: Raise `PossibleRepeat` instead of sending if another call may have changed the call's order.
 
         """
         self._abandon_dead_calls()
@@ -349,7 +363,7 @@ class PurchaseTracker:
         self._in_progress[record.call] = anyio.lowlevel.current_token()
         self._keep(record)
         try:
-            await self._save_before_sending(record, begin)
+            await self._save_before_sending(record, begin, exclusive=exclusive)
             value = await self._send(record, method, send)
         except (GeneratorExit, JournalError):
             # A closed coroutine can't await, or the store has just failed. The next call writes the outcome.
@@ -360,17 +374,50 @@ class PurchaseTracker:
         await self._save_outcome()
         return value
 
-    async def _save_before_sending(self, record: Record, begin: Callable[[], Awaitable[None]]) -> None:
+    async def _save_before_sending(
+        self, record: Record, begin: Callable[[], Awaitable[None]], *, exclusive: bool
+    ) -> None:
         try:
             await self.save()
             # A cancellation, which `save` ignores, must end the call here: in `send` the request may be sent already.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            if exclusive:
+                await self._check_competitors(record)
             await begin()
         except BaseException as error:
             self._end(record, "not_sent")
-            if isinstance(error, JournalError):
+            if isinstance(error, JournalError) and "nothing was sent" not in error.message.casefold():
                 error.message += "; nothing was sent"
             raise
+
+    async def _check_competitors(self, record: Record) -> None:
+        """Return once certainly no other call has changed the record's order since the order was last listed.
+
+        The record is written before the others are read. So of two programs that do this at once, at least one sees the
+        other's call. If both do, the call with the higher id gives way, and the other one waits until it has.
+
+        Raises:
+            PossibleRepeat: Another call may have changed the order.
+
+        """
+        deadline = anyio.current_time() + _LONGEST_COMPETITION
+        while True:
+            await self.read()
+            competitors = [other for other in self._records.values() if self._is_competitor(other, record)]
+            if not competitors:
+                return
+            for other in competitors:
+                if not other.in_flight or other.call < record.call or anyio.current_time() > deadline:
+                    raise PossibleRepeat(_purchase_of(other))
+            await anyio.sleep(_COMPETITOR_DELAY)
+
+    def _is_competitor(self, other: Record, record: Record) -> bool:
+        """Return whether another call is about the same order, and the last list may lack its effect."""
+        if other.call == record.call or other.order_id != record.order_id:
+            return False
+        # A client that has never listed the orders doesn't know the server's time.
+        dated = evolve(other, seen_at=other.seen_at or other.started_at)
+        return other.is_open or dated.may_have_extended(record.order_id, self.known_orders.read_at(record.order_id))
 
     async def _send(self, record: Record, method: Method[T], send: Callable[[list[str]], Awaitable[Answer]]) -> T:
         began = anyio.current_time()
@@ -436,6 +483,12 @@ class PurchaseTracker:
                 error,
                 extra={"kind": type(error).__name__},
             )
+
+
+def _purchase_of(record: Record) -> Purchase:
+    # The ids of a settled call are only candidates, unless `reconcile` found it done.
+    order_ids = record.order_ids if record.outcome == "done" or record.complete else ()
+    return Purchase(record.method, record.params, record.started_at, record.outcome or "unknown", order_ids)
 
 
 def _error_of(record: Record, reason: str) -> OutcomeUnknown:

@@ -3,7 +3,7 @@
 Exit codes:
 
 - 0: success, or the reader of a pipe closed it.
-- 1: refused by the provider, above `--max-price`, or a wait timed out.
+- 1: refused by the provider, above `--max-price` or `--max-total`, or a wait timed out.
 - 2: wrong usage, or a ledger or journal that can't be used.
 - 3: the outcome of a purchase is unknown, or its result can't be printed. A purchase whose result can't be written to
   standard output is printed on standard error; the code is 3 unless the reader closed the pipe. If `unsettled` can't

@@ -26,6 +26,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "activate": ("_orders", "Activate a number, so that it can receive messages."),
     "watch": ("_watch", "Watch your numbers and messages."),
     "prolong": ("_spending", "Prolong a rental."),
+    "renew": ("_renew", "Prolong the rentals that end soon, within a budget."),
     "add-service": ("_spending", "Rent another service on a number."),
     "delete": ("_spending", "Delete a rented number."),
     "history": ("_catalogue", "List past orders, as in the archive on the provider's page."),
@@ -39,7 +40,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 """The module and the summary of each command, in the order of the help text."""
 _EXIT_CODES = [
     ("0", "success, or the reader of a pipe closed it"),
-    ("1", "refused by the provider, above --max-price, or a wait timed out"),
+    ("1", "refused by the provider, above --max-price or --max-total, or a wait timed out"),
     ("2", "wrong usage, or a ledger or journal that can't be used"),
     ("3", "the outcome of a purchase is unknown, or its result can't be printed"),
     ("4", "network or server failure"),

@@ -12,9 +12,9 @@ from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._output import warn_of_skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from smspva_async import Offer, Period, Rows, SmspvaClient
+    from smspva_async import Offer, Order, Period, Rows, SmspvaClient
 
 
 @frozen
@@ -54,10 +54,23 @@ def estimate_rental(offers: Rows[Offer] | None, reason: str, services: Sequence[
     return RentalEstimate(lines, price)
 
 
+async def prolongation_prices(client: SmspvaClient, orders: Iterable[Order], period: Period) -> dict[int, Decimal]:
+    """Return the estimated price of prolonging each order, by its id, without orders whose price is unknown."""
+    offers: dict[str, Rows[Offer] | None] = {}
+    prices: dict[int, Decimal] = {}
+    for order in orders:
+        if order.country not in offers:
+            offers[order.country], _ = await read_offers(client, order.country, period)
+        price_day = daily_price(offers[order.country], order.services)
+        if price_day is not None:
+            prices[order.id] = price_day * period.days
+    return prices
+
+
 def daily_price(offers: Rows[Offer] | None, services: Sequence[str]) -> Decimal | None:
     """Return the price per day of all services, or None if a price is unknown."""
     by_service = {offer.service: offer.price_day for offer in offers or ()}
-    prices = [price for service in services if (price := by_service.get(service)) is not None]
+    prices = [price for service in services if (price := by_service.get(service)) is not None and price > 0]
     return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
 
 

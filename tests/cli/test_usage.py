@@ -46,6 +46,7 @@ COMMANDS = [
     "activate",
     "watch",
     "prolong",
+    "renew",
     "add-service",
     "delete",
     "history",
@@ -106,6 +107,14 @@ WITH_KEY = ["--api-key-file", "good"]
         (["stock"], "Missing argument 'COUNTRY'"),
         (["stock", "PL", ""], "Invalid value for '[SERVICES]...': "),
         (["prolong", "1", "--days", "7"], "7 is not in the range 1<=x<=6"),
+        *(
+            (
+                ["renew", "--max-total", "9", "--within", time],
+                f"'--within': expected days or hours up to 7d, such as 2d or 36h, got '{time}'",
+            )
+            for time in ("", "2", "0d", "8d", "169h", "-1d", "2w", "2 d")
+        ),
+        (["renew", "--within", "2d"], "Missing option '--max-total'"),
         *(
             (
                 ["prolong", "1", *WITH_KEY, "--days", "2", unit, "1"],
