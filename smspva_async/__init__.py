@@ -16,6 +16,7 @@ from smspva_async.errors import (
     ClientInUse,
     ConnectionFailed,
     CursorTaken,
+    DeliveryFailed,
     InsufficientFunds,
     InvalidKey,
     JournalError,
@@ -49,6 +50,7 @@ from smspva_async.events import (
     event_to_dict,
     to_dict,
 )
+from smspva_async.forward import forward
 from smspva_async.journal import Journal, MemoryJournal, SqliteJournal, WatchState
 from smspva_async.models import (
     WEEK,
@@ -84,6 +86,7 @@ __all__ = [
     "Country",
     "CountryOffer",
     "CursorTaken",
+    "DeliveryFailed",
     "Event",
     "InsufficientFunds",
     "InvalidKey",
@@ -139,6 +142,7 @@ __all__ = [
     "event_from_dict",
     "event_to_dict",
     "extract_code",
+    "forward",
     "to_dict",
 ]
 

@@ -14,6 +14,7 @@ import click
 
 from smspva_async import (
     ConnectionFailed,
+    DeliveryFailed,
     JournalError,
     OrderGone,
     OutcomeUnknown,
@@ -28,6 +29,7 @@ from smspva_async.cli import (
     _demo,
     _fleet,
     _formatting as fmt,
+    _forward,
     _orders,
     _purchases,
     _simulate,
@@ -134,7 +136,7 @@ def _exit_code(error: SmspvaError) -> int:
     match error:
         case OutcomeUnknown():
             return 3
-        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse():
+        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse() | DeliveryFailed():
             return 4
         case JournalError():
             return 2
@@ -208,6 +210,7 @@ for _command in (
     _orders.sms,
     _orders.activate,
     _watch.watch,
+    _forward.forward,
     _spending.prolong,
     _spending.add_service,
     _spending.delete,

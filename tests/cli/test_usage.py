@@ -41,6 +41,7 @@ COMMANDS = [
     "sms",
     "activate",
     "watch",
+    "forward",
     "prolong",
     "add-service",
     "delete",
