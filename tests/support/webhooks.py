@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from standardwebhooks import Webhook
 
 from smspva_async import Event, event_from_dict, forward
-from tests.support import chaos
+from tests.support import PATIENCE, chaos
 
 if TYPE_CHECKING:
     import ssl
@@ -201,24 +201,24 @@ def deliveries(report: Path) -> list[Event]:
     return [event_from_dict(json.loads(record)) for record in chaos.read_records(report)]
 
 
-def receive(port: int, report: Path, faults: float) -> None:
-    """Serve until the process is killed."""
+def receive(port: int, report: Path) -> None:
+    """Serve until the process is killed. Three requests of ten fail."""
 
     async def main() -> None:
-        await Server(report, faults).listen(port)
+        await Server(report, faults=0.3).listen(port)
         await asyncio.Event().wait()
 
     chaos.run(main)
 
 
-def watch_and_forward(provider: str, journal: Path, port: int, timeout: float) -> None:
+def watch_and_forward(provider: str, journal: Path, port: int) -> None:
     """Watch and forward until the process is killed. Delays between attempts are short."""
     # Not an attribute of the package: that is the function.
     vars(import_module("smspva_async.forward"))["_FIRST_DELAY"] = 0.01
     vars(import_module("smspva_async.forward"))["_LONGEST_DELAY"] = 0.05
 
     async def main() -> None:
-        async with chaos.client(provider, timeout=timeout) as client, chaos.watcher(client, journal) as watcher:
-            await forward(watcher, f"http://127.0.0.1:{port}/", secret=SECRET, after=0, timeout=timeout)
+        async with chaos.client(provider, timeout=PATIENCE) as client, chaos.watcher(client, journal) as watcher:
+            await forward(watcher, f"http://127.0.0.1:{port}/", secret=SECRET, after=0, timeout=0.5)
 
     chaos.run(main)
