@@ -95,7 +95,7 @@ def answer(status: int, text: str = "", **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=fields, stream=httpx.ByteStream(text.encode()))
 
 
-async def forwarded(watcher: Watcher, count: int, **options: Any) -> list[tuple[int, str | None]]:
+async def forwarded(watcher: Watcher, count: int, *, url: str = URL, **options: Any) -> list[tuple[int, str | None]]:
     """Forward until some events are acknowledged. Return each attempt: the event's number, and the failure."""
     attempts: list[tuple[int, str | None]] = []
 
@@ -105,7 +105,7 @@ async def forwarded(watcher: Watcher, count: int, **options: Any) -> list[tuple[
             scope.cancel()
 
     with anyio.CancelScope() as scope:
-        await forward(watcher, URL, secret=SECRET, on_attempt=note, **options)
+        await forward(watcher, url, secret=SECRET, on_attempt=note, **options)
     return attempts
 
 
