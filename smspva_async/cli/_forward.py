@@ -13,7 +13,7 @@ from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._output import Printer, print_stderr, with_printer
 from smspva_async.cli._parameters import SECONDS, examples
-from smspva_async.forward import DAY, forward as forward_events, webhook_secret, webhook_url
+from smspva_async.forward import DAY, forward as forward_events
 
 if TYPE_CHECKING:
     from smspva_async import Event
@@ -70,6 +70,8 @@ async def forward(
     """
     if (account.fleet is None) == (journal is None):
         raise click.UsageError("use either --journal or --fleet, which keeps the position; a fleet has its own journal")
+    from smspva_async._http.webhook import webhook_secret, webhook_url  # noqa: PLC0415 - httpx is slow to import
+
     secret = _read_secret(secret_file)
     webhook_secret(secret)  # before anything is sent
     receiver = webhook_url(url)
