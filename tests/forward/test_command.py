@@ -97,7 +97,8 @@ def test_https_verifies_the_receiver_s_certificate(commands: Commands, report: P
     arguments = ("--json", "--give-up-after", "0.01", "--journal", str(commands.folder / "smspva.db"))
     with start_blocking_portal() as portal:
         url = f"https://localhost:{portal.call(server.listen)}/"
-        refused = commands.run("forward", url, *arguments, **ENVIRONMENT)
+        with commands.start("forward", url, *arguments, variables=ENVIRONMENT) as child:
+            refused = child.result()
         assert (refused.code, refused.out) == (4, "")
         assert "certificate verify failed" in refused.err
         trusting = {"SSL_CERT_FILE": str(commands.folder / "ca.pem"), **ENVIRONMENT}
@@ -110,7 +111,10 @@ def test_https_verifies_the_receiver_s_certificate(commands: Commands, report: P
 def test_a_receiver_that_is_down_is_reported_and_ends_with_exit_code_4(commands: Commands, report: Path) -> None:
     arguments = ("--give-up-after", "0.01", "--journal", str(commands.folder / "smspva.db"))
     with Port() as port:
-        done = commands.run("forward", f"http://127.0.0.1:{port}/secret-path", *arguments, **ENVIRONMENT)
+        url = f"http://127.0.0.1:{port}/secret-path"
+        with commands.start("forward", url, *arguments, variables=ENVIRONMENT) as child:
+            assert child.line() == "Forwarding events to 127.0.0.1. Press Ctrl-C to stop."
+            done = child.result()
     assert done.code == 4
     first, *_, last = done.err.splitlines()
     assert first == "smspva: event 1 was not delivered: ConnectError: All connection attempts failed"
