@@ -13,6 +13,7 @@ from smspva_async.errors import (
     ClientInUse,
     ConnectionFailed,
     CursorTaken,
+    DeliveryFailed,
     InsufficientFunds,
     InvalidKey,
     JournalError,
@@ -46,6 +47,7 @@ from smspva_async.events import (
     event_to_dict,
     to_dict,
 )
+from smspva_async.forwarding import forward
 from smspva_async.journal import Journal, MemoryJournal, SqliteJournal, WatchState
 from smspva_async.models import (
     WEEK,
@@ -81,6 +83,7 @@ __all__ = [
     "Country",
     "CountryOffer",
     "CursorTaken",
+    "DeliveryFailed",
     "Event",
     "InsufficientFunds",
     "InvalidKey",
@@ -136,5 +139,6 @@ __all__ = [
     "event_from_dict",
     "event_to_dict",
     "extract_code",
+    "forward",
     "to_dict",
 ]

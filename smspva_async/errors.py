@@ -17,6 +17,7 @@
     ├── OrderGone
     ├── Lagged
     ├── CursorTaken
+    ├── DeliveryFailed               the receiver of `forward` doesn't accept an event
     ├── JournalError
     │   └── JournalLocked
     ├── ClientClosed
@@ -46,6 +47,7 @@ __all__ = [
     "ClientInUse",
     "ConnectionFailed",
     "CursorTaken",
+    "DeliveryFailed",
     "InsufficientFunds",
     "InvalidKey",
     "JournalError",
@@ -412,6 +414,24 @@ class CursorTaken(SmspvaError):
     def __init__(self, message: str, *, name: str) -> None:
         super().__init__(message)
         self.name = name
+
+
+class DeliveryFailed(SmspvaError):
+    """The receiver of `forward` didn't accept an event in time, or answered that it is gone for good (HTTP 410).
+
+    The position stays: forwarding again under the same name begins with this event. `elapsed` is the time since the
+    event's first failure.
+
+    Attributes:
+        seq: The event's number in the journal.
+        status: The HTTP status of the receiver's last answer; None if there was none.
+
+    """
+
+    def __init__(self, message: str, *, seq: int, status: int | None, elapsed: float | None = None) -> None:
+        super().__init__(message, elapsed=elapsed)
+        self.seq = seq
+        self.status = status
 
 
 class JournalError(SmspvaError):

@@ -79,7 +79,7 @@ class HttpSession:
         self._loop = anyio.lowlevel.current_token()
         self._api_key = api_key
         self._injected = injected
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
         self._slots = anyio.Semaphore(_MAX_CONNECTIONS, fast_acquire=True)
 
     def belongs_to_this_loop(self) -> bool:
@@ -116,22 +116,9 @@ class HttpSession:
         """
         if self._injected is not None or url in self._pools:
             return
-        try:
-            context = await _tls_context()
-            if not self.is_closed:
-                self._pools.setdefault(url, _Pool(partial(_new_transport, _proxy_for(httpx.URL(url)), context)))
-        except OSError as error:
-            # OpenSSL reads the certificates; its errors have no file name.
-            name = "SSLKEYLOGFILE" if error.filename else "SSL_CERT_FILE or SSL_CERT_DIR"
-            reason = f"the file or directory in {name} is unusable ({error})"
-        except ImportError as error:
-            reason = f"the proxy in the environment is unusable ({error})"
-        except (ValueError, httpx.InvalidURL):
-            reason = "the proxy in the environment is unusable: its address is malformed"
-        else:
-            return
-        # Outside of the `except`, so that its error, which contains the proxy's password, isn't the context.
-        raise ConnectionFailed(f"no connection: {one_line(reason)}; nothing was sent", sent=False)
+        pool = await open_pool(url)
+        if not self.is_closed:
+            self._pools.setdefault(url, pool)
 
     async def get(
         self,
@@ -207,16 +194,16 @@ class HttpSession:
                 text = _as_utf_8(b"".join(chunks)).decode("utf-8", "replace")[:LONGEST_DATA]
                 received.append(self._api_key.redact_truncated(text))
 
-    def _pool(self, url: str, *, is_fresh: bool) -> _Pool:
+    def _pool(self, url: str, *, is_fresh: bool) -> Pool:
         """Return the connections that requests share, or new ones for one request."""
         if self._injected is not None:
             injected = self._injected
-            return _Pool(lambda: injected)
+            return Pool(lambda: injected)
         pool = self._pools[url]
         if is_fresh:
-            return _Pool(pool.connect, is_retired=True)
+            return Pool(pool.connect, is_retired=True)
         if pool.is_retired:
-            pool = self._pools[url] = _Pool(pool.connect)
+            pool = self._pools[url] = Pool(pool.connect)
         return pool
 
     def _request(
@@ -266,7 +253,7 @@ class HttpSession:
             body=body,
             date=date,
             took=anyio.current_time() - began,
-            retry_after=_seconds_until(response.headers.get("retry-after", ""), date),
+            retry_after=seconds_until(response.headers.get("retry-after", ""), date),
             location=self._api_key.redact(response.headers.get("location", "")),
         )
 
@@ -322,7 +309,7 @@ class HttpSession:
 
 
 @define
-class _Pool:
+class Pool:
     """Connections to one server. A retired pool is closed as soon as no request uses it."""
 
     connect: Callable[[], Transport]
@@ -332,6 +319,28 @@ class _Pool:
 
     def __attrs_post_init__(self) -> None:
         self.transport = self.connect()
+
+
+async def open_pool(url: str) -> Pool:
+    """Return a pool for a server, by the certificates (read off the event loop) and proxy settings of the environment.
+
+    Raises:
+        ConnectionFailed: The certificates or settings are unusable.
+
+    """
+    try:
+        context = await _tls_context()
+        return Pool(partial(_new_transport, _proxy_for(httpx.URL(url)), context))
+    except OSError as error:
+        # OpenSSL reads the certificates; its errors have no file name.
+        name = "SSLKEYLOGFILE" if error.filename else "SSL_CERT_FILE or SSL_CERT_DIR"
+        reason = f"the file or directory in {name} is unusable ({error})"
+    except ImportError as error:
+        reason = f"the proxy in the environment is unusable ({error})"
+    except (ValueError, httpx.InvalidURL):
+        reason = "the proxy in the environment is unusable: its address is malformed"
+    # Outside of the `except`, so that its error, which contains the proxy's password, isn't the context.
+    raise ConnectionFailed(f"no connection: {one_line(reason)}; nothing was sent", sent=False)
 
 
 def _new_transport(proxy_url: str | None, context: ssl.SSLContext) -> Transport:
@@ -450,7 +459,8 @@ def _date(value: str) -> datetime | None:
     return None
 
 
-def _seconds_until(retry_after: str, now: datetime | None) -> float | None:
+def seconds_until(retry_after: str, now: datetime | None = None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, or None; a date is compared with `now`."""
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():

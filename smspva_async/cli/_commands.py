@@ -25,6 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "sms": ("_orders", "Print a number's messages and their codes."),
     "activate": ("_orders", "Activate a number, so that it can receive messages."),
     "watch": ("_watch", "Watch your numbers and messages."),
+    "forward": ("_forward", "Send each event to your server as a signed webhook."),
     "prolong": ("_spending", "Prolong a rental."),
     "renew": ("_renew", "Prolong the rentals that end soon, within a budget."),
     "add-service": ("_spending", "Rent another service on a number."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smspva_async import (
     ConnectionFailed,
+    DeliveryFailed,
     JournalError,
     OrderGone,
     OutcomeUnknown,
@@ -61,7 +62,7 @@ def _exit_code(error: SmspvaError) -> int:
     match error:
         case OutcomeUnknown():
             return 3
-        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse():
+        case ConnectionFailed() | RequestTimeout() | UnexpectedResponse() | DeliveryFailed():
             return 4
         case JournalError():
             return 2

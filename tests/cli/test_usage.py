@@ -45,6 +45,7 @@ COMMANDS = [
     "sms",
     "activate",
     "watch",
+    "forward",
     "prolong",
     "renew",
     "add-service",
