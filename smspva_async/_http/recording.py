@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,8 +11,6 @@ from attrs import frozen
 from smspva_async._http.transport import Transport, new_transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import httpx
 
     from smspva_async._http.redaction import ApiKey

@@ -52,30 +52,26 @@ class Comparison:
     """The known message that the answer begins with, "" for an unknown one; None if the call wasn't refused."""
     message: str = field(default="", repr=False)
     """The provider's message as sent."""
-    types: Mapping[str, Mapping[str, int]] = field(factory=dict)
+    types: Mapping[str, Mapping[str, int]] = field(factory=dict[str, Mapping[str, int]])
     """For each field, the number of rows by the type of its value."""
 
 
 # -- types of values -------------------------------------------------------------------------------------------------
 
 
+_TYPE_NAMES: Mapping[type[object], str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "list",
+    dict: "object",
+}
+
+
 def type_of(value: object) -> str:
     """Return the type of a JSON value, with the form of a text."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return _form_of(value)
-        case list():
-            return "list"
-        case _:
-            return "object"
+    return _form_of(value) if isinstance(value, str) else _TYPE_NAMES[type(value)]
 
 
 def _form_of(text: str) -> str:
@@ -249,9 +245,27 @@ METHODS = tuple(_SHAPES)
 """The wire names of the calls whose answers can be compared."""
 
 _ENVELOPE = {"status", "statusCode", "data", "msg", "error_msg", "message", "error"}
+KNOWN_NAMES = frozenset(
+    {*_ENVELOPE, "answer", "row"}
+    | {name for shape in _SHAPES.values() for one in (*shape.fields, *shape.containers) for name in one.names}
+)
+"""The names of all known fields and parts of an answer."""
 
-ORDER_UNKNOWN = ("Order not found", "Order id not found", "Incorrect order id", "NOTOWNER", "the user had not this order")
-RESTORE_REFUSED = ("NOREMOTEDATA", "NOAVAILDAYS", "NOORDERCOUNTRY", "DATEDIFFINVERT", "NOSERVICEDATA", "Service not found")
+ORDER_UNKNOWN = (
+    "Order not found",
+    "Order id not found",
+    "Incorrect order id",
+    "NOTOWNER",
+    "the user had not this order",
+)
+RESTORE_REFUSED = (
+    "NOREMOTEDATA",
+    "NOAVAILDAYS",
+    "NOORDERCOUNTRY",
+    "DATEDIFFINVERT",
+    "NOSERVICEDATA",
+    "Service not found",
+)
 NOT_OFFERED = ("Incorrect method",)
 OFFER_UNKNOWN = ("UNKNOWN SERVICE OR COUNTRY", "Service not found")
 _MESSAGES = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,24 +13,27 @@ from attrs import define, evolve, field, frozen
 from smspva_async import (
     ApiError,
     ConnectionFailed,
+    Country,
     InvalidKey,
+    Offer,
     Order,
     PastOrder,
     Purchase,
     RequestTimeout,
     Rows,
+    Service,
     Sms,
     SmspvaClient,
-    SmspvaError,
     UnexpectedResponse,
 )
+from smspva_async._http.recording import RawAnswer, RecordingTransport
 from smspva_async.cli import _answer_shapes as shapes
 from smspva_async.cli._answer_shapes import Comparison, Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 
-    from smspva_async._http.recording import RawAnswer, RecordingTransport
+    from smspva_async.cli._account import Account
 
 T = TypeVar("T")
 
@@ -105,7 +110,7 @@ class Examination:
     recorder: RecordingTransport
     current: str = "orders"
     """The call in progress."""
-    calls: list[Call] = field(factory=list, init=False)
+    calls: list[Call] = field(factory=list[Call], init=False)
     flags: Flags | None = field(default=None, init=False)
     """None if the orders couldn't be read."""
     absent: int = field(default=0, init=False)
@@ -115,7 +120,7 @@ class Examination:
     """True if two answers with the messages of an order had the same ones in the same order."""
     clock_offset: float | None = field(default=None, init=False)
     """Seconds by which the server's clock is ahead of this machine's."""
-    listings: list[Listing] = field(factory=list, init=False)
+    listings: list[Listing] = field(factory=list[Listing], init=False)
 
     async def run(self) -> None:
         """Ask everything.
@@ -134,7 +139,7 @@ class Examination:
         after = await self._orders()
         if before is not None and again is not None and after is not None:
             self._compare_orders(before, again, after, read)
-        past = await self._ask("get_rent_history", client.history()) or []
+        past: Sequence[PastOrder] = await self._ask("get_rent_history", client.history()) or []
         restorable = next((order for order in past if order.restorable is not False), None)
         if restorable is not None:
             await self._ask("restore_user_precalc", client.restore_quote(restorable.order_id))
@@ -154,6 +159,12 @@ class Examination:
         ]
 
     @property
+    def unknown_messages(self) -> Sequence[str]:
+        """The messages of refusals that no source names, as sent."""
+        messages = [one.message for call in self.calls for one in call.comparisons if one.refusal == ""]
+        return [*dict.fromkeys(messages)]
+
+    @property
     def refused_for_pace(self) -> int:
         """The number of requests that were refused because there were too many."""
         texts = [one.refusal for call in self.calls for one in call.comparisons]
@@ -169,16 +180,20 @@ class Examination:
     async def _catalogue(self, order: Order | None) -> None:
         """Ask for countries, services, prices and stock; for those of an order of the account, if it has one."""
         client = self.client
-        countries = await self._ask("getcountries", client.countries()) or []
-        services = await self._ask("get_default_services", client.services()) or []
-        country = next((code for code in [*([order.country] if order else []), *(it.code for it in countries)]), _COUNTRY)
-        service = order.service if order else next((it.service for it in services), _SERVICE)
-        await self._ask("get_country_by_service", client.countries_for(service or _SERVICE))
-        offers = await self._ask("getdata", client.offers(country or _COUNTRY)) or []
-        await self._ask("getdataWithProviders", client.offers(country or _COUNTRY, by_provider=True))
-        await self._ask("getCountWithProviders", client.stock(country or _COUNTRY))
-        offered = [*dict.fromkeys(offer.service for offer in offers)][:2] or [_SERVICE]
-        await self._ask("get_count_multi", client.stock_multi(country or _COUNTRY, offered))
+        countries: Sequence[Country] = await self._ask("getcountries", client.countries()) or []
+        services: Sequence[Service] = await self._ask("get_default_services", client.services()) or []
+        codes = [order.country if order else "", *(it.code for it in countries)]
+        country = next((code for code in codes if re.fullmatch("[A-Za-z]{2}", code)), _COUNTRY)
+        codes = [order.service if order else "", *(it.service for it in services)]
+        service = next((code for code in codes if re.fullmatch("opt[0-9]+", code)), _SERVICE)
+        await self._ask("get_country_by_service", client.countries_for(service))
+        offers: Sequence[Offer] = await self._ask("getdata", client.offers(country)) or []
+        await self._ask("getdataWithProviders", client.offers(country, by_provider=True))
+        await self._ask("getCountWithProviders", client.stock(country))
+        offered = [*dict.fromkeys(it.service for it in offers if re.fullmatch("opt[0-9]+", it.service))][:2] or [
+            _SERVICE
+        ]
+        await self._ask("get_count_multi", client.stock_multi(country, offered))
         await self._ask("get_days_canada_paypal", client.canada_paypal_days())
         await self._ask("get_min_paypal_days", client.minimum_paypal_days(*_PAYPAL))
 
@@ -257,6 +272,14 @@ class Examination:
                 began_after = None if begin is None else (begin - purchase.started_at).total_seconds() - offset
                 age = (now - purchase.started_at).total_seconds()
                 self.listings.append(Listing(purchase.method, age, place, began_after))
+
+
+@asynccontextmanager
+async def open_examination(account: Account) -> AsyncGenerator[Examination]:
+    """Open a client of the account, for an examination of its server."""
+    recorder = RecordingTransport(account.key)
+    async with account.client(recorder) as client:
+        yield Examination(client, recorder)
 
 
 def _flags(orders: Iterable[Order]) -> Mapping[int, bool]:

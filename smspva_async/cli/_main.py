@@ -26,6 +26,7 @@ from smspva_async import (
 from smspva_async.cli import (
     _catalogue,
     _demo,
+    _doctor,
     _fleet,
     _formatting as fmt,
     _orders,
@@ -216,6 +217,7 @@ for _command in (
     _purchases.purchases,
     _purchases.unsettled,
     _fleet.fleet,
+    _doctor.doctor,
     _simulate.simulate,
 ):
     _smspva.add_command(_command)

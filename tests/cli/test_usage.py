@@ -49,6 +49,7 @@ COMMANDS = [
     "purchases",
     "unsettled",
     "fleet",
+    "doctor",
     "simulate",
 ]
 WITH_KEY = ["--api-key-file", "good"]
