@@ -28,7 +28,7 @@ from smspva_async import (
 )
 from smspva_async._http.recording import RawAnswer, RecordingTransport
 from smspva_async.cli import _answer_shapes as shapes
-from smspva_async.cli._answer_shapes import Comparison, Difference
+from smspva_async.cli._answer_comparison import Comparison, Difference, compare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
@@ -232,7 +232,7 @@ class Examination:
         answers = self.recorder.answers[begin:]
         compared = [it for it in answers if it.status < _SERVER_ERROR and it.status != _TOO_MANY]
         # The outcome is that of the last answer.
-        comparisons = [shapes.compare(method, answer.body, expected) for answer in compared]
+        comparisons = [compare(method, answer.body, expected) for answer in compared]
         if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):
             comparisons = []
         if isinstance(failure, UnexpectedResponse) and comparisons and not comparisons[-1].differences:
