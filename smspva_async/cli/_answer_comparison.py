@@ -12,10 +12,10 @@ from typing import Literal
 from attrs import field, frozen
 
 from smspva_async.cli._answer_shapes import (
+    ALWAYS_POSSIBLE,
     DESCRIPTIONS,
     ENVELOPE,
     MESSAGES,
-    NOT_OFFERED,
     SHAPES,
     TYPES,
     Field,
@@ -126,7 +126,7 @@ def _compare_message(message: str, expected: tuple[str, ...]) -> Comparison:
     known = _known_message(message)
     got = "an unknown message" if known is None else repr(known)
     differences: tuple[Difference, ...] = ()
-    if known is None or (expected and known not in (*expected, *NOT_OFFERED)):
+    if known is None or (expected and known not in (*expected, *ALWAYS_POSSIBLE)):
         wanted = f"such as {expected[0]!r}" if expected else "a known message"
         differences = (Difference("message", "message", wanted, got),)
     return Comparison(differences, refusal=known or "", message=message)

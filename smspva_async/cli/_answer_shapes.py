@@ -237,15 +237,17 @@ RESTORE_REFUSED = (
     "NOSERVICEDATA",
     "Service not found",
 )
-NOT_OFFERED = ("Incorrect method",)
+TOO_MANY = "TOO MANY REQUESTS"
+ALWAYS_POSSIBLE = (TOO_MANY, "SERVER_BUSY", "Incorrect method")
+"""Messages that any call may get."""
 OFFER_UNKNOWN = ("UNKNOWN SERVICE OR COUNTRY", "Service not found")
 MESSAGES = (
     *("API KEY not received", "API KEY NOT FOUND", "Invalid apikey", "Wrong apikey", "APIKEY_NOT_SET", "BANNED"),
-    *("TOO MANY REQUESTS", "SERVER_BUSY", "NOBALANCE", "Balance is not enough", "Insufficient balance", "LOW_BALANCE"),
+    *("NOBALANCE", "Balance is not enough", "Insufficient balance", "LOW_BALANCE"),
     *("Not enough money", "No number available", "No numbers available", "Incorrect duration count"),
     *ORDER_UNKNOWN,
     *RESTORE_REFUSED,
-    *NOT_OFFERED,
+    *ALWAYS_POSSIBLE,
     *OFFER_UNKNOWN,
 )
 """The beginnings of all known messages, apart from case and punctuation."""

@@ -45,7 +45,7 @@ _COUNTRY, _SERVICE = "RU", "opt16"
 """A country and a service of the rental page's samples, for an account or an answer that names none."""
 _PAYPAL = ("CA", "opt83")
 _PURCHASES = {"create", "create_multi", "add_service_to_order", "restore_user"}
-_SERVER_ERROR, _TOO_MANY = 500, 429
+_SERVER_ERROR, _HTTP_TOO_MANY = 500, 429
 _HINT = re.compile(r"retry-after|rate-?limit", re.IGNORECASE)
 
 
@@ -169,7 +169,7 @@ class Examination:
         """The number of requests that were refused because there were too many."""
         texts = [one.refusal for call in self.calls for one in call.comparisons]
         codes = [answer.status for call in self.calls for answer in call.answers]
-        return texts.count("TOO MANY REQUESTS") + codes.count(_TOO_MANY)
+        return texts.count(shapes.TOO_MANY) + codes.count(_HTTP_TOO_MANY)
 
     async def _orders(self) -> Rows[Order] | None:
         orders = await self._ask("orders", self.client.orders())
@@ -230,7 +230,7 @@ class Examination:
         except (ApiError, ConnectionFailed, RequestTimeout, UnexpectedResponse) as error:
             failure = error
         answers = self.recorder.answers[begin:]
-        compared = [it for it in answers if it.status < _SERVER_ERROR and it.status != _TOO_MANY]
+        compared = [it for it in answers if it.status < _SERVER_ERROR and it.status != _HTTP_TOO_MANY]
         # The outcome is that of the last answer.
         comparisons = [compare(method, answer.body, expected) for answer in compared]
         if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):

@@ -181,7 +181,7 @@ class _UnsortedGroup(click.Group):
 \b
 Exit codes:
   0    success, or the reader of a pipe closed it
-  1    refused by the provider, above --max-price, or a wait timed out
+  1    refused by the provider, above --max-price, a wait timed out, or drift
   2    wrong usage, or a ledger or journal that can't be used
   3    the outcome of a purchase is unknown, or its result can't be printed
   4    network or server failure

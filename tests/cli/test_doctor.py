@@ -12,6 +12,7 @@ import pytest
 from attrs import asdict
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from smspva_async import Retry, SmspvaClient
 from smspva_async.simulator import DialectName, Simulator
 from tests.support.commands import KEY, Commands, minimal_environment, retry_at_once, run, serving
 from tests.support.documents import block
@@ -310,10 +311,19 @@ def test_purchases_of_the_ledger_are_compared_with_the_lists(tmp_path: Path, mon
 
 
 def test_hints_of_a_rate_limit_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    retry_at_once(monkeypatch)
+    defaults = SmspvaClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "retry", Retry(attempts=1))
     simulator = account()
     simulator.headers = {"X-RateLimit-Remaining": "39", "Retry-After": "never 79991234567"}
-    simulator.faults.next("getcountries", "too_many")
+    asked: list[str] = []
+
+    def change(method: str, payload: Any) -> Any:
+        asked.append(method)  # the last call is the second one of its method
+        is_last = method == "get_country_by_service" and asked.count(method) == 2
+        return {"status": 0, "msg": "TOO MANY REQUESTS"} if is_last else payload
+
+    simulator.change = change
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
     limit = report_in(tmp_path)["rate_limit"]
