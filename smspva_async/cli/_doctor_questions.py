@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from attrs import define, evolve, field, frozen
 
@@ -235,8 +235,10 @@ class Examination:
         comparisons = [compare(method, answer.body, expected) for answer in compared]
         if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):
             comparisons = []
-        if isinstance(failure, UnexpectedResponse) and comparisons and not comparisons[-1].differences:
-            unreadable = Difference("form", "answer", "an answer that the library can read", "another")
+        skipped = _skipped(result)
+        if comparisons and not comparisons[-1].differences and (skipped or isinstance(failure, UnexpectedResponse)):
+            place, count = ("row", skipped) if skipped else ("answer", 1)
+            unreadable = Difference("form", place, "one that the library can read", "another", count)
             comparisons[-1] = evolve(comparisons[-1], differences=(unreadable,))
         self.calls.append(Call(method, bool(expected), answers, comparisons))
         if first and failure is not None and not comparisons:
@@ -280,6 +282,11 @@ async def open_examination(account: Account) -> AsyncGenerator[Examination]:
     recorder = RecordingTransport(account.key)
     async with account.client(recorder) as client:
         yield Examination(client, recorder)
+
+
+def _skipped(result: object) -> int:
+    """Return the number of rows that the library couldn't read."""
+    return len(cast("Rows[object]", result).skipped) if isinstance(result, Rows) else 0
 
 
 def _flags(orders: Iterable[Order]) -> Mapping[int, bool]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from smspva_async.simulator import Receive, Scope, Send
+    from smspva_async.simulator._transport import Receive, Scope, Send
 
 DIALECTS: list[DialectName] = ["page", "live", "contract"]
 READING = {
@@ -29,12 +29,10 @@ READING = {
     *("getCountWithProviders", "get_count_multi", "get_days_canada_paypal", "get_min_paypal_days", "balance"),
     *("orders", "sms", "get_rent_history", "restore_user_precalc"),
 }
-Change = Any
-"""A function that changes the JSON of an answer in place, or returns a new one."""
 
 
 class Drifted(Simulator):
-    """A simulator whose answers are changed by a function, and get more headers."""
+    """A simulator whose answers are changed by a function of the method and the JSON, and get more headers."""
 
     change: Callable[[str, Any], Any] = staticmethod(lambda _, payload: payload)
     headers: Mapping[str, str] = {}
@@ -183,7 +181,18 @@ def test_each_drift_of_a_field_is_found(dialect: DialectName, tmp_path: Path, mo
     assert "  orders: lastonline is missing in 5 rows (expected time)" in done.lines
 
 
-Envelope = tuple[str, str, str]
+UNREADABLE = {
+    "id": 0,
+    "scode": "opt16",
+    "sname": "Instagram",
+    "state": 0,
+    "pnumber": "9096068511",
+    "ccode": "+7",
+    "cname": "RU",
+    "hasnewsms": False,
+    "until": 1893456000,
+}
+"""An order in a known form, with an id that the library doesn't accept."""
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -197,8 +206,10 @@ Envelope = tuple[str, str, str]
         (lambda payload: {"status": 1, "orders": payload["data"]}, ("missing", "data")),
         (lambda _: {"status": 1, "data": [["a", "list"]]}, ("type", "row")),
         (lambda _: {"status": 0, "msg": "Come back later"}, ("message", "message")),
+        (lambda _: {"status": 1, "data": [UNREADABLE]}, ("form", "answer")),
+        (lambda _: {"status": 1, "data": [UNREADABLE, {**UNREADABLE, "id": 5}]}, ("form", "row")),
     ],
-    ids=["list", "text", "status", "no status", "no data", "row", "message"],
+    ids=["list", "text", "status", "no status", "no data", "row", "message", "unreadable", "unreadable row"],
 )
 def test_each_drift_of_the_whole_answer_is_found(
     dialect: DialectName,
@@ -444,6 +455,16 @@ def test_a_report_has_no_key_number_id_or_text_of_the_account(
     (path,) = folder.glob("smspva-doctor-*.json")
     report = json.dumps(json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False)
     assert [value for value in private if value in report] == []
+
+
+def test_the_report_fits_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with examining(account(), tmp_path, monkeypatch) as commands:
+        for width in (60, 120):
+            screen = commands.on_terminal(width, "doctor", "--output", str(tmp_path / f"{width}.json"))
+            assert any(
+                line.split() == ["Rate", "limit:", "no", "request", "refused,", "0.01", "s", "between", "requests"]
+                for line in screen
+            )
 
 
 # -- the guide -------------------------------------------------------------------------------------------------------
