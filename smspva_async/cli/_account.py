@@ -20,6 +20,7 @@ from smspva_async.cli._parameters import SECONDS, URL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smspva_async._http.transport import Transport
     from smspva_async.fleet import RedisFleet
 
 R = TypeVar("R")
@@ -40,12 +41,13 @@ class Account:
     """The address of a fleet's Redis."""
     fleet_name: str = "main"
 
-    def client(self) -> SmspvaClient:
+    def client(self, transport: Transport | None = None) -> SmspvaClient:
         """Return a client of the account. Without entering it, its ledger file can be read; no request is sent."""
-        pace = Pace(gap=self.gap)
-        if self.fleet is None:
-            return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, ledger=self.ledger)
-        return SmspvaClient(self.key.key, base_url=self.base_url, pace=pace, fleet=redis_fleet(self))
+        pace, fleet = Pace(gap=self.gap), None if self.fleet is None else redis_fleet(self)
+        ledger = self.ledger if fleet is None else None
+        return SmspvaClient(
+            self.key.key, base_url=self.base_url, pace=pace, ledger=ledger, fleet=fleet, transport=transport
+        )
 
 
 def redis_fleet(account: Account) -> RedisFleet:

@@ -35,13 +35,14 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "purchases": ("_purchases", "List recorded purchases and deletions, oldest first."),
     "unsettled": ("_purchases", "Check purchases and deletions whose outcome is unknown."),
     "fleet": ("_fleet", "Show the processes that share the account through Redis."),
+    "doctor": ("_doctor", "Compare the server's answers with what is known of them."),
     "simulate": ("_simulate", "Run a simulated provider on this machine."),
     "completion": ("_completion", "Print the script that completes words in a shell."),
 }
 """The module and the summary of each command, in the order of the help text."""
 _EXIT_CODES = [
     ("0", "success, or the reader of a pipe closed it"),
-    ("1", "refused by the provider, above --max-price or --max-total, or a wait timed out"),
+    ("1", "refused by the provider, above --max-price or --max-total, a wait timed out, or doctor found drift"),
     ("2", "wrong usage, or a ledger or journal that can't be used"),
     ("3", "the outcome of a purchase is unknown, or its result can't be printed"),
     ("4", "network or server failure"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +26,18 @@ def fleet(status: FleetStatus) -> Table:
     for member in status.members:
         role = "leader" if member.leads else "client only" if member.behind is None else "follower"
         table.add_row(Text(member.id), Text(role), Text("" if member.behind is None else str(member.behind)))
+    return table
+
+
+def calls(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of the calls in a report of `smspva doctor`."""
+    table = _table("call", ">answers", ">seconds", "*result")
+    for row in rows:
+        seconds = "" if row["seconds"] is None else f"{row['seconds']['max']:.2f}"
+        style = ALARM if row["result"].startswith(("HTTP", "no ")) else None
+        table.add_row(
+            Text(row["method"]), Text(str(len(row["http"]))), Text(seconds), _cuttable(row["result"]), style=style
+        )
     return table
 
 

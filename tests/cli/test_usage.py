@@ -55,6 +55,7 @@ COMMANDS = [
     "purchases",
     "unsettled",
     "fleet",
+    "doctor",
     "simulate",
     "completion",
 ]

@@ -1,0 +1,304 @@
+"""The questions of `smspva doctor`: calls that only read, with their raw answers and what they say about the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from attrs import define, evolve, field, frozen
+
+from smspva_async import (
+    ApiError,
+    ConnectionFailed,
+    Country,
+    InvalidKey,
+    Offer,
+    Order,
+    PastOrder,
+    Purchase,
+    RequestTimeout,
+    Rows,
+    Service,
+    Sms,
+    SmspvaClient,
+    UnexpectedResponse,
+)
+from smspva_async._http.recording import RawAnswer, RecordingTransport
+from smspva_async.cli import _answer_shapes as shapes
+from smspva_async.cli._answer_comparison import Comparison, Difference, compare
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+
+    from smspva_async.cli._account import Account
+
+T = TypeVar("T")
+
+_MESSAGE_LISTS = 3
+"""The number of orders whose messages are read."""
+_UNKNOWN_ORDER = 2_000_000_000
+_UNKNOWN_COUNTRY, _UNKNOWN_SERVICE = "ZZ", "opt999999"
+_COUNTRY, _SERVICE = "RU", "opt16"
+"""A country and a service of the rental page's samples, for an account or an answer that names none."""
+_PAYPAL = ("CA", "opt83")
+_PURCHASES = {"create", "create_multi", "add_service_to_order", "restore_user"}
+_SERVER_ERROR, _HTTP_TOO_MANY = 500, 429
+_HINT = re.compile(r"retry-after|rate-?limit", re.IGNORECASE)
+
+
+@frozen
+class Call:
+    """A call and its answers, of which there are several if it was repeated."""
+
+    method: str
+    is_probe: bool
+    """True if the call should be refused."""
+    answers: Sequence[RawAnswer]
+    comparisons: Sequence[Comparison]
+    """One for each answer that isn't a failure of the server."""
+
+    @property
+    def failed(self) -> bool:
+        """True if there was no answer in the end, or the server failed."""
+        return not self.comparisons
+
+    @property
+    def differences(self) -> Sequence[Difference]:
+        """The differences of all answers, each once."""
+        return [*dict.fromkeys(difference for one in self.comparisons for difference in one.differences)]
+
+
+@frozen
+class Flags:
+    """The flags `hasnewsms` before and after messages were read."""
+
+    raised: int
+    fell_by_orders: int
+    """The flags that fell between two lists of orders without another call between them."""
+    read: int
+    """The orders with a raised flag whose messages were read."""
+    fell_by_sms: int
+
+
+@frozen
+class Listing:
+    """An order that a purchase of the ledger created."""
+
+    method: str
+    age: float
+    """Seconds since the purchase."""
+    place: str
+    """``orders``, ``archive`` or ``nowhere``."""
+    began_after: float | None
+    """Seconds from the purchase to the `begin` that the archive states, by the server's clock."""
+
+
+@define
+class Examination:
+    """Asks all that costs nothing and changes nothing.
+
+    Args:
+        client: An open client.
+        recorder: The client's transport.
+
+    """
+
+    client: SmspvaClient
+    recorder: RecordingTransport
+    current: str = "orders"
+    """The call in progress."""
+    calls: list[Call] = field(factory=list[Call], init=False)
+    flags: Flags | None = field(default=None, init=False)
+    """None if the orders couldn't be read."""
+    absent: int = field(default=0, init=False)
+    """The orders that a list of orders had and a later one lacked."""
+    message_order: str = field(default="not known", init=False)
+    is_stable: bool | None = field(default=None, init=False)
+    """True if two answers with the messages of an order had the same ones in the same order."""
+    clock_offset: float | None = field(default=None, init=False)
+    """Seconds by which the server's clock is ahead of this machine's."""
+    listings: list[Listing] = field(factory=list[Listing], init=False)
+
+    async def run(self) -> None:
+        """Ask everything.
+
+        Raises:
+            InvalidKey: The server doesn't know the key.
+            SmspvaError: The server gives no answer to the first request.
+
+        """
+        client = self.client
+        before = await self._orders()
+        again = await self._orders()
+        await self._catalogue(next((order for order in before or ()), None))
+        await self._ask("balance", client.balance())
+        read = await self._messages(again or ())
+        after = await self._orders()
+        if before is not None and again is not None and after is not None:
+            self._compare_orders(before, again, after, read)
+        past: Sequence[PastOrder] = await self._ask("get_rent_history", client.history()) or []
+        restorable = next((order for order in past if order.restorable is not False), None)
+        if restorable is not None:
+            await self._ask("restore_user_precalc", client.restore_quote(restorable.order_id))
+        await self._probe()
+        if after is not None:
+            self._compare_ledger(client.purchases(), after, past)
+
+    @property
+    def hints(self) -> Sequence[tuple[str, str, str]]:
+        """The headers that tell of a limit on requests: call, name and value."""
+        return [
+            (call.method, name, value)
+            for call in self.calls
+            for answer in call.answers
+            for name, value in answer.headers.items()
+            if _HINT.search(name)
+        ]
+
+    @property
+    def unknown_messages(self) -> Sequence[str]:
+        """The messages of refusals that no source names, as sent."""
+        messages = [one.message for call in self.calls for one in call.comparisons if one.refusal == ""]
+        return [*dict.fromkeys(messages)]
+
+    @property
+    def refused_for_pace(self) -> int:
+        """The number of requests that were refused because there were too many."""
+        texts = [one.refusal for call in self.calls for one in call.comparisons]
+        codes = [answer.status for call in self.calls for answer in call.answers]
+        return texts.count(shapes.TOO_MANY) + codes.count(_HTTP_TOO_MANY)
+
+    async def _orders(self) -> Rows[Order] | None:
+        orders = await self._ask("orders", self.client.orders())
+        if orders is not None and orders.date is not None and self.clock_offset is None:
+            self.clock_offset = (orders.date - datetime.now(UTC)).total_seconds()
+        return orders
+
+    async def _catalogue(self, order: Order | None) -> None:
+        """Ask for countries, services, prices and stock; for those of an order of the account, if it has one."""
+        client = self.client
+        countries: Sequence[Country] = await self._ask("getcountries", client.countries()) or []
+        services: Sequence[Service] = await self._ask("get_default_services", client.services()) or []
+        codes = [order.country if order else "", *(it.code for it in countries)]
+        country = next((code for code in codes if re.fullmatch("[A-Za-z]{2}", code)), _COUNTRY)
+        codes = [order.service if order else "", *(it.service for it in services)]
+        service = next((code for code in codes if re.fullmatch("opt[0-9]+", code)), _SERVICE)
+        await self._ask("get_country_by_service", client.countries_for(service))
+        offers: Sequence[Offer] = await self._ask("getdata", client.offers(country)) or []
+        await self._ask("getdataWithProviders", client.offers(country, by_provider=True))
+        await self._ask("getCountWithProviders", client.stock(country))
+        offered = [*dict.fromkeys(it.service for it in offers if re.fullmatch("opt[0-9]+", it.service))][:2] or [
+            _SERVICE
+        ]
+        await self._ask("get_count_multi", client.stock_multi(country, offered))
+        await self._ask("get_days_canada_paypal", client.canada_paypal_days())
+        await self._ask("get_min_paypal_days", client.minimum_paypal_days(*_PAYPAL))
+
+    async def _messages(self, orders: Iterable[Order]) -> set[int]:
+        """Read the messages of a few orders, those with a raised flag first, and return the ids of these orders."""
+        chosen = sorted(orders, key=lambda order: not order.has_new_sms)[:_MESSAGE_LISTS]
+        lists = [await self._ask("sms", self.client.sms(order.id)) for order in chosen]
+        for order, first in zip(chosen, lists, strict=True):
+            if first:
+                second = await self._ask("sms", self.client.sms(order.id))
+                self.is_stable = None if second is None else list(first) == list(second)
+                break
+        self.message_order = _order_of([messages for messages in lists if messages])
+        return {order.id for order, messages in zip(chosen, lists, strict=True) if messages is not None}
+
+    async def _probe(self) -> None:
+        """Ask for what doesn't exist, to compare the refusals."""
+        client = self.client
+        await self._ask("sms", client.sms(_UNKNOWN_ORDER), shapes.ORDER_UNKNOWN)
+        expected = (*shapes.RESTORE_REFUSED, *shapes.ORDER_UNKNOWN)
+        await self._ask("restore_user_precalc", client.restore_quote(_UNKNOWN_ORDER), expected)
+        await self._ask("getdata", client.offers(_UNKNOWN_COUNTRY), shapes.OFFER_UNKNOWN)
+        await self._ask("get_country_by_service", client.countries_for(_UNKNOWN_SERVICE), shapes.OFFER_UNKNOWN)
+
+    async def _ask(self, method: str, call: Awaitable[T], expected: tuple[str, ...] = ()) -> T | None:
+        """Make a call, compare its answers, and return its result, or None if it failed."""
+        self.current = method
+        first, begin = not self.calls, len(self.recorder.answers)
+        result, failure = None, None
+        try:
+            result = await call
+        except InvalidKey:
+            raise
+        except (ApiError, ConnectionFailed, RequestTimeout, UnexpectedResponse) as error:
+            failure = error
+        answers = self.recorder.answers[begin:]
+        compared = [it for it in answers if it.status < _SERVER_ERROR and it.status != _HTTP_TOO_MANY]
+        # The outcome is that of the last answer.
+        comparisons = [compare(method, answer.body, expected) for answer in compared]
+        if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):
+            comparisons = []
+        skipped = _skipped(result)
+        if comparisons and not comparisons[-1].differences and (skipped or isinstance(failure, UnexpectedResponse)):
+            place, count = ("row", skipped) if skipped else ("answer", 1)
+            unreadable = Difference("form", place, "one that the library can read", "another", count)
+            comparisons[-1] = evolve(comparisons[-1], differences=(unreadable,))
+        self.calls.append(Call(method, bool(expected), answers, comparisons))
+        if first and failure is not None and not comparisons:
+            raise failure
+        return result
+
+    def _compare_orders(
+        self, before: Sequence[Order], again: Sequence[Order], after: Sequence[Order], read: set[int]
+    ) -> None:
+        first, second, third = (_flags(orders) for orders in (before, again, after))
+        raised = {order_id for order_id, flag in second.items() if flag}
+        self.flags = Flags(
+            raised=sum(first.values()),
+            fell_by_orders=sum(first[order_id] and not flag for order_id, flag in second.items() if order_id in first),
+            read=len(raised & read & third.keys()),
+            fell_by_sms=sum(not third[order_id] for order_id in raised & read & third.keys()),
+        )
+        self.absent = len(first.keys() - second.keys()) + len(second.keys() - third.keys())
+
+    def _compare_ledger(
+        self, purchases: Sequence[Purchase], orders: Sequence[Order], past: Sequence[PastOrder]
+    ) -> None:
+        """Compare the times of purchases with the lists of orders and of past orders."""
+        now = datetime.now(UTC)
+        listed, archived = {order.id for order in orders}, {order.order_id: order for order in past}
+        for purchase in purchases:
+            if purchase.outcome != "done" or purchase.method not in _PURCHASES:
+                continue
+            for order_id in purchase.order_ids:
+                begin = archived[order_id].begin if order_id in archived else None
+                place = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
+                offset = self.clock_offset or 0.0
+                began_after = None if begin is None else (begin - purchase.started_at).total_seconds() - offset
+                age = (now - purchase.started_at).total_seconds()
+                self.listings.append(Listing(purchase.method, age, place, began_after))
+
+
+@asynccontextmanager
+async def open_examination(account: Account) -> AsyncGenerator[Examination]:
+    """Open a client of the account, for an examination of its server."""
+    recorder = RecordingTransport(account.key)
+    async with account.client(recorder) as client:
+        yield Examination(client, recorder)
+
+
+def _skipped(result: object) -> int:
+    """Return the number of rows that the library couldn't read."""
+    return len(cast("Rows[object]", result).skipped) if isinstance(result, Rows) else 0
+
+
+def _flags(orders: Iterable[Order]) -> Mapping[int, bool]:
+    return {order.id: bool(order.has_new_sms) for order in orders}
+
+
+def _order_of(lists: Iterable[Sequence[Sms]]) -> str:
+    """Return the order of the messages in lists, by their times."""
+    found: set[str] = set()
+    for messages in lists:
+        times = [sms.received for sms in messages if sms.received is not None and not sms.other]
+        if len({*times}) > 1:
+            ordered = sorted(times)
+            found.add("oldest first" if times == ordered else "newest first" if times == ordered[::-1] else "mixed")
+    return "not known" if not found else found.pop() if len(found) == 1 else "mixed"

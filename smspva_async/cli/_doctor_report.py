@@ -1,0 +1,251 @@
+"""The report of `smspva doctor`: without the key, numbers, ids and texts of the account, and as lines for people."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from statistics import median
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from attrs import asdict
+
+from smspva_async import __version__
+from smspva_async.cli import _answer_shapes as shapes, _formatting as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from smspva_async._http.redaction import ApiKey
+    from smspva_async.cli._account import Account
+    from smspva_async.cli._doctor_questions import Call, Examination
+
+Fields = dict[str, Any]
+
+_PUBLIC_HOSTS = {"smspva.com", "www.smspva.com", "smspva.io", "www.smspva.io"}
+_ACCOUNT_METHODS = {"orders", "sms", "get_rent_history", "restore_user_precalc", "balance"}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+_DIGITS = re.compile(r"[0-9]{3}")
+_SHORT = 4
+"""A text of the account with fewer characters may be part of a field's name by accident."""
+_LENGTHS = ((0, "empty"), (20, "1 to 20 characters"), (100, "21 to 100 characters"))
+
+
+def has_drift(examination: Examination) -> bool:
+    """Return whether any answer differs from what is known. A new field isn't a difference."""
+    return any(it.kind != "new" for call in examination.calls for it in call.differences)
+
+
+def make(examination: Examination, account: Account) -> Fields:
+    """Return the report as JSON-ready fields.
+
+    Of the answers it has names of fields, types of values, numbers of rows, times and known messages only.
+    """
+    privacy = _Privacy(examination.calls, account.key)
+    host = urlsplit(account.base_url).hostname
+    differences = _differences(examination, privacy)
+    flags = examination.flags
+    return {
+        "report": "smspva doctor",
+        "version": __version__,
+        "python": platform.python_version(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "server": host if host in _PUBLIC_HOSTS else "another address",
+        "drift": [it for it in differences if it["kind"] != "new"],
+        "new_fields": [it for it in differences if it["kind"] == "new"],
+        "calls": [_call(call, privacy) for call in examination.calls],
+        "seconds": _seconds(answer.took for call in examination.calls for answer in call.answers),
+        "clock_offset": None if examination.clock_offset is None else round(examination.clock_offset),
+        "flags": None if flags is None else asdict(flags),
+        "orders_absent_from_one_answer": examination.absent,
+        "message_order": examination.message_order,
+        "messages_same_when_read_again": examination.is_stable,
+        "purchases": [
+            {
+                "method": it.method,
+                "age": round(it.age),
+                "found_in": it.place,
+                "began_after": None if it.began_after is None else round(it.began_after),
+            }
+            for it in examination.listings
+        ],
+        "rate_limit": {
+            "refused_requests": examination.refused_for_pace,
+            "gap": examination.client.statistics().gap,
+            "headers": [
+                {"method": method, "name": privacy.name(name), "value": value if _is_short_number(value) else "text"}
+                for method, name, value in examination.hints
+            ],
+        },
+    }
+
+
+def lines(report: Fields, path: str) -> Iterator[str]:
+    """Yield the lines that follow the table of calls."""
+    for title, entries in (("Differences from what is known:", report["drift"]), ("New fields:", report["new_fields"])):
+        if entries:
+            yield ""
+            yield title
+            yield from (f"  {_sentence(entry)}" for entry in entries)
+    if not report["drift"]:
+        yield ""
+        yield "All readable answers agree with what is known."
+    yield ""
+    yield f"Flags: {_about_flags(report['flags'])}"
+    again = {None: "", True: "; the same when read again", False: "; different when read again"}
+    yield f"Messages: {report['message_order']}{again[report['messages_same_when_read_again']]}"
+    if report["orders_absent_from_one_answer"]:
+        yield f"Orders absent from a later answer: {report['orders_absent_from_one_answer']}"
+    yield f"Purchases: {_about_purchases(report['purchases'])}"
+    yield f"Rate limit: {_about_limits(report['rate_limit'])}"
+    if report["seconds"] is not None:
+        times = report["seconds"]
+        yield f"Answers took {times['min']} to {times['max']} s, half of them at most {times['median']} s."
+    yield ""
+    yield f"The report without key, numbers and texts is in {path}. Read it before you send it to the project."
+
+
+class _Privacy:
+    """Decides which names of fields may be in a report: a name could be a number or a text of the account."""
+
+    def __init__(self, calls: Iterable[Call], api_key: ApiKey) -> None:
+        self._redact = api_key.redact
+        bodies = [answer.body for call in calls if call.method in _ACCOUNT_METHODS for answer in call.answers]
+        self._texts = {text.casefold() for body in bodies for text in _texts_in(body)}
+
+    def name(self, name: str) -> str:
+        """Return a name, or its length if it may be private."""
+        folded = name.casefold()
+        is_text = folded in self._texts or any(text in folded for text in self._texts if len(text) >= _SHORT)
+        is_harmless = _NAME.fullmatch(name) and not _DIGITS.search(name) and self._redact(name) == name
+        is_known = name in shapes.KNOWN_NAMES
+        return name if is_known or (is_harmless and not is_text) else f"[a name of {length(name)}]"
+
+
+def _texts_in(body: bytes) -> Iterator[str]:
+    """Yield all texts among the values of a JSON body."""
+    try:
+        values: list[object] = [json.loads(body.decode("utf-8", "replace").strip("\ufeff\0 \t\r\n"))]
+    except (ValueError, RecursionError):
+        return
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            values += cast("list[object]", value)
+        elif isinstance(value, dict):
+            values += cast("dict[str, object]", value).values()
+
+
+def length(text: str) -> str:
+    """Return the class of a text's length."""
+    return next((name for limit, name in _LENGTHS if len(text) <= limit), "more than 100 characters")
+
+
+def _is_short_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
+
+
+def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
+    """Return the differences, each once for each method."""
+    found = Counter((call.method, difference) for call in examination.calls for difference in call.differences)
+    return [
+        {
+            "method": method,
+            "kind": it.kind,
+            "place": privacy.name(it.place),
+            "expected": it.expected,
+            "got": privacy.name(it.got) if it.kind == "renamed" else it.got,
+            "rows": it.rows,
+            "answers": count,
+        }
+        for (method, it), count in found.items()
+    ]
+
+
+def _call(call: Call, privacy: _Privacy) -> Fields:
+    last = call.comparisons[-1] if call.comparisons else None
+    types: dict[str, Counter[str]] = {}
+    for name, counts in last.types.items() if last is not None else ():
+        types.setdefault(privacy.name(name), Counter()).update(counts)
+    return {
+        "method": call.method,
+        "asked_for": "something unknown" if call.is_probe else "data",
+        "http": [answer.status for answer in call.answers],
+        "seconds": _seconds(answer.took for answer in call.answers),
+        "result": _result(call),
+        "message_length": length(last.message) if last is not None and last.refusal == "" else None,
+        "types": {name: dict(counts) for name, counts in types.items()},
+    }
+
+
+def _result(call: Call) -> str:
+    if call.failed:
+        return f"HTTP {call.answers[-1].status}" if call.answers else "no answer"
+    last = call.comparisons[-1]
+    if last.refusal is not None:
+        return f"refused: {last.refusal or 'an unknown message'}"
+    return "no readable data" if last.rows is None else f"{last.rows} row{'s' * (last.rows != 1)}"
+
+
+def _seconds(times: Iterable[float]) -> Fields | None:
+    measured = sorted(times)
+    if not measured:
+        return None
+    return {
+        name: round(value, 3)
+        for name, value in zip(("min", "median", "max"), (measured[0], median(measured), measured[-1]), strict=True)
+    }
+
+
+# -- sentences -------------------------------------------------------------------------------------------------------
+
+
+def _sentence(entry: Fields) -> str:
+    place, expected, got = entry["place"], entry["expected"], entry["got"]
+    rows = f" in {entry['rows']} rows" if entry["rows"] > 1 else ""
+    match entry["kind"]:
+        case "missing":
+            text = f"{place} is missing{rows} (expected {expected})"
+        case "renamed":
+            text = f"{place} is missing{rows}; {got} may be its new name"
+        case "new":
+            text = f"{place} ({got})"
+        case _:
+            text = f"{place}: expected {expected}, got {got}{rows}"
+    return f"{entry['method']}: {text}"
+
+
+def _about_flags(flags: Fields | None) -> str:
+    if flags is None:
+        return "the orders can't be read"
+    fallen = f"; {flags['fell_by_orders']} fell between two lists of orders" if flags["fell_by_orders"] else ""
+    if not flags["read"]:
+        return f"no order with a raised flag was read, so it isn't known whether reading lowers flags{fallen}"
+    return f"{flags['fell_by_sms']} of {flags['read']} fell after reading the messages{fallen}"
+
+
+def _about_purchases(purchases: Sequence[Mapping[str, Any]]) -> str:
+    if not purchases:
+        return "the ledger has none with a known order"
+    parts: list[str] = []
+    listed = [it["age"] for it in purchases if it["found_in"] != "nowhere"]
+    missing = [it["age"] for it in purchases if it["found_in"] == "nowhere"]
+    late = [it["began_after"] for it in purchases if it["began_after"] is not None]
+    if listed:
+        parts.append(f"{len(listed)} listed, the latest after at most {min(listed)} s")
+    if missing:
+        parts.append(f"{len(missing)} in neither list, the latest after {min(missing)} s")
+    if late:
+        parts.append(f"the archive states that they began {min(late)} to {max(late)} s after the purchase")
+    return "; ".join(parts)
+
+
+def _about_limits(limits: Fields) -> str:
+    headers = [f"{it['method']}: {it['name']} {it['value']}" for it in limits["headers"]]
+    refused = f"{limits['refused_requests']} requests refused" if limits["refused_requests"] else "no request refused"
+    return fmt.clean("; ".join([f"{refused}, {limits['gap']:g} s between requests", *headers]))
