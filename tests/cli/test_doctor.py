@@ -433,9 +433,9 @@ def test_a_report_has_no_key_number_id_or_text_of_the_account(
 
     def leak(method: str, payload: Any) -> Any:
         """Repeat everything private in each place where a report could take it from."""
-        payload.update({name: name for name in private})
+        payload.update(dict.fromkeys(private, True))
         for row in [*rows_in(payload, SIGNS.get(method, "name"))]:
-            row.update({name: name for name in [*private, f"n{number}", f"id{order_id}"]})
+            row.update(dict.fromkeys([*private, f"n{number}", f"id{order_id}"], True))
         if "data" not in payload:
             payload["msg"] = " ".join(private)
         return payload
