@@ -19,7 +19,7 @@ from smspva_async import (
     WaitTimeout,
     Watcher,
 )
-from smspva_async.journal.shared import RefreshAnswered
+from smspva_async.journal.shared import Lease, RefreshAnswered, Restored
 from tests.support.activation import ACTIVATION, STAY, request_times
 from tests.support.backends import on_both_backends
 from tests.support.shared_journal import LEASE, MemoryFleet, Server
@@ -341,6 +341,57 @@ async def test_a_claim_that_fails_is_the_sessions_error(sim: Simulator, monkeypa
                 await activate(watcher, order_id)
         await activate(watcher, order_id)
     assert len(request_times(sim, "activate")) == 1
+
+
+async def test_a_claim_is_given_up_if_its_late_answer_is_not_waited_for(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, server = sim.add_order().id, Server()
+    async with member(sim, server) as (watcher, fleet):
+        claim = fleet.journal.claim
+
+        async def answer_late(what: str, seconds: float) -> bool:
+            is_mine = await claim(what, seconds)
+            await anyio.sleep_forever()
+            return is_mine
+
+        monkeypatch.setattr(fleet.journal, "claim", answer_late)
+        with anyio.move_on_after(30):
+            await activate(watcher, order_id)
+        assert server.claims
+    assert not server.claims
+
+
+async def test_demand_that_is_read_too_late_does_not_end_the_watch(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, server = sim.add_order().id, Server()
+    async with (
+        member(sim, server) as (_, first),
+        member(sim, server) as (follower, _),
+        anyio.create_task_group() as tasks,
+    ):
+        wants = first.journal.wants
+
+        async def read_late() -> Mapping[str, Demand]:
+            demands = await wants()
+            await anyio.sleep(3 * LEASE)
+            return demands
+
+        monkeypatch.setattr(first.journal, "wants", read_late)
+        sim.faults.always("orders", "hang")  # so that the follower's refresh request stays open
+        tasks.start_soon(activate, follower, order_id)
+        await anyio.sleep(1)
+        first.journal.post(Restored())
+        await anyio.sleep(0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(first.journal, "lead", lose_lease)
+            await anyio.sleep(5 * LEASE)
+        sim.faults.clear()
+
+
+async def lose_lease(_: object = None) -> Lease:
+    return Lease(is_mine=False, seconds_left=1.0)
 
 
 async def test_a_short_task_never_leads(sim: Simulator) -> None:
