@@ -56,7 +56,7 @@ _CONSUMER = "smspva watch"
     "--sort",
     type=click.Choice(SORTS),
     metavar="COLUMN",
-    help=f"Sort the table: {', '.join(SORTS)}. newest: by the last message since the start. The first rows are shown.",
+    help=f"Sort the table: {', '.join(SORTS)} (by the last message since the start). The first rows are shown.",
 )
 @click.option("--bell", is_flag=True, help="Ring the terminal's bell once for each new message.")
 @click.option("--plain", is_flag=True, help="Print a line per event, and no table.")

@@ -399,6 +399,16 @@ def test_options_that_would_show_the_wrong_numbers_are_refused(
     assert not {"orders", "sms"} & {request.method for request in sim.requests}
 
 
+@pytest.mark.parametrize(("option", "start", "code"), [("--service", "tele", "opt29"), ("--country", "pol", "PL")])
+def test_the_chosen_services_and_countries_are_completed(
+    commands: Commands, option: str, start: str, code: str
+) -> None:
+    for command in (["offers", "PL"], ["countries"]):
+        assert commands.run(*command).code == 0
+    words = {"COMP_WORDS": f"smspva watch {option} {start}", "COMP_CWORD": start, "_SMSPVA_COMPLETE": "fish_complete"}
+    assert code in commands.run("watch", SMSPVA_BASE_URL=commands.url, **words).out
+
+
 def test_the_table_is_not_sorted_without_a_table(sim: Simulator, commands: Commands) -> None:
     with commands.terminal("watch", "--sort", "id", "--plain") as terminal:
         assert terminal.exit_code() == 2
