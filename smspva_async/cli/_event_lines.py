@@ -25,7 +25,7 @@ from smspva_async import (
     to_dict,
 )
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._selection import Selection
+from smspva_async.cli._selection import EVERYTHING, Selection, event_order
 from smspva_async.cli._vocabulary import ALARM, STATE_MEANINGS, STATE_STYLES, raw_state, state_word
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _CODE_WIDTH = len("671094")
 _WIDEST_COLUMN = 16  # a phone number has at most 15 digits
 _NARROWEST_TEXT = 24
 
-_EVERYTHING = Selection()
 _CAN_PROLONG = {
     True: "can be prolonged now",
     False: "can no longer be prolonged",
@@ -59,7 +58,7 @@ class EventLines:
 
     """
 
-    def __init__(self, console: Console, selection: Selection = _EVERYTHING) -> None:
+    def __init__(self, console: Console, selection: Selection = EVERYTHING) -> None:
         self._console = console
         self._selection = selection
         self._day = fmt.date(datetime.now().astimezone())
@@ -142,12 +141,6 @@ class JsonEventLines(EventLines):
     def show(self, event: Event) -> None:
         """Print an event."""
         self._printer.print_json(to_dict(event))
-
-
-def event_order(event: Event) -> Order | None:
-    """Return the order in an event, or None if it has none."""
-    order: Order | None = getattr(event, "order", None)
-    return order
 
 
 def _join(*parts: Text) -> Text:

@@ -49,8 +49,11 @@ class LiveRegion:
 
     @contextmanager
     def showing(self, *, transient: bool = False) -> Generator[None]:
-        """Hide the cursor and what is typed while inside. The lines stay afterwards unless they are transient."""
-        with _without_echo():
+        """Hide the cursor and what is typed while inside, and ignore Ctrl-Z.
+
+        The lines stay afterwards unless they are transient.
+        """
+        with _undisturbed():
             try:
                 yield
             finally:
@@ -91,14 +94,15 @@ class LiveRegion:
 
 
 @contextmanager
-def _without_echo() -> Generator[None]:
-    """Don't show what is typed while inside: a line break would move the cursor away from the lines."""
+def _undisturbed() -> Generator[None]:
+    """Don't show what is typed while inside, and ignore Ctrl-Z: both would move the cursor away from the lines."""
     if sys.platform == "win32" or not _is_in_foreground():
         yield
         return
     before = termios.tcgetattr(0)
-    silent = [*before]
+    silent = termios.tcgetattr(0)
     silent[3] &= ~(termios.ECHO | termios.ECHONL)
+    silent[6][termios.VSUSP] = bytes([os.fpathconf(0, "PC_VDISABLE")])
     termios.tcsetattr(0, termios.TCSADRAIN, silent)
     try:
         yield

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
 from rich.text import Text
 
-from smspva_async import Order, OrderAdded, OrderState, PollRecovered, SmspvaError, SmsReceived
+from smspva_async import (
+    ApiError,
+    InvalidKey,
+    Order,
+    OrderAdded,
+    OrderState,
+    PollRecovered,
+    RateLimited,
+    SmspvaError,
+    SmsReceived,
+)
 from smspva_async._concurrency import BackgroundTask
 from smspva_async.cli import _formatting as fmt, _tables
-from smspva_async.cli._event_lines import EventLines, event_order
+from smspva_async.cli._event_lines import EventLines
 from smspva_async.cli._live_region import LiveRegion
 from smspva_async.cli._output import table_lines
-from smspva_async.cli._selection import Selection, sort_key
+from smspva_async.cli._selection import Selection, event_order, sort_key
 from smspva_async.cli._vocabulary import state_word
 
 if TYPE_CHECKING:
@@ -113,15 +123,23 @@ class LiveView:
         """Read the last code of each order in the table from before the watch, slowly, so that polling goes on."""
         read: set[int] = set()
         while True:
-            order = next((order for order in self._shown if order.id not in read), None)
-            if order is not None:
-                read.add(order.id)
-                with suppress(SmspvaError):
-                    messages = await self._client.sms(order.id)
+            for order_id in [order.id for order in self._shown if order.id not in read]:
+                try:
+                    messages = await self._client.sms(order_id)
+                except SmspvaError as error:
+                    # A refusal is an answer. After any other failure, the order is read again.
+                    if isinstance(error, ApiError) and not isinstance(error, InvalidKey | RateLimited):
+                        read.add(order_id)
+                else:
+                    read.add(order_id)
                     codes = [sms.code for sms in sorted(messages, key=fmt.received_at) if sms.code is not None]
                     if codes:
-                        self._codes.setdefault(order.id, codes[-1])
-            await anyio.sleep(max(_REDRAW_SECONDS, 2 * self._client.statistics().gap))
+                        self._codes.setdefault(order_id, codes[-1])
+                await self._pause_reading()
+            await self._pause_reading()
+
+    async def _pause_reading(self) -> None:
+        await anyio.sleep(max(_REDRAW_SECONDS, 2 * self._client.statistics().gap))
 
     def _draw(self, events: Sequence[Text] = ()) -> None:
         self._region.draw(self._render(), above=events)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +16,7 @@ from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._help import examples
 from smspva_async.cli._names import remember_orders
 from smspva_async.cli._output import Printer, explain_ctrl_c, warn_of_skipped_rows, with_printer
-from smspva_async.cli._parameters import ORDER_ID, SECONDS
+from smspva_async.cli._parameters import AGE, ORDER_ID, SECONDS
 from smspva_async.cli._progress import show_progress
 from smspva_async.cli._stderr import print_stderr
 from smspva_async.cli._vocabulary import state_word
@@ -28,23 +27,6 @@ if TYPE_CHECKING:
 _SHORTEST_INTERVAL = 0.01  # seconds
 _TIMEOUT_HELP = "Maximum time for --wait."
 _LONGEST_HINT = 3600  # seconds; an older code is of no use
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class _Age(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - not generic in click 8.1
-    """A time in seconds, minutes, hours or days, such as ``2m``."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
-        parts = re.fullmatch(r"([0-9]{1,6})([smhd]?)", str(value))
-        if parts is None:
-            self.fail(f"expected a time such as 90s, 2m or 1h, got {value!r}", param, ctx)
-        return int(parts[1]) * _UNITS[parts[2] or "s"]
-
-
-_AGE = _Age()
 
 
 @click.command(epilog=examples("smspva orders", "smspva orders --json"))
@@ -59,6 +41,8 @@ async def orders(printer: Printer, account: Account) -> None:
         rows = await client.orders()
     remember_orders(account, rows)
     printer.print_rows(rows, _tables.orders, empty="No rented numbers.")
+    if inactive := next((order.id for order in rows if order.state is OrderState.INACTIVE), None):
+        printer.print_hint(f"Next: smspva activate {inactive}")
 
 
 @click.command(
@@ -71,7 +55,7 @@ async def orders(printer: Printer, account: Account) -> None:
 @click.argument("order_id", type=ORDER_ID)
 @click.option("--wait", is_flag=True, help="Wait for the next message, print it and exit.")
 @click.option("--timeout", type=SECONDS, default=600, show_default=True, help=_TIMEOUT_HELP)
-@click.option("--since", type=_AGE, help="Only messages of this time, such as 90s, 2m or 1h; --wait takes the newest.")
+@click.option("--since", type=AGE, help="Only messages of this time, such as 90s, 2m or 1h; --wait takes the newest.")
 @click.option("--code", "only_code", is_flag=True, help="Print only the code of the newest message that has one.")
 @with_account
 @with_printer
@@ -94,32 +78,34 @@ async def sms(
         raise click.UsageError("use either --code or --json, not both: JSON has the code too")
     async with account.client() as client:
         rows = await client.sms(order_id)
+        warn_of_skipped_rows(rows)
         now = rows.date or datetime.now(UTC)
-        messages = sorted(rows, key=fmt.received_at)
-        recent = [
-            message
-            for message in messages
-            if (since is None or _age(message, now) <= since) and (message.code or not only_code)
-        ]
+        messages = sorted((row for row in rows if row.code or not only_code), key=fmt.received_at)
+        recent = [message for message in messages if since is None or _age(message, now) <= since]
         if wait and not (recent and since is not None):
             if messages:
-                print_stderr(_describe_newest(messages[-1], now))
+                age, hint = _describe_age(messages[-1], now)
+                print_stderr(f"The newest so far, {age}: {_format_message(messages[-1])}{hint}")
             recent = [await _wait_for_sms(account, client, order_id, rows, timeout=timeout, only_code=only_code)]
-        warn_of_skipped_rows(rows)
         for message in recent[-1:] if wait or only_code else recent:
             text = fmt.clean(message.code or "") if only_code else _format_message(message)
             printer.print_result(to_dict(message), text)
-        if not recent and only_code:
-            raise click.ClickException(f"sms: #{order_id} has no message with a code; --wait waits for one")
-        if not recent:
-            printer.print_text("No messages.")
+        if recent:
+            return
+        older = ""
+        if messages:
+            age, hint = _describe_age(messages[-1], now)
+            older = f" in the last {since:g} s; the newest is {age}{hint}"
+        if only_code:
+            raise click.ClickException(f"sms: #{order_id} has no message with a code{older}; --wait waits for one")
+        printer.print_text(f"No message{older}." if older else "No messages.")
 
 
 async def _wait_for_sms(
     account: Account, client: SmspvaClient, order_id: int, rows: Sequence[Sms], *, timeout: float, only_code: bool
 ) -> Sms:
     """Wait for a message that isn't in these rows."""
-    known: list[Sms] = [] if account.fleet is not None else list(rows)
+    known = list(rows)
 
     def is_wanted(message: Sms) -> bool:
         if message in known:
@@ -129,9 +115,12 @@ async def _wait_for_sms(
 
     async with _watch_order(account, client, order_id) as (watcher, order):
         after = 0
-        if account.fleet is not None:  # its journal has older events; each new one follows, and isn't in the list
+        if account.fleet is not None:  # its journal has older events, perhaps also of messages since the rows were read
             after = watcher.cursor
-            known += await client.sms(order_id)
+            listed = await client.sms(order_id)
+            if new := next(filter(is_wanted, sorted(listed, key=fmt.received_at)), None):
+                return new
+            known[:] = listed
         if order.state is not OrderState.ACTIVE:
             hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
             print_stderr(f"#{order_id} is {state_word(order)}{hint}")
@@ -156,11 +145,13 @@ async def activate(printer: Printer, account: Account, order_id: int, *, wait: b
     Activation takes 10 to 15 minutes on average, and sometimes much longer. An active number can receive messages for
     10 to 30 minutes. `smspva orders` lists the order ids.
     """
+    hint = f"Next: smspva sms {order_id} --wait"
     async with account.client() as client:
         if not wait:
             await client.activate(order_id)
             text = f"Requested the activation of #{order_id}. Check its status with smspva orders."
             printer.print_result({"done": "activate", "id": order_id}, text)
+            printer.print_hint(hint)
             return
         async with _watch_order(account, client, order_id) as (watcher, order):
 
@@ -181,6 +172,7 @@ async def activate(printer: Printer, account: Account, order_id: int, *, wait: b
             number_and_service = f"{fmt.phone(active.phone)}, {fmt.service(active)}"
             text = f"#{order_id} is active: {number_and_service}, until {fmt.minute(active.until)}"
             printer.print_result(to_dict(active), text)
+            printer.print_hint(hint)
 
 
 @asynccontextmanager
@@ -201,12 +193,11 @@ def _age(message: Sms, now: datetime) -> float:
     return math.inf if message.received is None else (now - message.received).total_seconds()
 
 
-def _describe_newest(message: Sms, now: datetime) -> str:
-    """Return a line about the newest message before a wait, and the option that takes it."""
+def _describe_age(message: Sms, now: datetime) -> tuple[str, str]:
+    """Return a message's age in words, and a hint to the option that takes it."""
     age = _age(message, now)
-    ago = "of unknown age" if age == math.inf else f"{fmt.age(age)} ago"
-    hint = f" (--since {max(math.ceil(age / 60), 1)}m takes it)" if age <= _LONGEST_HINT else ""
-    return f"The newest so far, {ago}: {_format_message(message)}{hint}"
+    words = "of unknown age" if age == math.inf else f"{fmt.age(age)} old"
+    return words, f" (--since {max(math.ceil(age / 60), 1)}m takes it)" if age <= _LONGEST_HINT else ""
 
 
 def _format_message(message: Sms) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument] - not generic in click 8.1
     """A parameter type that reads values with a function, which raises `ValueError` for an invalid one.
@@ -100,6 +102,14 @@ def _dollars(value: object) -> Decimal:
     return Decimal(str(value))
 
 
+def _age(value: object) -> float:
+    """Return the seconds of a text such as ``2m``."""
+    parts = re.fullmatch(r"([0-9]{1,6})([smhd]?)", str(value))
+    if parts is None:
+        raise ValueError(f"expected a time such as 90s, 2m or 1h, got {value!r}")
+    return float(int(parts[1]) * _UNITS[parts[2] or "s"])
+
+
 def _country(text: str) -> str:
     """Return a country's code as the provider writes it, or the text of its name."""
     return validation.country(text) if _names.is_country_code(text) else _name(text, "a country, such as PL or Poland")
@@ -116,6 +126,7 @@ def _name(text: str, expected: str) -> str:
 
 
 URL = _Parsed("url", validation.base_url)
+AGE = _Parsed("time", _age)
 COUNTRY = _Parsed("country", _country, kind="countries")
 DOLLARS = _Parsed("usd", _dollars)
 ORDER_ID = _OrderId(min=1)

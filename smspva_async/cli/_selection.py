@@ -23,7 +23,7 @@ class Selection:
     """The numbers to show. An empty collection selects all.
 
     Args:
-        services: Codes or names of services.
+        services: Codes of services.
         states: States, as the table shows them.
         countries: Codes of countries.
 
@@ -43,7 +43,7 @@ class Selection:
         A message is shown in any state, because the state may be an old one, and a change that ends a selected state
         is shown too.
         """
-        order: Order | None = getattr(event, "order", None) or known.get(event.order_id or 0)
+        order = event_order(event) or known.get(event.order_id or 0)
         if order is None:
             return True
         is_state_shown = (
@@ -55,10 +55,17 @@ class Selection:
         return self._matches(order) and is_state_shown
 
     def _matches(self, order: Order) -> bool:
-        names = _folded([*order.services, order.service_name])
-        return (not self.services or bool(_folded(self.services) & names)) and (
-            not self.countries or order.country.casefold() in _folded(self.countries)
-        )
+        has_service = not self.services or any(service in self.services for service in order.services)
+        return has_service and (not self.countries or order.country in self.countries)
+
+
+EVERYTHING = Selection()
+
+
+def event_order(event: Event) -> Order | None:
+    """Return the order in an event, or None if it has none."""
+    order: Order | None = getattr(event, "order", None)
+    return order
 
 
 def sort_key(order: Order, sort: str, newest: Mapping[int, int]) -> tuple[str | float, int]:
@@ -80,7 +87,3 @@ def sort_key(order: Order, sort: str, newest: Mapping[int, int]) -> tuple[str | 
     elif sort == "newest":
         key = -newest.get(order.id, 0)
     return key, order.id
-
-
-def _folded(names: Collection[str]) -> set[str]:
-    return {name.casefold() for name in names}

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from smspva_async import OrderState, SmspvaClient, SmsReceived, SqliteJournal, Watcher
+from smspva_async import OrderState, SmsReceived, SqliteJournal, Watcher
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._help import examples
 from smspva_async.cli._live_view import LiveView
+from smspva_async.cli._names import Catalogue
 from smspva_async.cli._output import Printer, explain_ctrl_c, with_printer
-from smspva_async.cli._parameters import SECONDS
-from smspva_async.cli._selection import SORTS, Selection
+from smspva_async.cli._parameters import COUNTRY, SECONDS, SERVICE
+from smspva_async.cli._selection import EVERYTHING, SORTS, Selection
 from smspva_async.cli._vocabulary import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -38,13 +39,24 @@ _CONSUMER = "smspva watch"
 @click.option(
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Store events in this file. The next watch continues after the last event shown.",
+    help="Store events in this file. The next watch continues after the last event shown, so this one must show all:"
+    " it takes no --service, --state or --country.",
 )
-@click.option("--service", "services", metavar="NAME", multiple=True, help="Show numbers of this service or code.")
-@click.option("--state", "states", type=click.Choice([*STATE_WORDS.values()]), multiple=True, help="Show this state.")
-@click.option("--country", "countries", metavar="CODE", multiple=True, help="Show numbers of this country.")
+@click.option("--service", "services", type=SERVICE, multiple=True, help="Show numbers of this service.")
 @click.option(
-    "--sort", type=click.Choice(SORTS), help="Sort the table; newest: by last message. The first rows are shown."
+    "--state",
+    "states",
+    type=click.Choice([*STATE_WORDS.values()]),
+    metavar="STATE",
+    multiple=True,
+    help=f"Show numbers in this state: {', '.join(STATE_WORDS.values())}.",
+)
+@click.option("--country", "countries", type=COUNTRY, multiple=True, help="Show numbers of this country.")
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    metavar="COLUMN",
+    help=f"Sort the table: {', '.join(SORTS)} (by the last message since the start). The first rows are shown.",
 )
 @click.option("--bell", is_flag=True, help="Ring the terminal's bell once for each new message.")
 @click.option("--plain", is_flag=True, help="Print a line per event, and no table.")
@@ -69,28 +81,38 @@ async def watch(
     --plain, print a line per event. Messages from before the start are not shown as events, except those that arrived
     since the last watch with the same --journal. After a network failure, the watch continues.
 
-    --service, --state and --country can be given several times.
+    --service, --state and --country can be given several times. Services and countries are codes or names.
     """
+    if journal is not None and (services or states or countries):
+        raise click.UsageError(
+            "use either --journal or --service, --state and --country: the next watch wouldn't show what this one hides"
+        )
+    is_live = printer.output.can_redraw and not plain and not printer.as_json
+    if sort is not None and not is_live:
+        raise click.UsageError("--sort is for the table, which needs a terminal, no --plain and no --json")
     if account.fleet is not None and journal is not None:
         raise click.UsageError("use either --journal or --fleet, not both: a fleet has its own journal")
     client = account.client()
     watcher = Watcher(client, interval=interval, journal=None if journal is None else SqliteJournal(journal))
-    selection = Selection(services, states, countries)
     # Polling takes two requests, so the gap sets the shortest interval.
     title = f"Watching {account.base_url} every {max(interval, 2 * account.gap):g} s. Press Ctrl-C to stop."
-    view: View
-    if printer.as_json:
-        view = JsonEventLines(printer)
-    elif printer.output.can_redraw and not plain:
-        view = LiveView(printer.output, title, client, selection, sort)
-    else:
-        printer.print_text(title)
-        view = EventLines(printer.output, selection)
     # A fleet's journal may have the events of months; without `after`, those of this run are shown.
     after = 0 if account.fleet is None else None
     consumer = None if journal is None else _CONSUMER
     with explain_ctrl_c(lambda: _describe_rest(watcher)):
-        await follow_events(client, watcher, view, after=after, consumer=consumer, selection=selection, bell=bell)
+        async with client:
+            catalogue = Catalogue(account, client)
+            service_codes = {code.lower() for code in await catalogue.services(services)}
+            selection = Selection(service_codes, states, {await catalogue.country(text) for text in countries})
+            view: View
+            if is_live:
+                view = LiveView(printer.output, title, client, selection, sort)
+            elif printer.as_json:
+                view = JsonEventLines(printer)
+            else:
+                printer.print_text(title)
+                view = EventLines(printer.output, selection)
+            await follow_events(watcher, view, after=after, consumer=consumer, selection=selection, bell=bell)
 
 
 class View(Protocol):
@@ -106,20 +128,19 @@ class View(Protocol):
 
 
 async def follow_events(
-    client: SmspvaClient,
     watcher: Watcher,
     view: View,
     *,
     after: int | None = 0,
     consumer: str | None = None,
-    selection: Selection = Selection(),  # noqa: B008 - immutable
+    selection: Selection = EVERYTHING,
     bell: bool = False,
 ) -> None:
     """Show the selected events of a watch until it ends.
 
     A named consumer acknowledges each event after it is shown.
     """
-    async with client, watcher, view.showing(watcher):
+    async with watcher, view.showing(watcher):
         events = watcher.events(after=after) if consumer is None else watcher.consumer(consumer, after=after)
         async for event in events:
             if not selection.shows(event, watcher.orders):

@@ -114,7 +114,7 @@ def test_foreign_names_are_printed_in_every_locale(commands: Commands, variables
 def test_a_width_of_0_is_ignored(commands: Commands) -> None:
     with commands.terminal("orders", variables={"COLUMNS": "0"}) as terminal:
         assert terminal.exit_code() == 0
-    assert [line.split()[0] for line in terminal.screen] == ["id", "40300"]
+    assert [line.split()[0] for line in terminal.screen] == ["id", "40300", "Next:"]
 
 
 def test_without_a_home_folder_the_ledger_option_is_required(

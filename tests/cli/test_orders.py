@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from attrs import evolve
 
+from smspva_async import Order, Rows, SmspvaClient
 from smspva_async.simulator import Simulator
 from tests.support.command_processes import Result
 from tests.support.commands import KEY, Commands, serving
+from tests.support.redis_server import running
 from tests.support.terminal import RICH_READS_TTY_INTERACTIVE, columns
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ def test_orders_are_listed_as_on_the_providers_page(commands: Commands) -> None:
     assert (done.code, done.err) == (0, "")
     assert [columns(line) for line in done.lines] == table
     for width in WIDTHS:
-        assert [columns(line) for line in commands.on_terminal(width, "orders")] == table
+        *shown, hint = commands.on_terminal(width, "orders")
+        assert [columns(line) for line in shown] == table
+        assert hint == "Next: smspva activate 40300"
     rows = commands.run("orders", "--json").rows
     assert [(row["id"], row["state"], row["phone"]) for row in rows] == [
         (40300, 0, "+4850040300"),
@@ -85,6 +89,10 @@ def test_activate_returns_at_once_or_waits(commands: Commands) -> None:
     done = commands.run("activate", "40300", "--wait", "--json")
     assert (done.code, done.err) == (0, "")
     assert [(row["id"], row["state"]) for row in done.rows] == [(40300, 1)]
+    for waits in ([], ["--wait"]):
+        assert commands.on_terminal(120, "activate", "40300", *waits)[-1] == "Next: smspva sms 40300 --wait"
+    commands.simulator.set_state(40300, 1)
+    assert not any(line.startswith("Next: ") for line in commands.on_terminal(120, "orders"))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_a_terminal_that_cannot_redraw_gets_a_line_for_each_change(
         assert terminal.exit_code() == 0
     queued, *others = terminal.screen[terminal.screen.index("queued; activation usually takes 10 to 15 minutes") :]
     assert queued not in others
-    assert others[-1].startswith("#40300 is active: ")
+    assert others[-2].startswith("#40300 is active: ")
 
 
 def test_only_an_inactive_number_gets_the_hint_to_activate_it(commands: Commands) -> None:
@@ -163,7 +171,7 @@ def test_a_wait_that_begins_after_the_message_shows_it_with_its_age(commands: Co
     assert (done.code, done.out) == (1, "")
     newest, _ = done.err.splitlines()
     assert re.fullmatch(
-        r"The newest so far, 2 min ago: \S+ [\d:]{8}  445566  INFO: Code 445566 \(--since 3m takes it\)", newest
+        r"The newest so far, 2 min old: \S+ [\d:]{8}  445566  INFO: Code 445566 \(--since 3m takes it\)", newest
     )
     taken = commands.run("sms", "40301", "--wait", "--since", "3m", "--json")
     assert (taken.code, taken.err, [row["code"] for row in taken.rows]) == (0, "", ["445566"])
@@ -181,7 +189,7 @@ def test_a_message_older_than_since_is_not_taken(commands: Commands) -> None:
 def test_old_messages_get_no_hint_and_undated_ones_no_age(commands: Commands) -> None:
     deliver(commands, "Code 445566", seconds=2 * 86_400 + 60)
     newest = commands.run("sms", "40301", "--wait", "--timeout", "0.05").err.splitlines()[0]
-    assert newest.startswith("The newest so far, 2 days ago: ")
+    assert newest.startswith("The newest so far, 2 days old: ")
     assert newest.endswith("Code 445566")
     commands.on_server(lambda: commands.simulator.deliver(40302, "Hello", date=None))
     newest = commands.run("sms", "40302", "--wait", "--timeout", "0.05").err.splitlines()[0]
@@ -193,8 +201,17 @@ def test_without_wait_since_chooses_the_messages(commands: Commands) -> None:
     deliver(commands, "Code 445566", seconds=130)
     deliver(commands, "Welcome", seconds=100)
     assert [row["code"] for row in commands.run("sms", "40301", "--since", "3m", "--json").rows] == ["445566", None]
-    assert commands.run("sms", "40301", "--since", "20").out == "No messages.\n"
+    none = commands.run("sms", "40301", "--since", "20")
+    assert none.out == "No message in the last 20 s; the newest is 1 min old (--since 2m takes it).\n"
+    assert commands.run("sms", "40300", "--since", "20").out.startswith("No message in the last 20 s; the newest is ")
+    assert commands.run("sms", "40302", "--since", "20").out == "No messages.\n"
     assert commands.run("sms", "40301", "--code").out == "445566\n"
+    none = commands.run("sms", "40301", "--code", "--since", "2m")
+    assert (none.code, none.out) == (1, "")
+    assert none.err == (
+        "smspva: sms: #40301 has no message with a code in the last 120 s; the newest is 2 min old"
+        " (--since 3m takes it); --wait waits for one\n"
+    )
     none = commands.run("sms", "40302", "--code")
     assert (none.code, none.out) == (1, "")
     assert none.err == "smspva: sms: #40302 has no message with a code; --wait waits for one\n"
@@ -206,6 +223,49 @@ def test_a_wait_for_a_code_passes_over_messages_without_one(commands: Commands) 
         commands.on_server(lambda: commands.simulator.deliver(40301, "Welcome"))
         commands.on_server(lambda: commands.simulator.deliver(40301, "Code 112233"))
         assert waiting.result() == Result(0, "112233\n", "")
+
+
+def test_a_wait_for_a_code_describes_the_newest_message_that_has_one(commands: Commands) -> None:
+    deliver(commands, "Code 445566", seconds=130)
+    deliver(commands, "Welcome", seconds=30)
+    done = commands.run("sms", "40301", "--wait", "--code", "--since", "1m", "--timeout", "0.05")
+    newest, _ = done.err.splitlines()
+    assert newest.endswith("INFO: Code 445566 (--since 3m takes it)")
+    commands.on_server(lambda: commands.simulator.deliver(40302, "Welcome"))
+    done = commands.run("sms", "40302", "--wait", "--code", "--timeout", "0.05")
+    assert "newest" not in done.err
+
+
+@pytest.fixture
+def fleet() -> Iterator[str]:
+    for server in running():
+        yield server.url
+
+
+@pytest.mark.parametrize("variable", [None, "SMSPVA_FLEET"])
+def test_a_message_between_the_first_read_and_the_wait_is_taken(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, variable: str | None
+) -> None:
+    environment = {} if variable is None else {variable: request.getfixturevalue("fleet")}
+    deliver(commands, "Code 445566", seconds=130)
+    orders = SmspvaClient.orders
+
+    async def deliver_first(client: SmspvaClient) -> Rows[Order]:
+        monkeypatch.setattr(SmspvaClient, "orders", orders)
+        commands.on_server(lambda: commands.simulator.deliver(40301, "Code 112233"))
+        return await orders(client)
+
+    monkeypatch.setattr(SmspvaClient, "orders", deliver_first)
+    done = commands.run("sms", "40301", "--wait", "--json", "--timeout", "2", **environment)
+    assert [row["code"] for row in done.rows] == ["112233"]
+
+
+def test_rows_that_cannot_be_read_are_reported_before_a_wait(commands: Commands) -> None:
+    commands.simulator.faults.next("sms", "nameless_row")
+    done = commands.run("sms", "40300", "--wait", "--timeout", "0.05")
+    skipped, *_, state = done.err.splitlines()[:3]
+    assert "skipped a row" in skipped
+    assert state.startswith("#40300 is inactive")
 
 
 def last_line_ends_with(end: str, lines: list[str]) -> bool:

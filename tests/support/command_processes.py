@@ -226,6 +226,13 @@ class Terminal(Process):
         ]
 
     @property
+    def suspend_key(self) -> bytes:
+        """The key that suspends a program, usually Ctrl-Z; it isn't one that can be typed if there is none."""
+        key = termios.tcgetattr(self._master)[6][termios.VSUSP]
+        assert isinstance(key, bytes)
+        return key
+
+    @property
     def bells(self) -> int:
         """The number of times that the bell rang."""
         return self.raw.count("\a")
