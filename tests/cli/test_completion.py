@@ -36,6 +36,7 @@ def complete(commands: Commands, *words: str, form: str = "fish") -> dict[str, s
 def test_commands_are_completed_with_their_summaries(commands: Commands) -> None:
     assert complete(commands, "re") == {
         "rent": "Rent a number for one or more services.",
+        "renew": "Prolong the rentals that end soon, within a budget.",
         "restore": "Restore an expired rental.",
     }
     assert "--months" in complete(commands, "rent", "PL", "--m")

@@ -71,15 +71,15 @@ DECISIONS: Mapping[str, tuple[Sequence[Order], Mapping[int, str], Sequence[Purch
     "an end in the past": ([order(1, -1)], {1: "2"}, [], "5", ["buy 1"]),
     "an unknown end": ([order(1, None)], {1: "2"}, [], "5", ["1: its end is unknown"]),
     "an unknown price": (BOTH, {2: "9"}, [], "9", ["buy 2", "1: the price is unknown"]),
-    "not allowed": ([order(1, 40, can=False)], {1: "2"}, [], "5", ["1: the provider doesn't allow this now"]),
-    "too long": ([order(1, 40, can=True, days=6)], {1: "2"}, [], "5", ["1: the provider allows at most 6 days now"]),
+    "not allowed": ([order(1, 40, can=False)], {1: "2"}, [], "5", ["1: it can't be prolonged now"]),
+    "too long": ([order(1, 40, can=True, days=6)], {1: "2"}, [], "5", ["1: it can be prolonged by at most 6 days now"]),
     "just long enough": ([order(1, 40, can=True, days=7)], {1: "2"}, [], "5", ["buy 1"]),
     "an obstacle takes no budget": (
         [order(1, 40, can=False), order(2, 40)],
         {1: "2", 2: "3"},
         [],
         "3",
-        ["1: the provider doesn't", "buy 2"],
+        ["1: it can't", "buy 2"],
     ),
     "an unknown outcome": (ONE, {1: "2"}, [call(1, "unknown")], "5", ["1: the outcome of prolong 1, .* is unknown"]),
     "an unknown deletion": (ONE, {1: "2"}, [call(1, "unknown", method="delete")], "5", ["1: the outcome of delete 1"]),
@@ -119,7 +119,7 @@ def test_decisions(
 def test_a_longer_period_needs_more_allowed_days() -> None:
     terms = Terms(timedelta(days=2), Period.months(1))
     (decision,) = decide([order(1, 9, days=29)], {1: Decimal(9)}, [], terms, budget=Decimal(9), now=NOW)
-    assert decision.obstacle == "the provider allows at most 29 days now"
+    assert decision.obstacle == "it can be prolonged by at most 29 days now"
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_the_cheapest_are_renewed_within_the_budget_and_all_is_shown_before(comm
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
         *shown,
-        "smspva: nothing was sent: there is no terminal to ask on; confirm with --yes",
+        "smspva: there is no terminal to ask on; nothing was sent; confirm with --yes",
     ]
     assert prolonged(commands) == []
     done = commands.run(*RENEW, "12.24", "--yes")
