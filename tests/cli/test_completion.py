@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,33 @@ def test_codes_and_ids_of_the_last_answers_are_completed(commands: Commands) -> 
     (known,) = commands.folder.rglob("known-*.json")
     assert stat.S_IMODE(known.stat().st_mode) == 0o600
     assert stat.S_IMODE(known.parent.stat().st_mode) == 0o700
+
+
+def test_restorable_orders_are_completed_for_restore(commands: Commands) -> None:
+    sim = commands.simulator
+    for number in (500, 501):
+        ended = sim.now - timedelta(days=2)
+        commands.on_server(
+            lambda number=number, ended=ended: sim.add_order("PL", "opt29", order_id=number, until=ended)
+        )
+    assert commands.run("orders").code == 0
+    assert complete(commands, "restore", "") == {}
+    assert commands.run("history").code == 0
+    phones = {str(number): sim.order(number).phone for number in (500, 501)}
+    assert complete(commands, "restore", "") == {number: f"Telegram {phone}" for number, phone in phones.items()}
+    assert [*complete(commands, "activate", "")] == ["40300"]
+    assert commands.run("restore", "500", "--yes").code == 0
+    assert commands.run("history", "--json").code == 0
+    assert [*complete(commands, "restore", "")] == ["501"]
+
+
+def test_a_failed_write_leaves_no_file(commands: Commands) -> None:
+    assert commands.run("orders").code == 0
+    (known,) = commands.folder.rglob("known-*.json")
+    known.unlink()
+    known.mkdir()
+    assert commands.run("orders").code == 0
+    assert [*known.parent.iterdir()] == [known]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"orders": 7}', '{"orders": []}'])

@@ -335,6 +335,38 @@ def test_ctrl_c_reports_what_was_renewed(commands: Commands) -> None:
     assert "prolong: the request was sent, but its outcome is unknown" in done.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("sent", [[], [2]], ids=["before", "between"])
+def test_ctrl_c_before_a_call_says_what_was_done(commands: Commands, sent: list[int]) -> None:
+    if sent:
+        commands.simulator.faults.next("orders", "latency", count=2, seconds=0.001)
+    commands.simulator.faults.next("orders", "hang")
+    with commands.start(*RENEW, "20", "--yes") as renewing:
+        requests = commands.simulator.requests
+        listed = 3 if sent else 1  # for the plan, for the first rental, for the second
+        renewing.wait_until(lambda: [it.method for it in requests].count("orders") == listed)
+        renewing.send_signal(signal.SIGINT)
+        done = renewing.result()
+    assert (done.code, prolonged(commands)) == (130, sent)
+    *_, last = done.err.splitlines()
+    if sent:
+        assert done.out.startswith("Renewed: #2, ")
+        assert re.findall("not renewed: #(.).*: renewing stopped before it", done.err) == ["3", "1"]
+        assert last == "smspva purchases lists what was done."
+    else:
+        assert (done.out, last) == ("", "This command bought or deleted nothing.")
+
+
+def test_ctrl_c_during_a_call_names_its_rental(commands: Commands) -> None:
+    commands.simulator.faults.next("prolong", "hang")
+    with commands.start(*RENEW, "20", "--yes") as renewing:
+        renewing.wait_until(lambda: prolonged(commands) == [2])
+        renewing.send_signal(signal.SIGINT)
+        done = renewing.result()
+    assert (done.code, done.out) == (3, "")
+    assert re.search("not renewed: #2, .*: interrupted; smspva purchases shows its outcome", done.err)
+    assert "prolong: the request was sent, but its outcome is unknown" in done.err.splitlines()[-1]
+
+
 @needs_full_disk
 @pytest.mark.parametrize(("form", "sent"), [((), [2]), (("--json",), [2, 3, 1])], ids=["text", "json"])
 def test_a_result_that_cannot_be_printed_goes_to_standard_error(
