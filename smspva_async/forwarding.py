@@ -48,8 +48,8 @@ async def forward(
     The body is the JSON of `to_dict`, signed as a Standard Webhook. The header ``webhook-id`` is the event's `id`, the
     same in each attempt and after a restart, so that a receiver can drop repetitions. An event is delivered, and
     acknowledged in the journal, once the receiver answers with HTTP 2xx. Until then it is sent again, and later events
-    wait: after 1 s, 2 s, 4 s and so on up to 5 minutes, a random part of each left out, or later if HTTP 429 or 503
-    comes with ``Retry-After``. Redirects are not followed. Nothing is bought.
+    wait: after 1 s, 2 s, 4 s and so on up to 5 minutes, each shortened at random by up to half, or later if HTTP 429 or
+    503 comes with ``Retry-After``. Redirects are not followed. Nothing is bought.
 
     Args:
         watcher: An entered watcher. Only with a `SqliteJournal` or a fleet does the position survive a restart.
@@ -58,7 +58,7 @@ async def forward(
         name: The consumer's name in the journal. Each receiver needs its own.
         after: The `seq` after which a new name begins, as for `Watcher.consumer`.
         timeout: Seconds for one request.
-        give_up_after: Seconds from an event's first failure to `DeliveryFailed`; this run's failures count.
+        give_up_after: Seconds from an event's first failure in this run to `DeliveryFailed`; a day by default.
         on_attempt: Called after each attempt with the event and the failure; None as the failure: it was acknowledged.
 
     Raises:

@@ -187,9 +187,8 @@ class ActivationManager:
             yield True
             return
         claim = f"activate:{order_id}"
-        is_mine = await self._shared.claim(claim, _LONGEST_BACKOFF)
         try:
-            yield is_mine
+            yield await self._shared.claim(claim, _LONGEST_BACKOFF)
         except BaseException:  # also if it is cancelled: the request may not have been sent
             await finish(partial(self._unclaim, claim))
             raise

@@ -150,7 +150,7 @@ class Leadership:
                 await self._leader_left.wait()
 
     def _note_time_without_leader(self) -> None:
-        """Log a warning once if no process leads although one could."""
+        """Log a warning once if no process has led for longer than a takeover takes."""
         now = anyio.current_time()
         if self._has_leader:
             self._leaderless_since = math.inf
@@ -273,6 +273,7 @@ class _OtherDemand:
         self._reader = reader
         self._waiters = waiters
         self._tasks = tasks
+        self._is_closed = False
         self._demands: dict[str, Demand] = {}
         self._updates: Counter[str] = Counter()
         self._waits: dict[str, contextlib.ExitStack] = {}
@@ -283,6 +284,8 @@ class _OtherDemand:
         """Replace the demands of all members by those that the journal has."""
         before = self._updates.copy()
         demands = await self._journal.wants()
+        if self._is_closed:
+            return
         for member in self._demands.keys() | demands.keys():
             if self._updates[member] == before[member]:  # otherwise its news was newer
                 self.update(member, demands.get(member))
@@ -308,7 +311,8 @@ class _OtherDemand:
         self._waits[member] = waits
 
     def close(self) -> None:
-        """End all waits."""
+        """End all waits, and enter no others."""
+        self._is_closed = True
         for waits in self._waits.values():
             waits.close()
 

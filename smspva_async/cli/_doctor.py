@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    show_default="smspva-doctor-DATE.json in the current folder",
+    show_default="with the date in its name, here",
     help="Write the report to this new file.",
 )
 @with_ledger

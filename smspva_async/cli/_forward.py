@@ -25,8 +25,8 @@ _SECRET_VARIABLE = "SMSPVA_WEBHOOK_SECRET"  # noqa: S105 - a name
 
 @click.command(
     epilog=examples(
-        "smspva forward https://example.com/webhook --journal smspva.db",
-        "smspva forward http://localhost:8080/ --fleet redis://localhost",
+        "smspva forward https://example.com/ --journal a.db",
+        "smspva forward http://localhost:80/ --fleet redis://host",
     )
 )
 @click.argument("url")

@@ -15,6 +15,7 @@ import coredis
 from anyio.abc import ByteStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from coredis.connection import BaseConnection, TCPConnection, UnixDomainSocketConnection
+from coredis.pool import ConnectionPool
 from coredis.retry import NoRetryPolicy
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 REPLY_TIMEOUT = 5.0
 """Seconds to wait for Redis to connect or reply."""
+_MAX_CONNECTIONS = 1000
 _QUERY = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 """The settings that a URL may contain. Others of coredis could break the fleet."""
 
@@ -61,17 +63,27 @@ def new_client(url: str) -> coredis.Redis[str]:
         context = options["ssl_context"] = ssl.create_default_context(cafile=files.get("ssl_ca_certs"))
         if "ssl_certfile" in files:
             context.load_cert_chain(files["ssl_certfile"], files.get("ssl_keyfile"))
-    redis = coredis.Redis.from_url(
+    pool: ConnectionPool[Any] = _Pool.from_url(
         url,
         decode_responses=True,
         decode_components=True,
         connect_timeout=REPLY_TIMEOUT,
         stream_timeout=REPLY_TIMEOUT,
-        retry_policy=NoRetryPolicy(),
+        max_connections=_MAX_CONNECTIONS,
         **options,
     )
-    redis.connection_pool.connection_class = _UnixConnection if parts.scheme == "unix" else _TCPConnection
-    return redis
+    pool.connection_class = _UnixConnection if parts.scheme == "unix" else _TCPConnection
+    return coredis.Redis(connection_pool=pool, decode_responses=True, retry_policy=NoRetryPolicy())
+
+
+class _Pool(ConnectionPool[Any]):
+    """A pool that forgets a connection which is lost in use. In coredis's own, it counts for ever."""
+
+    def release(self, connection: BaseConnection) -> None:
+        """Take a connection back."""
+        super().release(connection)
+        if not connection.usable:
+            self._available_connections.append_nowait(None)
 
 
 class _Connection(BaseConnection):
@@ -110,14 +122,17 @@ class _UnixStream(ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return the next bytes; see `ByteReceiveStream.receive`."""
-        await anyio.wait_readable(self._socket)
-        try:
-            data = self._socket.recv(max_bytes)
-        except OSError as error:
-            raise anyio.BrokenResourceError from error
-        if not data:
-            raise anyio.EndOfStream
-        return data
+        while True:
+            await anyio.wait_readable(self._socket)
+            try:
+                data = self._socket.recv(max_bytes)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
+            if not data:
+                raise anyio.EndOfStream
+            return data
 
     async def send(self, item: bytes) -> None:
         """Send bytes; see `ByteSendStream.send`."""
@@ -126,6 +141,8 @@ class _UnixStream(ByteStream):
             await anyio.wait_writable(self._socket)
             try:
                 rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                continue
             except OSError as error:
                 raise anyio.BrokenResourceError from error
 

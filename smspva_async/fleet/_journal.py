@@ -18,7 +18,7 @@ from attrs import evolve
 from smspva_async._concurrency import WorkerThread, finish
 from smspva_async.errors import JournalError, JournalLocked
 from smspva_async.fleet import _replica
-from smspva_async.fleet._link import source_of
+from smspva_async.fleet._link import Unreachable, source_of
 from smspva_async.fleet._replica import IN_MEMORY, Replica
 from smspva_async.journal import WatchState, codec
 from smspva_async.journal.database import AgeClock
@@ -235,9 +235,7 @@ class RedisJournal:
     async def _within_lease(self, arguments: Sequence[str | float]) -> Any:  # noqa: ANN401 - Lua's
         try:
             return await self._link.run("append", *arguments, within=self.lease)
-        except JournalError:
-            if self.failure is None:
-                raise
+        except Unreachable:
             raise self._not_leading() from None
 
     def _not_leading(self) -> NotLeading:

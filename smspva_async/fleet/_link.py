@@ -23,7 +23,7 @@ from smspva_async.errors import JournalError, describe
 from smspva_async.fleet._connection import REPLY_TIMEOUT, address, coredis_silenced, new_client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.lowlevel import EventLoopToken
 
@@ -39,6 +39,10 @@ _GONE = (exceptions.ConnectionError, TimeoutError, OSError)
 _UNREACHABLE = (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.ClusterDownError, OSError)
 _TEMPORARY = ("OOM", "MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY")
 """The first words of errors that a Redis gives which may work again later."""
+
+
+class Unreachable(JournalError):
+    """Redis couldn't be reached within the time that the caller gave."""
 
 
 @define(eq=False)
@@ -99,7 +103,7 @@ class Link:
         self._is_refusing = False
         """True if Redis refused to write since it was last reached."""
         self._beat_at = 0.0
-        """The time of the last sign of life, on the event loop's clock."""
+        """The time of `time.monotonic` at which this process last showed that it is alive."""
         self._worker = WorkerThread("smspva fleet")
 
     @property
@@ -126,7 +130,7 @@ class Link:
             JournalError: Redis can't be used: at the first use, or for longer than `within`.
 
         """
-        return await self.do(lambda redis: self._evaluate(redis, script, *arguments), within=within)
+        return await self.do(lambda redis: self._evaluate(redis, script, arguments), within=within)
 
     async def do(
         self,
@@ -183,18 +187,19 @@ class Link:
                 reason = _reason(error)
                 if reason is None:
                     raise JournalError(f"{self.where} failed: {describe(error)}") from None
+                await anyio.lowlevel.checkpoint_if_cancelled()  # coredis may raise another error then
                 self._note_failure(reason, began, is_refusal=not isinstance(error, _GONE))
                 if anyio.current_time() + delay >= deadline:
-                    raise JournalError(f"{self.where} can't be reached for {within:g} s: {reason}") from None
+                    raise Unreachable(f"{self.where} can't be reached for {within:g} s: {reason}") from None
             else:
                 self._note_success(began, writes=is_beat)
                 if is_beat:
-                    self._beat_at = anyio.current_time()
+                    self._beat_at = began
                 return result
             await anyio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY)
 
-    async def _evaluate(self, redis: coredis.Redis[str], script: str, *arguments: str | float) -> Any:  # noqa: ANN401 - Lua's
+    async def _evaluate(self, redis: coredis.Redis[str], script: str, arguments: Sequence[str | float]) -> Any:  # noqa: ANN401 - Lua's
         call: Any = redis.register_script(source_of(script))
         return await call([self.prefix], list(arguments))
 
@@ -215,7 +220,8 @@ class Link:
     def _forget_connection(self) -> None:
         """Forget what belongs to the process from which this one was forked."""
         self._process, self._loop, self._session, self._opening = os.getpid(), None, None, anyio.Lock()
-        self._member, self.failure, self._uses = "", None, 0
+        self._member, self._uses = "", 0
+        self.failure, self._is_refusing = None, False
 
     async def _open(self, loop: EventLoopToken) -> _Session:
         if not self._fingerprint:
@@ -243,9 +249,8 @@ class Link:
                     session.redis = redis
                     session.ready.set()
                     while True:
-                        await anyio.sleep_until(self._beat_at + self.lease / 2)
-                        if anyio.current_time() >= self._beat_at + self.lease / 2:
-                            await self._beat()
+                        wait = self._beat_at + self.lease / 2 - time.monotonic()
+                        await (anyio.sleep(wait) if wait > 0 else self._beat())
         except Exception as raised:
             error = _first(raised)
             if session.redis is not None:
@@ -262,11 +267,11 @@ class Link:
             session.ended.set()
 
     async def _beat(self) -> None:
-        with suppress(JournalError):
-            await self._repeat(
-                lambda redis: self._evaluate(redis, "beat", self.member, self.lease), self.lease / 3, is_beat=True
-            )
-        self._beat_at = anyio.current_time()
+        try:
+            beat = partial(self._evaluate, script="beat", arguments=(self.member, self.lease))
+            await self._repeat(beat, math.inf, is_beat=True)
+        except JournalError:
+            await anyio.sleep(_LONGEST_RETRY)
 
     async def _join(self, redis: coredis.Redis[str]) -> None:
         """Check that this Redis can hold the fleet, and join it. Changes nothing if it can't."""
@@ -280,8 +285,8 @@ class Link:
                 f"it may drop data when its memory is full: set maxmemory-policy to noeviction, not {policy}"
             )
         mine = self._fingerprint
-        form, owner = await self._evaluate(redis, "join", _FORM, mine, self.member, self.lease)
-        self._beat_at = anyio.current_time()
+        self._beat_at = time.monotonic()
+        form, owner = await self._evaluate(redis, "join", (_FORM, mine, self.member, self.lease))
         if int(form) > _FORM:
             raise JournalError(f"it was made by a newer version of smspva_async (form {form}, this one knows {_FORM})")
         if owner != mine:
@@ -317,10 +322,11 @@ class Link:
             return
         async with self._opening:
             session, self._session = self._session, None
-            member, self._member, self.failure = self._member, "", None
+            member, self._member = self._member, ""
+            self.failure, self._is_refusing = None, False
             if session is not None and session.redis is not None:
                 with coredis_silenced(), suppress(Exception), anyio.move_on_after(REPLY_TIMEOUT / 5):
-                    await self._evaluate(session.redis, "leave", member)
+                    await self._evaluate(session.redis, "leave", [member])
                 await session.end()
 
     # Answers may come late. Only what began after the last change says how Redis is now.

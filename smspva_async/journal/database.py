@@ -109,17 +109,17 @@ class Database:
         """
         with self._file.translate_errors("can't be used", "Nothing was changed"):
             self._file.inspect()
-            names = [f"{self._path.name}{end}" for end in ("-wal", "-shm", "", "-lock")]
-            new = [] if self._path.exists() else [self._path.with_name(name) for name in names]
+            created = self._missing("-lock")
             try:
                 self._take_lock()
+                created = self._missing("-wal", "-shm", "") + created  # now, because another watcher may have made them
                 self._connection = connection = self._connect()
                 connection.execute("PRAGMA journal_mode = WAL")
                 with transaction(connection):
                     self._prepare(connection, fingerprint)
                     return self._load(connection, last)
             except BaseException as error:
-                self.close(remove=[] if isinstance(error, JournalLocked) else new)
+                self.close(remove=() if isinstance(error, JournalLocked) else created)
                 raise
 
     def close(self, remove: Iterable[Path] = ()) -> None:
@@ -222,6 +222,11 @@ class Database:
         return bound
 
     # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _missing(self, *endings: str) -> list[Path]:
+        """Return the files beside the journal, by the endings of their names, that don't exist."""
+        paths = [self._path.with_name(self._path.name + ending) for ending in endings]
+        return [path for path in paths if not path.exists()]
 
     def _take_lock(self) -> None:
         # A separate database, because SQLite's lock on the journal itself would keep readers out.

@@ -285,6 +285,34 @@ async def test_a_redis_that_hangs_is_an_outage(
 
 
 @on_real_loops
+async def test_a_connection_that_is_lost_in_use_does_not_count_for_ever(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "_MAX_CONNECTIONS", 2)
+    async with opened(redis_server) as link:
+        for _ in range(4):
+            with anyio.move_on_after(0.02):
+                await link.do(lambda redis: redis.xread({"stream": "0-0"}, block=10_000))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(link.do, lambda redis: redis.xread({"stream": "0-0"}, block=20))
+                await until(lambda: "cmd=xread" in redis_server.cli("CLIENT", "LIST"))
+                redis_server.cli("CLIENT", "KILL", "TYPE", "normal")
+            with anyio.fail_after(PATIENCE):
+                assert await ping(link) == "hello"
+
+
+@on_real_loops
+async def test_a_living_process_is_not_taken_for_dead_after_an_outage(redis_server: RedisServer) -> None:
+    async with opened(redis_server, lease=0.6) as link:
+        await ping(link)
+        redis_server.kill()
+        await until(lambda: link.failure is not None)  # a heartbeat has failed
+        redis_server.start()
+        redis_server.cli("DEL", "smspva:{main}:members")
+        await until(lambda: redis_server.cli("ZRANGE", "smspva:{main}:members", "0", "-1").split() == [link.member])
+
+
+@on_real_loops
 async def test_a_full_memory_is_an_outage(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(redis_server) as link:
         await ping(link)

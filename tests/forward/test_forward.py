@@ -139,7 +139,7 @@ async def hang() -> httpx.Response:
         (httpx.ConnectError("All connection attempts failed"), "ConnectError: All connection attempts failed"),
         (httpx.RemoteProtocolError("broken"), "RemoteProtocolError: broken"),
     ],
-    ids=str,
+    ids=["500", "307", "404", "unreachable", "broken"],
 )
 async def test_an_event_that_fails_is_sent_again_before_later_ones(
     failure: Any, reason: str, receiver: Receiver

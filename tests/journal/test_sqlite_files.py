@@ -269,6 +269,17 @@ async def test_a_full_disk_raises_journal_error_and_loses_nothing(path: Path) ->
     assert await stored(path.parent / "new.db") == (None, [], {})
 
 
+@pytest.mark.parametrize("ending", ["-lock", "-wal", "-shm", ""])
+async def test_a_journal_that_can_not_be_made_removes_no_file_of_the_user(path: Path, ending: str) -> None:
+    file = path.with_name(path.name + ending)
+    file.write_text("my notes")
+    if ending in ("-wal", "-shm"):
+        path.with_name(f"{path.name}-lock").mkdir()  # so that the journal can't be made
+    with pytest.raises(JournalError):
+        await SqliteJournal(path).open(None)
+    assert file.read_text() == "my notes"
+
+
 async def test_a_journal_that_is_not_open_cannot_be_written(path: Path) -> None:
     journal = SqliteJournal(path)
     with pytest.raises(JournalError, match="isn't open; nothing was written"):

@@ -7,9 +7,9 @@ import base64
 import json
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,11 +18,10 @@ import httpx
 from attrs import define, field, frozen
 from standardwebhooks import Webhook
 
-from smspva_async import Event, event_from_dict, forward
+from smspva_async import Event, event_from_dict, forward, forwarding
 from tests.support import PATIENCE, chaos
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -167,6 +166,8 @@ class Server:
                     await writer.drain()
         finally:
             writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer a request; return False to close the connection."""
@@ -213,9 +214,7 @@ def receive(port: int, report: Path) -> None:
 
 def watch_and_forward(provider: str, journal: Path, port: int) -> None:
     """Watch and forward until the process is killed. Delays between attempts are short."""
-    # Not an attribute of the package: that is the function.
-    vars(import_module("smspva_async.forwarding"))["_FIRST_DELAY"] = 0.01
-    vars(import_module("smspva_async.forwarding"))["_LONGEST_DELAY"] = 0.05
+    vars(forwarding).update(_FIRST_DELAY=0.01, _LONGEST_DELAY=0.05)
 
     async def main() -> None:
         async with chaos.client(provider, timeout=PATIENCE) as client, chaos.watcher(client, journal) as watcher:

@@ -14,12 +14,13 @@ if redis.call('GET', key .. 'lease') ~= me or known[4] ~= me or known[3] ~= epoc
     return {'fenced', oldest}
 end
 
-redis.call('HSET', meta, 'version', version + 1, 'mark', mark, 'head', ARGV[6])
 local first
 local position = each(11, 3, function(seq, at, event)
     first = first or tonumber(seq)
     redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at)
 end)
+-- After the events, which Redis refuses if their numbers don't follow.
+redis.call('HSET', meta, 'version', version + 1, 'mark', mark, 'head', ARGV[6])
 position = each(position, 2, function(order, track) redis.call('HSET', key .. 'tracks', order, track) end)
 position = each(position, 2, function(message, count) redis.call('HSET', key .. 'messages', message, count) end)
 position = each(position, 1, function(order) redis.call('HDEL', key .. 'tracks', order) end)

@@ -8,12 +8,11 @@ end
 -- Count a member as alive for some seconds.
 local function beat(member, seconds) redis.call('ZADD', KEYS[1] .. 'members', clock() + seconds, member) end
 
--- Add an entry to the news, with more fields and values if given. Return its number.
+-- Add an entry to the news, with more fields and values if given.
 local function post(kind, member, data, ...)
     local number = redis.call('HINCRBY', KEYS[1] .. 'meta', 'news', 1)
     redis.call('XADD', KEYS[1] .. 'news', 'MAXLEN', '~', 10000, number .. '-0',
         'kind', kind, 'member', member, 'data', data, ...)
-    return number
 end
 
 -- Call a function with each element of a list in ARGV, which begins with its length. Return the position after the list.

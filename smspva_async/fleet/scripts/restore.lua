@@ -11,23 +11,34 @@ redis.call('HSETNX', meta, 'form', ARGV[6])
 redis.call('HSETNX', meta, 'account', ARGV[7])
 local first, last, newest = tonumber(ARGV[9]), tonumber(known[5] or 0), tonumber(ARGV[10])
 local oldest = tonumber(known[6] or 0)
-local older, has = {}, 0 -- events to add again, and the last one that the stream has as it should be
+local has = 0 -- the last event that the stream has as it should be
 if last < first or oldest > first then
     redis.call('DEL', events)
     oldest = first
 else
     has = math.min(last, newest)
-    local is_same = has == last
-    for seq = first + 1, has do
+    local is_same, seq = has == last, first
+    while is_same and seq < has do
+        seq = seq + 1
         local entry = redis.call('XRANGE', events, seq .. '-0', seq .. '-0')[1]
-        is_same = is_same and entry and entry[2][2] == ARGV[12 + 3 * (seq - first - 1) + 2]
+        is_same = entry and entry[2][2] == ARGV[11 + 3 * (seq - first)]
     end
-    if not is_same then -- another leader has written others since; a stream's numbers can't be taken back
-        older, has = redis.call('XRANGE', events, '-', first .. '-0'), 0
-        redis.call('DEL', events)
+    if not is_same and redis.call('EXISTS', events) == 1 then
+        -- Another leader has written others since. A stream's numbers can't be taken back, so it is made again.
+        local before, from = key .. 'events:before', '-'
+        redis.call('RENAME', events, before)
+        while from do
+            local batch = redis.call('XRANGE', before, from, first .. '-0', 'COUNT', 1000)
+            from = nil
+            for _, entry in ipairs(batch) do
+                redis.call('XADD', events, entry[1], unpack(entry[2]))
+                from = '(' .. entry[1]
+            end
+        end
+        redis.call('DEL', before)
     end
+    if not is_same then has = 0 end
 end
-for _, entry in ipairs(older) do redis.call('XADD', events, entry[1], unpack(entry[2])) end
 local position = each(11, 3, function(seq, at, event)
     if tonumber(seq) > has then redis.call('XADD', events, seq .. '-0', 'event', event, 'at', at) end
 end)
