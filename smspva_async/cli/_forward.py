@@ -66,8 +66,8 @@ async def forward(
 
     Each event is sent with POST to the URL, in order and at least once, as the JSON that `smspva watch --json` prints.
     The headers follow the specification Standard Webhooks. An event that fails is retried with growing delays, and
-    later events wait. After a day (--give-up-after), or if the URL answers HTTP 410, the command ends with exit code 4,
-    and the next run begins with that event. The first run begins with the oldest event in the journal, or in a fleet
+    later events wait. If it fails for a day (--give-up-after), or the URL answers HTTP 410, the command ends with exit
+    code 4, and the next run begins with that event. The first run begins with the oldest event in the journal, or in a fleet
     with the next event. Nothing is bought.
     """
     if (account.fleet is None) == (journal is None):
