@@ -25,4 +25,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return [*globals(), *import_module("smspva_async._public").__all__]
+        return sorted({*globals(), *import_module("smspva_async._public").__all__})

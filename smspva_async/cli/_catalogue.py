@@ -12,7 +12,7 @@ from smspva_async import WEEK, Period, SmspvaError, to_dict
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_account
 from smspva_async.cli._help import examples
-from smspva_async.cli._names import Catalogue
+from smspva_async.cli._names import Catalogue, remember_restorable
 from smspva_async.cli._output import Printer, with_printer
 from smspva_async.cli._parameters import COUNTRY, SERVICE, NumberRange, with_period
 from smspva_async.cli._stderr import print_stderr
@@ -64,8 +64,8 @@ async def countries(printer: Printer, account: Account, service: str | None, per
         (service,) = await catalogue.services([service])
         rows = await client.countries_for(service, period or WEEK)
     printer.print_rows(rows, _tables.countries_for, empty=f"No country offers {service} now.")
-    if rows:
-        printer.print_hint(f"Next: smspva rent {fmt.clean(rows[0].country)} {service}")
+    if country := next((row.country for row in rows if row.count != 0), None):
+        printer.print_hint(f"Next: smspva rent {fmt.clean(country)} {service}")
 
 
 @click.command(
@@ -89,8 +89,8 @@ async def offers(printer: Printer, account: Account, country: str, period: Perio
     rows.sort(key=lambda offer: (offer.price_day is None, offer.price_day, offer.name, offer.service))
     make_table = _tables.offers_by_provider if by_provider else _tables.offers
     printer.print_rows(rows, make_table, empty=f"Nothing can be rented in {country} now.")
-    if rows:
-        printer.print_hint(f"Next: smspva rent {country} {fmt.clean(rows[0].service)}")
+    if service := next((row.service for row in rows if row.count != 0), None):
+        printer.print_hint(f"Next: smspva rent {country} {fmt.clean(service)}")
 
 
 @click.command(epilog=examples("smspva stock PL", "smspva stock PL opt16 opt29 --months 1"))
@@ -163,6 +163,7 @@ async def history(printer: Printer, account: Account, page: int, take: int) -> N
         if rows and not printer.as_json:
             with suppress(SmspvaError):  # the list has the codes too
                 names = await Catalogue(account, client).names(row.service for row in rows)
+    remember_restorable(account, rows, names)
     printer.print_rows(
         rows,
         partial(_tables.history, names=names),

@@ -42,8 +42,11 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 """The module and the summary of each command, in the order of the help text."""
 _EXIT_CODES = [
     ("0", "success, or the reader of a pipe closed it"),
-    ("1", "refused by the provider, above --max-price or --max-total, a wait timed out, or doctor found drift"),
-    ("2", "wrong usage, or a ledger or journal that can't be used"),
+    (
+        "1",
+        "refused or sure to be refused, above --max-price or --max-total, a wait timed out, or doctor found drift",
+    ),
+    ("2", "wrong usage, an unknown name or code, or a ledger or journal that can't be used"),
     ("3", "the outcome of a purchase is unknown, or its result can't be printed"),
     ("4", "network or server failure"),
     ("130", 'interrupted with Ctrl-C, or answered "no"'),

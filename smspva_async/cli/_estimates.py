@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async import ApiError, InvalidKey
+from smspva_async import ApiError, InvalidKey, Offer, Rows
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._output import warn_of_skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from smspva_async import Offer, Order, Period, Rows, SmspvaClient
+    from smspva_async import Order, Period, SmspvaClient
 
 
 @frozen
@@ -27,51 +27,68 @@ class RentalEstimate:
     """US dollars for all services and the whole period, without rebates; None if a price is unknown."""
 
 
-async def read_offers(client: SmspvaClient, country: str, period: Period) -> tuple[Rows[Offer] | None, str]:
-    """Return a country's offers, or None and the reason if the provider refuses to list them."""
+@frozen
+class Offers:
+    """A country's offers."""
+
+    rows: Rows[Offer] | None
+    """None if the provider refuses to list them."""
+    refusal: str = ""
+
+    def names(self, services: Iterable[str]) -> list[str]:
+        """Return services as their codes and names, such as ``opt29 Telegram``."""
+        names = {offer.service: offer.name for offer in self.rows or ()}
+        return [fmt.clean(f"{service} {names.get(service, '')}") for service in services]
+
+    def sold_out(self, services: Iterable[str]) -> list[str]:
+        """Return the services that have no numbers now."""
+        counts = {offer.service: offer.count for offer in self.rows or ()}
+        return [service for service in services if counts.get(service) == 0]
+
+    def daily_price(self, services: Sequence[str]) -> Decimal | None:
+        """Return the price per day of all services in US dollars, or None if a price is unknown."""
+        by_service = {offer.service: offer.price_day for offer in self.rows or ()}
+        prices = [price for service in services if (price := by_service.get(service)) is not None and price > 0]
+        return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
+
+    def estimate_rental(self, services: Sequence[str], period: Period) -> RentalEstimate:
+        """Return the estimated price of a rental."""
+        if self.rows is None:
+            return RentalEstimate([f"the price is unknown: {self.refusal}"], None)
+        by_service = {offer.service: offer for offer in self.rows}
+        lines = [_describe_offer(service, by_service.get(service), period) for service in services]
+        price_day = self.daily_price(services)
+        price = None if price_day is None else price_day * period.days
+        if price is not None and len(services) > 1:
+            lines.append(f"total: about ${price:.2f}")
+        return RentalEstimate(lines, price)
+
+
+async def read_offers(client: SmspvaClient, country: str, period: Period) -> Offers:
+    """Return a country's offers."""
     try:
         rows = await client.offers(country, period)
     except InvalidKey:
         raise
     except ApiError as error:
-        return None, fmt.clean(error.msg)
+        return Offers(None, fmt.clean(error.msg))
     except ValueError:  # the server didn't name an order's country
-        return None, "the country is unknown"
+        return Offers(None, "the country is unknown")
     warn_of_skipped_rows(rows)
-    return rows, ""
-
-
-def estimate_rental(offers: Rows[Offer] | None, reason: str, services: Sequence[str], period: Period) -> RentalEstimate:
-    """Return the estimated price of a rental."""
-    if offers is None:
-        return RentalEstimate([f"the price is unknown: {reason}"], None)
-    by_service = {offer.service: offer for offer in offers}
-    lines = [_describe_offer(service, by_service.get(service), period) for service in services]
-    price_day = daily_price(offers, services)
-    price = None if price_day is None else price_day * period.days
-    if price is not None and len(services) > 1:
-        lines.append(f"total: about ${price:.2f}")
-    return RentalEstimate(lines, price)
+    return Offers(rows)
 
 
 async def prolongation_prices(client: SmspvaClient, orders: Iterable[Order], period: Period) -> dict[int, Decimal]:
     """Return the estimated price of prolonging each order, by its id, without orders whose price is unknown."""
-    offers: dict[str, Rows[Offer] | None] = {}
+    offers: dict[str, Offers] = {}
     prices: dict[int, Decimal] = {}
     for order in orders:
         if order.country not in offers:
-            offers[order.country], _ = await read_offers(client, order.country, period)
-        price_day = daily_price(offers[order.country], order.services)
+            offers[order.country] = await read_offers(client, order.country, period)
+        price_day = offers[order.country].daily_price(order.services)
         if price_day is not None:
             prices[order.id] = price_day * period.days
     return prices
-
-
-def daily_price(offers: Rows[Offer] | None, services: Sequence[str]) -> Decimal | None:
-    """Return the price per day of all services, or None if a price is unknown."""
-    by_service = {offer.service: offer.price_day for offer in offers or ()}
-    prices = [price for service in services if (price := by_service.get(service)) is not None and price > 0]
-    return sum(prices, Decimal()) if 0 < len(prices) == len(services) else None
 
 
 def format_estimate(price_day: Decimal, count: int) -> str:

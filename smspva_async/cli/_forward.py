@@ -48,7 +48,12 @@ _SECRET_VARIABLE = "SMSPVA_WEBHOOK_SECRET"  # noqa: S105 - a name
 )
 @click.option("--interval", type=SECONDS, default=30, show_default=True, help="Time between two polls.")
 @click.option(
-    "--give-up-after", type=SECONDS, default=DAY, show_default=True, help="Time for which a failing event is retried."
+    "--give-up-after",
+    type=SECONDS,
+    default=DAY,
+    show_default=True,
+    metavar="N",
+    help="Number of seconds for which a failing event is retried.",
 )
 @with_account
 @with_printer
@@ -66,9 +71,9 @@ async def forward(
 
     Each event is sent with POST to the URL, in order and at least once, as the JSON that `smspva watch --json` prints.
     The headers follow the specification Standard Webhooks. An event that fails is retried with growing delays, and
-    later events wait. After a day (--give-up-after), or if the URL answers HTTP 410, the command ends with exit code 4,
-    and the next run begins with that event. The first run begins with the oldest event in the journal, or in a fleet
-    with the next event. Nothing is bought.
+    later events wait. If it fails for a day (--give-up-after), or the URL answers HTTP 410, the command ends with exit
+    code 4, and the next run begins with that event. The first run begins with the oldest event in the journal, or in a
+    fleet with the next event. Nothing is bought.
     """
     if (account.fleet is None) == (journal is None):
         raise click.UsageError("use either --journal or --fleet, which keeps the position; a fleet has its own journal")

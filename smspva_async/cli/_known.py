@@ -1,4 +1,4 @@
-"""The services, countries and orders of the last answers, in a small file of the user's cache folder.
+"""The services, countries and orders of a server's last answers, in a small file of the user's cache folder.
 
 Shells complete words from it, because a request could be slow, and `history` takes names from it.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from tempfile import NamedTemporaryFile
+from pathlib import Path
+from tempfile import mkstemp
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -16,9 +17,8 @@ import platformdirs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-Kind = Literal["services", "countries", "orders"]
+Kind = Literal["services", "countries", "orders", "past"]
 """The kinds of entries. The keys are codes or order ids, the values are names."""
 
 
@@ -38,9 +38,14 @@ def remember(base_url: str, kind: Kind, entries: Mapping[str, str], *, replace: 
     with suppress(OSError, RuntimeError):
         path = _path(base_url)
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:  # mode 0600
-            json.dump({**known, kind: after}, file)
-        os.replace(file.name, path)  # noqa: PTH105 - `file.name` is text
+        descriptor, name = mkstemp(dir=path.parent)  # mode 0600
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({**known, kind: after}, file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def recall(base_url: str, kind: Kind) -> dict[str, str]:

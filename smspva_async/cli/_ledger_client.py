@@ -27,7 +27,6 @@ async def open_ledger_client(account: Account) -> AsyncGenerator[SmspvaClient]:
     """Open a client with the account's ledger.
 
     Raises:
-        OutcomeUnknown: Ctrl-C left a call without an outcome.
         OutputError: The command did its work, but the ledger couldn't be written on closing.
 
     """
@@ -37,8 +36,7 @@ async def open_ledger_client(account: Account) -> AsyncGenerator[SmspvaClient]:
             async with account.client() as client:
                 is_open = True
                 try:
-                    with _report_interrupted_call(client):
-                        yield client
+                    yield client
                 except BaseException as error:
                     failure = error
                     raise
@@ -62,19 +60,23 @@ async def read_ledger(account: Account) -> AsyncGenerator[SmspvaClient]:
 
 
 @contextmanager
-def _report_interrupted_call(client: SmspvaClient) -> Generator[None]:
-    """Raise `OutcomeUnknown` if Ctrl-C leaves a call without an outcome; say so if no call was sent."""
-    before, calls = {error.call for error in client.unsettled}, len(client.purchases())
+def report_interrupted_call(client: SmspvaClient) -> Generator[None]:
+    """Raise `OutcomeUnknown` if Ctrl-C leaves a call without an outcome; otherwise say whether a call was done."""
+    before, done = {error.call for error in client.unsettled}, _count_done(client)
     try:
         yield
     except anyio.get_cancelled_exc_class():
         for error in client.unsettled:
             if error.call not in before:
                 raise error from None
-        if len(client.purchases()) > calls:  # its result is printed
+        is_done = _count_done(client) > done
+        note = "smspva purchases lists what was done." if is_done else "This command bought or deleted nothing."
+        with explain_ctrl_c(lambda: note):
             raise
-        with explain_ctrl_c(lambda: "Nothing was bought or deleted."):
-            raise
+
+
+def _count_done(client: SmspvaClient) -> int:
+    return sum(purchase.outcome == "done" for purchase in client.purchases())
 
 
 class _WarningHandler(logging.Handler):

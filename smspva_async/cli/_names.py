@@ -13,7 +13,7 @@ from smspva_async.cli import _known
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from smspva_async import Country, Offer, Order, Rental, Rows, Service, SmspvaClient
+    from smspva_async import Country, Offer, Order, PastOrder, Rental, Rows, Service, SmspvaClient
     from smspva_async.cli._account import Account
 
 _SUGGESTIONS = 3
@@ -25,14 +25,14 @@ class Catalogue:
     Args:
         account: The account, whose server's names are remembered for completion.
         client: An open client.
-        prefix: The start of each error message, such as ``nothing was sent: ``.
+        note: A part of each error message, such as ``; nothing was sent``.
 
     """
 
-    def __init__(self, account: Account, client: SmspvaClient, prefix: str = "") -> None:
+    def __init__(self, account: Account, client: SmspvaClient, note: str = "") -> None:
         self._account = account
         self._client = client
-        self._prefix = prefix
+        self._note = note
 
     async def country(self, text: str) -> str:
         """Return the code of a country. Two letters are a code; for a name, the countries are requested."""
@@ -49,7 +49,7 @@ class Catalogue:
         countries = await self._client.countries()
         self.remember_countries(countries)
         if not countries.skipped and code not in {row.code for row in countries}:
-            raise click.UsageError(f"{self._prefix}there is no country {code}; smspva countries lists the codes")
+            raise click.UsageError(f"there is no country {code}{self._note}; smspva countries lists the codes")
 
     async def services(self, texts: Iterable[str]) -> list[str]:
         """Return the codes of services. The services are requested if a text isn't like ``opt16``."""
@@ -103,13 +103,23 @@ class Catalogue:
         if len(codes) == 1:
             return codes[0]
         advice = suggest(codes or _similar(wanted, forms), names) or f"{command} lists the codes"
-        raise click.UsageError(f"{self._prefix}{problem} {text!r}; {advice}")
+        raise click.UsageError(f"{problem} {text!r}{self._note}; {advice}")
 
 
 def remember_orders(account: Account, orders: Iterable[Order]) -> None:
     """Remember all orders of an account for completion."""
     names = {str(order.id): f"{order.service_name or order.service} {order.phone}" for order in orders}
     _known.remember(account.base_url, "orders", names, replace=True)
+
+
+def remember_restorable(account: Account, orders: Iterable[PastOrder], services: Mapping[str, str]) -> None:
+    """Remember the past orders that can be restored for completion."""
+    names = {
+        str(order.order_id): f"{services.get(order.service) or order.service} {order.phone}"
+        for order in orders
+        if order.restorable
+    }
+    _known.remember(account.base_url, "past", names, replace=True)
 
 
 def remember_rentals(account: Account, rentals: Iterable[Rental]) -> None:

@@ -66,7 +66,16 @@ class NumberRange(click.IntRange):
 
 
 class _OrderId(NumberRange):
-    """The id of an order."""
+    """The id of an order.
+
+    Args:
+        kind: The known ids with which a shell completes words.
+
+    """
+
+    def __init__(self, kind: _known.Kind) -> None:
+        super().__init__(min=1)
+        self._kind: _known.Kind = kind
 
     def shell_complete(
         self,
@@ -75,17 +84,21 @@ class _OrderId(NumberRange):
         incomplete: str,
     ) -> list[CompletionItem[str]]:
         """Return the known ids that begin with a word."""
-        return _complete(ctx, "orders", incomplete)
+        return _complete(ctx, self._kind, incomplete)
 
 
 def _complete(ctx: click.Context, kind: _known.Kind, incomplete: str) -> list[CompletionItem[str]]:
-    """Return the known values whose code or name begins with a word, in any letter case."""
+    """Return the known values whose code or name begins with a word, in any letter case.
+
+    They come from the network: only letters and digits are inserted into a command line.
+    """
     base_url = ctx.params.get("base_url") or os.environ.get(validation.BASE_URL_VARIABLE) or validation.DEFAULT_BASE_URL
     start = incomplete.casefold()
     return [
         CompletionItem(code, help=fmt.clean(name))
         for code, name in _known.recall(base_url, kind).items()
-        if code.casefold().startswith(start) or name.casefold().startswith(start)
+        if re.fullmatch("[A-Za-z0-9]+", code)
+        and (code.casefold().startswith(start) or name.casefold().startswith(start))
     ]
 
 
@@ -129,7 +142,8 @@ URL = _Parsed("url", validation.base_url)
 AGE = _Parsed("time", _age)
 COUNTRY = _Parsed("country", _country, kind="countries")
 DOLLARS = _Parsed("usd", _dollars)
-ORDER_ID = _OrderId(min=1)
+ORDER_ID = _OrderId("orders")
+PAST_ORDER_ID = _OrderId("past")
 PROVIDER = _Parsed("name", validation.provider)
 SECONDS = _Parsed("seconds", _seconds)
 SERVICE = _Parsed("service", _service, kind="services")

@@ -33,11 +33,11 @@ def confirm(action: str, *details: str, yes: bool) -> None:
     try:
         click.echo(fit_stderr("\n  ".join([action, *details])), err=True)
     except OSError as error:
-        raise click.UsageError(f"nothing was sent: can't write to standard error ({error.strerror})") from None
+        raise click.UsageError(f"can't write to standard error ({error.strerror}); nothing was sent") from None
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("nothing was sent: there is no terminal to ask on; confirm with --yes")
+        raise click.UsageError("there is no terminal to ask on; nothing was sent; confirm with --yes")
     try:
         with _immediate_ctrl_c():
             agreed = click.confirm("Continue?", err=True)

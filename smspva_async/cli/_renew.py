@@ -31,10 +31,11 @@ from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
 from smspva_async.cli._estimates import prolongation_prices
 from smspva_async.cli._help import examples
-from smspva_async.cli._ledger_client import open_ledger_client
+from smspva_async.cli._ledger_client import open_ledger_client, report_interrupted_call
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
 from smspva_async.cli._parameters import DOLLARS, with_period
 from smspva_async.cli._prompts import confirm, yes_option
+from smspva_async.cli._spending_call import PROLONGABLE, prolongation_obstacle
 from smspva_async.cli._stderr import print_stderr
 from smspva_async.cli._vocabulary import as_command, describe_error
 from smspva_async.client import prolong_once
@@ -42,11 +43,10 @@ from smspva_async.client import prolong_once
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_LONGEST_WITHIN = timedelta(days=7)
-"""The provider prolongs a rental only in its last days (rental page)."""
 _REFUSED, _UNKNOWN = 1, 3
 """Exit codes: a rental that ends soon isn't renewed; the outcome of a call is unknown."""
 _NOT_TRIED = "renewing stopped before it"
+_INTERRUPTED = "interrupted; smspva purchases shows its outcome"
 
 _Outcome: TypeAlias = Literal["renewed", "skipped", "refused", "unknown"]
 
@@ -125,10 +125,8 @@ def _obstacle(
     reason = ""
     if order.until is None:
         reason = "its end is unknown"
-    elif order.can_prolong is False:
-        reason = "the provider doesn't allow this now"
-    elif order.can_prolong_days is not None and order.can_prolong_days < terms.period.days:
-        reason = f"the provider allows at most {fmt.days(order.can_prolong_days)} now"
+    elif obstacle := prolongation_obstacle(order, terms.period.days, now):
+        reason = f"it {obstacle}"
     elif price is None:
         reason = "the price is unknown"
     elif price > budget:
@@ -146,7 +144,7 @@ def _possible_repeat(call: Purchase) -> tuple[str, int]:
 def _parse_within(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
     match = re.fullmatch(r"([1-9][0-9]{0,2})([dh])", value)
     within = timedelta() if match is None else timedelta(hours=int(match[1]) * (24 if match[2] == "d" else 1))
-    if not timedelta() < within <= _LONGEST_WITHIN:
+    if not timedelta() < within <= PROLONGABLE:
         raise click.BadParameter(f"expected days or hours up to 7d, such as 2d or 36h, got {value!r}")
     return within
 
@@ -187,19 +185,20 @@ async def renew(
     """
     terms = Terms(within, period or WEEK)
     async with open_ledger_client(account) as client:
-        try:
-            orders = await client.orders()
-            warn_of_skipped_rows(orders)
-            plan = await _decide(client, orders, terms, max_total)
-        except SmspvaError as error:
-            error.message += "; nothing was bought"
-            raise
-        _show(plan, terms, max_total, yes=yes)
-        report = _Report(printer, max_total, plan)
-        try:
-            await _renew_all(client, plan, terms, report)
-        finally:
-            report.finish()
+        with report_interrupted_call(client):
+            try:
+                orders = await client.orders()
+                warn_of_skipped_rows(orders)
+                plan = await _decide(client, orders, terms, max_total)
+            except SmspvaError as error:
+                error.message += "; nothing was bought"
+                raise
+            _show(plan, terms, max_total, yes=yes)
+            report = _Report(printer, max_total, plan)
+            try:
+                await _renew_all(client, plan, terms, report)
+            finally:
+                report.finish()
     if report.failure is not None:
         if report.exit_code != _UNKNOWN:
             raise report.failure
@@ -291,7 +290,7 @@ class _Report:
 
     def note_sending(self, decision: Decision) -> None:
         """Record that a call is about to be sent, in case the command is interrupted."""
-        self._keep(decision, "unknown", "interrupted; smspva purchases shows its outcome")
+        self._keep(decision, "unknown", _INTERRUPTED)
 
     def note(self, decision: Decision, outcome: _Outcome, reason: str = "", exit_code: int = 0) -> None:
         """Record the result for a rental, and print it for people."""
@@ -315,10 +314,10 @@ class _Report:
         self.failure = error
 
     def finish(self) -> None:
-        """Print the JSON object, or for people the rentals that weren't tried."""
+        """Print the JSON object, or for people the rentals whose result isn't printed yet."""
         if not self._printer.as_json:
             for decision, _, reason in self._results.values():
-                if reason == _NOT_TRIED:
+                if reason in (_NOT_TRIED, _INTERRUPTED):
                     print_stderr(f"smspva: not renewed: {_describe(decision)}: {reason}")
             return
         fields = {

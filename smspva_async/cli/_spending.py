@@ -6,6 +6,7 @@ Each command shows the action and its price, asks for confirmation, and records 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,7 @@ from smspva_async import (
 from smspva_async._api import methods, validation
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
-from smspva_async.cli._estimates import daily_price, estimate_rental, format_estimate, read_offers
+from smspva_async.cli._estimates import Offers, format_estimate, read_offers
 from smspva_async.cli._help import examples
 from smspva_async.cli._names import Catalogue, remember_orders, remember_rentals
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
@@ -31,13 +32,14 @@ from smspva_async.cli._parameters import (
     COUNTRY,
     DOLLARS,
     ORDER_ID,
+    PAST_ORDER_ID,
     PROVIDER,
     SERVICE,
     NumberRange,
     with_period,
 )
 from smspva_async.cli._prompts import yes_option
-from smspva_async.cli._spending_call import SpendingCall
+from smspva_async.cli._spending_call import SpendingCall, prolongation_obstacle
 from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
@@ -49,11 +51,7 @@ if TYPE_CHECKING:
 _RENT, _RENT_MULTI, _ADD_SERVICE = methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name
 _PROLONG, _PROLONG_DAYS = methods.PROLONG.name, methods.PROLONG_DAYS.name
 _RESTORE, _DELETE = methods.RESTORE.name, methods.DELETE.name
-_NOTHING_SENT = "nothing was sent: "
-
-
-class NotAllowedError(click.ClickException):
-    """The provider's answers show that it would refuse the call."""
+_NOTHING_SENT = "; nothing was sent"
 
 
 class TooExpensiveError(click.ClickException):
@@ -65,7 +63,7 @@ class TooExpensiveError(click.ClickException):
         else:
             cost = f"about ${price:.2f} for {fmt.days(period.days)}"
             reason = f"{service} in {country} costs {cost} (an estimate without rebates), more than --max-price"
-        super().__init__(f"rent: {reason}; nothing was sent")
+        super().__init__(f"rent: {reason}{_NOTHING_SENT}")
 
 
 @click.command(
@@ -104,33 +102,36 @@ async def rent(
     """
     period = period or WEEK
     if max_price is not None and len(services) > 1:
-        raise click.UsageError("--max-price works with one service only; nothing was sent")
+        raise click.UsageError(f"--max-price works with one service only{_NOTHING_SENT}")
     _require_distinct(services, services)
     call = SpendingCall(account, _RENT if len(services) == 1 else _RENT_MULTI, _rental(country, services), yes)
     async with call.client() as client:
         await _list_orders(account, client)  # records the orders before the purchase, for `unsettled`
         catalogue = Catalogue(account, client, _NOTHING_SENT)
         country = await catalogue.country(country)
-        offers, reason = await read_offers(client, country, period)
-        if offers is None:
+        offers = await read_offers(client, country, period)
+        if offers.rows is None:
             await catalogue.check_country(country)
-        codes = await catalogue.offered(country, services, offers)
+        codes = await catalogue.offered(country, services, offers.rows)
         _require_distinct(codes, services)
+        if sold_out := offers.names(offers.sold_out(codes)):
+            raise click.ClickException(f"{country} has no numbers for {', '.join(sold_out)} now{_NOTHING_SENT}")
         call = evolve(call, params=_rental(country, codes))
-        await call.refuse_to_repeat()
-        estimate = estimate_rental(offers, reason, codes, period)
+        estimate = offers.estimate_rental(codes, period)
         if max_price is not None and (estimate.price is None or estimate.price > max_price):
             raise TooExpensiveError(codes[0], country, period, estimate.price)
         length = f"{fmt.period(period)} ({fmt.days(period.days)})"
-        await call.confirm(f"Rent a number in {country} for {', '.join(codes)}, {length}", *estimate.lines)
+        action = f"Rent a number in {country} for {', '.join(offers.names(codes))}, {length}"
+        await call.confirm(client, action, *estimate.lines)
         if len(codes) > 1:
-            _print_rented(printer, account, await client.rent_multi(country, codes, period, provider=provider))
+            rentals = await client.rent_multi(country, codes, period, provider=provider)
+            _print_rented(printer, account, rentals, offers)
             return
         try:
             rental = await client.rent(country, codes[0], period, provider=provider, max_price=max_price)
         except PriceTooHigh as error:  # the price has risen since the estimate
             raise TooExpensiveError(codes[0], country, period, error.price) from None
-        _print_rented(printer, account, [rental])
+        _print_rented(printer, account, [rental], offers)
 
 
 @click.command(
@@ -158,26 +159,24 @@ async def add_service(
         try:
             validation.phone(order.phone)
         except ValueError as error:
-            raise click.UsageError(f"order {order_id} has no valid phone number: {error}; nothing was sent") from None
-        offers, _ = await read_offers(client, order.country, WEEK)
-        (service,) = await Catalogue(account, client, _NOTHING_SENT).offered(order.country, [service], offers)
+            raise click.UsageError(f"order {order_id} has no valid phone number: {error}{_NOTHING_SENT}") from None
+        offers = await read_offers(client, order.country, WEEK)
+        (service,) = await Catalogue(account, client, _NOTHING_SENT).offered(order.country, [service], offers.rows)
         call = evolve(call, params={"id": str(order_id), "service": service})
-        await call.refuse_to_repeat()
-        price = daily_price(offers, [service])
+        price = offers.daily_price([service])
         if price is None:
             detail = f"the price is unknown: the provider lists none for {service} now"
         elif rent_days is None:
             detail = f"${price:.2f} per day; the provider decides the number of days"
         else:
             detail = format_estimate(price, rent_days)
-        name = next((offer.name for offer in offers or () if offer.service == service), "")
-        await call.confirm(f"Add {fmt.clean(f'{service} {name}')} to {_describe_order(order)}", detail)
+        await call.confirm(client, f"Add {offers.names([service])[0]} to {_describe_order(order)}", detail)
         rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
         if rental is None:
             _print_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
             _print_next(printer, "orders")
         else:
-            _print_rented(printer, account, [rental])
+            _print_rented(printer, account, [rental], offers)
 
 
 @click.command(epilog=examples("smspva prolong 40300 --weeks 2", "smspva prolong 40300 --days 3"))
@@ -203,22 +202,21 @@ async def prolong(
     call = SpendingCall(account, _PROLONG if days is None else _PROLONG_DAYS, {"id": str(order_id)}, yes)
     async with call.client() as client:
         order = await _find_order(account, client, order_id)
-        if order is not None and order.can_prolong is False:
-            raise NotAllowedError(
-                f"{_NOTHING_SENT}the provider doesn't allow prolonging #{order_id} now, only in the last 7 days before"
-                f" its end, {fmt.minute(order.until)}"
-            )
         price = None
         if order is not None:
-            offers, _ = await read_offers(client, order.country, period)
-            price = daily_price(offers, order.services)
+            if obstacle := prolongation_obstacle(order, days or period.days, datetime.now(UTC)):
+                raise click.ClickException(
+                    f"#{order_id} {obstacle}{_NOTHING_SENT}; its end is {fmt.minute(order.until)}"
+                )
+            offers = await read_offers(client, order.country, period)
+            price = offers.daily_price(order.services)
         if price is not None:
             details = [format_estimate(price, days or period.days)]
         else:
             reason = "the order isn't listed" if order is None else "the provider lists none now"
             details = [f"the price is unknown: {reason}"]
         target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
-        await call.confirm(f"Prolong {target} by {length}{in_days}", *details)
+        await call.confirm(client, f"Prolong {target} by {length}{in_days}", *details)
         if days is None:
             await client.prolong(order_id, period)
         else:
@@ -227,7 +225,7 @@ async def prolong(
 
 
 @click.command(epilog=examples("smspva restore 317017"))
-@click.argument("order_id", type=ORDER_ID)
+@click.argument("order_id", type=PAST_ORDER_ID)
 @yes_option
 @with_ledger
 @with_printer
@@ -242,7 +240,8 @@ async def restore(printer: Printer, account: Account, order_id: int, *, yes: boo
         quote = await client.restore_quote(order_id)
         service = fmt.services([quote.service_name or quote.service])
         days = f"{fmt.days(quote.overdue_days)} overdue, {fmt.days(quote.prolong_days)} prepaid"
-        await call.confirm(f"Restore #{order_id}, {fmt.phone(quote.phone)}, {service}", f"${quote.price:.2f} ({days})")
+        action = f"Restore #{order_id}, {fmt.phone(quote.phone)}, {service}"
+        await call.confirm(client, action, f"${quote.price:.2f} ({days})")
         new_id = await client.restore(order_id)
         renamed = "" if new_id in (None, order_id) else f"; its new id is {new_id}"
         _print_done(printer, _RESTORE, new_id or order_id, f"#{order_id} was restored{renamed}.")
@@ -263,14 +262,15 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
     async with call.client() as client:
         order = await _find_order(account, client, order_id)
         target = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
-        await call.confirm(f"Delete {target}", "this can't be undone; there is no refund once a message was received")
+        warning = "this can't be undone; there is no refund once a message was received"
+        await call.confirm(client, f"Delete {target}", warning)
         await client.delete(order_id)
         _print_done(printer, _DELETE, order_id, f"#{order_id} was deleted.")
 
 
 def _require_distinct(codes: Sequence[str], services: Sequence[str]) -> None:
     if len({code.casefold() for code in codes}) < len(codes):
-        raise click.UsageError(f"{_NOTHING_SENT}the services contain a duplicate ({', '.join(services)})")
+        raise click.UsageError(f"the services contain a duplicate ({', '.join(services)}){_NOTHING_SENT}")
 
 
 def _rental(country: str, services: Sequence[str]) -> Mapping[str, str]:
@@ -294,16 +294,16 @@ async def _find_order(account: Account, client: SmspvaClient, order_id: int) -> 
     return order
 
 
-def _not_listed(order_id: int) -> click.UsageError:
-    return click.UsageError(f"{_NOTHING_SENT}order {order_id} isn't listed; smspva orders lists yours")
+def _not_listed(order_id: int) -> click.ClickException:
+    return click.ClickException(f"order {order_id} isn't listed{_NOTHING_SENT}; smspva orders lists yours")
 
 
 def _describe_order(order: Order) -> str:
     return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, until {fmt.minute(order.until)}"
 
 
-def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental]) -> None:
-    printer.print_done(*((to_dict(rental), f"Rented: {_describe_rental(rental)}") for rental in rentals))
+def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental], offers: Offers) -> None:
+    printer.print_done(*((to_dict(rental), f"Rented: {_describe_rental(rental, offers)}") for rental in rentals))
     for skipped in rentals.skipped if isinstance(rentals, Rows) else ():
         print_stderr(
             f"smspva: paid for a rental that can't be read ({fmt.shorten(skipped.reason)}); smspva orders lists it"
@@ -313,8 +313,8 @@ def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental])
         _print_next(printer, f"activate {rentals[0].id}")
 
 
-def _describe_rental(rental: Rental) -> str:
-    services, until = fmt.services(rental.services), fmt.minute(rental.until)
+def _describe_rental(rental: Rental, offers: Offers) -> str:
+    services, until = fmt.services(offers.names(rental.services)), fmt.minute(rental.until)
     return f"#{rental.id}  {fmt.phone(rental.phone)}  {services}  until {until}"
 
 

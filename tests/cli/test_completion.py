@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +40,7 @@ def complete(commands: Commands, *words: str, form: str = "fish") -> dict[str, s
 def test_commands_are_completed_with_their_summaries(commands: Commands) -> None:
     assert complete(commands, "re") == {
         "rent": "Rent a number for one or more services.",
+        "renew": "Prolong the rentals that end soon, within a budget.",
         "restore": "Restore an expired rental.",
     }
     assert "--months" in complete(commands, "rent", "PL", "--m")
@@ -59,6 +64,33 @@ def test_codes_and_ids_of_the_last_answers_are_completed(commands: Commands) -> 
     (known,) = commands.folder.rglob("known-*.json")
     assert stat.S_IMODE(known.stat().st_mode) == 0o600
     assert stat.S_IMODE(known.parent.stat().st_mode) == 0o700
+
+
+def test_restorable_orders_are_completed_for_restore(commands: Commands) -> None:
+    sim = commands.simulator
+    for number in (500, 501):
+        ended = sim.now - timedelta(days=2)
+        commands.on_server(
+            lambda number=number, ended=ended: sim.add_order("PL", "opt29", order_id=number, until=ended)
+        )
+    assert commands.run("orders").code == 0
+    assert complete(commands, "restore", "") == {}
+    assert commands.run("history").code == 0
+    phones = {str(number): sim.order(number).phone for number in (500, 501)}
+    assert complete(commands, "restore", "") == {number: f"Telegram {phone}" for number, phone in phones.items()}
+    assert [*complete(commands, "activate", "")] == ["40300"]
+    assert commands.run("restore", "500", "--yes").code == 0
+    assert commands.run("history", "--json").code == 0
+    assert [*complete(commands, "restore", "")] == ["501"]
+
+
+def test_a_failed_write_leaves_no_file(commands: Commands) -> None:
+    assert commands.run("orders").code == 0
+    (known,) = commands.folder.rglob("known-*.json")
+    known.unlink()
+    known.mkdir()
+    assert commands.run("orders").code == 0
+    assert [*known.parent.iterdir()] == [known]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"orders": 7}', '{"orders": []}'])
@@ -94,23 +126,57 @@ def test_the_script_says_where_to_put_it(shell: str) -> None:
     assert f"smspva completion {shell}" in last
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_words_with_the_script(commands: Commands) -> None:
-    assert commands.run("orders").code == 0
-    program = commands.folder / "smspva"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m smspva_async "$@"\n')
-    program.chmod(0o700)
-    script = (
-        'eval "$(smspva completion bash)"; COMP_WORDS=(smspva activate 4); COMP_CWORD=2;'
-        ' _smspva_completion smspva; echo "${COMPREPLY[@]}"'
-    )
-    variables = {"HOME": str(commands.folder), "SMSPVA_BASE_URL": commands.url, "PYTHONPATH": str(ROOT)}
+SCRIPTS = {
+    "bash": r"""
+eval "$(smspva completion bash)"
+COMP_WORDS=(smspva rent PL opt2) COMP_CWORD=3
+_smspva_completion smspva
+printf "%s\n" "${COMPREPLY[@]}"
+""",
+    "zsh": r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'autoload -U compinit; compinit -D -u; eval "$(smspva completion zsh)"; print READ""Y'
+zpty -r shell shown '*READY*'
+zpty -w -n shell $'smspva rent PL opt2\t\t'
+zpty -r shell shown '*opt2 *--*'
+print -r -- $shown
+""",
+    "fish": 'smspva completion fish | source; complete -C "smspva rent PL opt2"',
+}
+"""Print the words that complete ``opt2``, with descriptions in zsh and fish; zsh completes only on a terminal."""
+HOSTILE = "$(touch bad) `touch bad` ' \" ; : , \\ % * \n touch bad"
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_a_shell_completes_codes_and_runs_no_text_of_others(commands: Commands, shell: str) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell}")
+    assert commands.run("services").code == 0
+    (known,) = commands.folder.rglob("known-*.json")
+    hostile = {
+        f"opt2{end}": "" for end in (HOSTILE, "$(touch bad)", "`touch bad`", "\ntouch bad", ";touch bad", ":", "*")
+    }
+    known.write_text(json.dumps({"services": {"--yes": "opt2", **hostile, "opt29": f"A {HOSTILE}", "opt2": HOSTILE}}))
+    (command := commands.folder / "smspva").write_text(f'#!/bin/sh\nexec {sys.executable} -m smspva_async "$@"\n')
+    command.chmod(0o700)
+    variables = {
+        "HOME": str(commands.folder),
+        "SMSPVA_BASE_URL": commands.url,
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+    }
     done = subprocess.run(  # noqa: S603
-        [str(shutil.which("bash")), "--norc", "-c", script],
-        check=True,
+        [program, "-c", SCRIPTS[shell]],
         capture_output=True,
-        env={**variables, "PATH": f"{commands.folder}:{Path(sys.executable).parent}:/usr/bin:/bin"},
+        check=True,
+        cwd=commands.folder,
+        env={**variables, "PATH": f"{commands.folder}:{Path(sys.executable).parent}:{os.defpath}", "TERM": "xterm"},
         text=True,
         timeout=PATIENCE,
     )
-    assert (done.stdout, done.stderr) == ("40300\n", "")
+    assert done.stderr == ""
+    found = re.findall(r"(opt[^\s]*)\s+--" if shell == "zsh" else r"^([^\t\n]+)", done.stdout, re.MULTILINE)
+    assert sorted(found) == ["opt2", "opt29"]
+    assert not (commands.folder / "bad").exists()

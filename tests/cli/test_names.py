@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smspva_async import Offer, Rows, SmspvaClient
+from smspva_async import Offer, Order, OrderState, Rows, SmspvaClient
 from tests.support.command_processes import Result
 from tests.support.documents import block
 from tests.support.terminal import columns
@@ -30,7 +31,7 @@ def spent(commands: Commands) -> list[dict[str, str]]:
 def test_a_number_is_rented_by_name(commands: Commands, country: str, service: str) -> None:
     done = commands.run("rent", country, service, "--yes", "--json")
     assert (done.code, done.rows[0]["services"]) == (0, ["opt29"])
-    assert done.err.startswith("Rent a number in PL for opt29, 1 week (7 days)\n  opt29 Telegram: about $")
+    assert done.err.startswith("Rent a number in PL for opt29 Telegram, 1 week (7 days)\n  opt29 Telegram: about $")
     assert [(request["country"], request["service"]) for request in spent(commands)] == [("PL", "opt29")]
 
 
@@ -43,21 +44,24 @@ def test_several_names_and_codes_are_one_rental(commands: Commands) -> None:
     assert commands.run("rent", "PL", "telegram", "opt16", "PayPal and eBay", "--yes").code == 0
     assert [request["services"] for request in spent(commands)] == ["opt29,opt16,opt83"]
     done = commands.run("rent", "PL", "telegram", "opt29", "--yes")
-    message = "nothing was sent: the services contain a duplicate (telegram, opt29)"
+    message = "the services contain a duplicate (telegram, opt29); nothing was sent"
     assert done == Result(2, "", f"smspva: {message}\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["PL", "telegrm"], "PL doesn't offer 'telegrm'; did you mean opt29 Telegram?"),
-        (["PL", "insta"], "PL doesn't offer 'insta'; did you mean opt16 Instagram?"),
-        (["PL", "otp29"], "PL doesn't offer 'otp29'; did you mean opt29 Telegram?"),
-        (["PL", "in"], "PL doesn't offer 'in'; did you mean opt8 LinkedIn, opt9 Tinder or opt16 Instagram?"),
-        (["PL", "opt28"], "PL doesn't offer 'opt28'; smspva offers PL lists the codes"),
-        (["Polnad", "opt29"], "no country is called 'Polnad'; did you mean PL Poland?"),
-        (["Atlantis", "opt29"], "no country is called 'Atlantis'; smspva countries lists the codes"),
-        (["XX", "opt29"], "there is no country XX; smspva countries lists the codes"),
+        (["PL", "telegrm"], "PL doesn't offer 'telegrm'; nothing was sent; did you mean opt29 Telegram?"),
+        (["PL", "insta"], "PL doesn't offer 'insta'; nothing was sent; did you mean opt16 Instagram?"),
+        (["PL", "otp29"], "PL doesn't offer 'otp29'; nothing was sent; did you mean opt29 Telegram?"),
+        (
+            ["PL", "in"],
+            "PL doesn't offer 'in'; nothing was sent; did you mean opt8 LinkedIn, opt9 Tinder or opt16 Instagram?",
+        ),
+        (["PL", "opt28"], "PL doesn't offer 'opt28'; nothing was sent; smspva offers PL lists the codes"),
+        (["Polnad", "opt29"], "no country is called 'Polnad'; nothing was sent; did you mean PL Poland?"),
+        (["Atlantis", "opt29"], "no country is called 'Atlantis'; nothing was sent; smspva countries lists the codes"),
+        (["XX", "opt29"], "there is no country XX; nothing was sent; smspva countries lists the codes"),
     ],
 )
 @pytest.mark.parametrize("confirmed", [[], ["--yes"]], ids=str)
@@ -66,7 +70,7 @@ def test_an_unknown_name_is_refused_without_a_question(
 ) -> None:
     done = commands.run("rent", *arguments, *confirmed)
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"smspva: nothing was sent: {message}\n"
+    assert done.err == f"smspva: {message}\n"
     assert spent(commands) == []
 
 
@@ -81,7 +85,7 @@ def test_a_name_of_several_services_is_refused(commands: Commands, monkeypatch: 
 
     monkeypatch.setattr(SmspvaClient, "offers", offers)
     done = commands.run("rent", "PL", "mail", "--yes")
-    message = "nothing was sent: PL doesn't offer 'mail'; did you mean opt4 Mail or opt33 Mail?"
+    message = "PL doesn't offer 'mail'; nothing was sent; did you mean opt4 Mail or opt33 Mail?"
     assert done == Result(2, "", f"smspva: {message}\n")
 
 
@@ -126,7 +130,7 @@ def test_an_order_that_is_not_listed_is_refused_without_a_question(
     commands: Commands, arguments: str, confirmed: list[str]
 ) -> None:
     done = commands.run(*arguments.split(), *confirmed)
-    assert done == Result(2, "", "smspva: nothing was sent: order 77 isn't listed; smspva orders lists yours\n")
+    assert done == Result(1, "", "smspva: order 77 isn't listed; nothing was sent; smspva orders lists yours\n")
     assert spent(commands) == []
 
 
@@ -138,17 +142,71 @@ def test_a_rental_that_cannot_be_prolonged_now_is_refused_without_a_question(
     commands.simulator.order(40300).until = until
     done = commands.run("prolong", "40300", *options)
     message = (
-        "nothing was sent: the provider doesn't allow prolonging #40300 now, only in the last 7 days before its end,"
-        f" {until.astimezone():%Y-%m-%d %H:%M}"
+        "#40300 can't be prolonged now, only in its last 7 days; nothing was sent;"
+        f" its end is {until.astimezone():%Y-%m-%d %H:%M}"
     )
     assert done == Result(1, "", f"smspva: {message}\n")
     assert spent(commands) == []
+
+
+def list_order(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Let the provider list one order with these fields."""
+    order = Order(40300, ("opt16",), "", OrderState.ACTIVE, "+48500403000", "PL", None, **fields)
+
+    async def orders(*_: object) -> Rows[Order]:
+        return Rows([order])
+
+    monkeypatch.setattr(SmspvaClient, "orders", orders)
+
+
+def test_another_reason_against_prolonging_is_not_guessed(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    until = datetime.now(UTC) + timedelta(days=3)
+    list_order(monkeypatch, until=until, can_prolong=False)
+    end = f"{until.astimezone():%Y-%m-%d %H:%M}"
+    message = f"#40300 can't be prolonged now; nothing was sent; its end is {end}"
+    assert commands.run("prolong", "40300") == Result(1, "", f"smspva: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_refused"),
+    [(["--weeks", "2"], True), ([], True), (["--days", "5"], False), (["--days", "6"], True)],
+    ids=str,
+)
+def test_a_longer_prolongation_than_the_provider_allows_is_refused_without_a_question(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, options: list[str], *, is_refused: bool
+) -> None:
+    list_order(monkeypatch, until=None, can_prolong=True, can_prolong_days=5)
+    done = commands.run("prolong", "40300", *options)
+    message = "#40300 can be prolonged by at most 5 days now; nothing was sent; its end is unknown"
+    assert (done == Result(1, "", f"smspva: {message}\n")) is is_refused
+    assert done.err.startswith("Prolong #40300, ") is not is_refused
+
+
+@pytest.mark.parametrize("services", [["telegram"], ["opt16", "opt29"]], ids=" ".join)
+def test_a_service_without_numbers_is_refused_without_a_question(commands: Commands, services: list[str]) -> None:
+    commands.simulator.set_offer("PL", "opt29", count=0)
+    done = commands.run("rent", "PL", *services)
+    assert done == Result(1, "", "smspva: PL has no numbers for opt29 Telegram now; nothing was sent\n")
+    assert spent(commands) == []
+
+
+def test_the_next_command_is_not_a_rental_without_numbers(commands: Commands) -> None:
+    sim = commands.simulator
+    sim.set_offer("PL", "opt46", count=0)
+    assert commands.on_terminal(80, "offers", "PL")[-1] == "Next: smspva rent PL opt7"
+    sim.set_offer("LT", "opt16", price_day="0.01", count=0)
+    sim.set_offer("PL", "opt16", price_day="0.02", count=1)
+    assert commands.on_terminal(80, "countries", "--for", "opt16")[-1] == "Next: smspva rent PL opt16"
+    for country in sim.catalogue:
+        sim.set_offer(country, "opt16", count=0)
+    assert "Next" not in commands.on_terminal(80, "countries", "--for", "opt16")[-1]
 
 
 def test_a_terminal_shows_the_next_command(commands: Commands) -> None:
     with commands.terminal("rent", "PL", "telegram", "--yes") as terminal:
         assert terminal.exit_code() == 0
         bought = max(order.id for order in commands.simulator.orders)
+        assert re.fullmatch(rf"Rented: #{bought}  \+\d+  opt29 Telegram  until .*", terminal.screen[-2])
         assert terminal.screen[-1] == f"Next: smspva activate {bought}"
     with commands.terminal("rent", "PL", "opt16", "--yes", "--json") as terminal:
         assert terminal.exit_code() == 0

@@ -71,15 +71,15 @@ DECISIONS: Mapping[str, tuple[Sequence[Order], Mapping[int, str], Sequence[Purch
     "an end in the past": ([order(1, -1)], {1: "2"}, [], "5", ["buy 1"]),
     "an unknown end": ([order(1, None)], {1: "2"}, [], "5", ["1: its end is unknown"]),
     "an unknown price": (BOTH, {2: "9"}, [], "9", ["buy 2", "1: the price is unknown"]),
-    "not allowed": ([order(1, 40, can=False)], {1: "2"}, [], "5", ["1: the provider doesn't allow this now"]),
-    "too long": ([order(1, 40, can=True, days=6)], {1: "2"}, [], "5", ["1: the provider allows at most 6 days now"]),
+    "not allowed": ([order(1, 40, can=False)], {1: "2"}, [], "5", ["1: it can't be prolonged now"]),
+    "too long": ([order(1, 40, can=True, days=6)], {1: "2"}, [], "5", ["1: it can be prolonged by at most 6 days now"]),
     "just long enough": ([order(1, 40, can=True, days=7)], {1: "2"}, [], "5", ["buy 1"]),
     "an obstacle takes no budget": (
         [order(1, 40, can=False), order(2, 40)],
         {1: "2", 2: "3"},
         [],
         "3",
-        ["1: the provider doesn't", "buy 2"],
+        ["1: it can't", "buy 2"],
     ),
     "an unknown outcome": (ONE, {1: "2"}, [call(1, "unknown")], "5", ["1: the outcome of prolong 1, .* is unknown"]),
     "an unknown deletion": (ONE, {1: "2"}, [call(1, "unknown", method="delete")], "5", ["1: the outcome of delete 1"]),
@@ -119,7 +119,7 @@ def test_decisions(
 def test_a_longer_period_needs_more_allowed_days() -> None:
     terms = Terms(timedelta(days=2), Period.months(1))
     (decision,) = decide([order(1, 9, days=29)], {1: Decimal(9)}, [], terms, budget=Decimal(9), now=NOW)
-    assert decision.obstacle == "the provider allows at most 29 days now"
+    assert decision.obstacle == "it can be prolonged by at most 29 days now"
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_the_cheapest_are_renewed_within_the_budget_and_all_is_shown_before(comm
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
         *shown,
-        "smspva: nothing was sent: there is no terminal to ask on; confirm with --yes",
+        "smspva: there is no terminal to ask on; nothing was sent; confirm with --yes",
     ]
     assert prolonged(commands) == []
     done = commands.run(*RENEW, "12.24", "--yes")
@@ -332,6 +332,38 @@ def test_ctrl_c_reports_what_was_renewed(commands: Commands) -> None:
         renewing.send_signal(signal.SIGINT)
         done = renewing.result()
     assert (done.code, outcomes(done.rows[0])) == (3, {2: "renewed", 3: "unknown", 1: "skipped"})
+    assert "prolong: the request was sent, but its outcome is unknown" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("sent", [[], [2]], ids=["before", "between"])
+def test_ctrl_c_before_a_call_says_what_was_done(commands: Commands, sent: list[int]) -> None:
+    if sent:
+        commands.simulator.faults.next("orders", "latency", count=2, seconds=0.001)
+    commands.simulator.faults.next("orders", "hang")
+    with commands.start(*RENEW, "20", "--yes") as renewing:
+        requests = commands.simulator.requests
+        listed = 3 if sent else 1  # for the plan, for the first rental, for the second
+        renewing.wait_until(lambda: [it.method for it in requests].count("orders") == listed)
+        renewing.send_signal(signal.SIGINT)
+        done = renewing.result()
+    assert (done.code, prolonged(commands)) == (130, sent)
+    *_, last = done.err.splitlines()
+    if sent:
+        assert done.out.startswith("Renewed: #2, ")
+        assert re.findall("not renewed: #(.).*: renewing stopped before it", done.err) == ["3", "1"]
+        assert last == "smspva purchases lists what was done."
+    else:
+        assert (done.out, last) == ("", "This command bought or deleted nothing.")
+
+
+def test_ctrl_c_during_a_call_names_its_rental(commands: Commands) -> None:
+    commands.simulator.faults.next("prolong", "hang")
+    with commands.start(*RENEW, "20", "--yes") as renewing:
+        renewing.wait_until(lambda: prolonged(commands) == [2])
+        renewing.send_signal(signal.SIGINT)
+        done = renewing.result()
+    assert (done.code, done.out) == (3, "")
+    assert re.search("not renewed: #2, .*: interrupted; smspva purchases shows its outcome", done.err)
     assert "prolong: the request was sent, but its outcome is unknown" in done.err.splitlines()[-1]
 
 

@@ -53,13 +53,13 @@ def spending_requests(commands: Commands) -> list[str]:
 CASES = {
     "rent": (
         ["rent", "PL", "opt29", "--weeks", "2"],
-        "Rent a number in PL for opt29, 2 weeks (14 days)",
+        "Rent a number in PL for opt29 Telegram, 2 weeks (14 days)",
         ["opt29 Telegram: about $7.00 (14 days at $0.50 per day); 7 available"],
         "create",
     ),
     "rent several": (
         ["rent", "PL", "opt29", "opt16"],
-        "Rent a number in PL for opt29, opt16, 1 week (7 days)",
+        "Rent a number in PL for opt29 Telegram, opt16 Instagram, 1 week (7 days)",
         [
             "opt29 Telegram: about $3.50 (7 days at $0.50 per day); 7 available",
             "opt16 Instagram: about $1.75 (7 days at $0.25 per day); 9 available",
@@ -114,7 +114,7 @@ def test_without_a_terminal_the_option_yes_is_required(commands: Commands, case:
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
         *shown,
-        "smspva: nothing was sent: there is no terminal to ask on; confirm with --yes",
+        "smspva: there is no terminal to ask on; nothing was sent; confirm with --yes",
     ]
     assert spending_requests(commands) == []
     done = commands.run(*arguments, "--yes", "--json")
@@ -176,7 +176,7 @@ def test_several_services_share_one_number(commands: Commands) -> None:
     assert done.code == 0
     order = commands.simulator.orders[-1]
     until = f"{order.until.astimezone():%Y-%m-%d %H:%M}"
-    assert done.out == f"Rented: #{order.id}  {order.phone}  opt16, opt29  until {until}\n"
+    assert done.out == f"Rented: #{order.id}  {order.phone}  opt16 Instagram, opt29 Telegram  until {until}\n"
     # The number is prolonged for all services.
     shown = commands.run("prolong", str(order.id), "--days", "2").err.splitlines()
     assert (
@@ -291,7 +291,7 @@ def test_ctrl_c_before_the_call_says_that_nothing_was_bought(commands: Commands)
     with commands.start("rent", "PL", "opt29", "--yes") as renting:
         renting.wait_until(lambda: "getdata" in [request.method for request in commands.simulator.requests])
         renting.send_signal(signal.SIGINT)
-        assert renting.result() == Result(130, "", "Nothing was bought or deleted.\n")
+        assert renting.result() == Result(130, "", "This command bought or deleted nothing.\n")
     assert spending_requests(commands) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,20 @@ def test_settled_calls_are_printed_on_standard_error_after_a_closed_pipe(command
         done = settling.result()
     assert (done.code, done.err.count("Settled: ")) == (0, 2)
     assert commands.run("unsettled").out == "No unsettled purchases.\n"
+
+
+def test_ctrl_c_says_that_calls_stay_unsettled(commands: Commands) -> None:
+    sim = commands.simulator
+    requests = len(sim.requests)
+    sim.faults.always("sms", "hang")  # `sms` is called for the deleted order
+    with commands.start("unsettled") as checking:
+        checking.wait_until(lambda: "sms" in [request.method for request in sim.requests[requests:]])
+        checking.send_signal(signal.SIGINT)
+        done = checking.result()
+    assert (done.code, done.err) == (130, "Calls that aren't shown as settled stay unsettled.\n")
+    assert (len(done.out.splitlines()), done.out.count("settled")) == (1, 1)
+    sim.faults.clear()
+    assert [row["method"] for row in commands.run("unsettled", "--json").rows] == ["delete"]
 
 
 def test_a_call_that_the_ledger_cannot_settle_stays_open(commands: Commands) -> None:

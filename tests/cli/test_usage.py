@@ -155,7 +155,10 @@ def test_each_help_text_has_examples_and_fits_the_terminal(arguments: list[str],
     done = run(*arguments, COLUMNS=str(width))
     assert done.code == 0
     assert ("--json" in done.out) is (arguments[:-1] not in ([], ["completion"]))
-    assert "\n  Examples:\n    " in done.out
+    shown = re.findall(r"^    (.*\S)", done.out.partition("\n  Examples:\n")[2].partition("\n\n")[0], re.MULTILINE)
+    assert shown
+    assert all(f"smspva {' '.join(arguments[:-1])}" in example for example in shown)
+    assert shown[0].startswith("smspva ") or arguments[:-1] == ["completion"]
     assert max(map(len, done.lines)) <= min(width, 80)
     assert not any(line.endswith("-") for line in done.lines)  # no option is broken
     wide = run(*arguments, COLUMNS="80").out

@@ -40,6 +40,12 @@ def test_the_public_names_and_signatures_are_unchanged() -> None:
     assert describe().splitlines() == PINNED.read_text(encoding="utf-8").splitlines()
 
 
+def test_dir_lists_each_public_name_once() -> None:
+    names = dir(smspva_async)
+    assert {*smspva_async.__all__, "__version__"} <= {*names}
+    assert len(names) == len({*names})
+
+
 def test_signatures_are_the_same_after_cattrs_has_resolved_types() -> None:
     # cattrs replaces the text of a field's annotation by the type, once it has read such a model.
     code = "import attrs, smspva_async; {} from tests.support.public_api import describe; print(describe())"
