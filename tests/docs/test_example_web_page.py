@@ -384,6 +384,19 @@ async def test_forty_long_messages_fit(width: int, scheme: Literal["light", "dar
         assert await page.evaluate(LOW_CONTRASTS) == []
 
 
+async def test_a_link_to_the_open_view_does_not_hide_the_filters() -> None:
+    simulator = Simulator()
+    for _ in range(10):
+        simulator.add_order()
+    async with served(watched(simulator)) as web, chromium.opened(width=390) as page:
+        await page.goto(f"{web.url}/#numbers")
+        await expect(rows(page, "orders")).to_have_count(10)
+        for _ in range(2):
+            await page.get_by_role("link", name="Numbers").click()
+            await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            assert await page.evaluate("scrollY") == 0
+
+
 # -- the archive -----------------------------------------------------------------------------------------------------
 
 
