@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"  # local only: the page shows one-time codes and has no password
 HEARTBEAT = 15.0
 MESSAGES = 100
-"""The number of messages in a snapshot, besides the newest code of each number."""
+"""The number of messages on a page, besides the newest code of each number."""
 PAST = 50
 """The number of past orders per request."""
 NO_STORE = {"Cache-Control": "no-store"}
@@ -89,7 +89,7 @@ def create_app(watch: Watch, *, heartbeat: float = HEARTBEAT) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any]]:
         async with watch as (client, watcher):
-            yield {"client": client, "watcher": watcher, "board": Board(watcher), "names": {}}
+            yield {"client": client, "watcher": watcher, "board": Board(client, watcher)}
 
     async def page(_: Request) -> HTMLResponse:
         return HTMLResponse(PAGE, headers=headers)
@@ -130,19 +130,15 @@ def _policy(page: str) -> str:
 
 
 async def archive(request: Request) -> JSONResponse:
-    """Return some past orders, the names of services, and the `skip` of the orders that follow, or None."""
+    """Return some past orders, and the `skip` of the orders that follow, or None."""
     skip = request.query_params.get("skip", "0")
     if not re.fullmatch("[0-9]{1,9}", skip):
         raise HTTPException(400, "skip must be a number")
     client: SmspvaClient = request.state.client
     rows = await client.history(skip=int(skip), take=PAST)
-    names: dict[str, str] = request.state.names
-    if rows and not names:
-        with suppress(ApiError):  # a server without this call; then the page shows codes
-            names |= {service.service: service.name for service in await client.services()}
     read = len(rows) + len(rows.skipped)
     following = int(skip) + read if read == PAST else None
-    return JSONResponse({"orders": [*map(to_dict, rows)], "names": names, "next": following}, headers=NO_STORE)
+    return JSONResponse({"orders": [*map(to_dict, rows)], "next": following}, headers=NO_STORE)
 
 
 async def restore_price(request: Request) -> JSONResponse:
@@ -153,8 +149,9 @@ async def restore_price(request: Request) -> JSONResponse:
 
 
 async def failed(_: Request, error: Exception) -> JSONResponse:
-    """Return the text of an error."""
-    return JSONResponse({"error": str(error)}, status_code=502, headers=NO_STORE)
+    """Return the text of an error, with another status for a refusal than for an outage."""
+    status = 409 if isinstance(error, ApiError) else 502
+    return JSONResponse({"error": str(error)}, status_code=status, headers=NO_STORE)
 
 
 # -- the events ------------------------------------------------------------------------------------------------------
@@ -178,7 +175,7 @@ async def stream(watcher: Watcher, board: Board, run: str, after: int | None, he
             try:
                 if after is None:
                     after, snapshot = await board.snapshot()
-                    yield _sse("snapshot", snapshot, f"{run}-{after}")
+                    yield _sse("snapshot", {**snapshot, "heartbeat": heartbeat}, f"{run}-{after}")
                 async for event in with_heartbeats(watcher.events(after=after), heartbeat):
                     if event is None:
                         yield _sse("heartbeat", None)  # a browser hides comments from the page
@@ -211,8 +208,10 @@ async def with_heartbeats(events: AsyncIterator[Event], seconds: float) -> Async
 class Board:
     """Snapshots for new pages. Each reads only the events since the last one, so the cost doesn't grow with time."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, client: SmspvaClient, watcher: Watcher) -> None:
+        self._client = client
         self._watcher = watcher
+        self._names: dict[str, str] | None = None
         self._seq = 0
         self._messages: list[SmsReceived] = []
         self._codes: dict[int, SmsReceived] = {}
@@ -229,12 +228,23 @@ class Board:
                     await self._read_up_to(cursor)
                     break
                 self._seq, self._failing = 0, None  # read on with the oldest event that is kept
+            if self._names is None and self._failing is None:
+                await self._read_names()
         messages = {event.seq: event for event in (*self._messages, *self._codes.values())}
         return cursor, {
             "orders": [*map(to_dict, orders.values())],
             "messages": [to_dict(event) for event in sorted(messages.values(), key=_received)],
+            "limit": MESSAGES,
+            "names": self._names or {},
             "failing": self._failing and to_dict(self._failing),
         }
+
+    async def _read_names(self) -> None:
+        with suppress(SmspvaError), anyio.move_on_after(5):  # the next snapshot tries again
+            try:
+                self._names = {service.service: service.name for service in await self._client.services()}
+            except ApiError:
+                self._names = {}  # a server without this call; the page shows codes
 
     async def _read_up_to(self, cursor: int) -> None:
         async for event in self._watcher.events(after=self._seq):

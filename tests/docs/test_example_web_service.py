@@ -83,7 +83,14 @@ async def test_an_empty_account_gives_an_empty_snapshot_and_later_events() -> No
     async with served(watched(simulator)) as web:
         reader = web.reader()
         await reader.read(until=lambda reader: len(reader.sent) == 1)
-        assert reader.sent[0].data == {"orders": [], "messages": [], "failing": None}
+        assert reader.sent[0].data == {
+            "orders": [],
+            "messages": [],
+            "failing": None,
+            "names": {},
+            "limit": 100,
+            "heartbeat": 15.0,
+        }
         simulator.add_order()
         await reader.read(until=lambda reader: len(reader.sent) > 1)
     assert reader.sent[1].data["type"] == "OrderAdded"
@@ -120,7 +127,7 @@ async def test_the_live_watch_only_reads() -> None:
     async with served(service.live(client)) as web:
         reader = web.reader()
         await reader.read(until=lambda reader: reader.texts == ["was there before"])
-    assert {request.method for request in simulator.requests} == {"orders", "sms"}
+    assert {request.method for request in simulator.requests} == {"orders", "sms", "get_default_services"}
     assert simulator.violations == []
 
 
@@ -167,12 +174,10 @@ async def test_an_unknown_event_id_gives_a_snapshot() -> None:
         reader = web.reader()
         await reader.read(until=lambda reader: bool(reader.sent))
         run, _, seq = reader.last_id.partition("-")
-        for number in range(6):
-            await deliver(simulator, f"message {number}")
-        with anyio.fail_after(PATIENCE):
-            while reader.texts[-1:] != ["message 5"]:
-                reader = web.reader()
-                await reader.read(until=lambda reader: bool(reader.sent))
+        texts = [f"message {number}" for number in range(6)]
+        for text in texts:  # each in a poll of its own, because the journal keeps a whole poll
+            await deliver(simulator, text)
+            await reader.read(until=lambda reader: reader.texts[-1:] == [text])  # noqa: B023
         newest = reader.sent[-1].seq
         for last_id in (
             f"{run}-{int(seq)}",  # too old
@@ -192,8 +197,7 @@ async def test_an_unknown_event_id_gives_a_snapshot() -> None:
             lost.last_id = last_id
             await lost.read(until=lambda lost: bool(lost.sent))
             assert (lost.sent[0].name, lost.sent[0].id) == ("snapshot", f"{run}-{newest}"), last_id
-            # The messages that the journal keeps, and those that the board has already read.
-            assert lost.texts == [f"message {number}" for number in range(6)][-max(3, len(lost.texts)) :]
+            assert lost.texts == texts[-3:], "those that the journal keeps"
         at_the_end = web.reader()
         at_the_end.last_id = f"{run}-{newest}"
         simulator.deliver(simulator.orders[0].id, "one more")
@@ -241,7 +245,7 @@ async def test_a_snapshot_only_reads_new_events(size: int, monkeypatch: pytest.M
         return [message["sms"]["text"] for message in known["messages"]]
 
     async with client, Watcher(client, journal=journal) as watcher:
-        board = service.Board(watcher)
+        board = service.Board(client, watcher)
         assert await shown() == []
         for number in range(2, len(texts), 2):  # never more than the journal keeps
             for text in texts[number - 2 : number]:
@@ -266,8 +270,8 @@ async def test_a_snapshot_has_the_newest_messages_by_their_times_and_each_number
     simulator = Simulator()
     began = int(simulator.now.timestamp())
     early, late, removed = simulator.add_order(), simulator.add_order(), simulator.add_order()
-    async with watched(simulator, interval=60.0) as (_, watcher):
-        board = service.Board(watcher)
+    async with watched(simulator, interval=60.0) as (client, watcher):
+        board = service.Board(client, watcher)
         for order, text, second in (
             (late, "without a code", 9),
             (late, "Your code is 1008", 8),
@@ -287,6 +291,36 @@ async def test_a_snapshot_has_the_newest_messages_by_their_times_and_each_number
     assert [message["sms"]["code"] for message in data["messages"]] == ["1002", "1007", "1008", None]
 
 
+async def test_a_snapshot_has_the_names_of_services_and_does_not_wait_long_for_them() -> None:
+    simulator = Simulator(dialect="contract")
+    simulator.add_order("RU", ["opt29", "opt16"])
+    simulator.faults.next("services", "hang")
+    async with watched(simulator, interval=60.0) as (client, watcher):
+        board = service.Board(client, watcher)
+        began = anyio.current_time()
+        _, data = await board.snapshot()
+        assert (len(data["orders"]), data["names"], anyio.current_time() - began) == (1, {}, 5)
+        for _ in range(2):
+            _, data = await board.snapshot()
+            assert (data["names"]["opt29"], data["names"]["opt16"]) == ("Telegram", "Instagram")
+        simulator.faults.always("orders", "refused")
+        await anyio.sleep(600)
+        unnamed = service.Board(client, watcher)
+        _, data = await unnamed.snapshot()
+        assert (data["failing"]["type"], data["names"]) == ("PollFailed", {}), "not asked for during an outage"
+    assert [request.method for request in simulator.requests].count("get_default_services") == 2
+
+
+async def test_a_server_without_names_is_asked_for_them_once() -> None:
+    simulator = Simulator()
+    async with watched(simulator, interval=60.0) as (client, watcher):
+        board = service.Board(client, watcher)
+        for _ in range(3):
+            _, data = await board.snapshot()
+            assert data["names"] == {}
+    assert [request.method for request in simulator.requests].count("get_default_services") == 1
+
+
 # -- the archive ------------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +337,7 @@ async def test_the_archive_answers_errors_as_json_and_is_never_stored() -> None:
     assert {order["order_id"] for order in orders.json()["orders"]} == {past.id, refused.id}
     assert orders.json()["next"] is None
     assert float(price.json()["price"]) > 0
-    assert (refusal.status_code, outage.status_code, wrong.status_code) == (502, 502, 400)
+    assert (refusal.status_code, outage.status_code, wrong.status_code) == (409, 502, 400)
     assert "NOAVAILDAYS" in refusal.json()["error"]
     assert "no connection" in outage.json()["error"]
     assert {answer.headers["cache-control"] for answer in (orders, price, refusal, outage)} == {"no-store"}

@@ -275,8 +275,12 @@ def test_fastapi_returns_the_archive_and_prices(simulator: Simulator) -> None:
         quote = json.loads((await service.get(f"/archive/{past.id}/price")).body)
         assert (quote["order_id"], quote["phone"]) == (past.id, past.phone)
         refusal = await service.get(f"/archive/{refused.id}/price")
-        assert refusal.status == 502
+        assert refusal.status == 409
         assert "NOAVAILDAYS" in json.loads(refusal.body)["error"]
+        simulator.faults.always("history", "refused")
+        outage = await service.get("/archive")
+        assert outage.status == 502
+        assert "no connection" in json.loads(outage.body)["error"]
         assert (await service.get("/archive/0/price")).status == 422
 
     serve(app_of(block("fastapi")), use)
