@@ -31,7 +31,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from smspva_async import (
@@ -108,7 +108,7 @@ def create_app(watch: Watch, *, heartbeat: float = HEARTBEAT) -> Starlette:
             Route("/archive/{order_id:int}/price", restore_price),
         ],
         lifespan=lifespan,
-        exception_handlers={SmspvaError: failed},
+        exception_handlers={SmspvaError: failed, ValueError: failed},
         # Prevents DNS rebinding: another site could point its own name to this address and read the events.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
     )
@@ -129,8 +129,9 @@ def _policy(page: str) -> str:
 # -- the archive -----------------------------------------------------------------------------------------------------
 
 
-async def archive(request: Request) -> JSONResponse:
+async def archive(request: Request) -> Response:
     """Return some past orders, and the `skip` of the orders that follow, or None."""
+    check_origin(request)
     skip = request.query_params.get("skip", "0")
     if not re.fullmatch("[0-9]{1,9}", skip):
         raise HTTPException(400, "skip must be a number")
@@ -138,20 +139,32 @@ async def archive(request: Request) -> JSONResponse:
     rows = await client.history(skip=int(skip), take=PAST)
     read = len(rows) + len(rows.skipped)
     following = int(skip) + read if read == PAST else None
-    return JSONResponse({"orders": [*map(to_dict, rows)], "next": following}, headers=NO_STORE)
+    return _json({"orders": [*map(to_dict, rows)], "next": following})
 
 
-async def restore_price(request: Request) -> JSONResponse:
+async def restore_price(request: Request) -> Response:
     """Return the price of restoring a past order. Spends nothing."""
+    check_origin(request)
     client: SmspvaClient = request.state.client
     quote = await client.restore_quote(request.path_params["order_id"])
-    return JSONResponse(to_dict(quote), headers=NO_STORE)
+    return _json(to_dict(quote))
 
 
-async def failed(_: Request, error: Exception) -> JSONResponse:
+def check_origin(request: Request) -> None:
+    """Refuse requests that another site makes in a browser: many of them would delay the polls."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise HTTPException(403, "only this page may ask")
+
+
+async def failed(_: Request, error: Exception) -> Response:
     """Return the text of an error, with another status for a refusal than for an outage."""
-    status = 409 if isinstance(error, ApiError) else 502
-    return JSONResponse({"error": str(error)}, status_code=status, headers=NO_STORE)
+    status = 400 if isinstance(error, ValueError) else 409 if isinstance(error, ApiError) else 502
+    return _json({"error": str(error)}, status)
+
+
+def _json(data: object, status: int = 200) -> Response:
+    # `JSONResponse` doesn't escape, so it fails for half of a surrogate pair, which a server may send.
+    return Response(json.dumps(data), status, NO_STORE, "application/json")
 
 
 # -- the events ------------------------------------------------------------------------------------------------------

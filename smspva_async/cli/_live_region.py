@@ -107,8 +107,9 @@ def _undisturbed() -> Generator[None]:
     try:
         yield
     finally:
-        with suppress(termios.error):  # the terminal was closed
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
+        if _is_in_foreground():  # it may have been stopped, and continued in the background
+            with suppress(termios.error):  # the terminal was closed
+                termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 def _is_in_foreground() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -105,11 +106,11 @@ async def _wait_for_sms(
     account: Account, client: SmspvaClient, order_id: int, rows: Sequence[Sms], *, timeout: float, only_code: bool
 ) -> Sms:
     """Wait for a message that isn't in these rows."""
-    known = list(rows)
+    known = Counter(map(_identity, rows))
 
     def is_wanted(message: Sms) -> bool:
-        if message in known:
-            known.remove(message)  # a second identical message is new
+        if known[_identity(message)]:
+            known[_identity(message)] -= 1  # a second identical message is new
             return False
         return message.code is not None or not only_code
 
@@ -120,7 +121,7 @@ async def _wait_for_sms(
             listed = await client.sms(order_id)
             if new := next(filter(is_wanted, sorted(listed, key=fmt.received_at)), None):
                 return new
-            known[:] = listed
+            known = Counter(map(_identity, listed))
         if order.state is not OrderState.ACTIVE:
             hint = f"; activate it with smspva activate {order_id}" if order.state is OrderState.INACTIVE else ""
             print_stderr(f"#{order_id} is {state_word(order)}{hint}")
@@ -186,6 +187,11 @@ async def _watch_order(account: Account, client: SmspvaClient, order_id: int) ->
     start: Literal["baseline", "replay"] = "replay" if account.fleet is None else "baseline"
     async with Watcher(client, eager_interval=eager_interval, start=start) as watcher:
         yield watcher, listed[order_id]
+
+
+def _identity(message: Sms) -> tuple[str, datetime | None]:
+    """Return what identifies a message. Its sender may be named later."""
+    return message.text, message.received
 
 
 def _age(message: Sms, now: datetime) -> float:
