@@ -346,7 +346,7 @@ def test_text_from_others_is_printed_without_control_characters(commands: Comman
         (1, ["offers", "PL", "--providers"]),
         (1, ["countries"]),
         (1, ["activate", "40301", "--wait"]),
-        (1, ["rent", "PL", "opt7", "--yes"]),
+        (3, ["rent", "PL", "opt7", "--yes"]),
         (1, ["delete", "40300", "--yes"]),
     ]:
         if terminal:
