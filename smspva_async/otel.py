@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import Counter
 from functools import partial
@@ -39,6 +40,8 @@ __all__ = ["Telemetry"]
 
 T = TypeVar("T", bound=SmspvaClient | Watcher)
 
+_log = logging.getLogger("smspva_async.otel")
+
 _NAME = "smspva_async"
 _CANCELLED = "cancelled"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -52,8 +55,9 @@ class Telemetry:
     classes and of errors, and nothing else: no key, phone number, message, code, or text of an error. The program
     configures OpenTelemetry's SDK, which exports them. Without the SDK they go nowhere.
 
-    A program needs one for all its clients and watchers. To separate accounts, make one for each, with its own
-    providers.
+    A program needs one for all its clients and watchers; of a second one with the same meter provider, OpenTelemetry
+    drops the gauges. To separate accounts, make one for each, with its own providers. An error of OpenTelemetry is
+    logged, and reaches no call.
 
     Args:
         tracer_provider: Gets the spans; None: the global one.
@@ -81,6 +85,7 @@ class Telemetry:
         self._waits = histogram("smspva.watcher.wait.duration", "Duration of waits for a state, message or activation.")
         self._events = meter.create_counter("smspva.watcher.events", "{event}", "Events reported.")
         self._watched: tuple[_Watched, ...] = ()
+        self._has_failed = False
         meter.create_observable_up_down_counter(
             "smspva.watcher.orders", [self._count_orders], "{order}", "Orders by state."
         )
@@ -113,7 +118,31 @@ class Telemetry:
 
     @contextlib.contextmanager
     def _observe(self, watched: _Watched | None, operation: Operation) -> Generator[None]:
-        """Run an operation in a span, and measure it."""
+        """Run an operation in a span, and measure it, without letting an error of OpenTelemetry reach it."""
+        measuring = self._measure(watched, operation)
+        with self._guarded():
+            measuring.__enter__()
+        try:
+            yield
+        except BaseException as error:
+            with self._guarded(but=error):
+                measuring.__exit__(type(error), error, error.__traceback__)
+            raise
+        with self._guarded():
+            measuring.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def _guarded(self, *, but: BaseException | None = None) -> Generator[None]:
+        """Log the first error, unless it is the operation's own."""
+        try:
+            yield
+        except Exception as error:
+            if error is not but and not self._has_failed:
+                self._has_failed = True
+                _log.exception("reporting to OpenTelemetry fails; calls and watches go on")
+
+    @contextlib.contextmanager
+    def _measure(self, watched: _Watched | None, operation: Operation) -> Generator[None]:
         match operation:
             case Call(method=method):
                 name, histogram, attributes = f"smspva {method}", self._calls, {"smspva.method": method}
@@ -179,8 +208,14 @@ class Telemetry:
 
     def _leading(self) -> Iterable[tuple[Watcher, _Watched]]:
         """Return the watchers that poll. In a fleet, the others would report the same."""
-        pairs = ((watched.watcher(), watched) for watched in self._watched)
-        return [(watcher, watched) for watcher, watched in pairs if watcher is not None and watcher.leads]
+        leading: list[tuple[Watcher, _Watched]] = []
+        for watched in self._watched:
+            watcher = watched.watcher()
+            if watcher is not None and watcher.leads:
+                leading.append((watcher, watched))
+            else:
+                watched.polled_at = time.monotonic()  # another process polls, and this one may take over
+        return leading
 
 
 @define(eq=False)
@@ -189,4 +224,4 @@ class _Watched:
 
     watcher: ref[Watcher]
     polled_at: float
-    """The time, by `time.monotonic`, of the last good poll of the orders, or at which it was first observed."""
+    """The time, by `time.monotonic`, of the last good poll of the orders, or at which it last didn't poll."""

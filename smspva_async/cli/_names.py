@@ -99,7 +99,9 @@ class Catalogue:
         """Return the code that has this code, name or other name, in any letter case."""
         forms = {code: {_folded(form) for form in (name, (others or {}).get(code, ""))} for code, name in names.items()}
         wanted = _folded(text)
-        codes = [code for code in names if _folded(code) == wanted] or [code for code in names if wanted in forms[code]]
+        codes = [code for code in names if _folded(code) == wanted]
+        if not codes and not is_service_code(text):  # another service may have a code as its name
+            codes = [code for code in names if wanted in forms[code]]
         if len(codes) == 1:
             return codes[0]
         advice = suggest(codes or _similar(wanted, forms), names) or f"{command} lists the codes"

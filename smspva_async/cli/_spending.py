@@ -162,6 +162,9 @@ async def add_service(
             raise click.UsageError(f"order {order_id} has no valid phone number: {error}{_NOTHING_SENT}") from None
         offers = await read_offers(client, order.country, WEEK)
         (service,) = await Catalogue(account, client, _NOTHING_SENT).offered(order.country, [service], offers.rows)
+        if service in order.services:
+            has = f"#{order_id} already has {offers.names([service])[0]}"
+            raise click.ClickException(f"{has}{_NOTHING_SENT}; smspva prolong {order_id} prolongs it")
         call = evolve(call, params={"id": str(order_id), "service": service})
         price = offers.daily_price([service])
         if price is None:

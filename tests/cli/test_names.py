@@ -89,6 +89,24 @@ def test_a_name_of_several_services_is_refused(commands: Commands, monkeypatch: 
     assert done == Result(2, "", f"smspva: {message}\n")
 
 
+def test_a_code_is_not_taken_for_another_services_name(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def offers(*_: object) -> Rows[Offer]:
+        return Rows([Offer("opt2", "opt20")])
+
+    monkeypatch.setattr(SmspvaClient, "offers", offers)
+    done = commands.run("rent", "PL", "opt2", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("smspva: PL doesn't offer 'opt2'; nothing was sent; ")
+
+
+def test_a_service_that_a_number_has_is_not_added_again(commands: Commands) -> None:
+    order = commands.simulator.orders[0]
+    done = commands.run("add-service", str(order.id), order.service, "--yes")
+    assert (done.code, done.out) == (1, "")
+    assert f"#{order.id} already has {order.service}" in done.err
+    assert spent(commands) == []
+
+
 def test_a_service_is_added_by_name(commands: Commands) -> None:
     done = commands.run("add-service", "40300", "telegram", "--yes")
     assert done.code == 0

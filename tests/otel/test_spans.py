@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from smspva_async import OrderNotFound, OrderState, Pace, SmspvaClient, SmspvaError, WaitTimeout, Watcher
@@ -44,6 +45,38 @@ def parent(span: ReadableSpan) -> int | None:
 def identity(span: ReadableSpan) -> int:
     assert span.context is not None
     return int(span.context.span_id)
+
+
+class Broken(SpanProcessor):
+    """Raises an error at the start or at the end of each span."""
+
+    def __init__(self, *, at_start: bool) -> None:
+        self._at_start = at_start
+
+    def on_start(self, span: object, parent_context: object = None) -> None:
+        if self._at_start:
+            raise RuntimeError("the processor is broken")
+
+    def on_end(self, span: object) -> None:
+        if not self._at_start:
+            raise RuntimeError("the processor is broken")
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+async def test_an_error_of_opentelemetry_reaches_no_call_and_no_watch(
+    caplog: pytest.LogCaptureFixture, *, at_start: bool
+) -> None:
+    provider, sim = TracerProvider(), Simulator()
+    provider.add_span_processor(Broken(at_start=at_start))
+    telemetry = Telemetry(tracer_provider=provider)
+    async with telemetry.observe(SmspvaClient("any-key", transport=sim.transport())) as client:
+        rental = await client.rent("PL", "opt29")
+        with pytest.raises(OrderNotFound):
+            await client.sms(1)
+        async with telemetry.observe(Watcher(client)) as watcher:
+            await polls(2)
+            assert [*watcher.orders] == [rental.id]
+    assert [record.levelname for record in caplog.records if record.name == "smspva_async.otel"] == ["ERROR"]
 
 
 # -- calls -----------------------------------------------------------------------------------------------------------
