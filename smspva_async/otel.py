@@ -136,7 +136,7 @@ class Telemetry:
         """Log the first error, unless it is the operation's own."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user configures the SDK
             if error is not but and not self._has_failed:
                 self._has_failed = True
                 _log.exception("reporting to OpenTelemetry fails; calls and watches go on")

@@ -53,11 +53,11 @@ class Broken(SpanProcessor):
     def __init__(self, *, at_start: bool) -> None:
         self._at_start = at_start
 
-    def on_start(self, span: object, parent_context: object = None) -> None:
+    def on_start(self, *_: object, **__: object) -> None:
         if self._at_start:
             raise RuntimeError("the processor is broken")
 
-    def on_end(self, span: object) -> None:
+    def on_end(self, *_: object) -> None:
         if not self._at_start:
             raise RuntimeError("the processor is broken")
 
