@@ -99,7 +99,11 @@ class Record:
 
     def is_recent(self, date: datetime | None) -> bool:
         """Return whether a list of orders from `date` may lack the call's effect, because lists may lag."""
-        return self.seen_at is None or date is None or self.seen_at > date - LONG_LAG
+        if self.seen_at is None or date is None:
+            return True
+        # It may have ended long after it was recorded: a request waits for its turn, and a machine may sleep.
+        took = self.ended_at - self.started_at if self.ended_at and self.outcome == "done" else timedelta()
+        return self.seen_at + max(took, timedelta()) > date - LONG_LAG
 
     def may_have_extended(self, order_id: int, date: datetime | None) -> bool:
         """Return whether the call may have moved an order's end, which a list from `date` may not show."""

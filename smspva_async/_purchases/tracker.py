@@ -48,21 +48,23 @@ T = TypeVar("T")
 _log = logging.getLogger("smspva_async.purchases")
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
-_COMPETITOR_DELAY = 0.05
+_COMPETITOR_DELAY = 0.2
 """Seconds between two looks at a call that another program is making."""
-_LONGEST_COMPETITION = 60.0
+_LONGEST_COMPETITION = 5.0
 """Seconds for which to wait for such a call."""
+_LONGEST_LIST_AGE = timedelta(minutes=2)
+"""The greatest age of the list of orders on which a call is based that must not be a repetition."""
 
 
 class PossibleRepeat(SmspvaError):
     """A call wasn't sent, because another call may have changed its order since the order was last listed.
 
     Attributes:
-        other: The other call.
+        other: The other call; None if any may have, because the list is too old.
 
     """
 
-    def __init__(self, other: Purchase) -> None:
+    def __init__(self, other: Purchase | None = None) -> None:
         super().__init__("another call may have changed the order; nothing was sent")
         self.other = other
 
@@ -115,6 +117,11 @@ class KnownOrders:
     def read_at(self, order_id: int) -> datetime | None:
         """Return the server's time when an order's end was last read; None if it is unknown."""
         return self._ends.get(order_id, (None, None))[1]
+
+    def age(self, order_id: int) -> timedelta:
+        """Return the time since an order's end was last read; zero if that is unknown."""
+        now, read_at = self.server_time(), self.read_at(order_id)
+        return timedelta() if now is None or read_at is None else now - read_at
 
     def before_call(self, record: Record, records: Iterable[Record]) -> Record:
         """Return the record of a new call with the orders and dates that are known before it.
@@ -384,11 +391,18 @@ class PurchaseTracker:
             if exclusive:
                 await self._check_competitors(record)
             await begin()
+            if exclusive:
+                self._check_age_of_list(record)
         except BaseException as error:
             self._end(record, "not_sent")
             if isinstance(error, JournalError) and "nothing was sent" not in error.message.casefold():
                 error.message += "; nothing was sent"
             raise
+
+    def _check_age_of_list(self, record: Record) -> None:
+        """Raise `PossibleRepeat` if the call had to wait for so long that its order may have changed."""
+        if self.known_orders.age(record.order_id) > _LONGEST_LIST_AGE:
+            raise PossibleRepeat
 
     async def _check_competitors(self, record: Record) -> None:
         """Return once certainly no other call has changed the record's order since the order was last listed.
@@ -417,7 +431,8 @@ class PurchaseTracker:
             return False
         # A client that has never listed the orders doesn't know the server's time.
         dated = evolve(other, seen_at=other.seen_at or other.started_at)
-        return other.is_open or dated.may_have_extended(record.order_id, self.known_orders.read_at(record.order_id))
+        read_at = self.known_orders.read_at(record.order_id) or datetime.now(UTC)
+        return other.is_open or dated.may_have_extended(record.order_id, read_at)
 
     async def _send(self, record: Record, method: Method[T], send: Callable[[list[str]], Awaitable[Answer]]) -> T:
         began = anyio.current_time()

@@ -119,7 +119,7 @@ def _obstacle(
     """Return the reason why a rental can't be renewed and its exit code, or ("", 0)."""
     for call in calls:
         if call.params.get("id") == str(order.id):
-            is_recent = call.method in EXTENDING and call.started_at > now - LONG_LAG
+            is_recent = call.method in EXTENDING and abs(now - call.started_at) < LONG_LAG
             if call.outcome == "unknown" or (is_recent and call.outcome in ("done", "settled")):
                 return _possible_repeat(call)
     reason = ""
@@ -163,7 +163,7 @@ def _parse_within(_context: click.Context, _parameter: click.Parameter, value: s
     metavar="TIME",
     help="Renew rentals that end within this time, such as 2d or 36h, up to 7d.",
 )
-@click.option("--max-total", type=DOLLARS, required=True, help="Budget for all renewals together.")
+@click.option("--max-total", type=DOLLARS, required=True, help="Budget for all renewals of this run.")
 @with_period
 @yes_option
 @with_ledger
@@ -195,6 +195,8 @@ async def renew(
                 raise
             _show(plan, terms, max_total, yes=yes)
             report = _Report(printer, max_total, plan)
+            if orders.skipped:  # one of them may end soon
+                report.exit_code = max(report.exit_code, _REFUSED)
             try:
                 await _renew_all(client, plan, terms, report)
             finally:
@@ -238,9 +240,12 @@ async def _renew_all(client: SmspvaClient, plan: Sequence[Decision], terms: Term
 async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: _Report) -> bool:
     """Renew a rental if its end and its price now still allow it. Return False if the price exceeds the budget."""
     listed = [order for order in await client.orders() if order.id == planned.order.id]
+    if not listed:  # an order may be missing from one answer
+        report.note(planned, "skipped", "it isn't listed now", _REFUSED)
+        return True
     decisions = await _decide(client, listed, terms, report.left)
     if not decisions:
-        report.note(planned, "skipped", "its end has moved, or it isn't listed any longer")
+        report.note(planned, "skipped", "its end has moved")
         return True
     (decision,) = decisions
     if decision.obstacle:
@@ -250,7 +255,8 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
     try:
         await prolong_once(client, decision.order.id, terms.period)
     except PossibleRepeat as error:
-        report.note(decision, "skipped", *_possible_repeat(error.other))
+        too_old = "the request had to wait for more than two minutes; run the command again", _REFUSED
+        report.note(decision, "skipped", *(_possible_repeat(error.other) if error.other else too_old))
     except OutcomeUnknown as error:
         reason = (
             f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"

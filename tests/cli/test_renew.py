@@ -229,6 +229,18 @@ def test_on_a_terminal_the_command_asks(commands: Commands, answer: str) -> None
     assert prolonged(commands) == ([2, 3, 1] if answer == "y\n" else [])
 
 
+def test_a_rental_that_is_missing_from_the_list_or_unreadable_is_no_success(commands: Commands) -> None:
+    with commands.terminal(*RENEW, "20", width=160) as terminal:
+        terminal.wait_for_question()
+        commands.on_server(lambda: commands.simulator.remove_order(2))
+        terminal.type("y\n")
+        assert terminal.exit_code() == 1
+        assert "it isn't listed now" in "\n".join(terminal.screen)
+    assert prolonged(commands) == [3, 1]
+    commands.simulator.faults.next("orders", "nameless_row")
+    assert commands.run(*RENEW, "20", "--yes").code == 1
+
+
 def test_what_changed_during_the_question_counts(commands: Commands) -> None:
     with commands.terminal(*RENEW, "20", width=160) as terminal:
         terminal.wait_for_question()
@@ -490,7 +502,7 @@ async def test_of_two_calls_that_meet_in_the_ledger_one_is_sent(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = commands.folder / "ledger"
-    lost: list[Purchase] = []
+    lost: list[Purchase | None] = []
 
     async def renew(client: SmspvaClient) -> None:
         try:
@@ -570,6 +582,33 @@ async def test_a_call_is_not_sent_if_an_earlier_one_may_have_moved_the_end(
             with pytest.raises(PossibleRepeat, match="nothing was sent"):
                 await prolong_once(client, 2, WEEK)
     assert prolonged(commands) == expected
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+async def test_a_call_that_ended_long_after_it_began_counts_from_its_end(commands: Commands) -> None:
+    path, now = commands.folder / "ledger", datetime.now(UTC)
+    began, ended = now - timedelta(hours=3), now - timedelta(minutes=5)
+    late = Record("c1", "prolong", {"id": "2"}, began, seen_at=began, ended_at=ended, outcome="done")
+    SqliteLedger(path, ApiKey(KEY).fingerprint)._save([late])
+    async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
+        await client.orders()
+        with pytest.raises(PossibleRepeat):
+            await prolong_once(client, 2, WEEK)
+    assert prolonged(commands) == []
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+async def test_a_call_is_not_sent_if_the_list_is_too_old(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smspva_async._purchases.tracker._LONGEST_LIST_AGE", timedelta())
+    path = commands.folder / "ledger"
+    async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
+        await client.orders()
+        with pytest.raises(PossibleRepeat, match="nothing was sent"):
+            await prolong_once(client, 2, WEEK)
+        assert [call.outcome for call in client.purchases()] == ["not_sent"]
+    assert prolonged(commands) == []
 
 
 # -- the guide -------------------------------------------------------------------------------------------------------
