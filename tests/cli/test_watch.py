@@ -532,8 +532,8 @@ def test_a_height_of_0_is_ignored(sim: Simulator, commands: Commands) -> None:
 def test_with_a_refused_key_the_table_says_nothing_about_numbers(sim: Simulator, commands: Commands) -> None:
     sim.api_key = "another"
     with commands.terminal("watch", *QUICK) as terminal:
-        terminal.wait_for(lambda lines: any("polling fails" in line for line in lines))
-        assert "no answer yet" in table(terminal.screen)[0]
+        screen = terminal.wait_for(lambda lines: has("polling fails")(lines) and has("no answer yet")(lines))
+        assert "no answer yet" in table(screen)[0]
         assert "rented" not in terminal.raw
 
 
