@@ -122,6 +122,6 @@ async def _deliver(
                 elapsed=elapsed,
             )
         backoff = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(attempt - 1, 60)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        delay, left = max(backoff, failure.retry_after), give_up_after - elapsed
+        delay, left = max(backoff, failure.retry_after), max(0.0, give_up_after - elapsed)
         is_last = delay >= left
         await anyio.sleep(min(delay, left))

@@ -253,6 +253,14 @@ async def test_the_last_attempt_is_at_the_time_limit_even_if_the_receiver_wants_
             await forward(watcher, URL, secret=SECRET, give_up_after=100)
 
 
+@on_both_backends
+async def test_an_attempt_that_fails_after_the_time_limit_is_followed_by_the_last_one(receiver: Receiver) -> None:
+    receiver.answers = [hang] * 3
+    async with watching(0) as watcher:
+        with pytest.raises(DeliveryFailed, match="no answer within 7 s; attempts: 3; "):
+            await forward(watcher, URL, secret=SECRET, timeout=7, give_up_after=5)
+
+
 async def test_a_receiver_that_is_gone_ends_it_at_once(receiver: Receiver) -> None:
     receiver.answers = [410]
     async with watching(0) as watcher:
