@@ -74,8 +74,11 @@ async def forward(
     """
     from smspva_async._http.webhook import Receiver, webhook_secret, webhook_url  # noqa: PLC0415 - httpx is slow to import
 
-    address, key = webhook_url(url), webhook_secret(secret)
-    del secret  # no traceback that shows variables has it
+    try:
+        key = webhook_secret(secret)
+    finally:
+        del secret  # no traceback that shows variables has it
+    address = webhook_url(url)
     validation.seconds("the timeout", timeout)
     validation.seconds("give_up_after", give_up_after)
     events = watcher.consumer(name, after=after, auto_ack=False)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LONGEST_ANSWER = 1024
 _ACCEPTED = range(200, 300)
 _BUSY = {429, 503}
+_PORTS = range(1, 2**16)
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the same for every secret
 _SECRET_SIZES = range(24, 65)
 _HEADERS = {"User-Agent": "smspva-async", "Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -81,7 +82,7 @@ class Receiver:
                 async for chunk in response.aiter_raw():
                     answer += chunk[: _LONGEST_ANSWER - len(answer)]
                 is_complete = True
-        except httpx.HTTPError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises, the event is sent again
             reason = one_line(self._key.redact(f"{type(error).__name__}: {error}"))
         if not is_complete:
             await self.aclose()  # httpcore may leak the connection of a cancelled request
@@ -112,7 +113,7 @@ def webhook_url(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         parsed = httpx.URL()
-    if not parsed.host or parsed.port == 0:
+    if not parsed.host or (parsed.port is not None and parsed.port not in _PORTS):
         raise ValueError("the webhook's URL is malformed; expected an address such as https://example.com/webhook")
     if parsed.userinfo:
         raise ValueError(
@@ -134,5 +135,6 @@ def webhook_secret(secret: str) -> ApiKey:
     except ValueError:
         size = 0
     if size not in _SECRET_SIZES or encoded == secret:
+        del secret, encoded
         raise ValueError(f"the webhook's secret must be {_SECRET_PREFIX} and 24 to 64 random bytes in base64")
     return ApiKey(encoded)
