@@ -60,6 +60,7 @@ async def forward(
         timeout: Seconds for one request.
         give_up_after: Seconds from an event's first failure in this run to `DeliveryFailed`; a day by default.
         on_attempt: Called after each attempt with the event and the failure; None as the failure: it was acknowledged.
+            The failure quotes the receiver's answer, which may repeat the event or the URL. Errors and logs don't.
 
     Raises:
         DeliveryFailed: The receiver didn't accept an event in time, or answered HTTP 410. The position stays.
@@ -109,7 +110,7 @@ async def _deliver(
                 _log.info("forwarding to %s works again after %.0f s", receiver, now - failing_since, extra=fields)
             return
         if on_attempt is not None:
-            on_attempt(event, failure.reason)
+            on_attempt(event, str(failure))
         if failing_since is None:
             failing_since = now
             outage = {"order_id": event.order_id, "kind": DeliveryFailed.__name__}
