@@ -60,6 +60,7 @@ async def forward(
         timeout: Seconds for one request.
         give_up_after: Seconds from an event's first failure in this run to `DeliveryFailed`; a day by default.
         on_attempt: Called after each attempt with the event and the failure; None as the failure: it was acknowledged.
+            The failure quotes the receiver's answer, which may repeat the event or the URL. Errors and logs don't.
 
     Raises:
         DeliveryFailed: The receiver didn't accept an event in time, or answered HTTP 410. The position stays.
@@ -74,8 +75,11 @@ async def forward(
     """
     from smspva_async._http.webhook import Receiver, webhook_secret, webhook_url  # noqa: PLC0415 - httpx is slow to import
 
-    address, key = webhook_url(url), webhook_secret(secret)
-    del secret  # no traceback that shows variables has it
+    try:
+        key = webhook_secret(secret)
+    finally:
+        del secret  # no traceback that shows variables has it
+    address = webhook_url(url)
     validation.seconds("the timeout", timeout)
     validation.seconds("give_up_after", give_up_after)
     events = watcher.consumer(name, after=after, auto_ack=False)
@@ -106,7 +110,7 @@ async def _deliver(
                 _log.info("forwarding to %s works again after %.0f s", receiver, now - failing_since, extra=fields)
             return
         if on_attempt is not None:
-            on_attempt(event, failure.reason)
+            on_attempt(event, str(failure))
         if failing_since is None:
             failing_since = now
             outage = {"order_id": event.order_id, "kind": DeliveryFailed.__name__}
@@ -122,6 +126,6 @@ async def _deliver(
                 elapsed=elapsed,
             )
         backoff = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(attempt - 1, 60)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        delay, left = max(backoff, failure.retry_after), give_up_after - elapsed
+        delay, left = max(backoff, failure.retry_after), max(0.0, give_up_after - elapsed)
         is_last = delay >= left
         await anyio.sleep(min(delay, left))

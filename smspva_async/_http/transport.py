@@ -501,16 +501,16 @@ def _proxy_for(url: httpx.URL) -> str | None:
     """Return the environment's proxy for an address, or None.
 
     The rules are those of httpx, which applies them only to transports that it creates. In addition, ``NO_PROXY`` may
-    contain networks.
+    contain networks, and an address on this machine has no proxy, so that plain HTTP never leaves the machine.
     """
+    if is_loopback(url.host):
+        return None
     settings = getproxies()
     exceptions = [entry.strip() for entry in settings.get("no", "").split(",") if entry.strip()]
     proxy = settings.get(url.scheme) or settings.get("all")
     if not proxy or any(entry == "*" or _is_excepted(url, entry) for entry in exceptions):
         return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    # The key may leave this machine only encrypted.
-    return proxy if url.scheme == "https" or is_loopback(httpx.URL(proxy).host) else None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _is_excepted(url: httpx.URL, entry: str) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LONGEST_ANSWER = 1024
 _ACCEPTED = range(200, 300)
 _BUSY = {429, 503}
+_PORTS = range(1, 2**16)
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the same for every secret
 _SECRET_SIZES = range(24, 65)
 _HEADERS = {"User-Agent": "smspva-async", "Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -36,10 +37,16 @@ class Failure:
     """An attempt that failed."""
 
     reason: str
+    """The reason without anything that the receiver sent, which may be the request."""
+    quote: str
+    """The beginning of an answer, or the text of an error that may quote it."""
     status: int | None
     """The answer's HTTP status; None if there was no answer."""
     retry_after: float
     """Seconds for which the receiver wants no other attempt."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.quote}" if self.quote else self.reason
 
 
 class Receiver:
@@ -70,7 +77,7 @@ class Receiver:
         request = httpx.Request("POST", self._url, content=body, headers=headers)
         status: int | None = None
         retry_after, is_complete, answer = 0.0, False, b""
-        reason = f"no answer within {self._timeout:g} s"
+        reason, quote = f"no answer within {self._timeout:g} s", ""
         try:
             with anyio.move_on_after(self._timeout):
                 # Not through `httpx.AsyncClient`, which logs the whole URL.
@@ -81,17 +88,19 @@ class Receiver:
                 async for chunk in response.aiter_raw():
                     answer += chunk[: _LONGEST_ANSWER - len(answer)]
                 is_complete = True
-        except httpx.HTTPError as error:
-            reason = one_line(self._key.redact(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises, the event is sent again
+            reason, quote = type(error).__name__, one_line(self._key.redact(str(error)))
+            if isinstance(error, httpx.ConnectError):  # nothing was sent yet
+                reason, quote = f"{reason}: {quote}", ""
         if not is_complete:
             await self.aclose()  # httpcore may leak the connection of a cancelled request
             self._pool = Pool(self._pool.connect)
         if status is None:
-            return Failure(reason, None, 0.0)
+            return Failure(reason, quote, None, 0.0)
         if status in _ACCEPTED:
             return None
-        excerpt = one_line(self._key.redact_truncated(answer.decode("utf-8", "replace")))
-        return Failure(f"HTTP {status}{f': {excerpt}' if excerpt else ''}", status, retry_after)
+        quote = one_line(self._key.redact_truncated(answer.decode("utf-8", "replace")))
+        return Failure(f"HTTP {status}", quote, status, retry_after)
 
     def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
         sent_at = str(int(time.time()))
@@ -112,7 +121,7 @@ def webhook_url(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         parsed = httpx.URL()
-    if not parsed.host or parsed.port == 0:
+    if not parsed.host or (parsed.port is not None and parsed.port not in _PORTS):
         raise ValueError("the webhook's URL is malformed; expected an address such as https://example.com/webhook")
     if parsed.userinfo:
         raise ValueError(
@@ -134,5 +143,6 @@ def webhook_secret(secret: str) -> ApiKey:
     except ValueError:
         size = 0
     if size not in _SECRET_SIZES or encoded == secret:
+        del secret, encoded
         raise ValueError(f"the webhook's secret must be {_SECRET_PREFIX} and 24 to 64 random bytes in base64")
     return ApiKey(encoded)

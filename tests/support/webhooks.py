@@ -130,7 +130,8 @@ class Server:
 
     Args:
         report: Each accepted body is a record in this file before the answer is sent.
-        faults: The chance that a request is refused, or its answer is lost or never sent.
+        faults: The chance that a request is refused, or its answer is lost or never sent. Above 0, the answer to the
+            first request that is accepted is lost.
         tls: The TLS context for https.
 
     """
@@ -138,6 +139,7 @@ class Server:
     def __init__(self, report: Path, faults: float = 0, tls: ssl.SSLContext | None = None) -> None:
         self._report = report
         self._faults = faults
+        self._loses_next = faults > 0
         self._tls = tls
         self._chance = Random(os.getpid())
         self._connections: set[asyncio.Task[None]] = set()
@@ -187,7 +189,8 @@ class Server:
             case fault:
                 with self._report.open("a") as report:
                     chaos.write_records(report.fileno(), delivery.body)
-                if fault == "lose":
+                if fault == "lose" or self._loses_next:
+                    self._loses_next = False
                     return False
                 writer.write(_response("200 OK"))
         return True
@@ -203,7 +206,7 @@ def deliveries(report: Path) -> list[Event]:
 
 
 def receive(port: int, report: Path) -> None:
-    """Serve until the process is killed. Three requests of ten fail."""
+    """Serve until the process is killed. Three requests of ten fail, and the first accepted one."""
 
     async def main() -> None:
         await Server(report, faults=0.3).listen(port)
