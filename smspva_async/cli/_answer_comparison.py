@@ -61,13 +61,14 @@ class Comparison:
     """For each field, the number of rows by the type of its value."""
 
 
-def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Comparison:
+def compare(method: str, body: bytes, expected: tuple[str, ...] = (), tolerated: tuple[str, ...] = ()) -> Comparison:
     """Compare the body of an answer with the known forms.
 
     Args:
         method: The wire name of a call in `SHAPES`.
         body: The body of the answer.
         expected: The messages of which the answer should have one; empty if the call should succeed.
+        tolerated: The messages that the answer may have instead of data.
 
     """
     text = body.decode("utf-8", "replace").strip("\ufeff\0 \t\r\n")
@@ -76,7 +77,7 @@ def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Compari
     except (ValueError, RecursionError):
         if _known_message(text) is None:
             return Comparison((Difference("form", "answer", "JSON", "text" if text else "nothing"),))
-        return _compare_message(text, expected)
+        return _compare_message(text, expected, tolerated)
     if not is_object(payload):
         return Comparison((Difference("form", "answer", "object", type_of(payload)),))
     name = "statusCode" if method == "balance" else "status"
@@ -87,7 +88,7 @@ def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Compari
     differences += [Difference("new", key, "", type_of(payload[key])) for key in payload if key not in ENVELOPE]
     message = _message(payload)
     if message and (payload.get(name) not in (1, "1", 200, "200") or "data" not in payload):
-        comparison = _compare_message(message, expected)
+        comparison = _compare_message(message, expected, tolerated)
     elif "data" not in payload:
         comparison = Comparison((Difference("missing", "data", "data or a message", "nothing"),))
     else:
@@ -122,12 +123,12 @@ def _known_message(text: str) -> str | None:
     return next((known for known in MESSAGES if words.startswith(f"{_words(known)} ")), None)
 
 
-def _compare_message(message: str, expected: tuple[str, ...]) -> Comparison:
+def _compare_message(message: str, expected: tuple[str, ...], tolerated: tuple[str, ...]) -> Comparison:
     known = _known_message(message)
     got = "an unknown message" if known is None else repr(known)
     differences: tuple[Difference, ...] = ()
-    if known is None or (expected and known not in (*expected, *ALWAYS_POSSIBLE)):
-        wanted = f"such as {expected[0]!r}" if expected else "a known message"
+    if known not in (*expected, *tolerated, *ALWAYS_POSSIBLE):
+        wanted = f"such as {expected[0]!r}" if expected else "data"
         differences = (Difference("message", "message", wanted, got),)
     return Comparison(differences, refusal=known or "", message=message)
 

@@ -238,16 +238,18 @@ RESTORE_REFUSED = (
     "Service not found",
 )
 TOO_MANY = "TOO MANY REQUESTS"
-ALWAYS_POSSIBLE = (TOO_MANY, "SERVER_BUSY", "Incorrect method")
+ALWAYS_POSSIBLE = (TOO_MANY, "SERVER_BUSY")
 """Messages that any call may get."""
 OFFER_UNKNOWN = ("UNKNOWN SERVICE OR COUNTRY", "Service not found")
+SOLD_OUT = ("No number available", "No numbers available")
 MESSAGES = (
     *("API KEY not received", "API KEY NOT FOUND", "Invalid apikey", "Wrong apikey", "APIKEY_NOT_SET", "BANNED"),
     *("NOBALANCE", "Balance is not enough", "Insufficient balance", "LOW_BALANCE"),
-    *("Not enough money", "No number available", "No numbers available", "Incorrect duration count"),
+    *("Not enough money", "Incorrect duration count", "Incorrect method"),
     *ORDER_UNKNOWN,
     *RESTORE_REFUSED,
     *ALWAYS_POSSIBLE,
     *OFFER_UNKNOWN,
+    *SOLD_OUT,
 )
 """The beginnings of all known messages, apart from case and punctuation."""

@@ -34,11 +34,6 @@ _SHORT = 4
 _LENGTHS = ((0, "empty"), (20, "1 to 20 characters"), (100, "21 to 100 characters"))
 
 
-def has_drift(examination: Examination) -> bool:
-    """Return whether any answer differs from what is known. A new field isn't a difference."""
-    return any(it.kind != "new" for call in examination.calls for it in call.differences)
-
-
 def make(examination: Examination, account: Account) -> Fields:
     """Return the report as JSON-ready fields.
 

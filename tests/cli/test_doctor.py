@@ -56,8 +56,9 @@ class Drifted(Simulator):
 
 
 def account(dialect: DialectName = "contract", **options: Any) -> Drifted:
-    """Return a simulator with five orders, two messages and a past order."""
+    """Return a simulator with all calls, five orders, two messages and a past order."""
     simulator = Drifted(start=datetime.now(UTC), api_key=KEY, dialect=dialect, **options)
+    simulator.behavior.page_calls_only = False
     for _ in range(5):
         simulator.add_order("PL", "opt29")
     simulator.add_order("PL", "opt29", until=datetime.now(UTC) - timedelta(days=2))
@@ -223,7 +224,8 @@ def test_each_drift_of_the_whole_answer_is_found(
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
     assert done.code == 1
-    assert drift(report_in(tmp_path)) == {("orders", *found)}
+    # An order of a changed row has no messages.
+    assert {it for it in drift(report_in(tmp_path)) if it[0] != "sms"} == {("orders", *found)}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -244,7 +246,7 @@ def test_a_changed_message_is_found_and_printed_but_not_reported(
     assert (probe["method"], probe["message_length"]) == ("sms", "1 to 20 characters")
 
 
-def test_a_known_message_in_an_unexpected_place_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_but_unexpected_message_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = account()
     simulator.change = lambda method, payload: (
         {"status": 0, "msg": "No numbers available"} if method == "sms" and "data" not in payload else payload
@@ -253,6 +255,98 @@ def test_a_known_message_in_an_unexpected_place_is_a_drift(tmp_path: Path, monke
         done = commands.run("doctor")
     assert done.code == 1
     assert "  sms: message: expected such as 'Order not found', got 'No numbers available'" in done.lines
+
+
+SENT_BACK = {"status": 0, "msg": "Incorrect method"}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("refused", sorted(READING - {"balance"}))
+def test_a_refusal_of_a_call_that_should_succeed_is_a_drift(
+    refused: str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = lambda method, payload: SENT_BACK if method == refused and "data" in payload else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, done.err) == (1, "")
+    assert drift(report_in(tmp_path)) == {(refused, "message", "message")}
+    assert f"  {refused}: message: expected data, got 'Incorrect method'" in done.lines
+
+
+def test_a_server_without_the_calls_of_the_contract_has_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account("page")
+    simulator.behavior.page_calls_only = True
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    missing = {"get_default_services", "get_country_by_service", "getdataWithProviders", "getCountWithProviders"}
+    missing |= {"get_count_multi", "get_days_canada_paypal", "get_min_paypal_days"}
+    assert drift(report_in(tmp_path)) == {(method, "message", "message") for method in missing}
+
+
+def test_a_probe_that_the_provider_does_not_know_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda method, payload: SENT_BACK if method == "sms" and "data" not in payload else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert "  sms: message: expected such as 'Order not found', got 'Incorrect method'" in done.lines
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        ("restore_user_precalc", "NOAVAILDAYS"),
+        ("get_min_paypal_days", "No numbers available"),
+        ("getcountries", "SERVER_BUSY"),
+    ],
+)
+def test_a_refusal_that_depends_on_the_account_is_no_drift(
+    refused: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
+    simulator = account()
+    simulator.change = lambda method, payload: {"status": 0, "msg": message} if method == refused else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, report_in(tmp_path)["drift"]) == (0, [])
+
+
+@pytest.mark.parametrize(("deleted", "code"), [(True, 0), (False, 1)])
+def test_only_a_deleted_order_may_have_no_messages(
+    deleted: Any, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account()
+    gone = simulator.orders[0].id
+
+    def change(method: str, payload: Any) -> Any:
+        if method == "sms" and "data" in payload and simulator.requests[-1].params["id"] == str(gone):
+            if deleted:
+                simulator.remove_order(gone)
+            return {"status": 0, "msg": "Order not found"}
+        return payload
+
+    simulator.change = change
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == code
+    assert drift(report_in(tmp_path)) == (set() if deleted else {("sms", "message", "message")})
+
+
+def test_a_key_that_is_refused_late_leaves_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    asked: list[str] = []
+
+    def change(method: str, payload: Any) -> Any:
+        asked.append(method)
+        return payload if asked.count("get_rent_history") == 0 else {"status": 0, "msg": "API KEY NOT FOUND!"}
+
+    simulator.change = change
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, done.err) == (1, "")
+    assert "  get_rent_history: message: expected data, got 'API KEY NOT FOUND'" in done.lines
+    assert len(report_in(tmp_path)["calls"]) == len(simulator.requests)
 
 
 @pytest.mark.parametrize(("clears", "fell"), [(True, 1), (False, 0)])
