@@ -92,7 +92,10 @@ def compare(method: str, body: bytes, expected: tuple[str, ...] = (), tolerated:
     elif "data" not in payload:
         comparison = Comparison((Difference("missing", "data", "data or a message", "nothing"),))
     else:
-        comparison = _compare_data(SHAPES[method], payload["data"])
+        shape = SHAPES[method]
+        comparison = _compare_data(shape, payload["data"])
+        if payload.get("status") in (0, "0") and not shape.may_have_status_zero:
+            differences.append(Difference("form", "status", "1 beside data", "0"))
         if expected:
             differences.append(Difference("message", "message", f"such as {expected[0]!r}", "a success"))
     return Comparison(
@@ -141,6 +144,8 @@ def _compare_data(shape: Shape, data: object) -> Comparison:
     if rows is None:
         return Comparison((*differences, Difference("form", "data", "rows in a known form", type_of(data))))
     found = [*rows]
+    if not found and not shape.may_be_empty:
+        differences.append(Difference("form", "data", "at least one row", "none"))
     objects = [row for row in found if is_object(row)]
     others = Counter(type_of(row) for row in found if not is_object(row))
     differences += [Difference("type", "row", "object", kind, count) for kind, count in others.items()]

@@ -274,6 +274,79 @@ def test_a_refusal_of_a_call_that_should_succeed_is_a_drift(
     assert f"  {refused}: message: expected data, got 'Incorrect method'" in done.lines
 
 
+SOON = int(datetime.now(UTC).timestamp()) + 86_400
+
+
+def set_in_rows(method: str, **fields: object) -> Callable[[str, Any], Any]:
+    """Return a change that sets fields of each row of a call."""
+
+    def change(asked: str, payload: Any) -> Any:
+        for row in rows_in(payload, next(iter(fields))) if asked == method and "data" in payload else ():
+            row.update(fields)
+        return payload
+
+    return change
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        *(("orders", name) for name in ("pnumber", "scode", "cname")),
+        ("getcountries", "code"),
+        *((method, "service") for method in ("get_default_services", "getdata", "getdataWithProviders")),
+        ("get_rent_history", "number"),
+        ("get_rent_history", "orderId"),
+    ],
+)
+def test_an_emptied_identifier_is_a_drift(
+    method: str, name: str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = set_in_rows(method, **{name: ""})
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    assert (method, "type", name) in drift(report_in(tmp_path))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("value", [0, SOON * 1000, str(SOON * 1000), str(SOON)])
+@pytest.mark.parametrize(("method", "name"), [("orders", "until"), ("get_rent_history", "begin")])
+def test_a_time_that_is_not_in_seconds_is_a_drift(
+    method: str, name: str, value: int | str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = set_in_rows(method, **{name: value})
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    is_known = int(value) == SOON
+    assert done.code == (0 if is_known else 1)
+    assert drift(report_in(tmp_path)) == (set() if is_known else {(method, "type", name)})
+
+
+@pytest.mark.parametrize("method", ["orders", "get_default_services", "get_rent_history", "get_count_multi"])
+def test_status_0_together_with_data_is_a_drift(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: {**payload, "status": 0} if asked == method else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert f"  {method}: status: expected 1 beside data, got 0" in done.lines
+
+
+@pytest.mark.parametrize("empty", [[], {}, None])
+@pytest.mark.parametrize("method", ["getcountries", "get_default_services"])
+def test_an_empty_catalogue_is_a_drift(
+    method: str, empty: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: {"status": 1, "data": empty} if asked == method else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert f"  {method}: data: expected at least one row, got none" in done.lines
+
+
 def test_a_server_without_the_calls_of_the_contract_has_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = account("page")
     simulator.behavior.page_calls_only = True
