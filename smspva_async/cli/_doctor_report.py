@@ -28,7 +28,10 @@ Fields = dict[str, Any]
 _PUBLIC_HOSTS = {"smspva.com", "www.smspva.com", "smspva.io", "www.smspva.io"}
 _ACCOUNT_METHODS = {"orders", "sms", "get_rent_history", "restore_user_precalc", "balance"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
-_DIGITS = re.compile(r"[0-9]{3}")
+_DIGITS = 3
+"""A name with so many digits may contain a number or an id of the account."""
+_HEADER = re.compile(r"retry-after|(x-)?rate-?limit(-(limit|remaining|reset|policy|used))?")
+"""The known headers that tell of a limit on requests."""
 _SHORT = 4
 """A text of the account with fewer characters may be part of a field's name by accident."""
 _LENGTHS = ((0, "empty"), (20, "1 to 20 characters"), (100, "21 to 100 characters"))
@@ -71,7 +74,7 @@ def make(examination: Examination, account: Account) -> Fields:
             "refused_requests": examination.refused_for_pace,
             "gap": examination.client.statistics().gap,
             "headers": [
-                {"method": method, "name": privacy.name(name), "value": value if _is_short_number(value) else "text"}
+                {"method": method, "name": privacy.name(name), "value": _header_value(name, value)}
                 for method, name, value in examination.hints
             ],
         },
@@ -115,7 +118,8 @@ class _Privacy:
         """Return a name, or its length if it may be private."""
         folded = name.casefold()
         is_text = folded in self._texts or any(text in folded for text in self._texts if len(text) >= _SHORT)
-        is_harmless = _NAME.fullmatch(name) and not _DIGITS.search(name) and self._redact(name) == name
+        digits = sum(map(str.isdigit, name))
+        is_harmless = _NAME.fullmatch(name) and digits < _DIGITS and self._redact(name) == name
         is_known = name in shapes.KNOWN_NAMES
         return name if is_known or (is_harmless and not is_text) else f"[a name of {length(name)}]"
 
@@ -141,8 +145,10 @@ def length(text: str) -> str:
     return next((name for limit, name in _LENGTHS if len(text) <= limit), "more than 100 characters")
 
 
-def _is_short_number(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
+def _header_value(name: str, value: str) -> str:
+    """Return the value of a header if it is a number of seconds or requests."""
+    is_number = value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
+    return value if is_number and _HEADER.fullmatch(name) else "hidden"
 
 
 def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
@@ -241,6 +247,12 @@ def _about_purchases(purchases: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _about_limits(limits: Fields) -> str:
-    headers = [f"{it['method']}: {it['name']} {it['value']}" for it in limits["headers"]]
+    values: dict[str, list[str]] = {}
+    for it in limits["headers"]:
+        values.setdefault(it["name"], []).append(it["value"])
+    headers = [
+        f"{name} {first}" if len({*rest, first}) == 1 else f"{name} from {first} to {rest[-1]}"
+        for name, (first, *rest) in values.items()
+    ]
     refused = f"{limits['refused_requests']} requests refused" if limits["refused_requests"] else "no request refused"
     return fmt.clean("; ".join([f"{refused}, {limits['gap']:g} s between requests", *headers]))

@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -493,7 +494,11 @@ def test_hints_of_a_rate_limit_are_reported(tmp_path: Path, monkeypatch: pytest.
     assert defaults is not None
     monkeypatch.setitem(defaults, "retry", Retry(attempts=1))
     simulator = account()
-    simulator.headers = {"X-RateLimit-Remaining": "39", "Retry-After": "never 79991234567"}
+    simulator.headers = {
+        "X-RateLimit-Remaining": "39",
+        "Retry-After": "never 79991234567",
+        "X-RateLimit-Account": "40300",
+    }
     asked: list[str] = []
 
     def change(method: str, payload: Any) -> Any:
@@ -507,10 +512,13 @@ def test_hints_of_a_rate_limit_are_reported(tmp_path: Path, monkeypatch: pytest.
     limit = report_in(tmp_path)["rate_limit"]
     assert {(it["name"], it["value"]) for it in limit["headers"]} == {
         ("x-ratelimit-remaining", "39"),
-        ("retry-after", "text"),
+        ("retry-after", "hidden"),
+        ("x-ratelimit-account", "hidden"),
     }
     assert limit["refused_requests"] == 1
     assert limit["gap"] > 0.01
+    (line,) = [line for line in done.lines if line.startswith("Rate limit: ")]
+    assert line.endswith("; x-ratelimit-remaining 39; retry-after hidden; x-ratelimit-account hidden")
     assert done.code == 0
 
 
@@ -596,20 +604,22 @@ def test_a_report_has_no_key_number_id_or_text_of_the_account(
     key: str, text: str, sender: str, number: str, order_id: int, dialect: DialectName, tmp_path_factory: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("doctor")
-    private = [key, text, sender, number, str(order_id)]
+    spelled = [separator.join(wrap(value, 2)) for value in (number, str(order_id)) for separator in "_-"]
+    private = [key, text, sender, number, str(order_id), *spelled]
 
     def leak(method: str, payload: Any) -> Any:
         """Repeat everything private in each place where a report could take it from."""
         payload.update(dict.fromkeys(private, True))
         for row in [*rows_in(payload, SIGNS.get(method, "name"))]:
-            row.update(dict.fromkeys([*private, f"n{number}", f"id{order_id}"], True))
+            row.update(dict.fromkeys([*private, *(f"n_{value}" for value in [number, str(order_id), *spelled])], True))
         if "data" not in payload:
             payload["msg"] = " ".join(private)
         return payload
 
     simulator = Drifted(start=datetime.now(UTC), api_key=key, dialect=dialect)
     simulator.change = leak
-    simulator.headers = {f"X-RateLimit-{number}": number, "Retry-After": f"{number} {order_id}"}
+    leaking = {f"X-RateLimit-{value}": number for value in [number, *spelled]}
+    simulator.headers = {**leaking, "Retry-After": f"{number} {order_id}"}
     simulator.add_order("PL", "opt29", order_id=order_id, phone=number)
     simulator.add_order(
         "PL", "opt29", phone=number[::-1].replace("0", "1"), until=datetime.now(UTC) - timedelta(days=2)
