@@ -26,7 +26,7 @@ from smspva_async.cli._answer_shapes import (
 )
 
 Kind = Literal["form", "missing", "renamed", "type", "message", "new"]
-"""`new`, a field that no source names, is no drift: the provider may add fields at any time."""
+"""`new`, a field that no source names, doesn't count as drift: the provider may add fields at any time."""
 
 _ENOUGH_ROWS = 5
 """A field that rows may lack is missing if all of so many rows lack it."""
@@ -38,7 +38,7 @@ class Difference:
     """A difference between an answer and the known forms. It contains no value of the answer."""
 
     kind: Kind
-    place: str
+    field: str
     """The name of a field, or a part of the answer."""
     expected: str
     got: str

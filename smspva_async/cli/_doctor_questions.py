@@ -90,7 +90,7 @@ class Listing:
     method: str
     age: float
     """Seconds since the purchase."""
-    place: str
+    found_in: str
     """``orders``, ``archive`` or ``nowhere``."""
     began_after: float | None
     """Seconds from the purchase to the `begin` that the archive states, by the server's clock."""
@@ -258,8 +258,8 @@ class Examination:
             comparisons = []
         skipped = _skipped(result)
         if comparisons and not comparisons[-1].differences and (skipped or isinstance(failure, UnexpectedResponse)):
-            place, count = ("row", skipped) if skipped else ("answer", 1)
-            unreadable = Difference("form", place, "one that the library can read", "another", count)
+            part, count = ("row", skipped) if skipped else ("answer", 1)
+            unreadable = Difference("form", part, "one that the library can read", "another", count)
             comparisons[-1] = evolve(comparisons[-1], differences=(unreadable,))
         self.calls.append(Call(method, bool(expected), answers, comparisons))
         if first and failure is not None and not comparisons:
@@ -290,11 +290,11 @@ class Examination:
                 continue
             for order_id in purchase.order_ids:
                 begin = archived[order_id].begin if order_id in archived else None
-                place = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
+                found_in = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
                 offset = self.clock_offset or 0.0
                 began_after = None if begin is None else (begin - purchase.started_at).total_seconds() - offset
                 age = (now - purchase.started_at).total_seconds()
-                self.listings.append(Listing(purchase.method, age, place, began_after))
+                self.listings.append(Listing(purchase.method, age, found_in, began_after))
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ def make(examination: Examination, account: Account) -> Fields:
             {
                 "method": it.method,
                 "age": round(it.age),
-                "found_in": it.place,
+                "found_in": it.found_in,
                 "began_after": None if it.began_after is None else round(it.began_after),
             }
             for it in examination.listings
@@ -158,7 +158,7 @@ def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
         {
             "method": method,
             "kind": it.kind,
-            "place": privacy.name(it.place),
+            "field": privacy.name(it.field),
             "expected": it.expected,
             "got": privacy.name(it.got) if it.kind == "renamed" else it.got,
             "rows": it.rows,
@@ -207,17 +207,17 @@ def _seconds(times: Iterable[float]) -> Fields | None:
 
 
 def _sentence(entry: Fields) -> str:
-    place, expected, got = entry["place"], entry["expected"], entry["got"]
+    field, expected, got = entry["field"], entry["expected"], entry["got"]
     rows = f" in {entry['rows']} rows" if entry["rows"] > 1 else ""
     match entry["kind"]:
         case "missing":
-            text = f"{place} is missing{rows} (expected {expected})"
+            text = f"{field} is missing{rows} (expected {expected})"
         case "renamed":
-            text = f"{place} is missing{rows}; {got} may be its new name"
+            text = f"{field} is missing{rows}; {got} may be its new name"
         case "new":
-            text = f"{place} ({got})"
+            text = f"{field} ({got})"
         case _:
-            text = f"{place}: expected {expected}, got {got}{rows}"
+            text = f"{field}: expected {expected}, got {got}{rows}"
     return f"{entry['method']}: {text}"
 
 

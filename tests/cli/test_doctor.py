@@ -84,7 +84,7 @@ def report_in(folder: Path) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return {(it["method"], it["kind"], it["place"]) for it in report["drift"]}
+    return {(it["method"], it["kind"], it["field"]) for it in report["drift"]}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -98,7 +98,7 @@ def test_the_known_dialects_have_no_drift(
     report = report_in(tmp_path)
     assert report["drift"] == []
     # Only the live dialect sends fields that no source names.
-    assert {it["place"] for it in report["new_fields"]} <= (
+    assert {it["field"] for it in report["new_fields"]} <= (
         {"comment", "icon", "server"} if dialect == "live" else set()
     )
     assert (report["new_fields"] != []) is (dialect == "live")
@@ -608,7 +608,7 @@ def test_a_report_has_no_key_number_id_or_text_of_the_account(
     private = [key, text, sender, number, str(order_id), *spelled]
 
     def leak(method: str, payload: Any) -> Any:
-        """Repeat everything private in each place where a report could take it from."""
+        """Repeat everything private wherever a report could take it from."""
         payload.update(dict.fromkeys(private, True))
         for row in [*rows_in(payload, SIGNS.get(method, "name"))]:
             row.update(dict.fromkeys([*private, *(f"n_{value}" for value in [number, str(order_id), *spelled])], True))
