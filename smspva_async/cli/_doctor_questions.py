@@ -224,9 +224,15 @@ class Examination:
     def _tolerate_deleted(self, listed: set[int]) -> None:
         """Remove the differences of calls that were refused because their order no longer exists."""
         for index, order_id in self._unread.items():
-            call = self.calls[index]
-            if order_id not in listed and all(one.refusal in shapes.ORDER_UNKNOWN for one in call.comparisons):
-                self.calls[index] = evolve(call, comparisons=[evolve(one, differences=()) for one in call.comparisons])
+            if order_id not in listed:
+                call = self.calls[index]
+                comparisons = [
+                    evolve(one, differences=tuple(it for it in one.differences if it.kind != "message"))
+                    if one.refusal in shapes.ORDER_UNKNOWN
+                    else one
+                    for one in call.comparisons
+                ]
+                self.calls[index] = evolve(call, comparisons=comparisons)
 
     async def _probe(self) -> None:
         """Ask for what doesn't exist, to compare the refusals."""
@@ -257,7 +263,10 @@ class Examination:
         if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):
             comparisons = []
         skipped = _skipped(result)
-        if comparisons and not comparisons[-1].differences and (skipped or isinstance(failure, UnexpectedResponse)):
+        is_unreadable = isinstance(failure, UnexpectedResponse) or (
+            isinstance(failure, ApiError) and not tolerated and bool(comparisons) and comparisons[-1].refusal is None
+        )
+        if comparisons and not comparisons[-1].differences and (skipped or is_unreadable):
             part, count = ("row", skipped) if skipped else ("answer", 1)
             unreadable = Difference("form", part, "one that the library can read", "another", count)
             comparisons[-1] = evolve(comparisons[-1], differences=(unreadable,))

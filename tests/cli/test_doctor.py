@@ -275,7 +275,7 @@ def test_a_refusal_of_a_call_that_should_succeed_is_a_drift(
     assert f"  {refused}: message: expected data, got 'Incorrect method'" in done.lines
 
 
-SOON = int(datetime.now(UTC).timestamp()) + 86_400
+IN_2030 = 1_893_456_000
 
 
 def set_in_rows(method: str, **fields: object) -> Callable[[str, Any], Any]:
@@ -298,6 +298,8 @@ def set_in_rows(method: str, **fields: object) -> Callable[[str, Any], Any]:
         *((method, "service") for method in ("get_default_services", "getdata", "getdataWithProviders")),
         ("get_rent_history", "number"),
         ("get_rent_history", "orderId"),
+        ("restore_user_precalc", "scode"),
+        ("restore_user_precalc", "pnumber"),
     ],
 )
 def test_an_emptied_identifier_is_a_drift(
@@ -311,7 +313,7 @@ def test_an_emptied_identifier_is_a_drift(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("value", [0, SOON * 1000, str(SOON * 1000), str(SOON)])
+@pytest.mark.parametrize("value", [0, IN_2030 * 1000, str(IN_2030 * 1000), str(IN_2030)])
 @pytest.mark.parametrize(("method", "name"), [("orders", "until"), ("get_rent_history", "begin")])
 def test_a_time_that_is_not_in_seconds_is_a_drift(
     method: str, name: str, value: int | str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -320,7 +322,7 @@ def test_a_time_that_is_not_in_seconds_is_a_drift(
     simulator.change = set_in_rows(method, **{name: value})
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
-    is_known = int(value) == SOON
+    is_known = int(value) == IN_2030
     assert done.code == (0 if is_known else 1)
     assert drift(report_in(tmp_path)) == (set() if is_known else {(method, "type", name)})
 
@@ -333,6 +335,17 @@ def test_status_0_together_with_data_is_a_drift(method: str, tmp_path: Path, mon
         done = commands.run("doctor")
     assert done.code == 1
     assert f"  {method}: status: expected 1 beside data, got 0" in done.lines
+
+
+@pytest.mark.parametrize("method", ["getdata", "sms"])
+def test_a_refusal_without_a_message_is_a_drift(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: (
+        {"status": 0, "data": None} if asked == method and "data" in payload else payload
+    )
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    assert (method, "form", "answer") in drift(report_in(tmp_path))
 
 
 @pytest.mark.parametrize("empty", [[], {}, None])
