@@ -26,7 +26,7 @@ from smspva_async.cli._answer_shapes import (
 )
 
 Kind = Literal["form", "missing", "renamed", "type", "message", "new"]
-"""`new`, a field that no source names, is no drift: the provider may add fields at any time."""
+"""`new`, a field that no source names, doesn't count as drift: the provider may add fields at any time."""
 
 _ENOUGH_ROWS = 5
 """A field that rows may lack is missing if all of so many rows lack it."""
@@ -38,7 +38,7 @@ class Difference:
     """A difference between an answer and the known forms. It contains no value of the answer."""
 
     kind: Kind
-    place: str
+    field: str
     """The name of a field, or a part of the answer."""
     expected: str
     got: str
@@ -61,13 +61,14 @@ class Comparison:
     """For each field, the number of rows by the type of its value."""
 
 
-def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Comparison:
+def compare(method: str, body: bytes, expected: tuple[str, ...] = (), tolerated: tuple[str, ...] = ()) -> Comparison:
     """Compare the body of an answer with the known forms.
 
     Args:
         method: The wire name of a call in `SHAPES`.
         body: The body of the answer.
         expected: The messages of which the answer should have one; empty if the call should succeed.
+        tolerated: The messages that the answer may have instead of data.
 
     """
     text = body.decode("utf-8", "replace").strip("\ufeff\0 \t\r\n")
@@ -76,7 +77,7 @@ def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Compari
     except (ValueError, RecursionError):
         if _known_message(text) is None:
             return Comparison((Difference("form", "answer", "JSON", "text" if text else "nothing"),))
-        return _compare_message(text, expected)
+        return _compare_message(text, expected, tolerated)
     if not is_object(payload):
         return Comparison((Difference("form", "answer", "object", type_of(payload)),))
     name = "statusCode" if method == "balance" else "status"
@@ -87,11 +88,14 @@ def compare(method: str, body: bytes, expected: tuple[str, ...] = ()) -> Compari
     differences += [Difference("new", key, "", type_of(payload[key])) for key in payload if key not in ENVELOPE]
     message = _message(payload)
     if message and (payload.get(name) not in (1, "1", 200, "200") or "data" not in payload):
-        comparison = _compare_message(message, expected)
+        comparison = _compare_message(message, expected, tolerated)
     elif "data" not in payload:
         comparison = Comparison((Difference("missing", "data", "data or a message", "nothing"),))
     else:
-        comparison = _compare_data(SHAPES[method], payload["data"])
+        shape = SHAPES[method]
+        comparison = _compare_data(shape, payload["data"])
+        if payload.get("status") in (0, "0") and not shape.may_have_status_zero:
+            differences.append(Difference("form", "status", "1 beside data", "0"))
         if expected:
             differences.append(Difference("message", "message", f"such as {expected[0]!r}", "a success"))
     return Comparison(
@@ -122,12 +126,12 @@ def _known_message(text: str) -> str | None:
     return next((known for known in MESSAGES if words.startswith(f"{_words(known)} ")), None)
 
 
-def _compare_message(message: str, expected: tuple[str, ...]) -> Comparison:
+def _compare_message(message: str, expected: tuple[str, ...], tolerated: tuple[str, ...]) -> Comparison:
     known = _known_message(message)
     got = "an unknown message" if known is None else repr(known)
     differences: tuple[Difference, ...] = ()
-    if known is None or (expected and known not in (*expected, *ALWAYS_POSSIBLE)):
-        wanted = f"such as {expected[0]!r}" if expected else "a known message"
+    if known not in (*expected, *tolerated, *ALWAYS_POSSIBLE):
+        wanted = f"such as {expected[0]!r}" if expected else "data"
         differences = (Difference("message", "message", wanted, got),)
     return Comparison(differences, refusal=known or "", message=message)
 
@@ -140,6 +144,8 @@ def _compare_data(shape: Shape, data: object) -> Comparison:
     if rows is None:
         return Comparison((*differences, Difference("form", "data", "rows in a known form", type_of(data))))
     found = [*rows]
+    if not found and not shape.may_be_empty:
+        differences.append(Difference("form", "data", "at least one row", "none"))
     objects = [row for row in found if is_object(row)]
     others = Counter(type_of(row) for row in found if not is_object(row))
     differences += [Difference("type", "row", "object", kind, count) for kind, count in others.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypeGuard, cast
 
 from attrs import frozen
@@ -66,6 +66,13 @@ def is_object(value: object) -> TypeGuard[Object]:
 
 
 _is_integer = _is_one_of("integer", "integer as text")  # as text: observation
+_is_time_text = _is_one_of("time as text")
+_FIRST_TIME, _LAST_TIME = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
+"""Integers outside of these are no times in seconds."""
+
+
+def _is_known_time(value: object) -> bool:
+    return _is_time_text(value) or (_is_integer(value) and _FIRST_TIME <= int(cast("int | str", value)) < _LAST_TIME)
 
 
 def _is_counts(value: object) -> bool:
@@ -78,7 +85,8 @@ TYPES: Mapping[str, Callable[[object], bool]] = {
     "number": _is_one_of("integer", "number", "integer as text", "number as text"),
     "text": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool) or value in (0, 1, "0", "1"),  # 0 and 1: observation
-    "time": _is_one_of("integer", "integer as text", "time as text"),
+    "identifier": lambda value: isinstance(value, str) and bool(value.strip()),
+    "time": _is_known_time,
     "list": _is_one_of("list", "object", "null"),  # PHP: an object with numbered keys, null if empty
     "counts": _is_counts,
     "count": lambda value: _is_integer(value) or _is_counts(value),
@@ -87,7 +95,12 @@ TYPES: Mapping[str, Callable[[object], bool]] = {
 }
 """For each type, a function that returns True for its values in any known form."""
 
-DESCRIPTIONS = {"state": "-1, 0, 1 or 2", "status": "0 or 1"}
+DESCRIPTIONS = {
+    "identifier": "nonempty text",
+    "time": "time from 2000 to 2100",
+    "state": "-1, 0, 1 or 2",
+    "status": "0 or 1",
+}
 """The types of `TYPES` whose names don't say enough."""
 
 
@@ -149,19 +162,27 @@ class Shape:
     fields: tuple[Field, ...]
     containers: tuple[Field, ...] = ()
     """The fields of an object that contains the rows."""
+    may_be_empty: bool = True
+    may_have_status_zero: bool = False
+    """True if a success may have `status` 0, as in the page's samples."""
 
 
-_OFFER = "name:text service:text price_day:number img?text procent_days?number procent?number day_step?number"
+_OFFER = "name:text service:identifier price_day:number img?text procent_days?number procent?number day_step?number"
 _OFFERS = "services:list totalAmount?integer"
 
 SHAPES: Mapping[str, Shape] = {
     # Page: name and code. The others: contract; rent_switch_type: also observed.
     "getcountries": Shape(
-        _list, _fields("name:text code:text url_country_name?text rent_switch_type?text rent_avail_prolong?text")
+        _list,
+        _fields("name:text code:identifier url_country_name?text rent_switch_type?text rent_avail_prolong?text"),
+        may_be_empty=False,
+        may_have_status_zero=True,
     ),
     # Contract. The page has no such call.
     "get_default_services": Shape(
-        _list, _fields("name:text service:text priceForDay:number img~text DAYP~number PROC~number")
+        _list,
+        _fields("name:text service:identifier priceForDay:number img~text DAYP~number PROC~number"),
+        may_be_empty=False,
     ),
     # Contract: a mapping by country; before that, a list.
     "get_country_by_service": Shape(
@@ -172,7 +193,7 @@ SHAPES: Mapping[str, Shape] = {
         ),
     ),
     # Page: a list of name, service, price_day, count. Contract: below `services`. Observation: a mapping by service.
-    "getdata": Shape(_offers, _fields(f"{_OFFER} count:count"), _fields(_OFFERS)),
+    "getdata": Shape(_offers, _fields(f"{_OFFER} count:count"), _fields(_OFFERS), may_have_status_zero=True),
     "getdataWithProviders": Shape(
         _offers, _fields(f"{_OFFER} count:counts totalCount:integer"), _fields(f"{_OFFERS} allOperators?list")
     ),
@@ -186,8 +207,9 @@ SHAPES: Mapping[str, Shape] = {
     "orders": Shape(
         _list,
         _fields(
-            "id:integer scode:text sname~text state:state pnumber:text ccode~text cname:text hasnewsms:boolean"
-            " until:time canprolong~boolean canprolongmax~integer canprolonguntil~time lastonline~time provider?text"
+            "id:integer scode:identifier sname~text state:state pnumber:identifier ccode~text cname:identifier"
+            " hasnewsms:boolean until:time canprolong~boolean canprolongmax~integer canprolonguntil~time"
+            " lastonline~time provider?text"
         ),
     ),
     # Page: a list. Contract: two lists. Observation: other names of the text, no sender, no date.
@@ -195,22 +217,24 @@ SHAPES: Mapping[str, Shape] = {
         _messages,
         _fields("text|message|fullText|sms:text sender~text date~time"),
         _fields("SmsList:list OtherSms:list"),
+        may_have_status_zero=True,
     ),
     # Page. Contract: isAvailForRestore.
     "get_rent_history": Shape(
         _list,
         _fields(
-            "orderId:integer resourceCode:text number:text branchId:integer haveSms:boolean isAvailForRestore?boolean"
-            " days:integer country:text begin:time end:time closed:time"
+            "orderId:integer resourceCode:text number:identifier branchId:integer haveSms:boolean"
+            " isAvailForRestore?boolean days:integer country:text begin:time end:time closed:time"
         ),
     ),
     # Page and contract.
     "restore_user_precalc": Shape(
         _object,
         _fields(
-            "ccode:text scode:text price:number sname:text pnumber:text outdays:integer orderid:integer"
+            "ccode:text scode:identifier price:number sname:text pnumber:identifier outdays:integer orderid:integer"
             " prolongTo:integer"
         ),
+        may_have_status_zero=True,
     ),
 }
 """The form of the data of each call, by wire name."""
@@ -238,16 +262,18 @@ RESTORE_REFUSED = (
     "Service not found",
 )
 TOO_MANY = "TOO MANY REQUESTS"
-ALWAYS_POSSIBLE = (TOO_MANY, "SERVER_BUSY", "Incorrect method")
+ALWAYS_POSSIBLE = (TOO_MANY, "SERVER_BUSY")
 """Messages that any call may get."""
 OFFER_UNKNOWN = ("UNKNOWN SERVICE OR COUNTRY", "Service not found")
+SOLD_OUT = ("No number available", "No numbers available")
 MESSAGES = (
     *("API KEY not received", "API KEY NOT FOUND", "Invalid apikey", "Wrong apikey", "APIKEY_NOT_SET", "BANNED"),
     *("NOBALANCE", "Balance is not enough", "Insufficient balance", "LOW_BALANCE"),
-    *("Not enough money", "No number available", "No numbers available", "Incorrect duration count"),
+    *("Not enough money", "Incorrect duration count", "Incorrect method"),
     *ORDER_UNKNOWN,
     *RESTORE_REFUSED,
     *ALWAYS_POSSIBLE,
     *OFFER_UNKNOWN,
+    *SOLD_OUT,
 )
 """The beginnings of all known messages, apart from case and punctuation."""

@@ -90,7 +90,7 @@ class Listing:
     method: str
     age: float
     """Seconds since the purchase."""
-    place: str
+    found_in: str
     """``orders``, ``archive`` or ``nowhere``."""
     began_after: float | None
     """Seconds from the purchase to the `begin` that the archive states, by the server's clock."""
@@ -121,12 +121,14 @@ class Examination:
     clock_offset: float | None = field(default=None, init=False)
     """Seconds by which the server's clock is ahead of this machine's."""
     listings: list[Listing] = field(factory=list[Listing], init=False)
+    _unread: dict[int, int] = field(factory=dict[int, int], init=False)
+    """The orders whose messages couldn't be read, by the index of the call."""
 
     async def run(self) -> None:
         """Ask everything.
 
         Raises:
-            InvalidKey: The server doesn't know the key.
+            InvalidKey: The server refuses the key in its answer to the first request.
             SmspvaError: The server gives no answer to the first request.
 
         """
@@ -137,12 +139,15 @@ class Examination:
         await self._ask("balance", client.balance())
         read = await self._messages(again or ())
         after = await self._orders()
+        if after is not None:
+            self._tolerate_deleted({order.id for order in after})
         if before is not None and again is not None and after is not None:
             self._compare_orders(before, again, after, read)
         past: Sequence[PastOrder] = await self._ask("get_rent_history", client.history()) or []
         restorable = next((order for order in past if order.restorable is not False), None)
         if restorable is not None:
-            await self._ask("restore_user_precalc", client.restore_quote(restorable.order_id))
+            quote = client.restore_quote(restorable.order_id)
+            await self._ask("restore_user_precalc", quote, tolerated=shapes.RESTORE_REFUSED)
         await self._probe()
         if after is not None:
             self._compare_ledger(client.purchases(), after, past)
@@ -195,19 +200,39 @@ class Examination:
         ]
         await self._ask("get_count_multi", client.stock_multi(country, offered))
         await self._ask("get_days_canada_paypal", client.canada_paypal_days())
-        await self._ask("get_min_paypal_days", client.minimum_paypal_days(*_PAYPAL))
+        tolerated = (*shapes.OFFER_UNKNOWN, *shapes.SOLD_OUT)
+        await self._ask("get_min_paypal_days", client.minimum_paypal_days(*_PAYPAL), tolerated=tolerated)
 
     async def _messages(self, orders: Iterable[Order]) -> set[int]:
         """Read the messages of a few orders, those with a raised flag first, and return the ids of these orders."""
         chosen = sorted(orders, key=lambda order: not order.has_new_sms)[:_MESSAGE_LISTS]
-        lists = [await self._ask("sms", self.client.sms(order.id)) for order in chosen]
+        lists = [await self._sms(order.id) for order in chosen]
         for order, first in zip(chosen, lists, strict=True):
             if first:
-                second = await self._ask("sms", self.client.sms(order.id))
+                second = await self._sms(order.id)
                 self.is_stable = None if second is None else list(first) == list(second)
                 break
         self.message_order = _order_of([messages for messages in lists if messages])
         return {order.id for order, messages in zip(chosen, lists, strict=True) if messages is not None}
+
+    async def _sms(self, order_id: int) -> Sequence[Sms] | None:
+        messages = await self._ask("sms", self.client.sms(order_id))
+        if messages is None:
+            self._unread[len(self.calls) - 1] = order_id
+        return messages
+
+    def _tolerate_deleted(self, listed: set[int]) -> None:
+        """Remove the differences of calls that were refused because their order no longer exists."""
+        for index, order_id in self._unread.items():
+            if order_id not in listed:
+                call = self.calls[index]
+                comparisons = [
+                    evolve(one, differences=tuple(it for it in one.differences if it.kind != "message"))
+                    if one.refusal in shapes.ORDER_UNKNOWN
+                    else one
+                    for one in call.comparisons
+                ]
+                self.calls[index] = evolve(call, comparisons=comparisons)
 
     async def _probe(self) -> None:
         """Ask for what doesn't exist, to compare the refusals."""
@@ -218,27 +243,32 @@ class Examination:
         await self._ask("getdata", client.offers(_UNKNOWN_COUNTRY), shapes.OFFER_UNKNOWN)
         await self._ask("get_country_by_service", client.countries_for(_UNKNOWN_SERVICE), shapes.OFFER_UNKNOWN)
 
-    async def _ask(self, method: str, call: Awaitable[T], expected: tuple[str, ...] = ()) -> T | None:
+    async def _ask(
+        self, method: str, call: Awaitable[T], expected: tuple[str, ...] = (), tolerated: tuple[str, ...] = ()
+    ) -> T | None:
         """Make a call, compare its answers, and return its result, or None if it failed."""
         self.current = method
         first, begin = not self.calls, len(self.recorder.answers)
         result, failure = None, None
         try:
             result = await call
-        except InvalidKey:
-            raise
         except (ApiError, ConnectionFailed, RequestTimeout, UnexpectedResponse) as error:
+            if first and isinstance(error, InvalidKey):
+                raise
             failure = error
         answers = self.recorder.answers[begin:]
         compared = [it for it in answers if it.status < _SERVER_ERROR and it.status != _HTTP_TOO_MANY]
         # The outcome is that of the last answer.
-        comparisons = [compare(method, answer.body, expected) for answer in compared]
+        comparisons = [compare(method, answer.body, expected, tolerated) for answer in compared]
         if isinstance(failure, ConnectionFailed | RequestTimeout) or (answers and answers[-1] not in compared):
             comparisons = []
         skipped = _skipped(result)
-        if comparisons and not comparisons[-1].differences and (skipped or isinstance(failure, UnexpectedResponse)):
-            place, count = ("row", skipped) if skipped else ("answer", 1)
-            unreadable = Difference("form", place, "one that the library can read", "another", count)
+        is_unreadable = isinstance(failure, UnexpectedResponse) or (
+            isinstance(failure, ApiError) and not tolerated and bool(comparisons) and comparisons[-1].refusal is None
+        )
+        if comparisons and not comparisons[-1].differences and (skipped or is_unreadable):
+            part, count = ("row", skipped) if skipped else ("answer", 1)
+            unreadable = Difference("form", part, "one that the library can read", "another", count)
             comparisons[-1] = evolve(comparisons[-1], differences=(unreadable,))
         self.calls.append(Call(method, bool(expected), answers, comparisons))
         if first and failure is not None and not comparisons:
@@ -269,11 +299,11 @@ class Examination:
                 continue
             for order_id in purchase.order_ids:
                 begin = archived[order_id].begin if order_id in archived else None
-                place = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
+                found_in = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
                 offset = self.clock_offset or 0.0
                 began_after = None if begin is None else (begin - purchase.started_at).total_seconds() - offset
                 age = (now - purchase.started_at).total_seconds()
-                self.listings.append(Listing(purchase.method, age, place, began_after))
+                self.listings.append(Listing(purchase.method, age, found_in, began_after))
 
 
 @asynccontextmanager

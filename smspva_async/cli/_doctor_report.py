@@ -28,15 +28,13 @@ Fields = dict[str, Any]
 _PUBLIC_HOSTS = {"smspva.com", "www.smspva.com", "smspva.io", "www.smspva.io"}
 _ACCOUNT_METHODS = {"orders", "sms", "get_rent_history", "restore_user_precalc", "balance"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
-_DIGITS = re.compile(r"[0-9]{3}")
+_DIGITS = 3
+"""A name with so many digits may contain a number or an id of the account."""
+_HEADER = re.compile(r"retry-after|(x-)?rate-?limit(-(limit|remaining|reset|policy|used))?")
+"""The known headers that tell of a limit on requests."""
 _SHORT = 4
 """A text of the account with fewer characters may be part of a field's name by accident."""
 _LENGTHS = ((0, "empty"), (20, "1 to 20 characters"), (100, "21 to 100 characters"))
-
-
-def has_drift(examination: Examination) -> bool:
-    """Return whether any answer differs from what is known. A new field isn't a difference."""
-    return any(it.kind != "new" for call in examination.calls for it in call.differences)
 
 
 def make(examination: Examination, account: Account) -> Fields:
@@ -67,7 +65,7 @@ def make(examination: Examination, account: Account) -> Fields:
             {
                 "method": it.method,
                 "age": round(it.age),
-                "found_in": it.place,
+                "found_in": it.found_in,
                 "began_after": None if it.began_after is None else round(it.began_after),
             }
             for it in examination.listings
@@ -76,7 +74,7 @@ def make(examination: Examination, account: Account) -> Fields:
             "refused_requests": examination.refused_for_pace,
             "gap": examination.client.statistics().gap,
             "headers": [
-                {"method": method, "name": privacy.name(name), "value": value if _is_short_number(value) else "text"}
+                {"method": method, "name": privacy.name(name), "value": _header_value(name, value)}
                 for method, name, value in examination.hints
             ],
         },
@@ -120,7 +118,8 @@ class _Privacy:
         """Return a name, or its length if it may be private."""
         folded = name.casefold()
         is_text = folded in self._texts or any(text in folded for text in self._texts if len(text) >= _SHORT)
-        is_harmless = _NAME.fullmatch(name) and not _DIGITS.search(name) and self._redact(name) == name
+        digits = sum(map(str.isdigit, name))
+        is_harmless = _NAME.fullmatch(name) and digits < _DIGITS and self._redact(name) == name
         is_known = name in shapes.KNOWN_NAMES
         return name if is_known or (is_harmless and not is_text) else f"[a name of {length(name)}]"
 
@@ -146,8 +145,10 @@ def length(text: str) -> str:
     return next((name for limit, name in _LENGTHS if len(text) <= limit), "more than 100 characters")
 
 
-def _is_short_number(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
+def _header_value(name: str, value: str) -> str:
+    """Return the value of a header if it is a number of seconds or requests."""
+    is_number = value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
+    return value if is_number and _HEADER.fullmatch(name) else "hidden"
 
 
 def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
@@ -157,7 +158,7 @@ def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
         {
             "method": method,
             "kind": it.kind,
-            "place": privacy.name(it.place),
+            "field": privacy.name(it.field),
             "expected": it.expected,
             "got": privacy.name(it.got) if it.kind == "renamed" else it.got,
             "rows": it.rows,
@@ -206,17 +207,17 @@ def _seconds(times: Iterable[float]) -> Fields | None:
 
 
 def _sentence(entry: Fields) -> str:
-    place, expected, got = entry["place"], entry["expected"], entry["got"]
+    field, expected, got = entry["field"], entry["expected"], entry["got"]
     rows = f" in {entry['rows']} rows" if entry["rows"] > 1 else ""
     match entry["kind"]:
         case "missing":
-            text = f"{place} is missing{rows} (expected {expected})"
+            text = f"{field} is missing{rows} (expected {expected})"
         case "renamed":
-            text = f"{place} is missing{rows}; {got} may be its new name"
+            text = f"{field} is missing{rows}; {got} may be its new name"
         case "new":
-            text = f"{place} ({got})"
+            text = f"{field} ({got})"
         case _:
-            text = f"{place}: expected {expected}, got {got}{rows}"
+            text = f"{field}: expected {expected}, got {got}{rows}"
     return f"{entry['method']}: {text}"
 
 
@@ -246,6 +247,12 @@ def _about_purchases(purchases: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _about_limits(limits: Fields) -> str:
-    headers = [f"{it['method']}: {it['name']} {it['value']}" for it in limits["headers"]]
+    values: dict[str, list[str]] = {}
+    for it in limits["headers"]:
+        values.setdefault(it["name"], []).append(it["value"])
+    headers = [
+        f"{name} {first}" if len({*rest, first}) == 1 else f"{name} from {first} to {rest[-1]}"
+        for name, (first, *rest) in values.items()
+    ]
     refused = f"{limits['refused_requests']} requests refused" if limits["refused_requests"] else "no request refused"
     return fmt.clean("; ".join([f"{refused}, {limits['gap']:g} s between requests", *headers]))

@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,8 +57,9 @@ class Drifted(Simulator):
 
 
 def account(dialect: DialectName = "contract", **options: Any) -> Drifted:
-    """Return a simulator with five orders, two messages and a past order."""
+    """Return a simulator with all calls, five orders, two messages and a past order."""
     simulator = Drifted(start=datetime.now(UTC), api_key=KEY, dialect=dialect, **options)
+    simulator.behavior.page_calls_only = False
     for _ in range(5):
         simulator.add_order("PL", "opt29")
     simulator.add_order("PL", "opt29", until=datetime.now(UTC) - timedelta(days=2))
@@ -82,7 +84,7 @@ def report_in(folder: Path) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return {(it["method"], it["kind"], it["place"]) for it in report["drift"]}
+    return {(it["method"], it["kind"], it["field"]) for it in report["drift"]}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -96,7 +98,7 @@ def test_the_known_dialects_have_no_drift(
     report = report_in(tmp_path)
     assert report["drift"] == []
     # Only the live dialect sends fields that no source names.
-    assert {it["place"] for it in report["new_fields"]} <= (
+    assert {it["field"] for it in report["new_fields"]} <= (
         {"comment", "icon", "server"} if dialect == "live" else set()
     )
     assert (report["new_fields"] != []) is (dialect == "live")
@@ -223,7 +225,8 @@ def test_each_drift_of_the_whole_answer_is_found(
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
     assert done.code == 1
-    assert drift(report_in(tmp_path)) == {("orders", *found)}
+    # An order of a changed row has no messages.
+    assert {it for it in drift(report_in(tmp_path)) if it[0] != "sms"} == {("orders", *found)}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -244,7 +247,7 @@ def test_a_changed_message_is_found_and_printed_but_not_reported(
     assert (probe["method"], probe["message_length"]) == ("sms", "1 to 20 characters")
 
 
-def test_a_known_message_in_an_unexpected_place_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_but_unexpected_message_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = account()
     simulator.change = lambda method, payload: (
         {"status": 0, "msg": "No numbers available"} if method == "sms" and "data" not in payload else payload
@@ -253,6 +256,184 @@ def test_a_known_message_in_an_unexpected_place_is_a_drift(tmp_path: Path, monke
         done = commands.run("doctor")
     assert done.code == 1
     assert "  sms: message: expected such as 'Order not found', got 'No numbers available'" in done.lines
+
+
+SENT_BACK = {"status": 0, "msg": "Incorrect method"}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("refused", sorted(READING - {"balance"}))
+def test_a_refusal_of_a_call_that_should_succeed_is_a_drift(
+    refused: str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = lambda method, payload: SENT_BACK if method == refused and "data" in payload else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, done.err) == (1, "")
+    assert drift(report_in(tmp_path)) == {(refused, "message", "message")}
+    assert f"  {refused}: message: expected data, got 'Incorrect method'" in done.lines
+
+
+IN_2030 = 1_893_456_000
+
+
+def set_in_rows(method: str, **fields: object) -> Callable[[str, Any], Any]:
+    """Return a change that sets fields of each row of a call."""
+
+    def change(asked: str, payload: Any) -> Any:
+        for row in rows_in(payload, next(iter(fields))) if asked == method and "data" in payload else ():
+            row.update(fields)
+        return payload
+
+    return change
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        *(("orders", name) for name in ("pnumber", "scode", "cname")),
+        ("getcountries", "code"),
+        *((method, "service") for method in ("get_default_services", "getdata", "getdataWithProviders")),
+        ("get_rent_history", "number"),
+        ("get_rent_history", "orderId"),
+        ("restore_user_precalc", "scode"),
+        ("restore_user_precalc", "pnumber"),
+    ],
+)
+def test_an_emptied_identifier_is_a_drift(
+    method: str, name: str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = set_in_rows(method, **{name: ""})
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    assert (method, "type", name) in drift(report_in(tmp_path))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("value", [0, IN_2030 * 1000, str(IN_2030 * 1000), str(IN_2030)])
+@pytest.mark.parametrize(("method", "name"), [("orders", "until"), ("get_rent_history", "begin")])
+def test_a_time_that_is_not_in_seconds_is_a_drift(
+    method: str, name: str, value: int | str, dialect: DialectName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account(dialect)
+    simulator.change = set_in_rows(method, **{name: value})
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    is_known = int(value) == IN_2030
+    assert done.code == (0 if is_known else 1)
+    assert drift(report_in(tmp_path)) == (set() if is_known else {(method, "type", name)})
+
+
+@pytest.mark.parametrize("method", ["orders", "get_default_services", "get_rent_history", "get_count_multi"])
+def test_status_0_together_with_data_is_a_drift(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: {**payload, "status": 0} if asked == method else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert f"  {method}: status: expected 1 beside data, got 0" in done.lines
+
+
+@pytest.mark.parametrize("method", ["getdata", "sms"])
+def test_a_refusal_without_a_message_is_a_drift(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: (
+        {"status": 0, "data": None} if asked == method and "data" in payload else payload
+    )
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    assert (method, "form", "answer") in drift(report_in(tmp_path))
+
+
+@pytest.mark.parametrize("empty", [[], {}, None])
+@pytest.mark.parametrize("method", ["getcountries", "get_default_services"])
+def test_an_empty_catalogue_is_a_drift(
+    method: str, empty: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account()
+    simulator.change = lambda asked, payload: {"status": 1, "data": empty} if asked == method else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert f"  {method}: data: expected at least one row, got none" in done.lines
+
+
+def test_a_server_without_the_calls_of_the_contract_has_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account("page")
+    simulator.behavior.page_calls_only = True
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        assert commands.run("doctor").code == 1
+    missing = {"get_default_services", "get_country_by_service", "getdataWithProviders", "getCountWithProviders"}
+    missing |= {"get_count_multi", "get_days_canada_paypal", "get_min_paypal_days"}
+    assert drift(report_in(tmp_path)) == {(method, "message", "message") for method in missing}
+
+
+def test_a_probe_that_the_provider_does_not_know_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    simulator.change = lambda method, payload: SENT_BACK if method == "sms" and "data" not in payload else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == 1
+    assert "  sms: message: expected such as 'Order not found', got 'Incorrect method'" in done.lines
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        ("restore_user_precalc", "NOAVAILDAYS"),
+        ("get_min_paypal_days", "No numbers available"),
+        ("getcountries", "SERVER_BUSY"),
+    ],
+)
+def test_a_refusal_that_depends_on_the_account_is_no_drift(
+    refused: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
+    simulator = account()
+    simulator.change = lambda method, payload: {"status": 0, "msg": message} if method == refused else payload
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, report_in(tmp_path)["drift"]) == (0, [])
+
+
+@pytest.mark.parametrize(("deleted", "code"), [(True, 0), (False, 1)])
+def test_only_a_deleted_order_may_have_no_messages(
+    deleted: Any, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = account()
+    gone = simulator.orders[0].id
+
+    def change(method: str, payload: Any) -> Any:
+        if method == "sms" and "data" in payload and simulator.requests[-1].params["id"] == str(gone):
+            if deleted:
+                simulator.remove_order(gone)
+            return {"status": 0, "msg": "Order not found"}
+        return payload
+
+    simulator.change = change
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert done.code == code
+    assert drift(report_in(tmp_path)) == (set() if deleted else {("sms", "message", "message")})
+
+
+def test_a_key_that_is_refused_late_leaves_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = account()
+    asked: list[str] = []
+
+    def change(method: str, payload: Any) -> Any:
+        asked.append(method)
+        return payload if asked.count("get_rent_history") == 0 else {"status": 0, "msg": "API KEY NOT FOUND!"}
+
+    simulator.change = change
+    with examining(simulator, tmp_path, monkeypatch) as commands:
+        done = commands.run("doctor")
+    assert (done.code, done.err) == (1, "")
+    assert "  get_rent_history: message: expected data, got 'API KEY NOT FOUND'" in done.lines
+    assert len(report_in(tmp_path)["calls"]) == len(simulator.requests)
 
 
 @pytest.mark.parametrize(("clears", "fell"), [(True, 1), (False, 0)])
@@ -326,7 +507,11 @@ def test_hints_of_a_rate_limit_are_reported(tmp_path: Path, monkeypatch: pytest.
     assert defaults is not None
     monkeypatch.setitem(defaults, "retry", Retry(attempts=1))
     simulator = account()
-    simulator.headers = {"X-RateLimit-Remaining": "39", "Retry-After": "never 79991234567"}
+    simulator.headers = {
+        "X-RateLimit-Remaining": "39",
+        "Retry-After": "never 79991234567",
+        "X-RateLimit-Account": "40300",
+    }
     asked: list[str] = []
 
     def change(method: str, payload: Any) -> Any:
@@ -340,10 +525,13 @@ def test_hints_of_a_rate_limit_are_reported(tmp_path: Path, monkeypatch: pytest.
     limit = report_in(tmp_path)["rate_limit"]
     assert {(it["name"], it["value"]) for it in limit["headers"]} == {
         ("x-ratelimit-remaining", "39"),
-        ("retry-after", "text"),
+        ("retry-after", "hidden"),
+        ("x-ratelimit-account", "hidden"),
     }
     assert limit["refused_requests"] == 1
     assert limit["gap"] > 0.01
+    (line,) = [line for line in done.lines if line.startswith("Rate limit: ")]
+    assert line.endswith("; x-ratelimit-remaining 39; retry-after hidden; x-ratelimit-account hidden")
     assert done.code == 0
 
 
@@ -429,20 +617,22 @@ def test_a_report_has_no_key_number_id_or_text_of_the_account(
     key: str, text: str, sender: str, number: str, order_id: int, dialect: DialectName, tmp_path_factory: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("doctor")
-    private = [key, text, sender, number, str(order_id)]
+    spelled = [separator.join(wrap(value, 2)) for value in (number, str(order_id)) for separator in "_-"]
+    private = [key, text, sender, number, str(order_id), *spelled]
 
     def leak(method: str, payload: Any) -> Any:
-        """Repeat everything private in each place where a report could take it from."""
+        """Repeat everything private wherever a report could take it from."""
         payload.update(dict.fromkeys(private, True))
         for row in [*rows_in(payload, SIGNS.get(method, "name"))]:
-            row.update(dict.fromkeys([*private, f"n{number}", f"id{order_id}"], True))
+            row.update(dict.fromkeys([*private, *(f"n_{value}" for value in [number, str(order_id), *spelled])], True))
         if "data" not in payload:
             payload["msg"] = " ".join(private)
         return payload
 
     simulator = Drifted(start=datetime.now(UTC), api_key=key, dialect=dialect)
     simulator.change = leak
-    simulator.headers = {f"X-RateLimit-{number}": number, "Retry-After": f"{number} {order_id}"}
+    leaking = {f"X-RateLimit-{value}": number for value in [number, *spelled]}
+    simulator.headers = {**leaking, "Retry-After": f"{number} {order_id}"}
     simulator.add_order("PL", "opt29", order_id=order_id, phone=number)
     simulator.add_order(
         "PL", "opt29", phone=number[::-1].replace("0", "1"), until=datetime.now(UTC) - timedelta(days=2)
