@@ -202,8 +202,14 @@ class Terminal(Process):
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip().splitlines()
 
     def wait_for(self, condition: Callable[[list[str]], object]) -> list[str]:
-        """Wait until the screen meets a condition, and return it."""
-        self._receive_until(lambda: bool(condition(self.screen)))
+        """Wait until the screen meets a condition, and return it. A live table is on it wholly or not yet."""
+
+        def is_met() -> bool:
+            # While a table is drawn, lines don't wrap.
+            is_whole = self.raw.count("\x1b[?7l") == self.raw.count("\x1b[?7h")
+            return is_whole and bool(condition(self.screen))
+
+        self._receive_until(is_met)
         return self.screen
 
     def wait_for_question(self) -> None:
