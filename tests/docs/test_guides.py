@@ -569,7 +569,7 @@ def test_prometheus_reads_the_metrics(simulator: Simulator, metrics_server: list
     run_program(block("prometheus"), meanwhile())
     assert capsys.readouterr().out == f"a message to {order.phone}\n"
     (page,) = pages
-    served = set(re.findall(r"^(smspva_\w+){", page, re.MULTILINE))
+    served = set(re.findall(r"^(smspva_\w+)[{ ]", page, re.MULTILINE))
     labels = set(re.findall(r"\b((?:smspva_|error_)\w+)=", page)) | {"smspva_wait_kind", "error_type"}
     assert re.search(r'^smspva_watcher_events_total{.*smspva_event="SmsReceived"} 1.0$', page, re.MULTILINE)
     assert re.search(r'^smspva_watcher_orders{.*smspva_order_state="ACTIVE"} 1.0$', page, re.MULTILINE)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+import smspva_async
 from smspva_async import Pace, SmspvaClient, Watcher
 from tests.support.accounts import ORDERS, OUTAGE, Account, order
 from tests.support.backends import on_both_backends
-from tests.support.documents import ROOT
 from tests.support.keys import HEAD, KEY
 from tests.support.logs import fields
 from tests.support.shared_journal import MemoryFleet, Server
@@ -89,7 +90,7 @@ async def test_a_fleet_without_a_leader_says_for_how_long(caplog: pytest.LogCapt
 def test_every_log_call_without_a_traceback_has_fields() -> None:
     calls = [
         (path.name, node)
-        for path in sorted((ROOT / "smspva_async").rglob("*.py"))
+        for path in sorted(Path(smspva_async.__file__).parent.rglob("*.py"))  # it may be installed
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("_log.info", "_log.warning", "_log.error")
     ]
