@@ -138,11 +138,10 @@ class _UnixStream(ByteStream):
         """Send bytes; see `ByteSendStream.send`."""
         rest = memoryview(item)
         while rest:
-            await anyio.wait_writable(self._socket)
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
-                continue
+                await anyio.wait_writable(self._socket)
             except OSError as error:
                 raise anyio.BrokenResourceError from error
 

@@ -18,7 +18,7 @@ from attrs import evolve
 from smspva_async._concurrency import WorkerThread, finish
 from smspva_async.errors import JournalError, JournalLocked
 from smspva_async.fleet import _replica
-from smspva_async.fleet._link import Unreachable, source_of
+from smspva_async.fleet._link import Unreachable
 from smspva_async.fleet._replica import IN_MEMORY, Replica
 from smspva_async.journal import WatchState, codec
 from smspva_async.journal.database import AgeClock
@@ -165,8 +165,7 @@ class RedisJournal:
                 self._run_id,
                 replica.facts.version,
             ]
-            script: Any = redis.register_script(source_of("lead"))
-            return await script([self._link.prefix], arguments)
+            return await self._link.evaluate(redis, "lead", arguments)
 
         is_mine, left, version, mark, newest, epoch, saved, run_id = await self._link.do(run, is_beat=True)
         if run_id != self._run_id:

@@ -21,7 +21,6 @@ from coredis.exceptions import PersistenceError
 from smspva_async._concurrency import WorkerThread, finish
 from smspva_async._purchases.store import read_rows, row_of
 from smspva_async.errors import JournalError
-from smspva_async.fleet._link import source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -191,7 +190,7 @@ class RedisLedger:
             owner = self._link.member
             texts = await self._worker.run(lambda: [_text_of(record, owner) for record in records])
             rows = chain.from_iterable((record.call, text) for record, text in zip(records, texts, strict=True))
-            write = partial(_write, [self._link.prefix], ["save", "", uuid4().hex, *rows], can_wait=can_wait)
+            write = partial(self._write, arguments=["save", "", uuid4().hex, *rows], can_wait=can_wait)
             if (written := await self._link.do(write, within=_left(deadline))) is None:
                 raise JournalError(
                     f"{self._link.where} didn't confirm within {_DISK_TIMEOUT:g} s that its disk has the call;"
@@ -204,16 +203,14 @@ class RedisLedger:
                 if not self._has(record):
                     self._keep(record, owner, text)
 
-
-async def _write(keys: list[str], arguments: list[str], redis: coredis.Redis[str], *, can_wait: bool) -> Any:  # noqa: ANN401 - Lua's
-    """Write rows. Return None if Redis doesn't confirm in time that they are on its disk."""
-    milliseconds = round(_DISK_TIMEOUT * 1000)
-    with redis.ensure_persistence(1, 0, milliseconds) if can_wait else nullcontext():
-        try:
-            script: Any = redis.register_script(source_of("ledger_save"))
-            return await script(keys, arguments)
-        except PersistenceError:
-            return None
+    async def _write(self, redis: coredis.Redis[str], arguments: list[str], *, can_wait: bool) -> Any:  # noqa: ANN401 - Lua's
+        """Write rows. Return None if Redis doesn't confirm in time that they are on its disk."""
+        milliseconds = round(_DISK_TIMEOUT * 1000)
+        with redis.ensure_persistence(1, 0, milliseconds) if can_wait else nullcontext():
+            try:
+                return await self._link.evaluate(redis, "ledger_save", arguments)
+            except PersistenceError:
+                return None
 
 
 def _left(deadline: float) -> float:

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import coredis
 from attrs import define, field
 from coredis import exceptions
+from coredis.commands import Script
 
 from smspva_async._concurrency import WorkerThread, finish, has_ended, start_in
 from smspva_async.errors import JournalError, describe
@@ -119,7 +120,7 @@ class Link:
         return self.prefix + name
 
     async def run(self, script: str, *arguments: str | float, within: float = math.inf) -> Any:  # noqa: ANN401 - Lua's
-        """Run a script of the folder `scripts`, with the keys' prefix as its only key.
+        """Run a script; see `evaluate` and `do`.
 
         Args:
             script: The file's name without ``.lua``.
@@ -130,7 +131,7 @@ class Link:
             JournalError: Redis can't be used: at the first use, or for longer than `within`.
 
         """
-        return await self.do(lambda redis: self._evaluate(redis, script, arguments), within=within)
+        return await self.do(lambda redis: self.evaluate(redis, script, arguments), within=within)
 
     async def do(
         self,
@@ -199,9 +200,10 @@ class Link:
             await anyio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY)
 
-    async def _evaluate(self, redis: coredis.Redis[str], script: str, arguments: Sequence[str | float]) -> Any:  # noqa: ANN401 - Lua's
-        call: Any = redis.register_script(source_of(script))
-        return await call([self.prefix], list(arguments))
+    async def evaluate(self, redis: coredis.Redis[str], script: str, arguments: Sequence[str | float]) -> Any:  # noqa: ANN401 - Lua's
+        """Run a script of the folder `scripts` for `do`, with the keys' prefix as its only key."""
+        call: Any = script_of(script)
+        return await call([self.prefix], list(arguments), client=redis)
 
     async def _connected(self) -> coredis.Redis[str]:
         """Return the client of this event loop; connect first if necessary."""
@@ -268,7 +270,7 @@ class Link:
 
     async def _beat(self) -> None:
         try:
-            beat = partial(self._evaluate, script="beat", arguments=(self.member, self.lease))
+            beat = partial(self.evaluate, script="beat", arguments=(self.member, self.lease))
             await self._repeat(beat, math.inf, is_beat=True)
         except JournalError:
             await anyio.sleep(_LONGEST_RETRY)
@@ -286,7 +288,7 @@ class Link:
             )
         mine = self._fingerprint
         self._beat_at = time.monotonic()
-        form, owner = await self._evaluate(redis, "join", (_FORM, mine, self.member, self.lease))
+        form, owner = await self.evaluate(redis, "join", (_FORM, mine, self.member, self.lease))
         if int(form) > _FORM:
             raise JournalError(f"it was made by a newer version of smspva_async (form {form}, this one knows {_FORM})")
         if owner != mine:
@@ -326,7 +328,7 @@ class Link:
             self.failure, self._is_refusing = None, False
             if session is not None and session.redis is not None:
                 with coredis_silenced(), suppress(Exception), anyio.move_on_after(REPLY_TIMEOUT / 5):
-                    await self._evaluate(session.redis, "leave", [member])
+                    await self.evaluate(session.redis, "leave", [member])
                 await session.end()
 
     # Answers may come late. Only what began after the last change says how Redis is now.
@@ -364,7 +366,7 @@ def _reason(error: BaseException) -> str | None:
 
 
 @cache
-def source_of(script: str) -> str:
-    """Return the Lua text of a script, after the functions of `prelude.lua`."""
+def script_of(name: str) -> Script[str]:
+    """Return a script, after the functions of `prelude.lua`."""
     folder = resources.files("smspva_async.fleet") / "scripts"
-    return "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", script))
+    return Script(script="".join((folder / f"{file}.lua").read_text("utf-8") for file in ("prelude", name)))

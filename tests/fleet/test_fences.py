@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 import pytest
+from coredis.commands import Script
 
 from smspva_async import WatchState
 from smspva_async._http.rate_limiter import Priority
 from smspva_async._purchases.store import Record
-from smspva_async.fleet import _journal, _ledger, _link
+from smspva_async.fleet import _link
 from smspva_async.fleet._journal import RedisJournal
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
@@ -171,18 +172,17 @@ async def test_a_law_holds_because_of_its_fence(
     *,
     is_fenced: bool,
 ) -> None:
-    source_of = _link.source_of
+    script_of = _link.script_of
 
-    def mutated(name: str) -> str:
-        text = source_of(name)
+    def mutated(name: str) -> Script[str]:
         if name != script:
-            return text
+            return script_of(name)
+        text = str(script_of(name).script)
         assert fence in text
-        return text.replace(fence, hole)
+        return Script(script=text.replace(fence, hole))
 
     if not is_fenced:
-        for module in (_link, _journal, _ledger):
-            monkeypatch.setattr(module, "source_of", mutated, raising=False)
+        monkeypatch.setattr(_link, "script_of", mutated)
     members = Members(redis_server)
     try:
         assert await law(members) is is_fenced

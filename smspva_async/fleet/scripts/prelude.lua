@@ -1,4 +1,4 @@
--- Functions for all scripts, which `source_of` puts in front of each.
+-- Functions for all scripts, which `script_of` puts in front of each.
 -- Return the time of Redis in Unix seconds.
 local function clock()
     local time = redis.call('TIME')
