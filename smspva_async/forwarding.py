@@ -114,8 +114,9 @@ async def _deliver(
         if failing_since is None:
             failing_since = now
             outage = {"order_id": event.order_id, "kind": DeliveryFailed.__name__}
-            text = "forwarding to %s fails from now on, at event %d: %s"
-            _log.warning(text, receiver, event.seq, failure.reason, extra=outage)
+            _log.warning(
+                "forwarding to %s fails from now on, at event %d: %s", receiver, event.seq, failure.reason, extra=outage
+            )
         elapsed = now - failing_since
         if is_last or failure.status == _GONE:
             raise DeliveryFailed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import frozen
 
-from smspva_async._http.transport import Transport, new_transport
+from smspva_async._http.transport import Transport, open_pool
 
 if TYPE_CHECKING:
     import httpx
@@ -45,7 +45,7 @@ class RecordingTransport(Transport):
         """Send a request, and return its answer with the whole body."""
         server = f"{request.url.scheme}://{request.url.netloc.decode()}"
         if server not in self._servers:
-            self._servers[server] = await new_transport(server)
+            self._servers[server] = (await open_pool(server)).transport
         began = anyio.current_time()
         response = await self._servers[server].handle_async_request(request)
         body = await response.aread()

@@ -343,11 +343,6 @@ async def open_pool(url: str) -> Pool:
     raise ConnectionFailed(f"no connection: {one_line(reason)}; nothing was sent", sent=False)
 
 
-async def new_transport(url: str) -> Transport:
-    """Return a new transport to a server, with the certificates and the proxy that the environment names."""
-    return _new_transport(_proxy_for(httpx.URL(url)), await _tls_context())
-
-
 def _new_transport(proxy_url: str | None, context: ssl.SSLContext) -> Transport:
     proxy = None
     if proxy_url is not None:

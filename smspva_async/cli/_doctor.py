@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 async def doctor(printer: Printer, account: Account, output: Path | None) -> int:
     """Compare the server's answers with what is known of them.
 
-    Ask only what costs nothing and buys, activates or deletes nothing, about 25 requests. The messages of up to three
-    orders are read, which may mark them as read at the provider. Write a report without your key, phone numbers, order
-    ids and texts, to be sent to the project. The exit code is 1 if an answer differs, 4 if one is missing.
+    Send about 20 requests that buy, activate and delete nothing. The messages of up to three orders are read, which may
+    mark them as read at the provider. Write a report without your key, phone numbers, order ids and texts, which you
+    can send to the project. The exit code is 1 if an answer differs, 4 if one is missing.
     """
     _check_output(output)
     # Imported late: httpx takes long to import.

@@ -31,7 +31,7 @@ from smspva_async.cli import _answer_shapes as shapes
 from smspva_async.cli._answer_comparison import Comparison, Difference, compare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Iterable
 
     from smspva_async.cli._account import Account
 
@@ -75,12 +75,9 @@ class Call:
 class Flags:
     """The flags `hasnewsms` before and after messages were read."""
 
-    raised: int
-    fell_by_orders: int
-    """The flags that fell between two lists of orders without another call between them."""
     read: int
     """The orders with a raised flag whose messages were read."""
-    fell_by_sms: int
+    fell: int
 
 
 @frozen
@@ -92,8 +89,6 @@ class Listing:
     """Seconds since the purchase."""
     found_in: str
     """``orders``, ``archive`` or ``nowhere``."""
-    began_after: float | None
-    """Seconds from the purchase to the `begin` that the archive states, by the server's clock."""
 
 
 @define
@@ -113,13 +108,7 @@ class Examination:
     calls: list[Call] = field(factory=list[Call], init=False)
     flags: Flags | None = field(default=None, init=False)
     """None if the orders couldn't be read."""
-    absent: int = field(default=0, init=False)
-    """The orders that a list of orders had and a later one lacked."""
     message_order: str = field(default="not known", init=False)
-    is_stable: bool | None = field(default=None, init=False)
-    """True if two answers with the messages of an order had the same ones in the same order."""
-    clock_offset: float | None = field(default=None, init=False)
-    """Seconds by which the server's clock is ahead of this machine's."""
     listings: list[Listing] = field(factory=list[Listing], init=False)
     _unread: dict[int, int] = field(factory=dict[int, int], init=False)
     """The orders whose messages couldn't be read, by the index of the call."""
@@ -133,16 +122,16 @@ class Examination:
 
         """
         client = self.client
-        before = await self._orders()
-        again = await self._orders()
-        await self._catalogue(next((order for order in before or ()), None))
-        await self._ask("balance", client.balance())
-        read = await self._messages(again or ())
-        after = await self._orders()
+        # One after the other, so that another program has little time to change the flags.
+        before = await self._ask("orders", client.orders())
+        read = await self._messages(before or ())
+        after = await self._ask("orders", client.orders())
         if after is not None:
             self._tolerate_deleted({order.id for order in after})
-        if before is not None and again is not None and after is not None:
-            self._compare_orders(before, again, after, read)
+        if before is not None and after is not None:
+            self._compare_flags(before, after, read)
+        await self._catalogue(next(iter(before or ()), None))
+        await self._ask("balance", client.balance())
         past: Sequence[PastOrder] = await self._ask("get_rent_history", client.history()) or []
         restorable = next((order for order in past if order.restorable is not False), None)
         if restorable is not None:
@@ -176,12 +165,6 @@ class Examination:
         codes = [answer.status for call in self.calls for answer in call.answers]
         return texts.count(shapes.TOO_MANY) + codes.count(_HTTP_TOO_MANY)
 
-    async def _orders(self) -> Rows[Order] | None:
-        orders = await self._ask("orders", self.client.orders())
-        if orders is not None and orders.date is not None and self.clock_offset is None:
-            self.clock_offset = (orders.date - datetime.now(UTC)).total_seconds()
-        return orders
-
     async def _catalogue(self, order: Order | None) -> None:
         """Ask for countries, services, prices and stock; for those of an order of the account, if it has one."""
         client = self.client
@@ -207,11 +190,6 @@ class Examination:
         """Read the messages of a few orders, those with a raised flag first, and return the ids of these orders."""
         chosen = sorted(orders, key=lambda order: not order.has_new_sms)[:_MESSAGE_LISTS]
         lists = [await self._sms(order.id) for order in chosen]
-        for order, first in zip(chosen, lists, strict=True):
-            if first:
-                second = await self._sms(order.id)
-                self.is_stable = None if second is None else list(first) == list(second)
-                break
         self.message_order = _order_of([messages for messages in lists if messages])
         return {order.id for order, messages in zip(chosen, lists, strict=True) if messages is not None}
 
@@ -275,35 +253,23 @@ class Examination:
             raise failure
         return result
 
-    def _compare_orders(
-        self, before: Sequence[Order], again: Sequence[Order], after: Sequence[Order], read: set[int]
-    ) -> None:
-        first, second, third = (_flags(orders) for orders in (before, again, after))
-        raised = {order_id for order_id, flag in second.items() if flag}
-        self.flags = Flags(
-            raised=sum(first.values()),
-            fell_by_orders=sum(first[order_id] and not flag for order_id, flag in second.items() if order_id in first),
-            read=len(raised & read & third.keys()),
-            fell_by_sms=sum(not third[order_id] for order_id in raised & read & third.keys()),
-        )
-        self.absent = len(first.keys() - second.keys()) + len(second.keys() - third.keys())
+    def _compare_flags(self, before: Iterable[Order], after: Iterable[Order], read: set[int]) -> None:
+        flags = {order.id: bool(order.has_new_sms) for order in after}
+        compared = [flags[order.id] for order in before if order.has_new_sms and order.id in read & flags.keys()]
+        self.flags = Flags(read=len(compared), fell=compared.count(False))
 
     def _compare_ledger(
         self, purchases: Sequence[Purchase], orders: Sequence[Order], past: Sequence[PastOrder]
     ) -> None:
-        """Compare the times of purchases with the lists of orders and of past orders."""
+        """Compare the purchases with the lists of orders and of past orders."""
         now = datetime.now(UTC)
-        listed, archived = {order.id for order in orders}, {order.order_id: order for order in past}
+        listed, archived = {order.id for order in orders}, {order.order_id for order in past}
         for purchase in purchases:
-            if purchase.outcome != "done" or purchase.method not in _PURCHASES:
-                continue
-            for order_id in purchase.order_ids:
-                begin = archived[order_id].begin if order_id in archived else None
-                found_in = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
-                offset = self.clock_offset or 0.0
-                began_after = None if begin is None else (begin - purchase.started_at).total_seconds() - offset
+            if purchase.outcome == "done" and purchase.method in _PURCHASES:
                 age = (now - purchase.started_at).total_seconds()
-                self.listings.append(Listing(purchase.method, age, found_in, began_after))
+                for order_id in purchase.order_ids:
+                    found_in = "orders" if order_id in listed else "archive" if order_id in archived else "nowhere"
+                    self.listings.append(Listing(purchase.method, age, found_in))
 
 
 @asynccontextmanager
@@ -317,10 +283,6 @@ async def open_examination(account: Account) -> AsyncGenerator[Examination]:
 def _skipped(result: object) -> int:
     """Return the number of rows that the library couldn't read."""
     return len(cast("Rows[object]", result).skipped) if isinstance(result, Rows) else 0
-
-
-def _flags(orders: Iterable[Order]) -> Mapping[int, bool]:
-    return {order.id: bool(order.has_new_sms) for order in orders}
 
 
 def _order_of(lists: Iterable[Sequence[Sms]]) -> str:

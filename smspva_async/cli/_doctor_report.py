@@ -34,7 +34,6 @@ _HEADER = re.compile(r"retry-after|(x-)?rate-?limit(-(limit|remaining|reset|poli
 """The known headers that tell of a limit on requests."""
 _SHORT = 4
 """A text of the account with fewer characters may be part of a field's name by accident."""
-_LENGTHS = ((0, "empty"), (20, "1 to 20 characters"), (100, "21 to 100 characters"))
 
 
 def make(examination: Examination, account: Account) -> Fields:
@@ -56,19 +55,10 @@ def make(examination: Examination, account: Account) -> Fields:
         "new_fields": [it for it in differences if it["kind"] == "new"],
         "calls": [_call(call, privacy) for call in examination.calls],
         "seconds": _seconds(answer.took for call in examination.calls for answer in call.answers),
-        "clock_offset": None if examination.clock_offset is None else round(examination.clock_offset),
         "flags": None if flags is None else asdict(flags),
-        "orders_absent_from_one_answer": examination.absent,
         "message_order": examination.message_order,
-        "messages_same_when_read_again": examination.is_stable,
         "purchases": [
-            {
-                "method": it.method,
-                "age": round(it.age),
-                "found_in": it.found_in,
-                "began_after": None if it.began_after is None else round(it.began_after),
-            }
-            for it in examination.listings
+            {"method": it.method, "age": round(it.age), "found_in": it.found_in} for it in examination.listings
         ],
         "rate_limit": {
             "refused_requests": examination.refused_for_pace,
@@ -93,10 +83,7 @@ def lines(report: Fields, path: str) -> Iterator[str]:
         yield "All readable answers agree with what is known."
     yield ""
     yield f"Flags: {_about_flags(report['flags'])}"
-    again = {None: "", True: "; the same when read again", False: "; different when read again"}
-    yield f"Messages: {report['message_order']}{again[report['messages_same_when_read_again']]}"
-    if report["orders_absent_from_one_answer"]:
-        yield f"Orders absent from a later answer: {report['orders_absent_from_one_answer']}"
+    yield f"Messages: {report['message_order']}"
     yield f"Purchases: {_about_purchases(report['purchases'])}"
     yield f"Rate limit: {_about_limits(report['rate_limit'])}"
     if report["seconds"] is not None:
@@ -115,13 +102,13 @@ class _Privacy:
         self._texts = {text.casefold() for body in bodies for text in _texts_in(body)}
 
     def name(self, name: str) -> str:
-        """Return a name, or its length if it may be private."""
+        """Return a name, or a placeholder if it may be private."""
         folded = name.casefold()
         is_text = folded in self._texts or any(text in folded for text in self._texts if len(text) >= _SHORT)
         digits = sum(map(str.isdigit, name))
         is_harmless = _NAME.fullmatch(name) and digits < _DIGITS and self._redact(name) == name
         is_known = name in shapes.KNOWN_NAMES
-        return name if is_known or (is_harmless and not is_text) else f"[a name of {length(name)}]"
+        return name if is_known or (is_harmless and not is_text) else "[hidden]"
 
 
 def _texts_in(body: bytes) -> Iterator[str]:
@@ -140,11 +127,6 @@ def _texts_in(body: bytes) -> Iterator[str]:
             values += cast("dict[str, object]", value).values()
 
 
-def length(text: str) -> str:
-    """Return the class of a text's length."""
-    return next((name for limit, name in _LENGTHS if len(text) <= limit), "more than 100 characters")
-
-
 def _header_value(name: str, value: str) -> str:
     """Return the value of a header if it is a number of seconds or requests."""
     is_number = value.isascii() and value.isdecimal() and len(value) <= 5  # noqa: PLR2004 - seconds or requests
@@ -153,7 +135,7 @@ def _header_value(name: str, value: str) -> str:
 
 def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
     """Return the differences, each once for each method."""
-    found = Counter((call.method, difference) for call in examination.calls for difference in call.differences)
+    found = dict.fromkeys((call.method, difference) for call in examination.calls for difference in call.differences)
     return [
         {
             "method": method,
@@ -162,9 +144,8 @@ def _differences(examination: Examination, privacy: _Privacy) -> list[Fields]:
             "expected": it.expected,
             "got": privacy.name(it.got) if it.kind == "renamed" else it.got,
             "rows": it.rows,
-            "answers": count,
         }
-        for (method, it), count in found.items()
+        for method, it in found
     ]
 
 
@@ -179,7 +160,6 @@ def _call(call: Call, privacy: _Privacy) -> Fields:
         "http": [answer.status for answer in call.answers],
         "seconds": _seconds(answer.took for answer in call.answers),
         "result": _result(call),
-        "message_length": length(last.message) if last is not None and last.refusal == "" else None,
         "types": {name: dict(counts) for name, counts in types.items()},
     }
 
@@ -224,10 +204,9 @@ def _sentence(entry: Fields) -> str:
 def _about_flags(flags: Fields | None) -> str:
     if flags is None:
         return "the orders can't be read"
-    fallen = f"; {flags['fell_by_orders']} fell between two lists of orders" if flags["fell_by_orders"] else ""
     if not flags["read"]:
-        return f"no order with a raised flag was read, so it isn't known whether reading lowers flags{fallen}"
-    return f"{flags['fell_by_sms']} of {flags['read']} fell after reading the messages{fallen}"
+        return "no order with a raised flag was read, so it isn't known whether reading lowers flags"
+    return f"{flags['fell']} of {flags['read']} fell after reading the messages"
 
 
 def _about_purchases(purchases: Sequence[Mapping[str, Any]]) -> str:
@@ -236,13 +215,10 @@ def _about_purchases(purchases: Sequence[Mapping[str, Any]]) -> str:
     parts: list[str] = []
     listed = [it["age"] for it in purchases if it["found_in"] != "nowhere"]
     missing = [it["age"] for it in purchases if it["found_in"] == "nowhere"]
-    late = [it["began_after"] for it in purchases if it["began_after"] is not None]
     if listed:
         parts.append(f"{len(listed)} listed, the latest after at most {min(listed)} s")
     if missing:
         parts.append(f"{len(missing)} in neither list, the latest after {min(missing)} s")
-    if late:
-        parts.append(f"the archive states that they began {min(late)} to {max(late)} s after the purchase")
     return "; ".join(parts)
 
 

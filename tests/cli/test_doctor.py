@@ -244,7 +244,7 @@ def test_a_changed_message_is_found_and_printed_but_not_reported(
     assert (done.code, done.err) == (1, "smspva: a message that isn't in the report: Nobody ordered this\n")
     assert drift(report_in(tmp_path)) == {("sms", "message", "message")}
     (probe,) = [it for it in report_in(tmp_path)["calls"] if it["result"] == "refused: an unknown message"]
-    assert (probe["method"], probe["message_length"]) == ("sms", "1 to 20 characters")
+    assert probe["method"] == "sms"
 
 
 def test_a_known_but_unexpected_message_is_a_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,26 +444,20 @@ def test_the_effect_of_reading_on_flags_is_measured(
     simulator.behavior.read_clears_flag = clears
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
-    assert report_in(tmp_path)["flags"] == {"raised": 1, "fell_by_orders": 0, "read": 1, "fell_by_sms": fell}
+    assert report_in(tmp_path)["flags"] == {"read": 1, "fell": fell}
     assert f"Flags: {fell} of 1 fell after reading the messages" in done.lines
 
 
-def test_flags_that_reading_orders_lowers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_raised_flag_nothing_is_said_about_the_effect_of_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     simulator = account()
-    counted: list[str] = []
-
-    def change(method: str, payload: Any) -> Any:
-        counted.append(method)
-        if method == "orders" and counted.count("orders") > 1:
-            for row in payload["data"]:
-                row["hasnewsms"] = False
-        return payload
-
-    simulator.change = change
+    simulator.change = set_in_rows("orders", hasnewsms=False)
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
+    assert report_in(tmp_path)["flags"] == {"read": 0, "fell": 0}
     text = "no order with a raised flag was read, so it isn't known whether reading lowers flags"
-    assert f"Flags: {text}; 1 fell between two lists of orders" in done.lines
+    assert f"Flags: {text}" in done.lines
 
 
 @pytest.mark.parametrize(("listed", "text"), [("oldest", "oldest first"), ("newest", "newest first")])
@@ -474,7 +468,7 @@ def test_the_order_of_messages_is_measured(
     simulator.behavior.sms_order = listed
     with examining(simulator, tmp_path, monkeypatch) as commands:
         done = commands.run("doctor")
-    assert f"Messages: {text}; the same when read again" in done.lines
+    assert f"Messages: {text}" in done.lines
 
 
 def test_purchases_of_the_ledger_are_compared_with_the_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,13 +486,9 @@ def test_purchases_of_the_ledger_are_compared_with_the_lists(tmp_path: Path, mon
         ("create", "nowhere"),
     ]
     assert all(0 <= it["age"] <= 60 for it in found)
-    assert [it["began_after"] is None for it in found] == [False, True, True]
-    assert abs(found[0]["began_after"]) <= 5
     (line,) = [line for line in done.lines if line.startswith("Purchases: ")]
     assert re.fullmatch(
-        r"Purchases: 2 listed, the latest after at most \d+ s; 1 in neither list, the latest after \d+ s;"
-        r" the archive states that they began -?\d+ to -?\d+ s after the purchase",
-        line,
+        r"Purchases: 2 listed, the latest after at most \d+ s; 1 in neither list, the latest after \d+ s", line
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import logging
@@ -132,6 +133,24 @@ async def test_warnings_begin_as_the_guide_says(caplog: pytest.LogCaptureFixture
         level, _, _, logger, listed = rows[template]
         assert (level, names(logger), names(listed)) == (record.levelname, [record.name], list(fields(record)))
     assert len(caplog.records) == 2
+
+
+def test_every_log_line_is_listed() -> None:
+    package = Path(smspva_async.__file__).parent  # it may be installed
+    nodes = [node for path in package.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    levels = {"debug", "info", "warning", "error", "exception", "critical"}
+    logged = {
+        ("ERROR" if node.func.attr == "exception" else node.func.attr.upper(), str(ast.literal_eval(node.args[0])))
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in levels
+        if ast.unparse(node.func.value).endswith("log")
+    }
+    listed: set[tuple[str, str]] = set()
+    for row in table(page("guides/observability.md"), "## What is logged"):
+        text = names(row[1])[0]
+        fitting = [it for _, it in logged if re.fullmatch(re.sub(r"%\S*?[sdf]", ".+", re.escape(it)), text)]
+        listed.add((row[0], max(fitting, key=len)))  # the template "%s" fits every message
+    assert listed == logged
 
 
 async def test_every_metric_is_listed_with_its_attributes() -> None:

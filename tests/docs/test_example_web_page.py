@@ -462,6 +462,41 @@ async def test_a_long_archive_is_loaded_in_parts_and_after_an_error_again() -> N
         await expect(page.get_by_role("button", name="Load more")).to_be_hidden()
 
 
+PAST = {"order_id": 2, "phone": "+482", "service": "opt1", "begin": None, "closed": None, "restorable": False}
+
+
+@pytest.mark.parametrize(
+    "late", [{"json": {"orders": [PAST], "next": 50}}, {"json": {"error": "too late"}, "status": 502}]
+)
+async def test_a_late_answer_does_not_change_an_archive_that_was_loaded_again(late: dict[str, Any]) -> None:
+    simulator = Simulator()
+    order = simulator.add_order()
+    asked: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        asked.append(route)
+
+    async with served(watched(simulator)) as web, chromium.opened(expected_errors="status of 502") as page:
+        await page.route("**/archive?*", hold)
+        await page.goto(web.url)
+        await expect(rows(page, "orders")).to_have_count(1)
+        await page.get_by_role("link", name="Archive").click()
+        await until(lambda: len(asked) == 1)
+        await page.get_by_role("link", name="Numbers").click()
+        simulator.remove_order(order.id)
+        await expect(rows(page, "orders")).to_have_count(0)
+        await page.get_by_role("link", name="Archive").click()
+        await until(lambda: len(asked) == 2)
+        await asked[1].fulfill(json={"orders": [{**PAST, "phone": "+481"}], "next": None})
+        await expect(rows(page, "past").locator(".phone")).to_have_text(["+481"])
+        async with page.expect_event("requestfinished"):
+            await asked[0].fulfill(**late)
+        await page.evaluate("new Promise((done) => setTimeout(done))")
+        assert await rows(page, "past").locator(".phone").all_inner_texts() == ["+481"]
+        assert await page.locator("#past-note").inner_text() == ""
+        assert await page.locator("#past-more").is_hidden()
+
+
 async def test_an_account_without_numbers_shows_that_it_is_empty() -> None:
     release = asyncio.Event()
 
