@@ -12,7 +12,7 @@ from smspva_async._http.redaction import ApiKey
 from smspva_async._http.retry import Retry
 from smspva_async._purchases.reconcile import decide, gather_evidence
 from smspva_async._purchases.store import SqliteLedger
-from smspva_async._purchases.tracker import PurchaseTracker
+from smspva_async._purchases.tracker import PurchaseTracker, purchase_of
 from smspva_async._watch.source import ClientSource
 from smspva_async.errors import NoNumbers, OrderNotFound, PriceTooHigh, name_call
 from smspva_async.models import LONGEST_RENTAL, WEEK, Rows
@@ -654,13 +654,19 @@ def observe_calls(client: SmspvaClient, observer: Observer) -> None:
     client._executor.observe = observer  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
 
 
+def competing_call(client: SmspvaClient, order_id: int) -> Purchase | None:
+    """Return a call because of which `prolong_once` would refuse to prolong an order, or None."""
+    competitors = client._executor.purchases.competitors(order_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of one module
+    return purchase_of(competitors[0]) if competitors else None
+
+
 async def prolong_once(client: SmspvaClient, order_id: int, period: Period) -> None:
     """Prolong a rental like `SmspvaClient.prolong`, after the orders were listed, unless that could repeat a call.
 
     Any number of programs that share a ledger or a fleet may do this at once: the order is prolonged once.
 
     Raises:
-        PossibleRepeat: Another call about the order has no known outcome, or it may have moved the order's end and the
+        StaleOrder: Another call about the order has no known outcome, or it may have moved the order's end and the
             last list of orders may lack this. Nothing was sent.
 
     """

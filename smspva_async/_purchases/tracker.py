@@ -56,7 +56,7 @@ _LONGEST_LIST_AGE = timedelta(minutes=2)
 """The greatest age of the list of orders on which a call is based that must not be a repetition."""
 
 
-class PossibleRepeat(SmspvaError):
+class StaleOrder(SmspvaError):
     """A call wasn't sent, because another call may have changed its order since the order was last listed.
 
     Attributes:
@@ -307,7 +307,22 @@ class PurchaseTracker:
     def purchases(self) -> Sequence[Purchase]:
         """Return all calls in the order of their start."""
         self._read_once()
-        return tuple(map(_purchase_of, sorted(self._records.values(), key=lambda record: record.started_at)))
+        return tuple(map(purchase_of, sorted(self._records.values(), key=lambda record: record.started_at)))
+
+    def competitors(self, order_id: int) -> Sequence[Record]:
+        """Return the calls about an order whose effect its last list may lack, those with an unknown outcome first."""
+        read_at = self.known_orders.read_at(order_id) or datetime.now(UTC)
+        found = [
+            record
+            for record in self._records.values()
+            if record.order_id == order_id
+            # A client that has never listed the orders doesn't know the server's time.
+            and (
+                record.is_open
+                or evolve(record, seen_at=record.seen_at or record.started_at).may_have_extended(order_id, read_at)
+            )
+        ]
+        return sorted(found, key=lambda record: not record.is_open)
 
     def record_of(self, error: OutcomeUnknown) -> Record:
         """Return the record of a call, which may be another client's."""
@@ -360,7 +375,7 @@ class PurchaseTracker:
             params: Its parameters.
             send: Sends the request, and adds the received text of the answer to its argument.
             begin: Waits until the request may be sent, after the call was recorded.
-            exclusive: Raise `PossibleRepeat` instead of sending if another call may have changed the call's order.
+            exclusive: Raise `StaleOrder` instead of sending if another call may have changed the call's order.
 
         """
         self._abandon_dead_calls()
@@ -400,9 +415,9 @@ class PurchaseTracker:
             raise
 
     def _check_age_of_list(self, record: Record) -> None:
-        """Raise `PossibleRepeat` if the call had to wait for so long that its order may have changed."""
+        """Raise `StaleOrder` if the call had to wait for so long that its order may have changed."""
         if self.known_orders.age(record.order_id) > _LONGEST_LIST_AGE:
-            raise PossibleRepeat
+            raise StaleOrder
 
     async def _check_competitors(self, record: Record) -> None:
         """Return once certainly no other call has changed the record's order since the order was last listed.
@@ -411,28 +426,19 @@ class PurchaseTracker:
         other's call. If both do, the call with the higher id gives way, and the other one waits until it has.
 
         Raises:
-            PossibleRepeat: Another call may have changed the order.
+            StaleOrder: Another call may have changed the order.
 
         """
         deadline = anyio.current_time() + _LONGEST_COMPETITION
         while True:
             await self.read()
-            competitors = [other for other in self._records.values() if self._is_competitor(other, record)]
+            competitors = [other for other in self.competitors(record.order_id) if other.call != record.call]
             if not competitors:
                 return
             for other in competitors:
                 if not other.in_flight or other.call < record.call or anyio.current_time() > deadline:
-                    raise PossibleRepeat(_purchase_of(other))
+                    raise StaleOrder(purchase_of(other))
             await anyio.sleep(_COMPETITOR_DELAY)
-
-    def _is_competitor(self, other: Record, record: Record) -> bool:
-        """Return whether another call is about the same order, and the last list may lack its effect."""
-        if other.call == record.call or other.order_id != record.order_id:
-            return False
-        # A client that has never listed the orders doesn't know the server's time.
-        dated = evolve(other, seen_at=other.seen_at or other.started_at)
-        read_at = self.known_orders.read_at(record.order_id) or datetime.now(UTC)
-        return other.is_open or dated.may_have_extended(record.order_id, read_at)
 
     async def _send(self, record: Record, method: Method[T], send: Callable[[list[str]], Awaitable[Answer]]) -> T:
         began = anyio.current_time()
@@ -500,7 +506,8 @@ class PurchaseTracker:
             )
 
 
-def _purchase_of(record: Record) -> Purchase:
+def purchase_of(record: Record) -> Purchase:
+    """Return a record in the form that `SmspvaClient.purchases` returns."""
     # The ids of a settled call are only candidates, unless `reconcile` found it done.
     order_ids = record.order_ids if record.outcome == "done" or record.complete else ()
     return Purchase(record.method, record.params, record.started_at, record.outcome or "unknown", order_ids)

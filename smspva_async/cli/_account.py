@@ -133,23 +133,35 @@ def with_ledger(command: Callable[..., R]) -> Callable[..., R]:
     return run_with_ledger
 
 
-def _read_key(file: Path | None) -> ApiKey:
-    """Return the key, read only once: a pipe such as ``<(pass smspva)`` can't be read again."""
+def read_secret(name: str, file: Path | None, option: str, variable: str) -> str:
+    """Return a secret from a file or, without one, from an environment variable.
+
+    The file is read only once: a pipe such as ``<(pass smspva)`` can't be read again.
+
+    Args:
+        name: The secret's name in messages.
+        file: The file.
+        option: The option that names the file.
+        variable: The environment variable.
+
+    """
     if file is None:
-        key, place = os.environ.get("SMSPVA_API_KEY", ""), "the environment variable SMSPVA_API_KEY"
+        secret, place = os.environ.get(variable, ""), f"the environment variable {variable}; set it or use {option}"
     else:
         try:
-            key, place = file.read_text(encoding="utf-8-sig"), str(file)
+            secret, place = file.read_text(encoding="utf-8-sig"), str(file)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it isn't a text file"
-            raise click.UsageError(f"can't read the API key from {file}: {reason}") from None
-    key = key.strip()
-    if not key:
-        hint = "; set it or use --api-key-file" if file is None else ""
-        raise click.UsageError(f"there is no API key in {place}{hint}")
-    problem = validation.api_key_problem(key)
-    if problem:
-        raise click.UsageError(f"{place}: {problem}")
+            raise click.UsageError(f"can't read the {name} from {file}: {reason}") from None
+    if not secret.strip():
+        raise click.UsageError(f"there is no {name} in {place}")
+    return secret.strip()
+
+
+def _read_key(file: Path | None) -> ApiKey:
+    key = read_secret("API key", file, "--api-key-file", validation.API_KEY_VARIABLE)
+    if problem := validation.api_key_problem(key):
+        raise click.UsageError(f"{file or validation.API_KEY_VARIABLE}: {problem}")
     return ApiKey(key)
 
 

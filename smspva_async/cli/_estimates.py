@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from smspva_async import ApiError, InvalidKey, Offer, Rows
+from smspva_async import ApiError, InvalidKey, Offer, RateLimited, Rows
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._output import warn_of_skipped_rows
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +36,11 @@ class Offers:
     """None if the provider refuses to list them."""
     refusal: str = ""
 
+    @property
+    def missing_price(self) -> str:
+        """A text for a price that isn't listed."""
+        return f"the price is unknown: {self.refusal or 'the provider lists none now'}"
+
     def names(self, services: Iterable[str]) -> list[str]:
         """Return services as their codes and names, such as ``opt29 Telegram``."""
         names = {offer.service: offer.name for offer in self.rows or ()}
@@ -54,7 +60,7 @@ class Offers:
     def estimate_rental(self, services: Sequence[str], period: Period) -> RentalEstimate:
         """Return the estimated price of a rental."""
         if self.rows is None:
-            return RentalEstimate([f"the price is unknown: {self.refusal}"], None)
+            return RentalEstimate([self.missing_price], None)
         by_service = {offer.service: offer for offer in self.rows}
         lines = [_describe_offer(service, by_service.get(service), period) for service in services]
         price_day = self.daily_price(services)
@@ -68,10 +74,10 @@ async def read_offers(client: SmspvaClient, country: str, period: Period) -> Off
     """Return a country's offers."""
     try:
         rows = await client.offers(country, period)
-    except InvalidKey:
-        raise
+    except (InvalidKey, RateLimited):
+        raise  # the call whose price is needed would fail too
     except ApiError as error:
-        return Offers(None, fmt.clean(error.msg))
+        return Offers(None, fmt.clean(error.msg) or "no reason given")
     except ValueError:  # the server didn't name an order's country
         return Offers(None, "the country is unknown")
     warn_of_skipped_rows(rows)
@@ -79,12 +85,19 @@ async def read_offers(client: SmspvaClient, country: str, period: Period) -> Off
 
 
 async def prolongation_prices(client: SmspvaClient, orders: Iterable[Order], period: Period) -> dict[int, Decimal]:
-    """Return the estimated price of prolonging each order, by its id, without orders whose price is unknown."""
+    """Return the estimated price of prolonging each order, by its id, without orders whose price is unknown.
+
+    A price list that the provider refuses is reported on standard error.
+    """
     offers: dict[str, Offers] = {}
     prices: dict[int, Decimal] = {}
     for order in orders:
         if order.country not in offers:
-            offers[order.country] = await read_offers(client, order.country, period)
+            offers[order.country] = found = await read_offers(client, order.country, period)
+            if found.refusal:
+                print_stderr(
+                    f"smspva: the price list ({fmt.clean(order.country) or '?'}) can't be read: {found.refusal}"
+                )
         price_day = offers[order.country].daily_price(order.services)
         if price_day is not None:
             prices[order.id] = price_day * period.days

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from smspva_async import SqliteJournal, Watcher
-from smspva_async.cli._account import Account, with_account
+from smspva_async.cli._account import Account, read_secret, with_account
 from smspva_async.cli._event_lines import EventLines, JsonEventLines
 from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, explain_ctrl_c, with_printer
@@ -79,7 +78,7 @@ async def forward(
         raise click.UsageError("use either --journal or --fleet, which keeps the position; a fleet has its own journal")
     from smspva_async._http.webhook import webhook_secret, webhook_url  # noqa: PLC0415 - httpx is slow to import
 
-    secret = _read_secret(secret_file)
+    secret = read_secret("webhook's secret", secret_file, "--secret-file", _SECRET_VARIABLE)
     webhook_secret(secret)  # before anything is sent
     receiver = webhook_url(url)
     client = account.client()
@@ -104,18 +103,3 @@ async def forward(
                 give_up_after=give_up_after,
                 on_attempt=show,
             )
-
-
-def _read_secret(file: Path | None) -> str:
-    """Return the secret, read only once: a pipe such as ``<(pass webhook)`` can't be read again."""
-    if file is None:
-        secret, place = os.environ.get(_SECRET_VARIABLE, ""), f"the environment variable {_SECRET_VARIABLE}"
-    else:
-        try:
-            secret, place = file.read_text(encoding="utf-8-sig"), str(file)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it isn't a text file"
-            raise click.UsageError(f"can't read the webhook's secret from {file}: {reason}") from None
-    if not secret.strip():
-        raise click.UsageError(f"there is no webhook's secret in {place}; set it or use --secret-file")
-    return secret.strip()

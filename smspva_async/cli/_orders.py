@@ -162,8 +162,8 @@ async def activate(printer: Printer, account: Account, order_id: int, *, wait: b
             with (
                 explain_ctrl_c(
                     lambda: (
-                        f"The wait ended; the activation of #{order_id} goes on at the provider. smspva orders shows"
-                        " its status."
+                        f"The wait ended; if the activation of #{order_id} was requested, it goes on. smspva orders"
+                        " shows its status."
                     )
                 ),
                 show_progress(status),

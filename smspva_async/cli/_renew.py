@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+import anyio
 import click
 from attrs import frozen
 
@@ -25,8 +26,7 @@ from smspva_async import (
     SmspvaError,
     to_dict,
 )
-from smspva_async._purchases.store import EXTENDING, LONG_LAG
-from smspva_async._purchases.tracker import PossibleRepeat
+from smspva_async._purchases.tracker import StaleOrder
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
 from smspva_async.cli._estimates import prolongation_prices
@@ -38,15 +38,13 @@ from smspva_async.cli._prompts import confirm, yes_option
 from smspva_async.cli._spending_call import PROLONGABLE, prolongation_obstacle
 from smspva_async.cli._stderr import print_stderr
 from smspva_async.cli._vocabulary import as_command, describe_error
-from smspva_async.client import prolong_once
+from smspva_async.client import competing_call, prolong_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _REFUSED, _UNKNOWN = 1, 3
 """Exit codes: a rental that ends soon isn't renewed; the outcome of a call is unknown."""
-_NOT_TRIED = "renewing stopped before it"
-_INTERRUPTED = "interrupted; smspva purchases shows its outcome"
 
 _Outcome: TypeAlias = Literal["renewed", "skipped", "refused", "unknown"]
 
@@ -77,7 +75,7 @@ class Decision:
 def decide(
     orders: Iterable[Order],
     prices: Mapping[int, Decimal],
-    calls: Sequence[Purchase],
+    competitors: Mapping[int, Purchase],
     terms: Terms,
     *,
     budget: Decimal,
@@ -88,7 +86,7 @@ def decide(
     Args:
         orders: The listed orders.
         prices: The estimated price of renewing an order, by its id, in US dollars. A missing price is unknown.
-        calls: The calls in the ledger.
+        competitors: Calls whose effect the orders may not show, by the order's id.
         terms: The user's terms.
         budget: US dollars for all renewals together.
         now: The time.
@@ -101,7 +99,11 @@ def decide(
     decisions: list[Decision] = []
     for order in due:
         price = prices.get(order.id)
-        obstacle, exit_code = _obstacle(order, price, calls, terms, budget, now)
+        if (call := competitors.get(order.id)) is not None:
+            obstacle, exit_code = _describe_competitor(call)
+        else:
+            obstacle = _obstacle(order, price, terms, budget, now)
+            exit_code = _REFUSED if obstacle else 0
         if price is not None and not obstacle:
             budget -= price
         decisions.append(Decision(order, price, obstacle, exit_code))
@@ -113,28 +115,19 @@ def is_due(order: Order, terms: Terms, now: datetime) -> bool:
     return order.until is None or order.until - now <= terms.within
 
 
-def _obstacle(
-    order: Order, price: Decimal | None, calls: Sequence[Purchase], terms: Terms, budget: Decimal, now: datetime
-) -> tuple[str, int]:
-    """Return the reason why a rental can't be renewed and its exit code, or ("", 0)."""
-    for call in calls:
-        if call.params.get("id") == str(order.id):
-            is_recent = call.method in EXTENDING and abs(now - call.started_at) < LONG_LAG
-            if call.outcome == "unknown" or (is_recent and call.outcome in ("done", "settled")):
-                return _possible_repeat(call)
-    reason = ""
+def _obstacle(order: Order, price: Decimal | None, terms: Terms, budget: Decimal, now: datetime) -> str:
+    """Return the reason why a rental can't be renewed, or ""."""
     if order.until is None:
-        reason = "its end is unknown"
-    elif obstacle := prolongation_obstacle(order, terms.period.days, now):
-        reason = f"it {obstacle}"
-    elif price is None:
-        reason = "the price is unknown"
-    elif price > budget:
-        reason = f"it costs more than what is left of --max-total, ${budget:.2f}"
-    return reason, _REFUSED if reason else 0
+        return "its end is unknown"
+    if obstacle := prolongation_obstacle(order, terms.period.days, now):
+        return f"it {obstacle}"
+    if price is None:
+        return "the price is unknown"
+    return f"it costs more than what is left of --max-total, ${budget:.2f}" if price > budget else ""
 
 
-def _possible_repeat(call: Purchase) -> tuple[str, int]:
+def _describe_competitor(call: Purchase) -> tuple[str, int]:
+    """Return the reason why a call prevents the renewal of its order, and the exit code."""
     started = f"{as_command(call)}, started {fmt.second(call.started_at)}"
     if call.outcome == "unknown":
         return f"the outcome of {started}, is unknown; smspva unsettled checks it, unless it is in progress", _UNKNOWN
@@ -212,7 +205,8 @@ async def _decide(client: SmspvaClient, orders: Iterable[Order], terms: Terms, b
     now = datetime.now(UTC)
     due = [order for order in orders if is_due(order, terms, now)]
     prices = await prolongation_prices(client, due, terms.period)
-    return decide(due, prices, client.purchases(), terms, budget=budget, now=now)
+    competitors = {order.id: call for order in due if (call := competing_call(client, order.id)) is not None}
+    return decide(due, prices, competitors, terms, budget=budget, now=now)
 
 
 def _show(plan: Sequence[Decision], terms: Terms, max_total: Decimal, *, yes: bool) -> None:
@@ -251,12 +245,20 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
     if decision.obstacle:
         report.note(decision, "skipped", decision.obstacle, decision.exit_code)
         return decision.price is None or decision.price <= report.left
-    report.note_sending(decision)
+    await _prolong(client, decision, terms, report)
+    return True
+
+
+async def _prolong(client: SmspvaClient, decision: Decision, terms: Terms, report: _Report) -> None:
     try:
         await prolong_once(client, decision.order.id, terms.period)
-    except PossibleRepeat as error:
+    except anyio.get_cancelled_exc_class():
+        if competing_call(client, decision.order.id) is not None:  # otherwise nothing was sent
+            report.note(decision, "unknown", "interrupted; smspva purchases shows its outcome")
+        raise
+    except StaleOrder as error:
         too_old = "the request had to wait for more than two minutes; run the command again", _REFUSED
-        report.note(decision, "skipped", *(_possible_repeat(error.other) if error.other else too_old))
+        report.note(decision, "skipped", *(_describe_competitor(error.other) if error.other else too_old))
     except OutcomeUnknown as error:
         reason = (
             f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"
@@ -268,7 +270,6 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
         report.note(decision, "refused", error.message, _REFUSED)
     else:
         report.note(decision, "renewed")
-    return True
 
 
 class _Report:
@@ -277,12 +278,15 @@ class _Report:
     def __init__(self, printer: Printer, max_total: Decimal, plan: Sequence[Decision]) -> None:
         self._printer = printer
         self._max_total = max_total
+        self._plan = plan
         self._results: dict[int, _Result] = {}
+        """The results by the order's id, without those of rentals that aren't tried yet."""
         self.exit_code = 0
         self.failure: SmspvaError | None = None
         """The error that stopped the run."""
         for decision in plan:
-            self._keep(decision, "skipped", decision.obstacle or _NOT_TRIED, decision.exit_code)
+            if decision.obstacle:
+                self._keep(decision, "skipped", decision.obstacle, decision.exit_code)
 
     @property
     def left(self) -> Decimal:
@@ -293,10 +297,6 @@ class _Report:
     def _total(self) -> Decimal:
         spent = [result.decision.price for result in self._results.values() if result.outcome in ("renewed", "unknown")]
         return sum((price for price in spent if price is not None), Decimal())
-
-    def note_sending(self, decision: Decision) -> None:
-        """Record that a call is about to be sent, in case the command is interrupted."""
-        self._keep(decision, "unknown", _INTERRUPTED)
 
     def note(self, decision: Decision, outcome: _Outcome, reason: str = "", exit_code: int = 0) -> None:
         """Record the result for a rental, and print it for people."""
@@ -320,11 +320,11 @@ class _Report:
         self.failure = error
 
     def finish(self) -> None:
-        """Print the JSON object, or for people the rentals whose result isn't printed yet."""
+        """Print the JSON object, or for people the rentals that weren't tried."""
+        for decision in self._plan:
+            if decision.order.id not in self._results:
+                self.note(decision, "skipped", "renewing stopped before its request was sent")
         if not self._printer.as_json:
-            for decision, _, reason in self._results.values():
-                if reason in (_NOT_TRIED, _INTERRUPTED):
-                    print_stderr(f"smspva: not renewed: {_describe(decision)}: {reason}")
             return
         fields = {
             "orders": [
@@ -334,7 +334,7 @@ class _Report:
                     "outcome": outcome,
                     "reason": reason or None,
                 }
-                for decision, outcome, reason in self._results.values()
+                for decision, outcome, reason in (self._results[planned.order.id] for planned in self._plan)
             ],
             "total": str(self._total),
             "max_total": str(self._max_total),

@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import evolve
 
-from smspva_async import (
-    WEEK,
-    Order,
-    Period,
-    PriceTooHigh,
-    Rows,
-    SmspvaClient,
-    to_dict,
-)
+from smspva_async import WEEK, Order, Period, PriceTooHigh, Rows, SmspvaClient, to_dict
 from smspva_async._api import methods, validation
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
@@ -57,9 +49,10 @@ _NOTHING_SENT = "; nothing was sent"
 class TooExpensiveError(click.ClickException):
     """The estimated price of a rental is above ``--max-price`` or unknown."""
 
-    def __init__(self, service: str, country: str, period: Period, price: Decimal | None) -> None:
+    def __init__(self, service: str, country: str, period: Period, price: Decimal | None, *, refusal: str = "") -> None:
         if price is None or price.is_nan():
-            reason = f"the price of {service} in {country} is unknown, so it can't be compared with --max-price"
+            cause = f" ({refusal})" if refusal else ""
+            reason = f"the price of {service} in {country} is unknown{cause}, so it can't be compared with --max-price"
         else:
             cost = f"about ${price:.2f} for {fmt.days(period.days)}"
             reason = f"{service} in {country} costs {cost} (an estimate without rebates), more than --max-price"
@@ -119,7 +112,7 @@ async def rent(
         call = evolve(call, params=_rental(country, codes))
         estimate = offers.estimate_rental(codes, period)
         if max_price is not None and (estimate.price is None or estimate.price > max_price):
-            raise TooExpensiveError(codes[0], country, period, estimate.price)
+            raise TooExpensiveError(codes[0], country, period, estimate.price, refusal=offers.refusal)
         length = f"{fmt.period(period)} ({fmt.days(period.days)})"
         action = f"Rent a number in {country} for {', '.join(offers.names(codes))}, {length}"
         await call.confirm(client, action, *estimate.lines)
@@ -168,7 +161,7 @@ async def add_service(
         call = evolve(call, params={"id": str(order_id), "service": service})
         price = offers.daily_price([service])
         if price is None:
-            detail = f"the price is unknown: the provider lists none for {service} now"
+            detail = offers.missing_price
         elif rent_days is None:
             detail = f"${price:.2f} per day; the provider decides the number of days"
         else:
@@ -205,7 +198,7 @@ async def prolong(
     call = SpendingCall(account, _PROLONG if days is None else _PROLONG_DAYS, {"id": str(order_id)}, yes)
     async with call.client() as client:
         order = await _find_order(account, client, order_id)
-        price = None
+        detail = "the price is unknown: the order isn't listed"
         if order is not None:
             if obstacle := prolongation_obstacle(order, days or period.days, datetime.now(UTC)):
                 raise click.ClickException(
@@ -213,13 +206,9 @@ async def prolong(
                 )
             offers = await read_offers(client, order.country, period)
             price = offers.daily_price(order.services)
-        if price is not None:
-            details = [format_estimate(price, days or period.days)]
-        else:
-            reason = "the order isn't listed" if order is None else "the provider lists none now"
-            details = [f"the price is unknown: {reason}"]
+            detail = offers.missing_price if price is None else format_estimate(price, days or period.days)
         target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
-        await call.confirm(client, f"Prolong {target} by {length}{in_days}", *details)
+        await call.confirm(client, f"Prolong {target} by {length}{in_days}", detail)
         if days is None:
             await client.prolong(order_id, period)
         else:

@@ -286,7 +286,7 @@ def test_ctrl_c_says_what_goes_on_at_the_provider(commands: Commands) -> None:
             "activate",
             "40300",
             "queued; activation usually takes 10 to 15 minutes",
-            "The wait ended; the activation of #40300 goes on at the provider. smspva orders shows its status.",
+            "The wait ended; if the activation of #40300 was requested, it goes on. smspva orders shows its status.",
         ),
     ):
         with commands.terminal(name, order_id, "--wait") as terminal:

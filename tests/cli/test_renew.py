@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import resource
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,12 @@ import anyio
 import pytest
 
 from smspva_async import WEEK, Order, OrderState, Pace, Period, Purchase, SmspvaClient
+from smspva_async._http.rate_limiter import Permit, Priority, RateLimiter
 from smspva_async._http.redaction import ApiKey
 from smspva_async._purchases.store import Record, SqliteLedger
-from smspva_async._purchases.tracker import PossibleRepeat, PurchaseTracker
+from smspva_async._purchases.tracker import PurchaseTracker, StaleOrder
 from smspva_async.cli._renew import Terms, decide
-from smspva_async.client import prolong_once
+from smspva_async.client import competing_call, prolong_once
 from smspva_async.simulator import Simulator
 from smspva_async.simulator._provider import Provider
 from tests.support.backends import on_a_real_loop
@@ -46,15 +49,14 @@ def order(number: int, hours: float | None, *, can: bool | None = None, days: in
     )
 
 
-def call(order_id: int, outcome: Any, *, minutes: float = 300, method: str = "prolong") -> Purchase:
-    """Return a call of some minutes ago."""
-    return Purchase(method, {"id": str(order_id)}, NOW - timedelta(minutes=minutes), outcome)
+def call(order_id: int, outcome: Any, *, method: str = "prolong") -> Purchase:
+    return Purchase(method, {"id": str(order_id)}, NOW - timedelta(minutes=9), outcome)
 
 
 BOTH = [order(1, 40), order(2, 20)]
 ONE = [order(1, 40)]
 DECISIONS: Mapping[str, tuple[Sequence[Order], Mapping[int, str], Sequence[Purchase], str, Sequence[str]]] = {
-    # name: orders, prices, calls, budget, decisions
+    # name: orders, prices, competing calls, budget, decisions
     "the cheapest first": (BOTH, {1: "2", 2: "3"}, [], "5", ["buy 1", "buy 2"]),
     "of equal prices the first to end": (BOTH, {1: "2", 2: "2.00"}, [], "5", ["buy 2", "buy 1"]),
     "of equal ends the lowest id": ([order(2, 9), order(1, 9)], {1: "2", 2: "2"}, [], "5", ["buy 1", "buy 2"]),
@@ -84,18 +86,8 @@ DECISIONS: Mapping[str, tuple[Sequence[Order], Mapping[int, str], Sequence[Purch
     "an unknown outcome": (ONE, {1: "2"}, [call(1, "unknown")], "5", ["1: the outcome of prolong 1, .* is unknown"]),
     "an unknown deletion": (ONE, {1: "2"}, [call(1, "unknown", method="delete")], "5", ["1: the outcome of delete 1"]),
     "an unknown outcome of another order": (ONE, {1: "2"}, [call(2, "unknown")], "5", ["buy 1"]),
-    "prolonged just now": (ONE, {1: "2"}, [call(1, "done", minutes=59)], "5", ["1: prolong 1, .* may have moved"]),
-    "prolonged by days just now": (
-        ONE,
-        {1: "2"},
-        [call(1, "done", minutes=59, method="prolong_max")],
-        "5",
-        ["1: prolong 1, .* may have moved"],
-    ),
-    "settled just now": (ONE, {1: "2"}, [call(1, "settled", minutes=59)], "5", ["1: prolong 1, .* may have moved"]),
-    "prolonged long ago": (ONE, {1: "2"}, [call(1, "done", minutes=61)], "5", ["buy 1"]),
-    "refused just now": (ONE, {1: "2"}, [call(1, "refused", minutes=1)], "5", ["buy 1"]),
-    "not sent just now": (ONE, {1: "2"}, [call(1, "not_sent", minutes=1)], "5", ["buy 1"]),
+    "prolonged just now": (ONE, {1: "2"}, [call(1, "done")], "5", ["1: prolong 1, .* may have moved"]),
+    "settled just now": (ONE, {1: "2"}, [call(1, "settled")], "5", ["1: prolong 1, .* may have moved"]),
     "nothing": ([], {}, [], "5", []),
 }
 
@@ -109,7 +101,8 @@ def test_decisions(
     expected: Sequence[str],
 ) -> None:
     exact = {number: Decimal(price) for number, price in prices.items()}
-    decisions = decide(orders, exact, calls, TERMS, budget=Decimal(budget), now=NOW)
+    competitors = {int(call.params["id"]): call for call in calls}
+    decisions = decide(orders, exact, competitors, TERMS, budget=Decimal(budget), now=NOW)
     found = [f"{it.order.id}: {it.obstacle}" if it.obstacle else f"buy {it.order.id}" for it in decisions]
     assert len(found) == len(expected)
     for text, pattern in zip(found, expected, strict=True):
@@ -118,7 +111,7 @@ def test_decisions(
 
 def test_a_longer_period_needs_more_allowed_days() -> None:
     terms = Terms(timedelta(days=2), Period.months(1))
-    (decision,) = decide([order(1, 9, days=29)], {1: Decimal(9)}, [], terms, budget=Decimal(9), now=NOW)
+    (decision,) = decide([order(1, 9, days=29)], {1: Decimal(9)}, {}, terms, budget=Decimal(9), now=NOW)
     assert decision.obstacle == "it can be prolonged by at most 29 days now"
 
 
@@ -200,6 +193,27 @@ def test_a_price_that_is_missing_or_zero_is_unknown(commands: Commands, price: s
     assert re.search("  not #2, .*: the price is unknown$", done.err, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("message", "shown"), [("Closed for lunch",) * 2, ("", "no reason given")])
+def test_a_price_list_that_the_provider_refuses_is_reported(commands: Commands, message: str, shown: str) -> None:
+    commands.simulator.faults.always("getdata", "refusal", msg=message)
+    done = commands.run(*RENEW, "20", "--yes")
+    first, second, *rest = done.err.splitlines()
+    assert (done.code, first) == (1, f"smspva: the price list (PL) can't be read: {shown}")
+    assert (second, len(rest)) == ("No rental can be renewed now.", 3)
+    assert prolonged(commands) == []
+
+
+@pytest.mark.parametrize(("fault", "code"), [("too_many", 1), ("http_500", 4), ("refused", 4)])
+def test_a_price_list_that_cannot_be_read_stops_the_run(
+    commands: Commands, fault: Any, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch, attempts=1)
+    commands.simulator.faults.next("getdata", fault)
+    done = commands.run(*RENEW, "20", "--yes")
+    assert (done.code, done.err.count("\n"), prolonged(commands)) == (code, 1, [])
+    assert re.match(r"smspva: offers: .+; nothing was bought \[", done.err)
+
+
 def test_a_run_with_nothing_to_do_succeeds(commands: Commands) -> None:
     done = commands.run("renew", "--within", "4h", "--max-total", "20")
     assert (done.code, done.out, done.err) == (0, "", "No rental ends soon.\n")
@@ -238,7 +252,8 @@ def test_a_rental_that_is_missing_from_the_list_or_unreadable_is_no_success(comm
         assert "it isn't listed now" in "\n".join(terminal.screen)
     assert prolonged(commands) == [3, 1]
     commands.simulator.faults.next("orders", "nameless_row")
-    assert commands.run(*RENEW, "20", "--yes").code == 1
+    done = commands.run(*RENEW, "20", "--yes")
+    assert (done.code, done.err.count("smspva: skipped a row of the answer that can't be read: ")) == (1, 1)
 
 
 def test_what_changed_during_the_question_counts(commands: Commands) -> None:
@@ -267,7 +282,7 @@ def test_a_price_above_the_budget_stops_the_rest(commands: Commands) -> None:
         terminal.type("y\n")
         assert terminal.exit_code() == 1
         screen = " ".join("\n".join(terminal.screen).split())
-    assert re.search("not renewed: #1, .*: renewing stopped before it$", screen)
+    assert re.search("not renewed: #1, .*: renewing stopped before its request was sent$", screen)
     assert prolonged(commands) == [2]
 
 
@@ -303,13 +318,16 @@ def test_a_refused_rental_does_not_stop_the_others(commands: Commands) -> None:
     assert Decimal(done.rows[0]["total"]) == Decimal("10.5")
 
 
-def test_a_low_balance_stops_the_run(commands: Commands) -> None:
+@pytest.mark.parametrize("reason", ["NOBALANCE", "Invalid apikey", "TOO MANY REQUESTS"])
+def test_a_refusal_that_the_others_would_get_too_stops_the_run(commands: Commands, reason: str) -> None:
     commands.simulator.faults.next("prolong", "latency", seconds=0.001)
-    commands.simulator.faults.next("prolong", "refusal", msg="NOBALANCE")
+    commands.simulator.faults.next("prolong", "refusal", msg=reason)
     done = commands.run(*RENEW, "20", "--yes", "--json")
     assert (done.code, outcomes(done.rows[0])) == (1, {2: "renewed", 3: "refused", 1: "skipped"})
     assert re.search(
-        r"prolong: .*NOBALANCE.*; nothing was charged; stopped at #3, after renewing 1 rental \[.*\]$", done.err
+        rf"prolong: .*{reason}.*; nothing was charged; stopped at #3, after renewing 1 rental \[.*\]$",
+        done.err,
+        re.IGNORECASE,
     )
     assert prolonged(commands) == [2, 3]
 
@@ -362,10 +380,35 @@ def test_ctrl_c_before_a_call_says_what_was_done(commands: Commands, sent: list[
     *_, last = done.err.splitlines()
     if sent:
         assert done.out.startswith("Renewed: #2, ")
-        assert re.findall("not renewed: #(.).*: renewing stopped before it", done.err) == ["3", "1"]
+        assert re.findall(
+            "not renewed: #(.).*: renewing stopped before its request was sent$", done.err, re.MULTILINE
+        ) == ["3", "1"]
         assert last == "smspva purchases lists what was done."
     else:
         assert (done.out, last) == ("", "This command bought or deleted nothing.")
+
+
+@pytest.mark.parametrize(("sent", "total"), [([], "0"), ([2], "1.75")], ids=["before", "between"])
+def test_ctrl_c_while_a_call_waits_for_the_pace_says_that_it_was_not_sent(
+    commands: Commands, sent: list[int], total: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = RateLimiter.acquire
+
+    async def acquire_or_interrupt(limiter: RateLimiter, priority: Priority) -> Permit:
+        if priority is Priority.SPENDING and prolonged(commands) == sent:
+            signal.raise_signal(signal.SIGINT)
+            await anyio.sleep_forever()
+        return await acquire(limiter, priority)
+
+    monkeypatch.setattr(RateLimiter, "acquire", acquire_or_interrupt)
+    done = commands.run(*RENEW, "20", "--yes", "--json")
+    (fields,) = done.rows
+    assert (done.code, prolonged(commands), Decimal(fields["total"])) == (130, sent, Decimal(total))
+    rows = [row for row in fields["orders"] if row["order"]["id"] not in sent]
+    assert {row["outcome"] for row in rows} == {"skipped"}
+    assert {row["reason"] for row in rows} == {"renewing stopped before its request was sent"}
+    last = "smspva purchases lists what was done." if sent else "This command bought or deleted nothing."
+    assert done.err.splitlines()[-1] == last
 
 
 def test_ctrl_c_during_a_call_names_its_rental(commands: Commands) -> None:
@@ -410,6 +453,29 @@ def test_nothing_is_sent_if_the_disk_of_the_ledger_is_full(commands: Commands) -
     assert prolonged(commands) == [4]
     assert commands.run(*RENEW, "20", "--yes").code == 0
     assert prolonged(commands) == [4, 2, 3, 1]
+
+
+@pytest.mark.parametrize("problem", ["another account", "no file"])
+def test_a_ledger_that_changes_during_the_wait_for_the_pace_says_once_that_nothing_was_sent(
+    commands: Commands, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commands.run("prolong", "4", "--yes").code == 0
+    acquire = RateLimiter.acquire
+
+    async def change_ledger_and_acquire(limiter: RateLimiter, priority: Priority) -> Permit:
+        if priority is Priority.SPENDING:
+            ledger = commands.ledger
+            if problem == "another account":
+                with closing(sqlite3.connect(ledger)) as connection, connection:
+                    connection.execute("UPDATE meta SET value = 'other' WHERE key = 'account'")
+            else:
+                ledger.unlink()
+                ledger.mkdir()
+        return await acquire(limiter, priority)
+
+    monkeypatch.setattr(RateLimiter, "acquire", change_ledger_and_acquire)
+    done = commands.run(*RENEW, "20", "--yes")
+    assert (done.code, done.err.count("othing was sent"), prolonged(commands)) == (2, 1, [4])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process")
@@ -507,7 +573,7 @@ async def test_of_two_calls_that_meet_in_the_ledger_one_is_sent(
     async def renew(client: SmspvaClient) -> None:
         try:
             await prolong_once(client, 2, WEEK)
-        except PossibleRepeat as error:
+        except StaleOrder as error:
             lost.append(error.other)
 
     async with (
@@ -521,8 +587,12 @@ async def test_of_two_calls_that_meet_in_the_ledger_one_is_sent(
             tasks.start_soon(renew, one)
             tasks.start_soon(renew, two)
     assert prolonged(commands) == [2]
-    assert sorted(it.outcome for it in SmspvaClient(KEY, ledger=path).purchases()) == ["done", "not_sent"]
     assert len(lost) == 1
+    records = SqliteLedger(path, ApiKey(KEY).fingerprint).load_now() or ()
+    assert [it.outcome for it in sorted(records, key=lambda it: it.call)] == [
+        "done",
+        "not_sent",
+    ]  # the lower id is sent
 
 
 @pytest.mark.anyio
@@ -536,7 +606,7 @@ async def test_a_call_does_not_wait_forever_for_a_suspended_program(
     suspended._save([Record("in-flight", "prolong", {"id": "2"}, datetime.now(UTC))])  # an id above all others
     async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
         await client.orders()
-        with pytest.raises(PossibleRepeat):
+        with pytest.raises(StaleOrder):
             await prolong_once(client, 2, WEEK)
     suspended._owner.release()
     assert prolonged(commands) == []
@@ -550,6 +620,7 @@ EARLIER: Mapping[str, tuple[str, str, Any, int, int | None, list[int]]] = {
     "long ago": ("prolong", "2", "done", 61, 61, [2]),
     "settled": ("restore_user", "2", "settled", 9, 9, []),
     "refused": ("prolong", "2", "refused", 9, 9, [2]),
+    "not sent": ("prolong", "2", "not_sent", 9, 9, [2]),
     "another order": ("prolong", "3", "unknown", 9, 9, [2]),
     "a deletion": ("delete", "2", "unknown", 9999, 9999, []),
     "no extension": ("add_service_to_order", "2", "done", 9, 9, [2]),
@@ -576,12 +647,41 @@ async def test_a_call_is_not_sent_if_an_earlier_one_may_have_moved_the_end(
     SqliteLedger(path, ApiKey(KEY).fingerprint)._save([earlier])
     async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
         await client.orders()
+        assert (competing_call(client, 2) is None) == bool(expected)
         if expected:
             await prolong_once(client, 2, WEEK)
         else:
-            with pytest.raises(PossibleRepeat, match="nothing was sent"):
+            with pytest.raises(StaleOrder, match="nothing was sent"):
                 await prolong_once(client, 2, WEEK)
     assert prolonged(commands) == expected
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+async def test_the_age_of_an_earlier_call_is_measured_by_the_server_s_clock(tmp_path: Path) -> None:
+    sim = Simulator(start=datetime.now(UTC) - timedelta(hours=3), api_key=KEY)
+    sim.add_order("PL", "opt16", order_id=2, until=sim.now + timedelta(days=1))
+    earlier = Record("c1", "prolong", {"id": "2"}, sim.now, seen_at=sim.now - timedelta(minutes=59), outcome="done")
+    SqliteLedger(tmp_path / "ledger", ApiKey(KEY).fingerprint)._save([earlier])
+    with serving(sim, tmp_path) as commands:
+        async with SmspvaClient(KEY, base_url=commands.url, ledger=tmp_path / "ledger", pace=Pace(gap=0)) as client:
+            await client.orders()
+            with pytest.raises(StaleOrder):
+                await prolong_once(client, 2, WEEK)
+        assert prolonged(commands) == []
+
+
+@pytest.mark.anyio
+@on_a_real_loop
+async def test_of_two_earlier_calls_the_one_with_an_unknown_outcome_counts(commands: Commands) -> None:
+    path, now = commands.folder / "ledger", datetime.now(UTC)
+    calls = [Record(outcome, "prolong", {"id": "2"}, now, outcome=outcome) for outcome in ("done", "unknown")]
+    SqliteLedger(path, ApiKey(KEY).fingerprint)._save(calls)
+    async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
+        await client.orders()
+        found = competing_call(client, 2)
+    assert found is not None
+    assert found.outcome == "unknown"
 
 
 @pytest.mark.anyio
@@ -593,7 +693,7 @@ async def test_a_call_that_ended_long_after_it_began_counts_from_its_end(command
     SqliteLedger(path, ApiKey(KEY).fingerprint)._save([late])
     async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
         await client.orders()
-        with pytest.raises(PossibleRepeat):
+        with pytest.raises(StaleOrder):
             await prolong_once(client, 2, WEEK)
     assert prolonged(commands) == []
 
@@ -605,7 +705,7 @@ async def test_a_call_is_not_sent_if_the_list_is_too_old(commands: Commands, mon
     path = commands.folder / "ledger"
     async with SmspvaClient(KEY, base_url=commands.url, ledger=path, pace=Pace(gap=0.01)) as client:
         await client.orders()
-        with pytest.raises(PossibleRepeat, match="nothing was sent"):
+        with pytest.raises(StaleOrder, match="nothing was sent"):
             await prolong_once(client, 2, WEEK)
         assert [call.outcome for call in client.purchases()] == ["not_sent"]
     assert prolonged(commands) == []

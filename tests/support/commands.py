@@ -171,8 +171,8 @@ def serving(simulator: Simulator, folder: Path) -> Iterator[Commands]:
         yield Commands(simulator, server.url, folder, portal)
 
 
-def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def retry_at_once(monkeypatch: pytest.MonkeyPatch, *, attempts: int = 4) -> None:
     """Let the clients of commands in this process retry without a delay."""
     defaults = SmspvaClient.__init__.__kwdefaults__
     assert defaults is not None
-    monkeypatch.setitem(defaults, "retry", Retry(first=0))
+    monkeypatch.setitem(defaults, "retry", Retry(attempts, first=0))
