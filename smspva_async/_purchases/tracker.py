@@ -311,6 +311,7 @@ class PurchaseTracker:
 
     def competitors(self, order_id: int) -> Sequence[Record]:
         """Return the calls about an order whose effect its last list may lack, those with an unknown outcome first."""
+        self._read_once()
         read_at = self.known_orders.read_at(order_id) or datetime.now(UTC)
         found = [
             record

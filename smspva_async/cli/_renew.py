@@ -273,7 +273,7 @@ async def _prolong(client: SmspvaClient, decision: Decision, terms: Terms, repor
 
 
 class _Report:
-    """The results of a run: printed as they come for people, as one JSON object at the end for programs."""
+    """The results of a run: a line for each result for people, one JSON object at the end for programs."""
 
     def __init__(self, printer: Printer, max_total: Decimal, plan: Sequence[Decision]) -> None:
         self._printer = printer
@@ -304,7 +304,7 @@ class _Report:
         if self._printer.as_json:
             return
         if outcome == "renewed":
-            self._printer.print_done(({}, f"Renewed: {_describe(decision)}"))
+            self._printer.print_done(({}, f"Renewed: {_describe(decision, 'beyond')}"))
         else:
             print_stderr(f"smspva: not renewed: {_describe(decision)}: {fmt.shorten(reason)}")
 
@@ -348,10 +348,10 @@ class _Result(NamedTuple):
     reason: str
 
 
-def _describe(decision: Decision) -> str:
-    order = decision.order
-    price = "" if decision.price is None else f", about ${decision.price:.2f}"
-    return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, until {fmt.minute(order.until)}{price}"
+def _describe(decision: Decision, preposition: str = "until") -> str:
+    order, price = decision.order, "" if decision.price is None else f", about ${decision.price:.2f}"
+    end = f"{preposition} {fmt.minute(order.until)}"
+    return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, {end}{price}"
 
 
 def _rentals(count: int) -> str:
