@@ -433,6 +433,20 @@ async def test_a_call_that_is_cancelled_while_connecting_leaves_nothing(
     assert logged(caplog) == []
 
 
+@on_real_loops
+async def test_cancelling_calls_that_need_another_connection_is_no_outage(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(redis_server) as link:
+        await ping(link)
+        with stopped(redis_server):
+            for _ in range(4):  # the first one takes the connection that is open
+                with anyio.move_on_after(0.02):
+                    await link.do(lambda redis: redis.xread({"stream": "0-0"}, block=10_000))
+        assert await ping(link) == "hello"
+    assert logged(caplog) == []
+
+
 @on_a_real_loop
 async def test_a_task_of_asyncio_that_is_cancelled_while_connecting_leaves_nothing(redis_server: RedisServer) -> None:
     link = link_to(redis_server)
