@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 
-from smspva_async import Event, JournalLocked, Lagged, WatchState
+from smspva_async import Event, JournalError, JournalLocked, Lagged, WatchState
 from smspva_async._watch.diff import OrdersListed, SmsListed, step
 from smspva_async.fleet._journal import RedisJournal
 from smspva_async.fleet._link import Link
@@ -392,6 +392,19 @@ async def test_an_append_whose_reply_was_lost_is_written_once(fleet: Fleet, monk
     assert await everything(await fleet.join()) == events(1, 3)
 
 
+async def test_a_write_whose_events_redis_refuses_changes_nothing(fleet: Fleet) -> None:
+    leader = await fleet.lead()
+    await write(leader, 1, 1)
+    state = leader.state
+    fleet.server.cli("XSETID", "smspva:{main}:events", "9-0")
+    with pytest.raises(JournalError, match="equal or smaller"):
+        await write(leader, 2, 2)
+    assert_same((await fleet.join()).state, state or WatchState())
+    fleet.server.cli("XSETID", "smspva:{main}:events", "1-0")
+    await write(leader, 2, 2)
+    assert await everything(await fleet.join()) == events(1, 2)
+
+
 async def test_append_without_redis_raises_not_leading(redis_server: RedisServer) -> None:
     fleet = Fleet(redis_server, LEASE)
     leader = await fleet.lead()
@@ -504,27 +517,26 @@ async def test_a_member_that_is_behind_restores_nothing(fleet: Fleet) -> None:
     assert await everything(await fleet.join()) == events(1, 3)
 
 
-async def test_a_member_ahead_replaces_what_others_wrote_since(fleet: Fleet) -> None:
-    leader = await fleet.lead()
-    await write(leader, 1, 1)
-    other = await fleet.join()
-    for seq in (2, 3, 4):
-        await write(leader, seq, seq)
-    entries = ["DEL", "smspva:{main}:lease"]
-    fleet.server.cli(*entries)
-    fleet.server.cli("HSET", "smspva:{main}:meta", "version", "1", "seq", "1", "mark", other._replica.facts.mark)
-    first = fleet.server.cli("XRANGE", "smspva:{main}:events", "1-0", "1-0").splitlines()
-    fleet.server.cli("DEL", "smspva:{main}:events")
-    fleet.server.cli("XADD", "smspva:{main}:events", *first)
-    other._number = 10**9  # it doesn't read what was lost
-    await leads(other)
-    await other.append([evolve(events(2, 2)[0], id="another")], WatchState(seq=2), {})
-    await leader.lead()
+@pytest.mark.parametrize("common", [1, 2500], ids=["few events", "more events than a replica has"])
+async def test_a_member_ahead_replaces_what_others_wrote_since(fleet: Fleet, common: int) -> None:
+    ahead, cli = await fleet.lead(), fleet.server.cli
+    await write(ahead, 1, common)
+    mark = ahead._replica.facts.mark
+    cli("COPY", "smspva:{main}:events", "{main}backup")
+    for seq in (common + 1, common + 2, common + 3):
+        await write(ahead, seq, seq)
+    cli("RENAME", "{main}backup", "smspva:{main}:events")
+    cli("HSET", "smspva:{main}:meta", "version", "1", "seq", f"{common}", "mark", mark)
+    cli("DEL", "smspva:{main}:lease")
+    other = await fleet.lead()
+    await other.append([evolve(events(common + 1, common + 1)[0], id="another")], WatchState(seq=common + 1), {})
+    await ahead.lead()
     with pytest.raises(NotLeading):
-        await write(other, 3, 3)
-    await news_of(other, lambda: other.state == leader.state)
+        await write(other, common + 2, common + 2)
+    await news_of(other, lambda: other.state == ahead.state)
     for journal in (other, await fleet.join()):
-        assert await everything(journal) == events(1, 4)
+        assert await everything(journal) == events(1, common + 3)
+    assert cli("KEYS", "smspva:{main}:events*").split() == ["smspva:{main}:events"]
 
 
 # -- keeping events --------------------------------------------------------------------------------------------------
