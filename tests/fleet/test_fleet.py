@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 from anyio.abc import SocketAttribute
 
@@ -26,7 +27,7 @@ from tests.support.processes import until
 from tests.support.watching import so_far, texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from anyio.abc import ByteStream, Listener, SocketStream, TaskGroup
 
@@ -268,6 +269,57 @@ async def test_closing_a_consumer_ends_while_redis_is_down(
             await consumer.aclose()
         redis_server.start()
         assert await anext(watcher.consumer("billing")) == second
+
+
+def transport_of(simulator: Simulator, attacks: list[Callable[[], object]]) -> httpx.MockTransport:
+    """Return a transport that makes each attack once, while a poll of the orders is answered."""
+    provider = simulator.transport()
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        if attacks and request.url.params["method"] == "orders":
+            attacks.pop()()
+        return await provider.handle_async_request(request)
+
+    return httpx.MockTransport(respond)
+
+
+@pytest.mark.parametrize("attack", ["deposed", "cut off"])
+@pytest.mark.parametrize("poll", ["first", "later"])
+@on_real_loops
+async def test_a_leader_that_can_not_write_what_it_polled_leads_again_later(
+    redis_server: RedisServer, attack: str, poll: str
+) -> None:
+    simulator = Simulator()
+    order_id = simulator.add_order(state=1).id
+    attacks: list[Callable[[], object]] = []
+    fleet = RedisFleet(redis_server.url, lease=0.3)
+    client = SmspvaClient("any key", transport=transport_of(simulator, attacks), pace=Pace(gap=0.001), fleet=fleet)
+    watcher = Watcher(client, interval=0.05, eager_interval=0.05)
+
+    def depose() -> None:
+        simulator.set_state(order_id, 0)
+        redis_server.cli("SET", "smspva:{main}:lease", "another member", "PX", "300")
+
+    def cut_off() -> None:
+        simulator.set_state(order_id, 0)
+        redis_server.kill()
+        tasks.start_soon(repair)
+
+    async def repair() -> None:
+        await until(lambda: not watcher.leads)
+        await anyio.to_thread.run_sync(redis_server.start)
+
+    make = depose if attack == "deposed" else cut_off
+    async with anyio.create_task_group() as tasks, client:
+        if poll == "first":
+            attacks.append(make)
+        async with watcher:
+            if poll == "later":
+                attacks.append(make)
+            await until(lambda: not attacks)
+            simulator.deliver(order_id, "afterwards")
+            assert await wait_for_texts(watcher, 1) == ["afterwards"]
+            await until(lambda: watcher.leads)
 
 
 class Network:
