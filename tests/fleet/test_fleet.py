@@ -10,26 +10,24 @@ import subprocess
 import sys
 import threading
 import traceback
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
-from anyio.abc import SocketAttribute
 
 from smspva_async import Event, JournalError, OrderState, Pace, SmspvaClient, SmsReceived, WaitTimeout, Watcher
 from smspva_async.fleet import RedisFleet
 from smspva_async.simulator import Simulator
 from tests.support import PATIENCE
+from tests.support.network import Network
 from tests.support.processes import until
 from tests.support.watching import so_far, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-
-    from anyio.abc import ByteStream, Listener, SocketStream, TaskGroup
 
     from tests.support.redis_server import RedisServer
 
@@ -322,42 +320,6 @@ async def test_a_leader_that_can_not_write_what_it_polled_leads_again_later(
             await until(lambda: watcher.leads)
 
 
-class Network:
-    """The network between one process and Redis. It can be cut and repaired."""
-
-    def __init__(self, redis: RedisServer, tasks: TaskGroup) -> None:
-        self.port = 0
-        self._redis = redis
-        self._tasks = tasks
-        self._connections = anyio.CancelScope()
-
-    async def repair(self) -> None:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port)
-        self.port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
-        self._connections = anyio.CancelScope()
-        self._tasks.start_soon(self._serve, listener)
-
-    def cut(self) -> None:
-        self._connections.cancel()
-
-    async def _serve(self, listener: Listener[SocketStream]) -> None:
-        with self._connections:
-            async with listener:
-                await listener.serve(self._connect)
-
-    async def _connect(self, near: SocketStream) -> None:
-        async with near, await anyio.connect_unix(self._redis.socket) as far, anyio.create_task_group() as pumps:
-            pumps.start_soon(self._pump, near, far, pumps.cancel_scope)
-            pumps.start_soon(self._pump, far, near, pumps.cancel_scope)
-
-    @staticmethod
-    async def _pump(source: ByteStream, target: ByteStream, ends: anyio.CancelScope) -> None:
-        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-            while True:
-                await target.send(await source.receive())
-        ends.cancel()
-
-
 @on_real_loops
 async def test_a_leader_that_is_cut_off_becomes_a_follower(redis_server: RedisServer) -> None:
     simulator = Simulator()
@@ -366,7 +328,7 @@ async def test_a_leader_that_is_cut_off_becomes_a_follower(redis_server: RedisSe
         network = Network(redis_server, tasks)
         await network.repair()
         async with (
-            watching(f"redis://127.0.0.1:{network.port}", simulator, lease=1.0) as (old, old_fleet),
+            watching(network.url, simulator, lease=1.0) as (old, old_fleet),
             watching(redis_server.url, simulator, lease=1.0) as (new, _),
         ):
             assert (old.leads, new.leads) == (True, False)
