@@ -25,6 +25,7 @@ from smspva_async.fleet import _link
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
 from tests.support.network import Network
 from tests.support.processes import Worker, until
 from tests.support.redis_server import RedisServer, running
@@ -462,7 +463,7 @@ async def test_nothing_is_sent_while_redis_is_down(redis_server: RedisServer, co
                 await tracker.spend(methods.RENT, RENT, never_sent)
             failed.append(error.value.message)
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tg:
                 for _ in range(concurrent):
                     tg.start_soon(spend)
