@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 
-from smspva_async import Event, JournalLocked, Lagged, WatchState
+from smspva_async import Event, JournalError, JournalLocked, Lagged, WatchState
 from smspva_async._watch.diff import OrdersListed, SmsListed, step
 from smspva_async.fleet._journal import RedisJournal
 from smspva_async.fleet._link import Link
@@ -29,6 +29,7 @@ from smspva_async.journal.shared import (
     Restored,
 )
 from tests.journal import test_journal as promises
+from tests.support import PATIENCE
 from tests.support.accounts import START, order, sms
 from tests.support.journals import events
 from tests.support.strategies import any_event, assert_same, states
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from tests.support.journals import Restart
     from tests.support.redis_server import RedisServer
 
-LEASE = 0.3
+LEASE = 30.0
+
 on_real_loops = pytest.mark.parametrize(
     "anyio_backend",
     [("asyncio", {"loop_factory": asyncio.new_event_loop}), ("trio", {})],
@@ -69,7 +71,7 @@ class LoneJournal(RedisJournal):
     """A journal that leads as soon as it is open, and leaves with its connection, as a watcher that is alone does."""
 
     def __init__(self, server: RedisServer, keep: Keep) -> None:
-        self._connection = link(server, 30.0)
+        self._connection = link(server)
         super().__init__(self._connection, keep, may_lead=True)
 
     async def open(self, account: Callable[[], str] | None) -> WatchState | None:
@@ -83,8 +85,8 @@ class LoneJournal(RedisJournal):
         await self._connection.aclose()
 
 
-def link(server: RedisServer, lease: float = LEASE) -> Link:
-    return Link(server.url, "main", lease, lambda: "account")
+def link(server: RedisServer) -> Link:
+    return Link(server.url, "main", LEASE, lambda: "account")
 
 
 @pytest.fixture
@@ -114,12 +116,11 @@ async def _no_connection_is_left(redis_server: RedisServer, monkeypatch: pytest.
 class Fleet:
     """Journals of several members."""
 
-    def __init__(self, server: RedisServer, lease: float) -> None:
+    def __init__(self, server: RedisServer) -> None:
         self.server = server
-        self.lease = lease
 
-    async def join(self, keep: Keep = None, *, may_lead: bool = True, lease: float | None = None) -> RedisJournal:
-        journal = RedisJournal(link(self.server, lease or self.lease), keep, may_lead=may_lead)
+    async def join(self, keep: Keep = None, *, may_lead: bool = True) -> RedisJournal:
+        journal = RedisJournal(link(self.server), keep, may_lead=may_lead)
         await journal.open(None)
         return journal
 
@@ -134,12 +135,12 @@ class Fleet:
 
 @pytest.fixture
 def fleet(redis_server: RedisServer) -> Fleet:
-    return Fleet(redis_server, 30.0)
+    return Fleet(redis_server)
 
 
 async def leads(journal: RedisJournal) -> None:
     """Wait until a member leads."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while not (await journal.lead()).is_mine:  # noqa: ASYNC110 - a lease has no event
             await anyio.sleep(0.01)
     await journal.take_over()
@@ -148,7 +149,7 @@ async def leads(journal: RedisJournal) -> None:
 async def news_of(journal: RedisJournal, until: Callable[[], object] = bool) -> list[News]:
     """Read news until something is true, or until there are some."""
     found: list[News] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while not (found if until is bool else until()):
             found += await journal.news()
     return found
@@ -197,7 +198,7 @@ async def test_a_follower_has_any_state_and_event(
     redis_server: RedisServer, first: WatchState, second: WatchState, third: WatchState, event: Event
 ) -> None:
     redis_server.cli("FLUSHALL")
-    fleet = Fleet(redis_server, 30.0)
+    fleet = Fleet(redis_server)
     leader, follower = await fleet.lead(), await fleet.join()
     kept = {key: track for key, track in first.tracks.items() if key not in {*second.tracks, *second.removed}}
     between = evolve(second, tracks={**second.tracks, **kept}, clock=second.clock + 1)
@@ -284,7 +285,7 @@ async def test_news_come_in_order_even_if_the_reader_is_cancelled(fleet: Fleet) 
         with anyio.move_on_after(0.001 * (number % 4)):
             found += await receiver.news()
     await news_of(receiver, lambda: True)
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while len(found) < 40:
             found += await receiver.news()
     assert found == [RefreshAnswered("token", number) for number in range(40)]
@@ -298,7 +299,7 @@ async def test_one_member_leads(fleet: Fleet) -> None:
     assert (await first.lead()).is_mine
     lease = await second.lead()
     assert not lease.is_mine
-    assert 0 < lease.seconds_left <= fleet.lease
+    assert 0 < lease.seconds_left <= LEASE
     assert (await first.lead()).is_mine, "renewed"
     with pytest.raises(NotLeading):
         await write(second, 1, 1)
@@ -368,10 +369,11 @@ async def test_a_leader_that_takes_over_reads_all_changes_and_keeps_other_news(f
     assert list(await second.news())[:1] == [RefreshAnswered("a", None)]
 
 
-async def test_a_dead_leaders_lease_ends(redis_server: RedisServer) -> None:
-    fleet = Fleet(redis_server, LEASE)
+async def test_a_dead_leaders_lease_ends(fleet: Fleet) -> None:
     first, second = await fleet.lead(), await fleet.join()
     await write(first, 1, 1)
+    first.lease = 0.1
+    await first.lead()
     await leads(second)
     await write(second, 2, 2)
     assert await everything(second) == events(1, 2)
@@ -392,14 +394,28 @@ async def test_an_append_whose_reply_was_lost_is_written_once(fleet: Fleet, monk
     assert await everything(await fleet.join()) == events(1, 3)
 
 
-async def test_append_without_redis_raises_not_leading(redis_server: RedisServer) -> None:
-    fleet = Fleet(redis_server, LEASE)
+async def test_a_write_whose_events_redis_refuses_changes_nothing(fleet: Fleet) -> None:
     leader = await fleet.lead()
-    redis_server.kill()
+    await write(leader, 1, 1)
+    state = leader.state
+    fleet.server.cli("XSETID", "smspva:{main}:events", "9-0")
+    with pytest.raises(JournalError, match="equal or smaller"):
+        await write(leader, 2, 2)
+    assert_same((await fleet.join()).state, state or WatchState())
+    fleet.server.cli("XSETID", "smspva:{main}:events", "1-0")
+    await write(leader, 2, 2)
+    assert await everything(await fleet.join()) == events(1, 2)
+
+
+async def test_append_without_redis_raises_not_leading(fleet: Fleet) -> None:
+    leader = await fleet.lead()
+    fleet.server.kill()
+    leader.lease = 0.1
     with pytest.raises(NotLeading):
         await write(leader, 1, 1)
     assert leader.failure
-    redis_server.start()
+    fleet.server.start()
+    leader.lease = LEASE
     await leads(leader)
     await write(leader, 1, 1)
     assert await everything(leader) == events(1, 1)
@@ -504,27 +520,26 @@ async def test_a_member_that_is_behind_restores_nothing(fleet: Fleet) -> None:
     assert await everything(await fleet.join()) == events(1, 3)
 
 
-async def test_a_member_ahead_replaces_what_others_wrote_since(fleet: Fleet) -> None:
-    leader = await fleet.lead()
-    await write(leader, 1, 1)
-    other = await fleet.join()
-    for seq in (2, 3, 4):
-        await write(leader, seq, seq)
-    entries = ["DEL", "smspva:{main}:lease"]
-    fleet.server.cli(*entries)
-    fleet.server.cli("HSET", "smspva:{main}:meta", "version", "1", "seq", "1", "mark", other._replica.facts.mark)
-    first = fleet.server.cli("XRANGE", "smspva:{main}:events", "1-0", "1-0").splitlines()
-    fleet.server.cli("DEL", "smspva:{main}:events")
-    fleet.server.cli("XADD", "smspva:{main}:events", *first)
-    other._number = 10**9  # it doesn't read what was lost
-    await leads(other)
-    await other.append([evolve(events(2, 2)[0], id="another")], WatchState(seq=2), {})
-    await leader.lead()
+@pytest.mark.parametrize("common", [1, 2500], ids=["few events", "more events than a replica has"])
+async def test_a_member_ahead_replaces_what_others_wrote_since(fleet: Fleet, common: int) -> None:
+    ahead, cli = await fleet.lead(), fleet.server.cli
+    await write(ahead, 1, common)
+    mark = ahead._replica.facts.mark
+    cli("COPY", "smspva:{main}:events", "{main}backup")
+    for seq in (common + 1, common + 2, common + 3):
+        await write(ahead, seq, seq)
+    cli("RENAME", "{main}backup", "smspva:{main}:events")
+    cli("HSET", "smspva:{main}:meta", "version", "1", "seq", f"{common}", "mark", mark)
+    cli("DEL", "smspva:{main}:lease")
+    other = await fleet.lead()
+    await other.append([evolve(events(common + 1, common + 1)[0], id="another")], WatchState(seq=common + 1), {})
+    await ahead.lead()
     with pytest.raises(NotLeading):
-        await write(other, 3, 3)
-    await news_of(other, lambda: other.state == leader.state)
+        await write(other, common + 2, common + 2)
+    await news_of(other, lambda: other.state == ahead.state)
     for journal in (other, await fleet.join()):
-        assert await everything(journal) == events(1, 4)
+        assert await everything(journal) == events(1, common + 3)
+    assert cli("KEYS", "smspva:{main}:events*").split() == ["smspva:{main}:events"]
 
 
 # -- keeping events --------------------------------------------------------------------------------------------------
@@ -653,7 +668,7 @@ async def test_a_claim_has_one_member(fleet: Fleet) -> None:
     assert not await second.claim("activate:1", 60)
     await first.unclaim("activate:1")
     assert await second.claim("activate:1", 0.01)
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while not await first.claim("activate:1", 60):  # noqa: ASYNC110 - nor has a claim
             await anyio.sleep(0.01)
 

