@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 import pytest
-from coredis.commands import Script
 
 from smspva_async import WatchState
 from smspva_async._http.rate_limiter import Priority
 from smspva_async._purchases.store import Record
-from smspva_async.fleet import _link
 from smspva_async.fleet._journal import RedisJournal
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
 from smspva_async.fleet._pace import SharedRateLimiter
 from smspva_async.journal.shared import NotLeading
+from tests.support import lua
 from tests.support.journals import events
 from tests.support.processes import until
 
@@ -172,17 +171,8 @@ async def test_a_law_holds_because_of_its_fence(
     *,
     is_fenced: bool,
 ) -> None:
-    script_of = _link.script_of
-
-    def mutated(name: str) -> Script[str]:
-        if name != script:
-            return script_of(name)
-        text = str(script_of(name).script)
-        assert fence in text
-        return Script(script=text.replace(fence, hole))
-
     if not is_fenced:
-        monkeypatch.setattr(_link, "script_of", mutated)
+        lua.replace(monkeypatch, script, fence, hole)
     members = Members(redis_server)
     try:
         assert await law(members) is is_fenced

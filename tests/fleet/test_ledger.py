@@ -21,11 +21,10 @@ from smspva_async._api.decoding import Answer
 from smspva_async._purchases.store import Record
 from smspva_async._purchases.tracker import PurchaseTracker
 from smspva_async.errors import JournalError, OutcomeUnknown
-from smspva_async.fleet import _link
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
 from smspva_async.simulator import Simulator
-from tests.support import PATIENCE
+from tests.support import PATIENCE, lua
 from tests.support.network import Network
 from tests.support.processes import Worker, until
 from tests.support.redis_server import RedisServer, running
@@ -506,8 +505,7 @@ async def test_a_call_that_the_disk_does_not_confirm_is_not_sent(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Redis has WAITAOF since 7.2. Here an older one counts as that, and the network answers WAITAOF.
-    source_of = _link.source_of
-    monkeypatch.setattr(_link, "source_of", lambda name: source_of(name).replace("0x00070200", "0x00070000"))
+    lua.replace(monkeypatch, "ledger_head", "0x00070200", "0x00070000")
     async with anyio.create_task_group() as tasks:
         network = Network(redis_server, tasks)
         await network.repair()
