@@ -613,7 +613,8 @@ class SmspvaClient:
 
         """
         validation.outcome_unknown("reconcile", error)
-        evidence = await gather_evidence(self, self._purchases.record_of(error))
+        server_time = self._purchases.known_orders.server_time
+        evidence = await gather_evidence(self, self._purchases.record_of(error), server_time)
         # Read after the requests, so that orders that other calls created in the meantime are known.
         await self._purchases.read()
         found = decide(self._purchases.record_of(error), self._purchases.records, evidence)

@@ -431,8 +431,6 @@ class Rows(list[T]):
     """Seconds from sending the request to its answer."""
     extra: Mapping[str, object]
     """Other fields that the server sent with the rows."""
-    repeated: bool
-    """True if the answer has the same bytes as the last one. Only set for a watcher."""
 
     def __init__(
         self,
@@ -442,14 +440,12 @@ class Rows(list[T]):
         date: datetime | None = None,
         took: float = 0.0,
         extra: Mapping[str, object] | None = None,
-        repeated: bool = False,
     ) -> None:
         super().__init__(rows)
         self.skipped = tuple(skipped)
         self.date = date
         self.took = took
         self.extra = {} if extra is None else extra
-        self.repeated = repeated
 
 
 def fingerprint(row: SkippedRow, origin: object) -> str:

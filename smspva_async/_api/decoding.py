@@ -320,8 +320,7 @@ class OrderCache:
         """Return the orders. Raises the errors of `decode`."""
         if answer.ok and (answer.body, answer.content_type) == self._answer:
             last = self._value
-            date, took = answer.date, answer.took
-            return Rows(last, skipped=last.skipped, date=date, took=took, extra=last.extra, repeated=True)
+            return Rows(last, skipped=last.skipped, date=answer.date, took=answer.took, extra=last.extra)
         value = decode(evolve(method, read=self._read), params, answer)
         if answer.ok:
             self._answer, self._value = (answer.body, answer.content_type), value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, cast
 
 from attrs import frozen
@@ -18,11 +18,12 @@ from attrs import frozen
 from smspva_async._api import methods
 from smspva_async._api.rows import UnreadableError, integer, is_object
 from smspva_async._purchases.store import LONG_LAG
+from smspva_async._server_clock import JUMP
 from smspva_async.errors import ApiError, InvalidKey, OrderNotFound, RateLimited
 from smspva_async.models import Order, PastOrder, Reconciliation, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterable, Sequence, Set as AbstractSet
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence, Set as AbstractSet
 
     from smspva_async._purchases.store import Record
     from smspva_async.models import RestoreQuote, Sms
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _PURCHASES = frozenset({methods.RENT.name, methods.RENT_MULTI.name, methods.ADD_SERVICE.name})
 _SHORTEST_EXTENSION = timedelta(hours=12)  # the shortest period is a day, and lists may differ a little
 _LAG = timedelta(minutes=10)
+_TOLERANCE = timedelta(seconds=JUMP)
+"""The time by which a row may be later than the list that has it."""
 # The number must not be the end of the text: it may be cut off.
 _NAMED = re.compile(r'"id"\s*:\s*"?([0-9]{1,18})(?=[^0-9])')
 
@@ -39,6 +42,8 @@ class Evidence:
     """The server's current state."""
 
     orders: Rows[Order]
+    now: datetime | None = None
+    """The server's time of the orders; None if it isn't certain."""
     is_gone: bool = False
     """True if the server answers that the call's order doesn't exist."""
     past: PastOrder | None = None
@@ -60,17 +65,25 @@ class _Client(Protocol):
     async def restore_quote(self, order_id: int) -> RestoreQuote: ...
 
 
-async def gather_evidence(client: _Client, call: Record) -> Evidence:
-    """Request the server's state that shows a call's outcome. Spends nothing."""
+async def gather_evidence(client: _Client, call: Record, server_time: Callable[[], datetime | None]) -> Evidence:
+    """Request the server's state that shows a call's outcome. Spends nothing.
+
+    Args:
+        client: The client.
+        call: The call.
+        server_time: Returns the server's time after an answer; None if it isn't certain.
+
+    """
     orders = await client.orders()
+    now = server_time()
     is_listed = any(order.id == call.order_id for order in orders)
     if call.method == methods.DELETE.name and not is_listed:
-        return Evidence(orders, is_gone=await _is_gone(client, call.order_id))
+        return Evidence(orders, now, is_gone=await _is_gone(client, call.order_id))
     # An order that was known before may be listed although it wasn't restored.
     if call.method == methods.RESTORE.name and (not is_listed or call.order_id in call.known):
         past = await _past_order(client, call.order_id)
-        return Evidence(orders, past=past, is_restorable=await _is_restorable(client, call.order_id))
-    return Evidence(orders)
+        return Evidence(orders, now, past=past, is_restorable=await _is_restorable(client, call.order_id))
+    return Evidence(orders, now)
 
 
 async def _is_gone(client: _Client, order_id: int) -> bool:
@@ -120,7 +133,7 @@ def decide(call: Record, records: Iterable[Record], evidence: Evidence) -> Recon
         return Reconciliation("done", _listed(named if call.method in _PURCHASES else [subject, *named]))
     match call.method:
         case methods.PROLONG.name | methods.PROLONG_DAYS.name:
-            return _judge_extension(call, others, subject)
+            return _judge_extension(call, others, subject, evidence)
         case methods.DELETE.name:
             return _judge_deletion(call, subject, evidence)
         case methods.RESTORE.name:
@@ -133,12 +146,12 @@ def _listed(orders: Iterable[Order | None]) -> tuple[Order, ...]:
     return tuple({order.id: order for order in orders if order is not None}.values())
 
 
-def _judge_extension(call: Record, others: Iterable[Record], order: Order | None) -> Reconciliation:
+def _judge_extension(call: Record, others: Iterable[Record], order: Order | None, evidence: Evidence) -> Reconciliation:
     if order is None or order.until is None or call.ends_at is None:
         return Reconciliation("open", _listed([order]))
     if order.until - call.ends_at >= _SHORTEST_EXTENSION:
         return Reconciliation("done" if _is_only_extension(call, others) else "open", (order,))
-    return Reconciliation("not_done" if _is_fresh(order, call) else "open", (order,))
+    return Reconciliation("not_done" if _is_fresh(order, call, evidence) else "open", (order,))
 
 
 def _is_only_extension(call: Record, others: Iterable[Record]) -> bool:
@@ -146,21 +159,23 @@ def _is_only_extension(call: Record, others: Iterable[Record]) -> bool:
     return call.listed and not any(other.may_have_extended(call.order_id, call.seen_at) for other in others)
 
 
-def _is_fresh(order: Order, call: Record) -> bool:
+def _is_fresh(order: Order, call: Record, evidence: Evidence) -> bool:
     """Return whether the server certainly created an order's row after a call."""
-    return order.last_online is not None and call.seen_at is not None and order.last_online >= call.seen_at + _LAG
+    if order.last_online is None or call.seen_at is None or evidence.now is None:
+        return False
+    return order.last_online - call.seen_at >= _LAG and order.last_online - evidence.now <= _TOLERANCE
 
 
 def _judge_deletion(call: Record, order: Order | None, evidence: Evidence) -> Reconciliation:
     if order is not None:
-        return Reconciliation("not_done" if _is_fresh(order, call) else "open", (order,))
+        return Reconciliation("not_done" if _is_fresh(order, call, evidence) else "open", (order,))
     return Reconciliation("done" if evidence.is_gone else "open")
 
 
 def _judge_restore(call: Record, others: Sequence[Record], order: Order | None, evidence: Evidence) -> Reconciliation:
     # A restored order has its old id (rental page) or a new one (seen on the live server).
     if order is not None and order.id in call.known:
-        extended = _judge_extension(call, others, order)
+        extended = _judge_extension(call, others, order, evidence)
         if extended.verdict == "done":
             return extended
     elif order is not None:
@@ -175,8 +190,7 @@ def _judge_restore(call: Record, others: Sequence[Record], order: Order | None, 
     if new:
         is_done = past is not None and _is_enough(len(new), new, call, others, evidence)
         return Reconciliation("done" if is_done else "open", tuple(new))
-    now = evidence.orders.date
-    is_late = now is not None and call.seen_at is not None and now >= call.seen_at + LONG_LAG
+    is_late = evidence.now is not None and call.seen_at is not None and evidence.now - call.seen_at >= LONG_LAG
     return Reconciliation("not_done" if evidence.is_restorable and is_late else "open", _listed([order]))
 
 

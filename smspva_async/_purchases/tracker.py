@@ -19,6 +19,7 @@ from smspva_async._api import methods
 from smspva_async._api.decoding import decode
 from smspva_async._concurrency import finish, has_ended
 from smspva_async._purchases.store import EXTENDING, Record
+from smspva_async._server_clock import JUMP, ServerClock
 from smspva_async.errors import (
     ApiError,
     ClientClosed,
@@ -47,7 +48,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("smspva_async.purchases")
 
-_FIRST_YEAR, _LAST_YEAR = 2000, 9998
 _COMPETITOR_DELAY = 0.2
 """Seconds between two looks at a call that another program is making."""
 _LONGEST_COMPETITION = 5.0
@@ -78,8 +78,13 @@ class KnownOrders:
         """Order id -> the order's end, and the server's time when it was read."""
         self._is_complete = False
         """True if every row of the last list could be read."""
-        self._last_date: tuple[datetime, float, float] | None = None
-        """The server's last date, and the times when it came by anyio's clock and by this machine's clock."""
+        self._listed_at: datetime | None = None
+        """The server's time of the last list."""
+        self._loop: EventLoopToken | None = None
+        """The event loop to which the clock belongs."""
+        self._clock: ServerClock | None = None
+        self._corrected_at = (0.0, 0.0)
+        """The times by anyio's clock and by this machine's clock when a date last agreed with the server's clock."""
 
     def note(self, method: Method[Any], value: object) -> None:
         """Record the orders and the date of an answer."""
@@ -88,31 +93,36 @@ class KnownOrders:
         if not isinstance(value, Rows):
             return
         rows = cast("Rows[object]", value)
-        if rows and not rows.repeated and isinstance(rows[0], (Order, Rental)):
-            self._add(cast("Rows[Order | Rental]", rows), rows.date or self.server_time())
+        self._correct_clock(rows)
+        now = self.server_time()
+        # An answer may be old, or from another machine with its own clock.
+        read_at = now if now is None or rows.date is None else min(now, rows.date)
+        if rows and isinstance(rows[0], (Order, Rental)):
+            self._add(cast("Rows[Order | Rental]", rows), read_at)
         if method.name == methods.ORDERS.name:
-            self._is_complete = not rows.skipped
-            # Never backwards: an answer may be old, or from another machine with its own clock.
-            is_sane = rows.date is not None and _FIRST_YEAR <= rows.date.year <= _LAST_YEAR
-            if rows.date is not None and is_sane and rows.date >= (self.server_time() or rows.date):
-                self._last_date = rows.date, anyio.current_time(), time()
+            self._is_complete, self._listed_at = not rows.skipped, read_at
 
     def _add(self, orders: Iterable[Order | Rental], date: datetime | None) -> None:
         self._ends |= {order.id: (order.until, date) for order in orders}
         if len(self._ends) != len(self.ids):
             self.ids = frozenset(self._ends)
 
-    def server_time(self) -> datetime | None:
-        """Return the current time by the server's clock. If this machine's clocks disagree, the later time counts.
+    def _correct_clock(self, rows: Rows[object]) -> None:
+        if rows.date is None:
+            return
+        loop = anyio.lowlevel.current_token()
+        if self._clock is None or self._loop != loop:
+            self._loop, self._clock = loop, ServerClock()
+        if self._clock.correct(rows.date, rows.took):
+            self._corrected_at = anyio.current_time(), time()
 
-        The event loop's clock may stop while the machine sleeps, and the machine's clock may be changed.
-        """
-        if self._last_date is None:
+    def server_time(self) -> datetime | None:
+        """Return the time by the server's clock; None if it isn't certain, because no second clock confirms it."""
+        if self._clock is None or not self._clock.is_certain or self._loop != anyio.lowlevel.current_token():
             return None
-        date, then, local_then = self._last_date
-        with contextlib.suppress(OverflowError):
-            return date + timedelta(seconds=max(0.0, anyio.current_time() - then, time() - local_then))
-        return None
+        now, (then, local_then) = anyio.current_time(), self._corrected_at
+        # The event loop's clock may stop while the machine sleeps.
+        return None if time() - local_then > now - then + JUMP else self._clock.at(now)
 
     def read_at(self, order_id: int) -> datetime | None:
         """Return the server's time when an order's end was last read; None if it is unknown."""
@@ -131,9 +141,8 @@ class KnownOrders:
             records: The records of earlier calls.
 
         """
-        listed_at = None if self._last_date is None else self._last_date[0]
-        ends_at, read_at = self._ends.get(record.order_id, (None, listed_at))
-        date = read_at if record.method in EXTENDING else listed_at
+        ends_at, read_at = self._ends.get(record.order_id, (None, self._listed_at))
+        date = read_at if record.method in EXTENDING else self._listed_at
         # Orders that an answer named are known without a list.
         is_outdated = any(
             (earlier.outcome == "done" and not earlier.complete and earlier.is_recent(date))
@@ -312,16 +321,17 @@ class PurchaseTracker:
     def competitors(self, order_id: int) -> Sequence[Record]:
         """Return the calls about an order whose effect its last list may lack, those with an unknown outcome first."""
         self._read_once()
-        read_at = self.known_orders.read_at(order_id) or datetime.now(UTC)
+        read_at = self.known_orders.read_at(order_id)
+
+        def may_have_extended(record: Record) -> bool:
+            if read_at is None or record.seen_at is None:  # this machine's clock has to do
+                return evolve(record, seen_at=record.started_at).may_have_extended(order_id, datetime.now(UTC))
+            return record.may_have_extended(order_id, read_at)
+
         found = [
             record
             for record in self._records.values()
-            if record.order_id == order_id
-            # A client that has never listed the orders doesn't know the server's time.
-            and (
-                record.is_open
-                or evolve(record, seen_at=record.seen_at or record.started_at).may_have_extended(order_id, read_at)
-            )
+            if record.order_id == order_id and (record.is_open or may_have_extended(record))
         ]
         return sorted(found, key=lambda record: not record.is_open)
 

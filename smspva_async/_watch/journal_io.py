@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from smspva_async._concurrency import Signal, finish
-from smspva_async._watch.clock import EPSILON
+from smspva_async._server_clock import EPSILON
 from smspva_async._watch.diff import CallFailed, OrdersListed, step
 from smspva_async.errors import CursorTaken, JournalError, Lagged
 from smspva_async.events import PollFailed, PollRecovered

@@ -12,7 +12,7 @@ import anyio.lowlevel
 from attrs import define, evolve, field
 
 from smspva_async._operations import Poll
-from smspva_async._watch.clock import EPSILON, ServerClock
+from smspva_async._server_clock import EPSILON, ServerClock
 from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed
 from smspva_async._watch.scheduler import ORDERS, RefreshRequest, Scheduler
 from smspva_async.errors import (

@@ -22,7 +22,7 @@ from uuid import uuid4
 from attrs import define, field, frozen
 
 from smspva_async._concurrency import Signal
-from smspva_async._watch.clock import EPSILON
+from smspva_async._server_clock import EPSILON
 from smspva_async.journal.shared import Demand
 
 if TYPE_CHECKING:

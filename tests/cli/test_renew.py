@@ -667,6 +667,7 @@ async def test_the_age_of_an_earlier_call_is_measured_by_the_server_s_clock(tmp_
     with serving(sim, tmp_path) as commands:
         async with SmspvaClient(KEY, base_url=commands.url, ledger=tmp_path / "ledger", pace=Pace(gap=0)) as client:
             await client.orders()
+            await client.orders()  # the second date confirms the first one
             with pytest.raises(StaleOrder):
                 await prolong_once(client, 2, WEEK)
         assert prolonged(commands) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,10 +27,10 @@ Dialect = Literal["page", "live", "contract"]
 
 @asynccontextmanager
 async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) -> AsyncIterator[SmspvaClient]:
-    """Return a client that has read the orders, unless `listed` is false."""
+    """Return a client that has read the orders, unless `listed` is false: twice, so that it is sure of the time."""
     arguments = {"pace": Pace(gap=0), "transport": sim.transport(), **arguments}
     async with SmspvaClient(KEY, **arguments) as client:
-        if listed:
+        for _ in range(2 * listed):
             await client.orders()
         yield client
     assert sim.violations == []
@@ -43,6 +44,9 @@ class LaggingTransport(httpx.AsyncBaseTransport):
         lag: The age of these answers in seconds.
         reads: The queries of the requests.
 
+    Attributes:
+        shifts: Seconds by which the dates of the next such answers are wrong.
+
     """
 
     def __init__(self, sim: Simulator, lag: float, *reads: dict[str, str]) -> None:
@@ -50,6 +54,7 @@ class LaggingTransport(httpx.AsyncBaseTransport):
         self._inner = sim.transport()
         self._lag = lag
         self._reads = reads
+        self.shifts: list[float] = []
         self._answers: dict[frozenset[tuple[str, str]], list[tuple[float, bytes]]] = {}
 
     async def run(self) -> None:
@@ -75,7 +80,8 @@ class LaggingTransport(httpx.AsyncBaseTransport):
             return await self._inner.handle_async_request(request)
         latest = anyio.current_time() - self._lag
         body = next((body for at, body in reversed(records) if at <= latest), records[0][1])
-        return httpx.Response(200, headers={"Date": format_datetime(self._sim.now, usegmt=True)}, content=body)
+        date = self._sim.now + timedelta(seconds=self.shifts.pop(0) if self.shifts else 0)
+        return httpx.Response(200, headers={"Date": format_datetime(date, usegmt=True)}, content=body)
 
 
 @asynccontextmanager

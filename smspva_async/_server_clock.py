@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 """Seconds of rounding error when moments are compared."""
 _YEARS = range(2000, 9999)
-_JUMP = 60.0
+JUMP = 60.0
 """Seconds by which a `Date` may differ from the clock without a second one that confirms it."""
 
 
@@ -49,8 +49,8 @@ class ServerClock:
             self._certain_began = min(self._certain_began or began, began)
         return self._certain_began or began
 
-    def correct(self, date: datetime, took: float) -> None:
-        """Correct the clock by the ``Date`` of an answer that has just arrived.
+    def correct(self, date: datetime, took: float) -> bool:
+        """Correct the clock by the ``Date`` of an answer that has just arrived, and return whether it counts.
 
         Args:
             date: The ``Date``, in whole seconds. If it is far from the clock, it counts once a second one agrees.
@@ -58,14 +58,14 @@ class ServerClock:
 
         """
         if date.year not in _YEARS:
-            return
+            return False
         # The header drops the fraction, so each answer only bounds the offset from below and above. The highest lower
         # bound is kept: it comes closer with every answer, and the difference of two times doesn't jitter.
         lowest = date.timestamp() - anyio.current_time()
         highest = lowest + 1 + took
 
         def agrees(offset: float | None) -> bool:
-            return offset is not None and lowest - _JUMP <= offset <= highest + _JUMP
+            return offset is not None and lowest - JUMP <= offset <= highest + JUMP
 
         self.is_certain = self.is_certain and self._has_date
         if agrees(self._offset) or agrees(self._candidate):
@@ -76,3 +76,4 @@ class ServerClock:
         else:
             self._candidate = lowest
         self._has_date = True
+        return self._offset >= lowest and self._offset <= highest
