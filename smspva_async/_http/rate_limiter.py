@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from anyio.lowlevel import EventLoopToken
 
-_SLOTS_PER_SHARE = 4
 _MIN_GROWN_GAP = 0.5
 _MAX_GROWTH = 16
 _LONGEST_GROWN_GAP = 60.0
@@ -56,6 +55,10 @@ class Priority(Enum):
     """Any other call by the user."""
     POLLS = "polls"
     """A watcher's poll."""
+
+
+_MOST_SKIPS = {Priority.POLLS: 3, Priority.FOREGROUND: 2}
+"""The skipped slots after which a priority goes first. Polls come before foreground, which can miss one more slot."""
 
 
 @define(eq=False)
@@ -220,21 +223,14 @@ class RateLimiter:
 def next_priority(skips: Mapping[Priority, int]) -> Priority:
     """Return the priority that gets the next slot.
 
-    It is the most urgent one, unless another waiting one would then miss its share of one slot in four.
+    It is one that was skipped too often, else the most urgent one. So each waiting one gets at least one slot in four.
 
     Args:
         skips: The slots that went to other priorities, for each priority that has a waiter; at least one.
 
     """
-    if len(skips) == 1:
-        return next(iter(skips))
-
-    def longest_wait(priority: Priority) -> int:
-        """Return the maximum number of slots that another priority waits if `priority` gets the next one."""
-        others = sorted((count for other, count in skips.items() if other is not priority), reverse=True)
-        return max([_SLOTS_PER_SHARE, *(count + place for place, count in enumerate(others, 2))])
-
-    return min((priority for priority in Priority if priority in skips), key=longest_wait)
+    overdue = (priority for priority, most in _MOST_SKIPS.items() if skips.get(priority, 0) >= most)
+    return next(overdue, next(priority for priority in Priority if priority in skips))
 
 
 def skipped(skips: Mapping[Priority, int], priority: Priority) -> dict[Priority, int]:

@@ -150,7 +150,7 @@ async def test_every_priority_keeps_its_share(redis_server: RedisServer) -> None
             for _ in range(8):
                 tasks.start_soon(calls.make, limiter, priority)
         await until(lambda: all(registered(redis_server, priority) == 1 for priority in Priority))
-    assert "".join(calls.order)[1:9] == "SSFPSSFP"
+    assert "".join(calls.order)[1:13] == "SSFPSFSPFSSP"
 
 
 @pytest.mark.usefixtures("_asks_often")

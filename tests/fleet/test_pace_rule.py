@@ -32,9 +32,12 @@ async def grants(url: str, slots: list[set[Priority]]) -> list[Priority]:
 
 
 def test_redis_chooses_like_the_local_rule(redis_server: RedisServer) -> None:
+    priorities = strategies.sets(strategies.sampled_from(Priority), min_size=1)
+
     @settings(max_examples=20)
-    @given(strategies.lists(strategies.sets(strategies.sampled_from(Priority), min_size=1), max_size=60))
-    def check(slots: list[set[Priority]]) -> None:
+    @given(strategies.lists(strategies.tuples(priorities, strategies.integers(1, 6)), max_size=15))
+    def check(spans: list[tuple[set[Priority], int]]) -> None:
+        slots = [waiting for waiting, length in spans for _ in range(length)]
         skips: dict[Priority, int] = {}
         expected: list[Priority] = []
         for waiting in slots:

@@ -47,19 +47,11 @@ end
 
 -- The same rule as `next_priority` in Python.
 local function next_priority(counts)
-    local chosen, shortest
+    if (counts.polls or 0) >= 3 then return 'polls' end
+    if (counts.foreground or 0) >= 2 then return 'foreground' end
     for _, priority in ipairs(PRIORITIES) do
-        if counts[priority] then
-            local others, longest = {}, 4
-            for other, count in pairs(counts) do
-                if other ~= priority then table.insert(others, count) end
-            end
-            table.sort(others, function(a, b) return a > b end)
-            for place, count in ipairs(others) do longest = math.max(longest, count + place + 1) end
-            if not chosen or longest < shortest then chosen, shortest = priority, longest end
-        end
+        if counts[priority] then return priority end
     end
-    return chosen
 end
 
 if not next(own) then return answer('', 0) end
