@@ -181,8 +181,6 @@ class PurchaseTracker:
         """Own calls without an outcome, and their event loops."""
         self._unsaved: dict[str, Record] = {}
         """Records that the store doesn't have yet."""
-        self._unwritten: dict[str, Record] = {}
-        """Unsaved records of calls that were settled afterwards, kept until the settled records are written."""
         self._findings: dict[str, Reconciliation] = {}
         """The last result of `reconcile` for each call."""
 
@@ -253,20 +251,17 @@ class PurchaseTracker:
             self._reopen_settled()
             raise
         for record in records:
-            for unsaved in (self._unsaved, self._unwritten):
-                if unsaved.get(record.call) is record:
-                    del unsaved[record.call]
-            if record.outcome == "settled":
-                self._unwritten.pop(record.call, None)
+            if self._unsaved.get(record.call) is record:
+                del self._unsaved[record.call]
 
     def _reopen_settled(self) -> None:
         """Make settled calls unsettled again if that wasn't written."""
         for record in [record for record in self._unsaved.values() if record.outcome == "settled"]:
             del self._unsaved[record.call]
-            if (unwritten := self._unwritten.pop(record.call, None)) is not None:
-                self._unsaved[record.call] = unwritten
-            self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
-            self._unsettled[record.call] = self._stored_error(self._records[record.call])
+            reopened = self._records[record.call] = evolve(record, outcome="unknown", order_ids=(), complete=True)
+            self._unsettled[record.call] = self._stored_error(reopened)
+            if record.call in self._own:  # the store may lack its outcome
+                self._unsaved[record.call] = reopened
 
     async def aclose(self) -> None:
         """Write the records that the store doesn't have, even if the caller is cancelled, and close the store.
@@ -294,7 +289,7 @@ class PurchaseTracker:
         """Forget a parent process's own calls, and mark calls whose event loop has ended as unknown."""
         if self._process != os.getpid():
             self._process, self._own, self._in_progress = os.getpid(), set(), {}
-            self._unsaved, self._unwritten = {}, {}
+            self._unsaved = {}
         for call, loop in list(self._in_progress.items()):
             if has_ended(loop):
                 self._mark_unknown(self._records[call], "its event loop ended before the answer came")
@@ -356,9 +351,8 @@ class PurchaseTracker:
     def settle(self, error: OutcomeUnknown) -> None:
         """Remove a call from `unsettled`. The next `save` writes it."""
         self._read_once()
-        if self._unsettled.pop(error.call, None) is not None:
-            if (unsaved := self._unsaved.get(error.call)) is not None:
-                self._unwritten[error.call] = unsaved
+        # The outcome of a call that was cancelled during its answer is known already.
+        if self._unsettled.pop(error.call, None) is not None and self._records[error.call].is_open:
             found = self._findings.pop(error.call, Reconciliation("open"))
             order_ids = tuple(order.id for order in found.candidates)
             settled = evolve(self._records[error.call], outcome="settled", ended_at=datetime.now(UTC))
@@ -404,7 +398,12 @@ class PurchaseTracker:
         except BaseException:
             await self._save_outcome()
             raise
-        await self._save_outcome()
+        try:
+            await self._save_outcome()
+        except BaseException:  # cancelled: nobody gets the result
+            record = self._records[record.call]
+            self._unsettled[record.call] = _error_of(record, "its answer came while it was being cancelled")
+            raise
         return value
 
     async def _save_before_sending(

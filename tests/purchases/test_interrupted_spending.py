@@ -16,7 +16,7 @@ from smspva_async.simulator import Simulator
 from tests.support.backends import on_asyncio, on_both_backends
 from tests.support.fake_server import KEY, never_answer
 from tests.support.logs import warnings
-from tests.support.samples import CALLS, HALF, Call, every_spending_call
+from tests.support.samples import CALLS, HALF, Call, every_spending_call, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -170,6 +170,29 @@ async def test_the_received_part_of_a_body_is_kept_without_the_key(call: Call, f
         with pytest.raises(OutcomeUnknown) as failed:
             await call.make(client)
     assert failed.value.data == f"{HALF} by [key]"
+
+
+@on_asyncio
+@pytest.mark.parametrize("step", range(8))
+async def test_the_result_of_a_call_that_is_cancelled_at_any_step_is_returned_or_found(
+    step: int, client: SmspvaClient, fake_server: FakeServer
+) -> None:
+    call = CALLS["create"]
+    fake_server.call(call, call.sample)
+    fake_server.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": call.expected.id}]})
+    task = asyncio.ensure_future(call.make(client))
+    for _ in range(step):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    if task.cancelled() and fake_server.queries:
+        (error,) = client.unsettled
+        if client.purchases()[0].outcome == "done":
+            found = await client.reconcile(error)
+            assert (found.verdict, [order.id for order in found.candidates]) == ("done", [call.expected.id])
+            client.settle(error)
+            assert [(it.outcome, it.order_ids) for it in client.purchases()] == [("done", (call.expected.id,))]
+            assert client.unsettled == ()
 
 
 @pytest.mark.parametrize("cancelled", [cancelled_scope, timed_out])
