@@ -572,7 +572,8 @@ class SmspvaClient:
         """Return all spending calls in the order in which they began, with the orders named in their answers.
 
         With a `ledger`, it also returns the calls of earlier runs and of other programs, so that the purchases of a
-        killed program can be found. A snapshot in memory, like `unsettled`.
+        killed program can be found. A snapshot in memory, like `unsettled`. Of the calls that were refused or not sent,
+        only the newest 1,000 are kept, in memory and in the ledger.
 
         Raises:
             JournalError: The ledger can't be read completely.

@@ -32,6 +32,8 @@ EXTENDING = frozenset({methods.PROLONG.name, methods.PROLONG_DAYS.name, methods.
 """Calls that move the end of an existing order."""
 LONG_LAG = timedelta(hours=1)
 """The longest time for which lists may lack the effect of a call."""
+_MOST_WITHOUT_EFFECT = 1000
+"""The number of calls that are kept although they were refused or not sent. A program may try to rent for days."""
 _APPLICATION_ID = 0x534D534C  # "SMSL"
 _VERSION = 1
 _CALLS = (
@@ -111,6 +113,12 @@ class Record:
         return is_extension and self.may_be_done and self.is_recent(date)
 
 
+def surplus(records: Iterable[Record]) -> Sequence[str]:
+    """Return the ids of the calls that had no effect, without the newest ones. They needn't be kept any longer."""
+    found = sorted((record.started_at, record.call) for record in records if not record.may_be_done)
+    return [call for _, call in found[:-_MOST_WITHOUT_EFFECT]]
+
+
 class PurchaseStore(Protocol):
     """Stores records. `SqliteLedger` implements it; another implementation may span machines."""
 
@@ -148,6 +156,14 @@ class PurchaseStore(Protocol):
         ...
 
 
+_DROP_SURPLUS = """
+DELETE FROM calls WHERE call IN (
+    SELECT call FROM calls WHERE outcome IN ('refused', 'not_sent')
+    ORDER BY started_at DESC, call DESC LIMIT -1 OFFSET ?
+)
+"""
+
+
 class SqliteLedger:
     """A ledger in an SQLite file, which several programs of one account may share.
 
@@ -162,7 +178,7 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path, account: Callable[[], str]) -> None:
-        self._path = path.absolute()  # the working directory may change
+        self._path = Path(os.path.realpath(path))  # the working directory may change, and all programs need one lock
         self.name = f"the ledger {str(self._path)!r}"
         self._file = SqliteFile(self._path, "ledger", _APPLICATION_ID, _VERSION)
         self._account = account
@@ -228,6 +244,8 @@ class SqliteLedger:
                         f"REPLACE INTO calls VALUES ({_ROW})",  # noqa: S608 - question marks
                         [row_of(record, self._owner.name) for record in records],
                     )
+                    if not all(record.may_be_done for record in records):
+                        connection.execute(_DROP_SURPLUS, (_MOST_WITHOUT_EFFECT,))
                     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
                 if before == self._loaded:
                     self._loaded = (before[0], before[1] + 1)

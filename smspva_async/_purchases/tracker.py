@@ -18,7 +18,7 @@ from attrs import evolve
 from smspva_async._api import methods
 from smspva_async._api.decoding import decode
 from smspva_async._concurrency import finish, has_ended
-from smspva_async._purchases.store import EXTENDING, Record
+from smspva_async._purchases.store import EXTENDING, Record, surplus
 from smspva_async._server_clock import JUMP, ServerClock
 from smspva_async.errors import (
     ApiError,
@@ -229,6 +229,12 @@ class PurchaseTracker:
                 self._unsettled.pop(record.call, None)
             elif record.call not in self._unsettled:
                 self._unsettled[record.call] = self._stored_error(record)
+        self._drop_surplus()
+
+    def _drop_surplus(self) -> None:
+        for call in surplus(self._records.values()):
+            del self._records[call]
+            self._own.discard(call)
 
     def _stored_error(self, record: Record) -> OutcomeUnknown:
         where = self._store.name if self._store is not None else ""
@@ -495,6 +501,8 @@ class PurchaseTracker:
         self._in_progress.pop(record.call, None)
         ended = evolve(record, outcome=outcome, ended_at=datetime.now(UTC), **details)
         self._keep(ended if ended.is_open else evolve(ended, known=frozenset()))
+        if not ended.may_be_done:
+            self._drop_surplus()
         return ended
 
     def _mark_unknown(self, record: Record, reason: str, data: object = None) -> OutcomeUnknown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import stat
@@ -12,8 +13,8 @@ import anyio
 import httpx
 import pytest
 
-from smspva_async import Purchase, SmspvaClient
-from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown
+from smspva_async import Purchase, Retry, SmspvaClient
+from smspva_async.errors import ApiError, ConnectionFailed, OutcomeUnknown, SmspvaError
 from tests.support.backends import on_asyncio
 from tests.support.fake_server import KEY, FakeServer, never_answer
 from tests.support.ledgers import CREATE, at_next_start, outcomes, purchases, written_by
@@ -440,3 +441,47 @@ async def test_a_call_settled_by_another_client_is_settled_after_the_next_call(
         await CREATE.make(client)
         assert not client.unsettled
         assert [purchase.outcome for purchase in client.purchases()] == ["settled", "done"]
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["ledger", "memory"])
+async def test_of_the_calls_without_effect_the_newest_are_kept(
+    is_kept: bool,  # noqa: FBT001
+    path: Path,
+    fake_server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smspva_async._purchases.store._MOST_WITHOUT_EFFECT", 3)
+    call, no = CALLS["create"], {"status": 0, "msg": "no"}
+    down = httpx.ConnectError("down")
+    fake_server.call(call, no, call.sample, no, httpx.ReadError("lost"), no, no, down)
+    async with fake_server.client(ledger=path if is_kept else None, retry=Retry(attempts=1)) as client:
+        for _ in range(7):
+            with contextlib.suppress(SmspvaError):
+                await call.make(client)
+        kept = ["done", "unknown", "refused", "refused", "not_sent"]
+        assert [purchase.outcome for purchase in client.purchases()] == kept
+        if is_kept:
+            assert sql(path, "SELECT count(*) FROM calls") == [(5,)]
+            assert outcomes(path) == kept
+            async with fake_server.client(ledger=path, retry=Retry(attempts=1)) as another:
+                with pytest.raises(ConnectionFailed):
+                    await call.make(another)
+            assert outcomes(path) == ["done", "unknown", "refused", "not_sent", "not_sent"]
+
+
+async def test_programs_that_open_a_ledger_by_two_names_see_each_other_s_calls(
+    tmp_path: Path, path: Path, fake_server: FakeServer
+) -> None:
+    link = tmp_path / "elsewhere" / "link"
+    link.parent.mkdir()
+    link.symlink_to(path)
+
+    async def answer() -> object:
+        async with fake_server.client(ledger=link) as another:
+            assert [purchase.outcome for purchase in another.purchases()] == ["unknown"]
+            assert another.unsettled == ()  # the other program is making the call now
+        return CREATE.sample
+
+    fake_server.call(CREATE, answer)
+    async with fake_server.client(ledger=path) as client:
+        assert await CREATE.make(client) == CREATE.expected
