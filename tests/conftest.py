@@ -62,7 +62,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]
 @pytest.fixture
 def local_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the local clock to `START` and a fraction of a second."""
-    monkeypatch.setattr("smspva_async._watch.clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
+    monkeypatch.setattr("smspva_async._server_clock.time", SimpleNamespace(time=lambda: START.timestamp() + 0.6))
 
 
 @pytest.fixture

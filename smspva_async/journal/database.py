@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, contextmanager, suppress
@@ -95,6 +96,8 @@ class Database:
         self._max_age = max_age
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
+        self._opened: os.stat_result | None = None
+        """The open file."""
         self._state = WatchState()
         """The state that the file has."""
         self._clock = AgeClock()
@@ -115,6 +118,7 @@ class Database:
                 created = self._missing("-wal", "-shm", "") + created  # now, because another watcher may have made them
                 self._connection = connection = self._connect()
                 connection.execute("PRAGMA journal_mode = WAL")
+                self._opened = self._path.stat()
                 with transaction(connection):
                     self._prepare(connection, fingerprint)
                     return self._load(connection, last)
@@ -139,9 +143,17 @@ class Database:
     def append(self, events: Sequence[Event], state: WatchState, places: Mapping[str, int]) -> None:
         """Add events, replace the state and move cursors, in one transaction."""
         connection = self._connection
-        if connection is None:
+        if connection is None or self._opened is None:
             raise JournalError(f"the journal {self._path} isn't open; nothing was written")
         with self._file.translate_errors("can't be written", _NOTHING_LOST):
+            is_here = False
+            with suppress(FileNotFoundError):
+                is_here = os.path.samestat(self._opened, self._path.stat())
+            if not is_here:  # SQLite would write to the file that was there
+                raise JournalError(
+                    f"the journal {self._path} was removed or replaced while it was open; nothing was written. Bring it"
+                    " back, and start the watch again: it reports the changes that the journal lacks"
+                )
             changes = codec.changes(self._state, state)
             before = self._state
             # A change of the clock alone isn't worth a write.

@@ -25,6 +25,7 @@ from tests.support.journals import events
 from tests.support.permissions import as_nobody
 from tests.support.processes import run_worker
 from tests.support.sqlite_files import folder_content, sql
+from tests.support.watching import watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,3 +322,17 @@ async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monke
     monkeypatch.undo()
     assert sql(path, "SELECT name FROM sqlite_master WHERE name = 'moods'") == []
     assert await polls_in(path) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open file")
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["replaced", "removed"])
+async def test_a_watch_whose_file_is_removed_ends_with_an_error(path: Path, *, is_replaced: bool) -> None:
+    sim = Simulator()
+    order = sim.add_order(state=1)
+    with pytest.raises(JournalError, match="was removed or replaced while it was open; nothing was written"):
+        async with watching(sim, journal=SqliteJournal(path)) as watcher:
+            path.rename(path.with_name("moved"))
+            if is_replaced:
+                path.touch()
+            sim.deliver(order.id, "Your code: 1234")
+            await watcher.wait_for_sms(order.id, timeout=60)
