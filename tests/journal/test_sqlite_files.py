@@ -329,10 +329,14 @@ async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monke
 async def test_a_watch_whose_file_is_removed_ends_with_an_error(path: Path, *, is_replaced: bool) -> None:
     sim = Simulator()
     order = sim.add_order(state=1)
-    with pytest.raises(JournalError, match="was removed or replaced while it was open; nothing was written"):
+
+    async def watch() -> None:
         async with watching(sim, journal=SqliteJournal(path)) as watcher:
             path.rename(path.with_name("moved"))
             if is_replaced:
                 path.touch()
             sim.deliver(order.id, "Your code: 1234")
             await watcher.wait_for_sms(order.id, timeout=60)
+
+    with pytest.raises(JournalError, match="was removed or replaced while it was open; nothing was written"):
+        await watch()
