@@ -2,7 +2,7 @@
 
     SmspvaError
     ├── ConnectionFailed             no connection, or the connection broke
-    ├── RequestTimeout               no answer in time
+    ├── RequestTimeout               no answer in time; also a TimeoutError
     ├── UnexpectedResponse           an unreadable answer
     ├── OutcomeUnknown               a spending call without a readable answer; it may have been carried out
     ├── ApiError                     the provider refused; nothing was done
@@ -179,7 +179,7 @@ class ConnectionFailed(SmspvaError):
         self.sent = sent
 
 
-class RequestTimeout(SmspvaError):
+class RequestTimeout(SmspvaError, TimeoutError):
     """No answer within the client's `timeout`, or within a watcher's deadline, to a call that doesn't spend."""
 
 

@@ -17,7 +17,6 @@ from smspva_async.errors import (
     Lagged,
     OrderNotFound,
     RateLimited,
-    RequestTimeout,
     SmspvaError,
     UnexpectedResponse,
     describe,
@@ -40,8 +39,9 @@ _LONGEST_BACKOFF = 120.0
 _UNCLAIMING = 1.0
 """The longest time that leaving waits to give up a claim."""
 _UP = (OrderState.ACTIVE, OrderState.ACTIVATING)
-# Failures that may be over at the next try. An order that was just bought may not be found at first.
-_TEMPORARY = (ConnectionFailed, RequestTimeout, UnexpectedResponse, RateLimited, OrderNotFound, TimeoutError, OSError)
+# Failures that may be over at the next try. An order that was just bought may not be found at first. `OSError` includes
+# `TimeoutError`, and so `RequestTimeout`.
+_TEMPORARY = (ConnectionFailed, UnexpectedResponse, RateLimited, OrderNotFound, OSError)
 
 
 @define
