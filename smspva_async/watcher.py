@@ -113,8 +113,8 @@ class Watcher:
         shared_journal = shared(self._journal)
         self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
         self._reader = JournalReader(self._journal)
-        self._positions = ConsumerPositions(self._journal, self._reader)
-        self._store = StateStore(self._journal, self._positions, self._reader)
+        self._positions = ConsumerPositions(self._journal, self._reader, shared_journal)
+        self._store = StateStore(self._journal, self._positions, self._reader, shared_journal)
         self._waiters = Waiters(self._reader)
         self._waits = Waits(self._store, self._reader)
         self._activations = ActivationManager(

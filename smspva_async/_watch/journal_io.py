@@ -17,7 +17,6 @@ from smspva_async._watch.clock import EPSILON
 from smspva_async._watch.diff import CallFailed, OrdersListed, step
 from smspva_async.errors import CursorTaken, JournalError, Lagged
 from smspva_async.events import PollFailed, PollRecovered
-from smspva_async.journal.shared import shared
 from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
     from smspva_async.journal import Journal
+    from smspva_async.journal.shared import SharedJournal
     from smspva_async.models import Order
 
 _log = logging.getLogger("smspva_async.watch")
@@ -155,10 +155,13 @@ class StateStore:
         journal: The journal.
         positions: The positions of named consumers, which are part of each commit.
         reader: Publishes the committed events.
+        shared: The journal if it is a shared one.
 
     """
 
-    def __init__(self, journal: Journal, positions: ConsumerPositions, reader: JournalReader) -> None:
+    def __init__(
+        self, journal: Journal, positions: ConsumerPositions, reader: JournalReader, shared: SharedJournal | None
+    ) -> None:
         self.state: WatchState = WatchState()
         self.orders: Mapping[int, Order] = MappingProxyType({})
         """The orders as last seen; they change together with the state."""
@@ -169,12 +172,13 @@ class StateStore:
         self._journal = journal
         self._positions = positions
         self._reader = reader
+        self._shared = shared
         self._commit = anyio.Lock()
 
     @property
     def current_failure(self) -> str | None:
         """The message of the last failure, for errors of waits: of a shared journal or of the last failed call."""
-        return getattr(self._journal, "failure", None) or self.last_failure
+        return (self._shared and self._shared.failure) or self.last_failure
 
     def resume(self, state: WatchState) -> None:
         """Continue from a state, and publish it."""
@@ -246,12 +250,13 @@ class ConsumerPositions:
     Args:
         journal: The journal, which keeps the positions.
         reader: Wakes the consumers when a name is taken over.
+        shared: The journal if it is a shared one.
 
     """
 
-    def __init__(self, journal: Journal, reader: JournalReader) -> None:
+    def __init__(self, journal: Journal, reader: JournalReader, shared: SharedJournal | None) -> None:
         self._journal = journal
-        self._shared = shared(journal)
+        self._shared = shared
         self._reader = reader
         self._kept: dict[str, int] = {}
         """The positions that the journal has."""
