@@ -246,7 +246,8 @@ class ActiveNumber:
         """Wait for the next message and return it. Each message is returned once, in one of the tasks that wait.
 
         Args:
-            match: Returns True for a message to accept; None accepts any. Rejected messages are not returned later.
+            match: Returns True for a message to accept; None accepts any. A rejected message isn't returned later, nor
+                in another task. Tasks with different `match` need an `activated` block each.
             timeout: Seconds.
 
         Raises:
