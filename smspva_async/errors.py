@@ -356,7 +356,8 @@ class WaitTimeout(SmspvaError, TimeoutError):
         order_id: The order of the wait.
         state: The order's last state; None if it was never listed.
         last_success: The time of the last good `orders` poll, aware UTC, or None.
-        last_failure: The message of the last failed poll or activation, or None.
+        last_failure: The message of the last failed poll or activation of the order, if it still failed when the wait
+            ended; otherwise None.
 
     """
 

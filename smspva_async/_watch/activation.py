@@ -142,12 +142,14 @@ class ActivationManager:
             order = self._store.orders.get(order_id)
             if order is not None and order.state in _UP:
                 activation.due, activation.failures, activation.refusal = now, 0, None
+                self._store.activation_failures.pop(order_id, None)
             if activation.in_flight:
                 continue
             if not activation.sessions:
                 # Until `due`, the next session must not request the activation again.
                 if activation.due <= now or order is None:
                     del self._activations[order_id]
+                    self._store.activation_failures.pop(order_id, None)
             elif order is not None and order.state not in _UP and activation.due <= now:
                 due.append((order_id, activation))
         return due
@@ -170,12 +172,13 @@ class ActivationManager:
             else:
                 refusal = error if isinstance(error, SmspvaError) else SmspvaError(f"the activation failed: {error!r}")
                 activation.refusal, activation.refusals = refusal, activation.refusals + 1
-            self._store.note_failure(describe(error))
+            self._store.activation_failures[order_id] = describe(error)
         else:
             # If another process has requested it, this one tries soon in case that fails.
             backoff = _LONGEST_BACKOFF if is_mine else _FIRST_BACKOFF
             if is_mine:
                 activation.failures, activation.refusal = 0, None
+                self._store.activation_failures.pop(order_id, None)
         activation.due = anyio.current_time() + backoff
         activation.in_flight = False
         self._reader.notify()

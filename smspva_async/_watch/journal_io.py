@@ -168,17 +168,23 @@ class StateStore:
         self.last_success: datetime | None = None
         """The server's time of the last good poll of the orders."""
         self.last_failure: str | None = None
-        """The message of the last call that failed."""
+        """The message of the last poll that failed."""
+        self.activation_failures: dict[int, str] = {}
+        """The messages of the activations that failed and will be tried again, by order."""
         self._journal = journal
         self._positions = positions
         self._reader = reader
         self._shared = shared
         self._commit = anyio.Lock()
 
-    @property
-    def current_failure(self) -> str | None:
-        """The message of the last failure, for errors of waits: of a shared journal or of the last failed call."""
-        return (self._shared and self._shared.failure) or self.last_failure
+    def lasting_failure(self, order_id: int) -> str | None:
+        """Return the reason why waits for an order may get nothing now: a failure that lasts; None if all works."""
+        if self._shared is not None and self._shared.failure is not None:
+            return self._shared.failure
+        track = self.state.tracks.get(order_id)
+        if self.state.failing_since is not None or (track is not None and track.failing_since is not None):
+            return self.last_failure
+        return self.activation_failures.get(order_id)
 
     def resume(self, state: WatchState) -> None:
         """Continue from a state, and publish it."""
@@ -216,11 +222,6 @@ class StateStore:
             await self._journal.append(events, state, positions)
         self._positions.written(positions)
         self.resume(state)
-
-    def note_failure(self, message: str) -> None:
-        """Record the failure of a call that causes no event, and wake waits, which may raise it."""
-        self.last_failure = message
-        self._reader.notify()
 
 
 def _baseline(state: WatchState) -> int | None:

@@ -280,6 +280,23 @@ async def test_an_unreachable_server_ends_no_watch_and_waits_say_why(sim: Simula
         assert [leader.leads, follower.leads].count(True) == 1
 
 
+async def test_a_follower_reports_the_leaders_failure_while_it_lasts(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+
+    async def last_failure(watcher: Watcher) -> str | None:
+        with pytest.raises(WaitTimeout) as caught:
+            await watcher.wait_for_sms(order_id, timeout=5)
+        return caught.value.last_failure
+
+    async with member(sim, server), member(sim, server) as (follower, _):
+        sim.faults.always("orders", "http_500")
+        await polls(4)
+        assert "HTTP 500" in (await last_failure(follower) or "")
+        sim.faults.clear()
+        await polls(2)
+        assert await last_failure(follower) is None
+
+
 async def test_leaving_is_quick_while_the_server_is_unreachable(sim: Simulator) -> None:
     order_id, server = sim.add_order(state=1).id, Server()
     async with member(sim, server) as (watcher, _):
