@@ -2,7 +2,7 @@
 
     SmspvaError
     ├── ConnectionFailed             no connection, or the connection broke
-    ├── RequestTimeout               no answer in time
+    ├── RequestTimeout               no answer in time; also a TimeoutError
     ├── UnexpectedResponse           an unreadable answer
     ├── OutcomeUnknown               a spending call without a readable answer; it may have been carried out
     ├── ApiError                     the provider refused; nothing was done
@@ -179,7 +179,7 @@ class ConnectionFailed(SmspvaError):
         self.sent = sent
 
 
-class RequestTimeout(SmspvaError):
+class RequestTimeout(SmspvaError, TimeoutError):
     """No answer within the client's `timeout`, or within a watcher's deadline, to a call that doesn't spend."""
 
 
@@ -356,7 +356,8 @@ class WaitTimeout(SmspvaError, TimeoutError):
         order_id: The order of the wait.
         state: The order's last state; None if it was never listed.
         last_success: The time of the last good `orders` poll, aware UTC, or None.
-        last_failure: The message of the last failed poll or activation, or None.
+        last_failure: The message of the last failed poll or activation of the order, if it still failed when the wait
+            ended; otherwise None.
 
     """
 

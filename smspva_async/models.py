@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, ClassVar, Literal, NoReturn, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from attrs import Factory, evolve, field, frozen
 
@@ -48,21 +48,6 @@ LONGEST_RENTAL = 90
 
 def _extra() -> Any:  # noqa: ANN401 - the annotation in the class gives the type
     return field(factory=dict[str, object], eq=False, repr=False, kw_only=True)
-
-
-class _Days:
-    """The descriptor of `Period.days`. It explains the mistake of calling ``Period.days(7)`` on the class."""
-
-    @overload
-    def __get__(self, period: None, owner: type[Period]) -> Callable[[int], NoReturn]: ...
-    @overload
-    def __get__(self, period: Period, owner: type[Period]) -> int: ...
-    def __get__(self, period: Period | None, owner: type[Period]) -> int | Callable[[int], NoReturn]:
-        return _no_days if period is None else _DAYS[period.kind] * period.count
-
-
-def _no_days(count: int) -> NoReturn:
-    raise ValueError(f"a period is in weeks or months, for example Period.weeks(1), not in days: {count!r}")
 
 
 @frozen
@@ -112,8 +97,10 @@ class Period:
         """
         return cls("month", count)
 
-    days: ClassVar[_Days] = _Days()
-    """The period in days, a month counted as 30."""
+    @property
+    def days(self) -> int:
+        """The period in days, a month counted as 30."""
+        return _DAYS[self.kind] * self.count
 
 
 WEEK = Period.weeks(1)

@@ -113,8 +113,8 @@ class Watcher:
         shared_journal = shared(self._journal)
         self._source = _polled(source, max(2 * interval, _SHORTEST_DEADLINE))
         self._reader = JournalReader(self._journal)
-        self._positions = ConsumerPositions(self._journal, self._reader)
-        self._store = StateStore(self._journal, self._positions, self._reader)
+        self._positions = ConsumerPositions(self._journal, self._reader, shared_journal)
+        self._store = StateStore(self._journal, self._positions, self._reader, shared_journal)
         self._waiters = Waiters(self._reader)
         self._waits = Waits(self._store, self._reader)
         self._activations = ActivationManager(
@@ -129,13 +129,20 @@ class Watcher:
             expiry_notice=expiry_notice,
         )
         self._shared = shared_journal
+        self._replay = start == "replay"
         self._leadership = None
         if shared_journal is not None:
             self._leadership = Leadership(
-                shared_journal, self._store, self._positions, self._reader, self._waiters, self._poll_loop
+                shared_journal,
+                self._store,
+                self._positions,
+                self._reader,
+                self._waiters,
+                self._poll_loop,
+                replay=self._replay,
             )
+        self._runner = self._leadership or self._poll_loop
         self._background = BackgroundTask()
-        self._replay = start == "replay"
         self._first_of_run: int | None = None
         self._is_entered = self._is_left = False
 
@@ -192,39 +199,27 @@ class Watcher:
             self._raise_failure()
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise copy.copy(self._failure)
-
-    @property
-    def _failure(self) -> SmspvaError | None:
-        """The error that ended the watch."""
-        return self._poll_loop.failure if self._leadership is None else self._leadership.failure
+        if self._runner.failure is not None:
+            raise copy.copy(self._runner.failure)
 
     async def _run(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._activations.run)
                 tasks.start_soon(self._positions.run)
-                if self._leadership is None:
-                    await self._poll_loop.run()
-                else:
-                    await self._leadership.run(replay=self._replay)
+                await self._runner.run()
                 tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - no task awaits this one
             _log.exception("the watch failed unexpectedly")
-            failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
-            if self._leadership is None:
-                self._poll_loop.failure = failure
-            else:
-                self._leadership.failure = failure
+            self._runner.failure = SmspvaError(f"the watch failed unexpectedly: {error!r}")
         finally:
             if not self._is_left:
                 # The watch failed or was cancelled from outside. Without this, readers would wait for ever.
-                self._reader.end(self._failure or WatcherClosed("the watch was cancelled from outside"))
+                self._reader.end(self._runner.failure or WatcherClosed("the watch was cancelled from outside"))
 
     def _leave(self) -> None:
         self._is_left = True
-        self._reader.end(self._failure)
+        self._reader.end(self._runner.failure)
 
     async def _close(self) -> None:
         try:

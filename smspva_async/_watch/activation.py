@@ -17,7 +17,6 @@ from smspva_async.errors import (
     Lagged,
     OrderNotFound,
     RateLimited,
-    RequestTimeout,
     SmspvaError,
     UnexpectedResponse,
     describe,
@@ -40,8 +39,9 @@ _LONGEST_BACKOFF = 120.0
 _UNCLAIMING = 1.0
 """The longest time that leaving waits to give up a claim."""
 _UP = (OrderState.ACTIVE, OrderState.ACTIVATING)
-# Failures that may be over at the next try. An order that was just bought may not be found at first.
-_TEMPORARY = (ConnectionFailed, RequestTimeout, UnexpectedResponse, RateLimited, OrderNotFound, TimeoutError, OSError)
+# Failures that may be over at the next try. An order that was just bought may not be found at first. `OSError` includes
+# `TimeoutError`, and so `RequestTimeout`.
+_TEMPORARY = (ConnectionFailed, UnexpectedResponse, RateLimited, OrderNotFound, OSError)
 
 
 @define
@@ -142,12 +142,14 @@ class ActivationManager:
             order = self._store.orders.get(order_id)
             if order is not None and order.state in _UP:
                 activation.due, activation.failures, activation.refusal = now, 0, None
+                self._store.activation_failures.pop(order_id, None)
             if activation.in_flight:
                 continue
             if not activation.sessions:
                 # Until `due`, the next session must not request the activation again.
                 if activation.due <= now or order is None:
                     del self._activations[order_id]
+                    self._store.activation_failures.pop(order_id, None)
             elif order is not None and order.state not in _UP and activation.due <= now:
                 due.append((order_id, activation))
         return due
@@ -170,12 +172,13 @@ class ActivationManager:
             else:
                 refusal = error if isinstance(error, SmspvaError) else SmspvaError(f"the activation failed: {error!r}")
                 activation.refusal, activation.refusals = refusal, activation.refusals + 1
-            self._store.note_failure(describe(error))
+            self._store.activation_failures[order_id] = describe(error)
         else:
             # If another process has requested it, this one tries soon in case that fails.
             backoff = _LONGEST_BACKOFF if is_mine else _FIRST_BACKOFF
             if is_mine:
                 activation.failures, activation.refusal = 0, None
+                self._store.activation_failures.pop(order_id, None)
         activation.due = anyio.current_time() + backoff
         activation.in_flight = False
         self._reader.notify()
@@ -246,7 +249,8 @@ class ActiveNumber:
         """Wait for the next message and return it. Each message is returned once, in one of the tasks that wait.
 
         Args:
-            match: Returns True for a message to accept; None accepts any. Rejected messages are not returned later.
+            match: Returns True for a message to accept; None accepts any. A rejected message isn't returned later, nor
+                in another task. Tasks with different `match` need an `activated` block each.
             timeout: Seconds.
 
         Raises:

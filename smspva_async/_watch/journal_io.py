@@ -17,7 +17,6 @@ from smspva_async._server_clock import EPSILON
 from smspva_async._watch.diff import CallFailed, OrdersListed, step
 from smspva_async.errors import CursorTaken, JournalError, Lagged
 from smspva_async.events import PollFailed, PollRecovered
-from smspva_async.journal.shared import shared
 from smspva_async.journal.state import WatchState
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from smspva_async.errors import SmspvaError
     from smspva_async.events import Event
     from smspva_async.journal import Journal
+    from smspva_async.journal.shared import SharedJournal
     from smspva_async.models import Order
 
 _log = logging.getLogger("smspva_async.watch")
@@ -155,26 +155,36 @@ class StateStore:
         journal: The journal.
         positions: The positions of named consumers, which are part of each commit.
         reader: Publishes the committed events.
+        shared: The journal if it is a shared one.
 
     """
 
-    def __init__(self, journal: Journal, positions: ConsumerPositions, reader: JournalReader) -> None:
+    def __init__(
+        self, journal: Journal, positions: ConsumerPositions, reader: JournalReader, shared: SharedJournal | None
+    ) -> None:
         self.state: WatchState = WatchState()
         self.orders: Mapping[int, Order] = MappingProxyType({})
         """The orders as last seen; they change together with the state."""
         self.last_success: datetime | None = None
         """The server's time of the last good poll of the orders."""
         self.last_failure: str | None = None
-        """The message of the last call that failed."""
+        """The message of the last poll that failed."""
+        self.activation_failures: dict[int, str] = {}
+        """The messages of the activations that failed and will be tried again, by order."""
         self._journal = journal
         self._positions = positions
         self._reader = reader
+        self._shared = shared
         self._commit = anyio.Lock()
 
-    @property
-    def current_failure(self) -> str | None:
-        """The message of the last failure, for errors of waits: of a shared journal or of the last failed call."""
-        return getattr(self._journal, "failure", None) or self.last_failure
+    def lasting_failure(self, order_id: int) -> str | None:
+        """Return the reason why waits for an order may get nothing now: a failure that lasts; None if all works."""
+        if self._shared is not None and self._shared.failure is not None:
+            return self._shared.failure
+        track = self.state.tracks.get(order_id)
+        if self.state.failing_since is not None or (track is not None and track.failing_since is not None):
+            return self.last_failure
+        return self.activation_failures.get(order_id)
 
     def resume(self, state: WatchState) -> None:
         """Continue from a state, and publish it."""
@@ -213,11 +223,6 @@ class StateStore:
         self._positions.written(positions)
         self.resume(state)
 
-    def note_failure(self, message: str) -> None:
-        """Record the failure of a call that causes no event, and wake waits, which may raise it."""
-        self.last_failure = message
-        self._reader.notify()
-
 
 def _baseline(state: WatchState) -> int | None:
     """Return the newest event's `seq` after the first good poll; None before it."""
@@ -246,12 +251,13 @@ class ConsumerPositions:
     Args:
         journal: The journal, which keeps the positions.
         reader: Wakes the consumers when a name is taken over.
+        shared: The journal if it is a shared one.
 
     """
 
-    def __init__(self, journal: Journal, reader: JournalReader) -> None:
+    def __init__(self, journal: Journal, reader: JournalReader, shared: SharedJournal | None) -> None:
         self._journal = journal
-        self._shared = shared(journal)
+        self._shared = shared
         self._reader = reader
         self._kept: dict[str, int] = {}
         """The positions that the journal has."""

@@ -59,6 +59,7 @@ class Leadership:
         reader: Wakes readers.
         waiters: The open waits of this process; while it leads, also those of the others.
         poll_loop: Polls.
+        replay: True if a watch that begins here treats messages found on the first poll as new.
 
     """
 
@@ -70,6 +71,8 @@ class Leadership:
         reader: JournalReader,
         waiters: Waiters,
         poll_loop: PollLoop,
+        *,
+        replay: bool,
     ) -> None:
         self.leads: bool = False
         """True while this process polls."""
@@ -83,25 +86,21 @@ class Leadership:
         self._reader = reader
         self._waiters = waiters
         self._poll_loop = poll_loop
+        self._replay = replay
         self._others: _OtherDemand | None = None
         self._leader_left = anyio.Event()
         self._has_leader = self._has_led = self._has_warned = False
         self._leaderless_since = math.inf
 
-    async def run(self, *, replay: bool) -> None:
-        """Follow and lead until cancelled, or until an error ends the watch; it is then in `failure`.
-
-        Args:
-            replay: True if a watch that begins here treats messages found on the first poll as new.
-
-        """
+    async def run(self) -> None:
+        """Follow and lead until cancelled, or until an error ends the watch; it is then in `failure`."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, tasks.cancel_scope)
                 while self.failure is None:
                     await self._follow(tasks.cancel_scope)
                     if self.failure is None:
-                        await self._lead(replay=replay)
+                        await self._lead()
                 tasks.cancel_scope.cancel()
         finally:
             self.polled.set()
@@ -216,7 +215,7 @@ class Leadership:
 
     # -- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, *, replay: bool) -> None:
+    async def _lead(self) -> None:
         """Poll until the lease is lost, or until an error ends the watch."""
         try:
             async with anyio.create_task_group() as tasks:
@@ -225,7 +224,7 @@ class Leadership:
                 with self._noting_failure(), contextlib.suppress(NotLeading):
                     state = await self._journal.take_over() or WatchState()
                     if state.since is None:
-                        state = evolve(state, replay=replay)
+                        state = evolve(state, replay=self._replay)
                     self.leads = self._has_led = True
                     await self._others.load()
                     await self._poll_loop.start(state)

@@ -40,14 +40,15 @@ class Waits:
         known = self._store.orders.get(order_id)
         state = "never listed" if known is None else f"last seen {known.state.name}"
         last = self._store.last_success
+        failure = self._store.lasting_failure(order_id)
         success = "none" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
         return WaitTimeout(
             f"order {order_id} didn't {action} within {seconds:g} s; {state}; last good poll: {success}; last failure: "
-            f"{self._store.current_failure or 'none'}. No event is lost; you can wait again",
+            f"{failure or 'none'}. No event is lost; you can wait again",
             order_id=order_id,
             state=None if known is None else known.state,
             last_success=last,
-            last_failure=self._store.current_failure,
+            last_failure=failure,
             elapsed=seconds,
         )
 

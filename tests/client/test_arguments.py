@@ -227,12 +227,6 @@ async def test_only_an_outcome_unknown_can_be_settled_or_reconciled(client: Smsp
             await client.reconcile(error)
 
 
-def test_the_error_for_a_period_in_days_explains_the_mistake() -> None:
-    days: Any = Period.days
-    with pytest.raises(ValueError, match=r"in weeks or months, for example Period.weeks\(1\)"):
-        days(7)
-
-
 @pytest.mark.parametrize("journal", ["x.db", 5, SmspvaClient])
 def test_the_error_for_an_invalid_journal_says_what_is_expected(journal: Any) -> None:
     with pytest.raises(ValueError, match=r"journal.*SqliteJournal\('x.db'\)"):

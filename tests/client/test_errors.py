@@ -289,9 +289,11 @@ def test_the_error_classes_form_the_documented_tree() -> None:
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in defined)
 
 
-def test_wait_timeout_is_a_timeout_error() -> None:
-    assert issubclass(WaitTimeout, TimeoutError)
-    assert not issubclass(RequestTimeout, TimeoutError)
+def test_request_timeout_and_wait_timeout_are_timeout_errors_without_an_error_number() -> None:
+    system_errors = [error for error in EXAMPLES if isinstance(error, OSError)]
+    assert {type(error) for error in system_errors} == {RequestTimeout, WaitTimeout}
+    assert all(isinstance(error, TimeoutError) for error in system_errors)
+    assert all((error.errno, error.strerror, error.filename) == (None, None, None) for error in system_errors)
 
 
 def test_there_is_an_example_of_each_error() -> None:

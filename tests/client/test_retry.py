@@ -165,6 +165,7 @@ async def test_an_attempt_is_bounded_by_the_timeout(fake_server: FakeServer) -> 
         with pytest.raises(RequestTimeout, match=r"^orders: no answer within 5 s \[after 5.0 s\]$") as failed:
             await client.orders()
     assert failed.value.elapsed == pytest.approx(5)
+    assert isinstance(failed.value, TimeoutError)
 
 
 async def test_the_timeout_bounds_an_answer_that_trickles_in(fake_server: FakeServer) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from smspva_async import OrderState, PollFailed, Watcher
+from smspva_async import MemoryJournal, OrderState, PollFailed, WaitTimeout, Watcher
 from tests.support.accounts import ORDERS, OUTAGE, Account, order, sms
 from tests.support.backends import on_both_backends
 from tests.support.journals import JsonJournal
@@ -116,3 +116,15 @@ async def test_a_kill_after_any_write_loses_and_repeats_no_message(path: Path) -
         assert [event.seq for event in found] == list(range(1, len(found) + 1))
         assert sorted(texts(found)) == sorted(delivered), f"killed after {count} writes"
         assert len({event.id for event in found}) == len(found)
+
+
+@on_both_backends
+async def test_other_attributes_of_a_journal_are_its_own() -> None:
+    class MyJournal(MemoryJournal):
+        def failure(self) -> str:
+            return "the journal's own"
+
+    async with Watcher(Account(order()), journal=MyJournal()) as watcher:
+        with pytest.raises(WaitTimeout, match="last failure: none") as caught:
+            await watcher.wait_for_sms(1, timeout=5)
+        assert caught.value.last_failure is None

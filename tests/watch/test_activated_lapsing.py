@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from smspva_async import ApiError, OrderState, WaitTimeout, Watcher
-from tests.support.accounts import order
+from tests.support.accounts import OUTAGE, order
 from tests.support.activation import (
     ACTIVATE,
     ACTIVATING,
@@ -194,6 +195,31 @@ async def test_a_temporary_failure_is_not_raised_inside(sim: Simulator, fault: F
             await number.next_sms(timeout=3 * ACTIVATION)
         assert sim.faults.pending == 0
         assert number.order.state is not INACTIVE
+
+
+@pytest.mark.parametrize("end", ["it succeeds", "the number is active", "the session is left"])
+async def test_a_timeout_reports_a_failed_activation_while_it_lasts(end: str) -> None:
+    account = Numbers(order(state=ACTIVE), becomes=INACTIVE)
+    async with Watcher(account) as watcher, AsyncExitStack() as session:
+        number = await session.enter_async_context(watcher.activated(1))
+        account.failures[ACTIVATE] = OUTAGE
+        account.change(1, state=INACTIVE)
+        await anyio.sleep(400)  # by now the activation is tried every two minutes
+        for _ in range(6):
+            with pytest.raises(WaitTimeout) as caught:
+                await number.next_sms(timeout=20)
+            assert caught.value.last_failure == "the server is down"
+        match end:
+            case "it succeeds":
+                account.failures.clear()
+            case "the number is active":
+                account.change(1, state=ACTIVE)
+            case _:
+                await session.aclose()
+        await anyio.sleep(130)
+        with pytest.raises(WaitTimeout) as caught:
+            await watcher.wait_for_sms(1, timeout=20)
+        assert caught.value.last_failure is None
 
 
 async def test_a_hanging_activation_does_not_stop_polling(sim: Simulator) -> None:

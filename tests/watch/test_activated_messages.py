@@ -152,6 +152,32 @@ async def test_messages_that_match_rejects_are_not_returned_later(sim: Simulator
         assert await rest(number) == ["last"]
 
 
+async def test_a_message_that_one_task_rejects_is_returned_in_other_sessions_only(sim: Simulator) -> None:
+    order_id = sim.add_order(always_active=True).id
+    received = list[str]()
+
+    async def receive(task: str, number: ActiveNumber, text: str) -> None:
+        await number.next_sms(match=lambda sms: sms.text == text)
+        received.append(task)
+
+    async with (
+        watching(sim) as watcher,
+        watcher.activated(order_id) as number,
+        watcher.activated(order_id) as other,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(receive, "the first task", number, "one")
+        await polls(1)
+        tasks.start_soon(receive, "the second task", number, "two")
+        tasks.start_soon(receive, "the other session", other, "two")
+        for text in ("two", "one"):
+            await polls(1)
+            sim.deliver(order_id, text)
+        await polls(1)
+        assert received == ["the other session", "the first task"]
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_match_that_raises_loses_no_message(sim: Simulator) -> None:
     order_id = sim.add_order(state=1).id
 

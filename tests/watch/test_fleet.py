@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import pytest
@@ -38,10 +38,18 @@ pytestmark = [pytest.mark.anyio, on_both_backends, pytest.mark.usefixtures("loca
 
 @asynccontextmanager
 async def member(
-    sim: Simulator, server: Server, *, may_lead: bool = True, key: str = "any-key"
+    sim: Simulator,
+    server: Server,
+    *,
+    may_lead: bool = True,
+    key: str = "any-key",
+    start: Literal["baseline", "replay"] = "baseline",
 ) -> AsyncIterator[tuple[Watcher, MemoryFleet]]:
     fleet = MemoryFleet(server, may_lead=may_lead)
-    async with SmspvaClient(key, transport=sim.transport(), fleet=fleet) as client, Watcher(client) as watcher:
+    async with (
+        SmspvaClient(key, transport=sim.transport(), fleet=fleet) as client,
+        Watcher(client, start=start) as watcher,
+    ):
         yield watcher, fleet
 
 
@@ -60,6 +68,15 @@ async def test_one_process_polls_and_all_see_the_same_events(sim: Simulator) -> 
         assert await so_far(follower) == await so_far(last) == await so_far(leader)
         assert follower.orders == leader.orders
         assert [watcher.leads for watcher in (leader, follower, last)] == [True, False, False]
+
+
+async def test_the_first_leader_of_a_fleet_replays_the_messages_found_on_the_first_poll(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+    sim.deliver(order_id, "before the watch")
+    await anyio.sleep(3600)  # too old for a message that would count as new in a baseline
+    async with member(sim, server, start="replay") as (leader, _), member(sim, server) as (follower, _):
+        await polls(1)
+        assert texts(await so_far(leader)) == texts(await so_far(follower)) == ["before the watch"]
 
 
 async def test_a_follower_that_enters_first_of_all_polls_needs_no_poll_of_its_own(sim: Simulator) -> None:
@@ -261,6 +278,23 @@ async def test_an_unreachable_server_ends_no_watch_and_waits_say_why(sim: Simula
         for watcher in (leader, follower):
             assert texts(await so_far(watcher)) == ["during the outage"]
         assert [leader.leads, follower.leads].count(True) == 1
+
+
+async def test_a_follower_reports_the_leaders_failure_while_it_lasts(sim: Simulator) -> None:
+    order_id, server = sim.add_order(state=1).id, Server()
+
+    async def last_failure(watcher: Watcher) -> str | None:
+        with pytest.raises(WaitTimeout) as caught:
+            await watcher.wait_for_sms(order_id, timeout=5)
+        return caught.value.last_failure
+
+    async with member(sim, server), member(sim, server) as (follower, _):
+        sim.faults.always("orders", "http_500")
+        await polls(4)
+        assert "HTTP 500" in (await last_failure(follower) or "")
+        sim.faults.clear()
+        await polls(2)
+        assert await last_failure(follower) is None
 
 
 async def test_leaving_is_quick_while_the_server_is_unreachable(sim: Simulator) -> None:

@@ -162,6 +162,29 @@ async def test_a_timeout_of_a_wait_reports_the_state_and_the_last_failure() -> N
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - the test's own pickle
 
 
+async def last_failure(watcher: Watcher, order_id: int) -> str | None:
+    """Return the failure that a wait for an order reports."""
+    with pytest.raises(WaitTimeout) as caught:
+        await watcher.wait_for_sms(order_id, timeout=5)
+    assert f"last failure: {caught.value.last_failure or 'none'}. " in str(caught.value)
+    return caught.value.last_failure
+
+
+@pytest.mark.parametrize(("call", "affected"), [(ORDERS, [1, 2]), (1, [1])])
+async def test_a_timeout_reports_a_failure_only_while_it_lasts(call: int | None, affected: list[int]) -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        account.failures[call] = OUTAGE
+        await polls(2)
+        for order_id in (1, 2):
+            expected = "the server is down" if order_id in affected else None
+            assert await last_failure(watcher, order_id) == expected
+        account.failures.clear()
+        await polls(2)
+        for order_id in (1, 2):
+            assert await last_failure(watcher, order_id) is None
+
+
 async def test_a_timeout_of_a_wait_says_that_the_order_was_never_listed() -> None:
     account = Account()
     async with Watcher(account) as watcher:
