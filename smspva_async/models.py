@@ -496,13 +496,18 @@ class Rows(list[T]):
         self.repeated = repeated
 
 
-def fingerprint(row: SkippedRow, origin: object) -> str:
-    """Return an identifier that is the same for equal rows of the same origin (a method or an order)."""
-    try:
-        content = json.dumps([origin, row.raw], sort_keys=True, default=repr)
-    except RecursionError:
-        content = f"{origin}: nested too deeply"
-    return hashlib.sha256(content.encode()).hexdigest()
+def fingerprints(rows: Sequence[SkippedRow], origin: object) -> list[str]:
+    """Return an identifier for each row that an answer of the same origin (a method or an order) has again.
+
+    Values may change with each answer. Rows are therefore identified by order id and reason, and numbered.
+    """
+    numbers = Counter[tuple[int | None, str]]()
+    found: list[str] = []
+    for row in rows:
+        kind = row.order_id, row.reason.partition(", got ")[0]  # without the value
+        numbers[kind] += 1
+        found.append(hashlib.sha256(json.dumps([origin, *kind, numbers[kind]]).encode()).hexdigest())
+    return found
 
 
 def utc(seconds: float) -> datetime:

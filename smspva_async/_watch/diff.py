@@ -29,7 +29,7 @@ from smspva_async.events import (
     StateChanged,
 )
 from smspva_async.journal.state import OrderTrack, WatchState
-from smspva_async.models import Order, SkippedRow, Sms, SmsDetails, fingerprint, match_messages, parts_of
+from smspva_async.models import Order, SkippedRow, Sms, SmsDetails, fingerprints, match_messages, parts_of
 
 _ROWS_REMEMBERED = 1024
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -496,8 +496,7 @@ def _report_skipped(
         return state.skipped
     # Ordered by when they were last seen, so that rows that are no longer sent are forgotten first.
     known = dict.fromkeys(state.skipped)
-    for row in rows:
-        identity = fingerprint(row, order_id)
+    for row, identity in zip(rows, fingerprints(rows, order_id), strict=True):
         if identity in known:
             del known[identity]
         else:

@@ -506,14 +506,35 @@ def test_an_unreadable_row_ends_an_absence() -> None:
 
 
 def test_an_unreadable_row_that_stays_is_not_reported_again() -> None:
-    steady = [SkippedRow("?", {"number": number}) for number in range(1500)]
-    moving = [[SkippedRow("?", {"lastonline": number})] for number in range(3000)]
+    steady = [SkippedRow("?", {"number": number}, number) for number in range(1, 1501)]
+    moving = [[SkippedRow("?", {"new": number}, number)] for number in range(2001, 5001)]
     polls = [listed(30 * n, order(1), skipped=[*steady, *moved]) for n, moved in enumerate(moving[:3])]
     polls += [listed(100 + n, order(1), skipped=[steady[0], *moved]) for n, moved in enumerate(moving)]
     _, events = play(polls, WatchState())
     reported = Counter(str(event.raw) for event in events if isinstance(event, RowSkipped))
     assert len(reported) == 4500
     assert reported[str(steady[0].raw)] == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (SkippedRow("id is missing", {"lastonline": 1}), SkippedRow("id is missing", {"lastonline": 2})),
+        (SkippedRow("id: expected an integer, got 1.5", {}), SkippedRow("id: expected an integer, got 2.5", {})),
+    ],
+)
+def test_an_unreadable_row_with_other_values_is_the_same(first: SkippedRow, second: SkippedRow) -> None:
+    polls = [listed(30 * n, order(1), skipped=rows) for n, rows in enumerate([[first], [second], [second, first]])]
+    _, events = play(polls, WatchState())
+    assert [event.raw for event in events if isinstance(event, RowSkipped)] == [first.raw, first.raw]
+
+
+@pytest.mark.parametrize("other", [SkippedRow("a", {}, 2), SkippedRow("b", {}, 1), SkippedRow("a", {})])
+def test_an_unreadable_row_of_another_order_or_for_another_reason_is_another(other: SkippedRow) -> None:
+    _, events = play(
+        [listed(30 * n, skipped=[row]) for n, row in enumerate([SkippedRow("a", {}, 1), other])], WatchState()
+    )
+    assert [type(event) for event in events] == [RowSkipped, RowSkipped]
 
 
 def test_orders_are_updated_even_without_an_event() -> None:
