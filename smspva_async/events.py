@@ -141,7 +141,7 @@ class PollRecovered(_EventBase):
 
 @frozen
 class RowSkipped(_EventBase):
-    """A row of an answer can't be read. Reported once for each distinct row."""
+    """A row of an answer can't be read. Reported once for each order and reason; rows that share both are counted."""
 
     reason: str
     """The field that is missing or unreadable, by the server's name, and the problem."""

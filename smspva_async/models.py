@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from attrs import Factory, evolve, field, frozen
 
@@ -314,6 +315,49 @@ class Sms:
         return extract_code(self.text)
 
 
+SmsDetails: TypeAlias = tuple[str, str | None, str | datetime | None]
+"""The text, sender and time of a message, or keys of them. A sender or time that is missing is None."""
+
+
+def match_messages(rows: Sequence[SmsDetails], known: Mapping[SmsDetails, int]) -> list[SmsDetails | None]:
+    """Return for each row the known message that it is, or None. A known message is matched once.
+
+    A row and a message are the same if one of them lacks details that the other has, and nothing else differs. Rows
+    with the details of a message are matched first, so that a row that lacks some can't take its place.
+
+    Args:
+        rows: The details of the rows.
+        known: How many known messages have the same details.
+
+    """
+    free = Counter(known)
+    matches: list[SmsDetails | None] = []
+    for row in rows:
+        matches.append(row if free[row] > 0 else None)
+        if free[row] > 0:
+            free[row] -= 1
+    rest = [index for index, match in enumerate(matches) if match is None]
+    fuller = defaultdict[SmsDetails, list[SmsDetails]](list)
+    for details in free if rest else ():
+        for part in parts_of(details):
+            fuller[part].append(details)
+    for index in sorted(rest, key=lambda index: rows[index].count(None)):
+        candidates = fuller[rows[index]]
+        while candidates and free[candidates[-1]] <= 0:
+            candidates.pop()
+        match = candidates[-1] if candidates else next((part for part in parts_of(rows[index]) if free[part] > 0), None)
+        if match is not None:
+            free[match] -= 1
+            matches[index] = match
+    return matches
+
+
+def parts_of(details: SmsDetails) -> list[SmsDetails]:
+    """Return the details, and what is left of them if the sender, the time or both are missing."""
+    text, sender, received = details
+    return list(dict.fromkeys([details, (text, None, received), (text, sender, None), (text, None, None)]))
+
+
 @frozen
 class PastOrder:
     """An order in the archive (`get_rent_history`)."""
@@ -435,13 +479,18 @@ class Rows(list[T]):
         self.extra = {} if extra is None else extra
 
 
-def fingerprint(row: SkippedRow, origin: object) -> str:
-    """Return an identifier that is the same for equal rows of the same origin (a method or an order)."""
-    try:
-        content = json.dumps([origin, row.raw], sort_keys=True, default=repr)
-    except RecursionError:
-        content = f"{origin}: nested too deeply"
-    return hashlib.sha256(content.encode()).hexdigest()
+def fingerprints(rows: Sequence[SkippedRow], origin: object) -> list[str]:
+    """Return an identifier for each row that an answer of the same origin (a method or an order) has again.
+
+    Values may change with each answer. Rows are therefore identified by order id and reason, and numbered.
+    """
+    numbers = Counter[tuple[int | None, str]]()
+    found: list[str] = []
+    for row in rows:
+        kind = row.order_id, row.reason.partition(", got ")[0]  # without the value
+        numbers[kind] += 1
+        found.append(hashlib.sha256(json.dumps([origin, *kind, numbers[kind]]).encode()).hexdigest())
+    return found
 
 
 def utc(seconds: float) -> datetime:

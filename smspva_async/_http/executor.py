@@ -19,7 +19,7 @@ from smspva_async._http.rate_limiter import Priority
 from smspva_async._http.retry import Retry, is_worth_retrying, requested_pause, retry_delay
 from smspva_async._operations import Call
 from smspva_async.errors import ApiError, ClientClosed, OutcomeUnknown, RateLimited, SmspvaError, name_call
-from smspva_async.models import Rows, fingerprint
+from smspva_async.models import Rows, fingerprints
 from smspva_async.statistics import ClientStatistics
 
 if TYPE_CHECKING:
@@ -258,8 +258,8 @@ class RequestExecutor:
     def _note_answer(self, call: Call, method: Method[T], value: T) -> None:
         """Record the orders of an answer, and log a warning for each new row that can't be decoded."""
         self.purchases.known_orders.note(method, value)
-        for row in cast("Rows[object]", value).skipped if isinstance(value, Rows) else ():
-            identity = fingerprint(row, method.name)
+        skipped = cast("Rows[object]", value).skipped if isinstance(value, Rows) else ()
+        for row, identity in zip(skipped, fingerprints(skipped, method.name), strict=True):
             if identity not in self._warned:
                 self._warned.append(identity)
                 fields = {"method": method.name, "order_id": call.order_id}

@@ -173,12 +173,13 @@ async def test_the_reasons_for_skipping_use_the_servers_names(
 
 
 @pytest.mark.anyio
-async def test_each_different_unreadable_row_is_logged_once(
+async def test_each_unreadable_row_is_logged_once(
     client: SmspvaClient, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good, bad, worse = row_of("orders"), {"id": "one"}, {"id": "two"}
-    fake_server.on("orders", {"status": 1, "data": [good, bad, bad]}, {"status": 1, "data": [good, bad, worse]})
-    for _ in range(3):
+    good, bad = row_of("orders"), {"id": "one"}
+    later = [{"id": "two", "lastonline": number} for number in range(3)]
+    fake_server.on("orders", *({"status": 1, "data": [good, bad, row]} for row in (bad, *later)))
+    for _ in range(4):
         await client.orders()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2

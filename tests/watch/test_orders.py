@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from attrs import evolve
 
 from smspva_async import (
     Event,
@@ -311,6 +312,15 @@ async def test_each_unreadable_row_is_reported_once() -> None:
         await polls(1)
         raw = [event.raw for event in await so_far(watcher) if isinstance(event, RowSkipped)]
         assert raw == [{"state": 1}, {"state": 2}]
+
+
+async def test_an_unreadable_row_whose_values_change_is_reported_once() -> None:
+    account = Account(order())
+    async with Watcher(account) as watcher:
+        for number in range(5):
+            account.skipped = [evolve(NAMELESS, raw={"lastonline": number})]
+            await polls(1)
+        assert kinds(await so_far(watcher)) == ["OrderAdded", "RowSkipped"]
 
 
 @pytest.mark.parametrize("fault", ["nameless_row", "flapping", "empty", "duplicate"])
