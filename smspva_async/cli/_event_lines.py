@@ -115,7 +115,7 @@ class EventLines:
         lines: list[Text] = []
         width = self._console.width - prefix.cell_len
         if text.cell_len > width and width < _NARROWEST_TEXT and prefix.cell_len > indent:
-            lines.append(_join(prefix))
+            lines += [_join(part) for part in prefix.wrap(self._console, self._console.width)]
             prefix = Text(" " * indent)
             width = self._console.width - indent
         for part in text.wrap(self._console, max(width, 1)):

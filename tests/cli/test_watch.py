@@ -261,6 +261,29 @@ def test_on_a_terminal_events_scroll_above_a_table(
         assert "\x1b[?25h" in terminal.raw  # the cursor is shown again
 
 
+def test_on_a_narrow_terminal_events_are_wrapped_above_a_whole_table(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 3)
+    with commands.terminal("watch", *QUICK, width=40) as terminal:
+        terminal.wait_for(has("40302"))
+        for text in ("Code 112233", "Code 445566"):
+            commands.on_server(lambda text=text: sim.deliver(40302, text))
+            screen = terminal.wait_for(has(text))
+        assert [row[:3] for row in rows(screen)] == [
+            ["40300", "active", "+48500100000"],
+            ["40301", "queued", "+48500100001"],
+            ["40302", "inactive", "+48500100002"],
+        ]
+        events = [columns(line)[-2:] for line in screen[: -len(table(screen))] if line]
+        assert events == [
+            ["+48500100002", "Instagram"],
+            ["message"],
+            ["112233", "INFO: Code 112233"],
+            ["+48500100002", "Instagram"],
+            ["message"],
+            ["445566", "INFO: Code 445566"],
+        ]
+
+
 def test_events_stay_in_the_scrollback(sim: Simulator, commands: Commands) -> None:
     rent(sim, 2)
     with commands.terminal("watch", *QUICK) as terminal:
