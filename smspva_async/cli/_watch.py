@@ -78,8 +78,9 @@ async def watch(
     """Watch your numbers and messages.
 
     On a terminal, events scroll above a live table of the numbers, with the last code of each. In a pipe, or with
-    --plain, print a line per event. Messages from before the start are not shown as events, except those that arrived
-    since the last watch with the same --journal. After a network failure, the watch continues.
+    --plain, print a line per event. A message has the time at which it was received. Messages from before the start are
+    not shown as events, except those that arrived since the last watch with the same --journal, and some from the five
+    minutes before the start, because clocks may differ. After a network failure, the watch continues.
 
     --service, --state and --country can be given several times. Services and countries are codes or names.
     """

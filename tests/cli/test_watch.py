@@ -321,7 +321,7 @@ def test_resizing_leaves_one_table(sim: Simulator, commands: Commands, *, rewrap
 
 def test_the_table_has_the_last_code_from_before_the_watch(sim: Simulator, commands: Commands) -> None:
     rent(sim, 2)
-    # A message of the last five minutes would be new in case of doubt, because clocks may differ.
+    # A message of the last five minutes would be an event in case of doubt, because clocks may differ.
     hour_ago = int(datetime.now(UTC).timestamp()) - 3600
     for seconds, text in enumerate(["Code 111222", "Code 333444", "Welcome"]):
         sim.deliver(40300, text, sender="FB", date=hour_ago + seconds)
@@ -329,6 +329,19 @@ def test_the_table_has_the_last_code_from_before_the_watch(sim: Simulator, comma
         screen = terminal.wait_for(has("333444"))
         assert "333444" in rows(screen)[0]  # not marked as new
         assert not any("message" in line for line in screen)
+
+
+def test_a_message_from_before_the_start_is_not_marked_as_new(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 1)
+    received = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    sim.deliver(40300, "Code 112233", date=int(received.timestamp()))
+    with commands.terminal("watch", *QUICK) as terminal:
+        screen = terminal.wait_for(has("message"))
+        (event,) = [columns(line) for line in screen if "message" in line]
+        assert event[0] == f"{received.astimezone():%H:%M:%S}"
+        assert "112233" in rows(screen)[0]  # not marked as new
+        commands.on_server(lambda: sim.deliver(40300, "Code 445566"))
+        terminal.wait_for(has("445566 new"))
 
 
 def test_the_most_relevant_of_a_hundred_orders_are_shown(sim: Simulator, commands: Commands) -> None:
