@@ -163,7 +163,7 @@ async def history(printer: Printer, account: Account, page: int, take: int) -> N
         if rows and not printer.as_json:
             with suppress(SmspvaError):  # the list has the codes too
                 names = await Catalogue(account, client).names(row.service for row in rows)
-    remember_restorable(account, rows, names)
+    remember_restorable(account, rows, names, replace=page == 1)
     printer.print_rows(
         rows,
         partial(_tables.history, names=names),
