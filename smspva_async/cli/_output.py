@@ -16,7 +16,7 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._stderr import fit_stderr, print_stderr
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
@@ -153,8 +153,7 @@ def explain_ctrl_c(note: Callable[[], str]) -> Generator[None]:
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:
     """Warn on standard error of rows of an answer that couldn't be read."""
     for skipped in rows.skipped:
-        text = f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}"
-        click.echo(fit_stderr(text), err=True)
+        print_stderr(f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}")
 
 
 def with_printer(command: Callable[..., Awaitable[R]]) -> Callable[..., R]:
