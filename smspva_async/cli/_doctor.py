@@ -42,9 +42,11 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     # Imported late: httpx takes long to import.
     from smspva_async.cli._doctor_questions import open_examination  # noqa: PLC0415
 
-    async with open_examination(account) as examination:
-        with show_progress(lambda: f"asking for {examination.current}"):
-            await examination.run()
+    async with (
+        open_examination(account) as examination,
+        show_progress(lambda: f"asking for {examination.current}"),
+    ):
+        await examination.run()
     report = _doctor_report.make(examination, account)
     path = _write(report, _default_paths() if output is None else iter([output]))
     if printer.as_json:
