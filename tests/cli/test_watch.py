@@ -147,6 +147,10 @@ def test_a_watch_shows_the_interval_that_the_gap_allows(sim: Simulator, commands
 # -- lines in virtual time ---------------------------------------------------------------------------------------------
 
 
+async def follow(client: SmspvaClient, view: LiveView | EventLines) -> None:
+    await follow_events(Watcher(client), view, after=0, consumer=None, selection=EVERYTHING, bell=False)
+
+
 def watch_lines(sim: Simulator, seconds: float) -> list[str]:
     """Run a watch for some seconds and return its lines."""
     shown = console()
@@ -154,7 +158,7 @@ def watch_lines(sim: Simulator, seconds: float) -> list[str]:
     async def watch() -> None:
         with anyio.move_on_after(seconds):
             async with SmspvaClient(KEY, transport=sim.transport()) as client:
-                await follow_events(Watcher(client), EventLines(shown))
+                await follow(client, EventLines(shown))
 
     in_virtual_time(watch())
     return printed(shown)
@@ -524,7 +528,7 @@ def test_codes_are_read_again_after_a_failure() -> None:
     async def watch() -> None:
         async with SmspvaClient(KEY, transport=sim.transport(), retry=Retry(attempts=1)) as client:
             with anyio.move_on_after(60):
-                await follow_events(Watcher(client), LiveView(shown, "Watching", client, EVERYTHING, None))
+                await follow(client, LiveView(shown, "Watching", client, EVERYTHING, None))
 
     in_virtual_time(watch())
     assert [code for code in codes if code in "".join(printed(shown))] == [*codes]
