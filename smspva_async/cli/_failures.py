@@ -14,6 +14,7 @@ from smspva_async import (
     WaitTimeout,
 )
 from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._exit_codes import FAILED, REFUSED, UNKNOWN, WRONG_USAGE
 from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
 
 
@@ -23,9 +24,9 @@ def describe_failure(error: Exception) -> tuple[str, int] | None:
         case SmspvaError():
             return _explain(error), _exit_code(error)
         case ValueError():  # the library raises it for invalid arguments, before anything is sent
-            return str(error), 2
+            return str(error), WRONG_USAGE
         case OSError():  # such as a full disk behind standard output
-            return error.strerror or str(error), 1
+            return error.strerror or str(error), REFUSED
         case _:
             return None
 
@@ -61,10 +62,10 @@ def _explain(error: SmspvaError) -> str:
 def _exit_code(error: SmspvaError) -> int:
     match error:
         case OutcomeUnknown():
-            return 3
+            return UNKNOWN
         case ConnectionFailed() | RequestTimeout() | UnexpectedResponse() | DeliveryFailed():
-            return 4
+            return FAILED
         case JournalError():
-            return 2
+            return WRONG_USAGE
         case _:
-            return 1
+            return REFUSED

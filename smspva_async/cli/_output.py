@@ -16,6 +16,7 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
+from smspva_async.cli._exit_codes import UNKNOWN
 from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _UNLIMITED_WIDTH = 100_000  # cells
 class OutputError(click.ClickException):
     """The result of a command couldn't be written to standard output or to the ledger."""
 
-    exit_code = 3
+    exit_code = UNKNOWN
 
 
 class Output(Console):
