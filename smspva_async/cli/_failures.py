@@ -15,7 +15,7 @@ from smspva_async import (
 )
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._exit_codes import FAILED, REFUSED, UNKNOWN, WRONG_USAGE
-from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
+from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error, describe_unknown
 
 
 def describe_failure(error: Exception) -> tuple[str, int] | None:
@@ -34,12 +34,8 @@ def describe_failure(error: Exception) -> tuple[str, int] | None:
 def _explain(error: SmspvaError) -> str:
     """Return a message: what happened, and which command to use next."""
     match error:
-        case OutcomeUnknown(__cause__=cause):
-            name, reason = command_name(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
-            return (
-                f"{name}: the request was sent, but its outcome is unknown{reason}; don't repeat it; run smspva"
-                " unsettled to check"
-            )
+        case OutcomeUnknown():
+            return f"{command_name(error.method)}: {describe_unknown(error)}"
         case WaitTimeout(state=state, last_success=last):
             timeout = error.message.partition(";")[0]
             state_text = (

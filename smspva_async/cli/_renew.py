@@ -38,7 +38,7 @@ from smspva_async.cli._parameters import DOLLARS, with_period
 from smspva_async.cli._prompts import confirm, yes_option
 from smspva_async.cli._spending_call import PROLONGABLE, prolongation_obstacle
 from smspva_async.cli._stderr import print_stderr
-from smspva_async.cli._vocabulary import as_command, describe_error
+from smspva_async.cli._vocabulary import as_command, describe_error, describe_unknown
 from smspva_async.client import competing_call, prolong_once
 
 if TYPE_CHECKING:
@@ -258,10 +258,7 @@ async def _prolong(client: SmspvaClient, decision: Decision, terms: Terms, repor
         too_old = "the request had to wait for more than two minutes; run the command again", REFUSED
         report.note(decision, "skipped", *(_describe_competitor(error.other) if error.other else too_old))
     except OutcomeUnknown as error:
-        reason = (
-            f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"
-        )
-        report.note(decision, "unknown", f"{reason}; don't repeat it; run smspva unsettled to check", UNKNOWN)
+        report.note(decision, "unknown", describe_unknown(error), UNKNOWN)
     except (InvalidKey, InsufficientFunds, RateLimited):
         raise  # the other renewals would fail too
     except ApiError as error:
@@ -347,9 +344,8 @@ class _Result(NamedTuple):
 
 
 def _describe(decision: Decision, preposition: str = "until") -> str:
-    order, price = decision.order, "" if decision.price is None else f", about ${decision.price:.2f}"
-    end = f"{preposition} {fmt.minute(order.until)}"
-    return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, {end}{price}"
+    price = "" if decision.price is None else f", about ${decision.price:.2f}"
+    return fmt.order(decision.order, preposition) + price
 
 
 def _rentals(count: int) -> str:
