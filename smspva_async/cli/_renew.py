@@ -71,7 +71,7 @@ class Decision:
 
 
 def decide(
-    orders: Iterable[Order],
+    due: Iterable[Order],
     prices: Mapping[int, Decimal],
     competitors: Mapping[int, Purchase],
     terms: Terms,
@@ -82,7 +82,7 @@ def decide(
     """Return the decision on each rental that is due, the cheapest first, and of equal prices the first to end.
 
     Args:
-        orders: The listed orders.
+        due: The orders that are due.
         prices: The estimated price of renewing an order, by its id, in US dollars. A missing price is unknown.
         competitors: Calls whose effect the orders may not show, by the order's id.
         terms: The user's terms.
@@ -90,12 +90,12 @@ def decide(
         now: The time.
 
     """
-    due = [order for order in orders if is_due(order, terms, now)]
-    due.sort(
-        key=lambda it: (it.id not in prices, prices.get(it.id), it.until or datetime.max.replace(tzinfo=UTC), it.id)
+    ranked = sorted(
+        due,
+        key=lambda it: (it.id not in prices, prices.get(it.id), it.until or datetime.max.replace(tzinfo=UTC), it.id),
     )
     decisions: list[Decision] = []
-    for order in due:
+    for order in ranked:
         price = prices.get(order.id)
         if (call := competitors.get(order.id)) is not None:
             obstacle, exit_code = _describe_competitor(call)
