@@ -87,7 +87,7 @@ async def offers(printer: Printer, account: Account, country: str, period: Perio
         rows = await client.offers(country, period or WEEK, by_provider=by_provider)
         catalogue.remember_services(rows)
     rows.sort(key=lambda offer: (offer.price_day is None, offer.price_day, offer.name, offer.service))
-    make_table = _tables.offers_by_provider if by_provider else _tables.offers
+    make_table = partial(_tables.offers, by_provider=by_provider)
     printer.print_rows(rows, make_table, empty=f"Nothing can be rented in {country} now.")
     if service := next((row.service for row in rows if row.count != 0), None):
         printer.print_hint(f"Next: smspva rent {country} {fmt.clean(service)}")
@@ -163,7 +163,7 @@ async def history(printer: Printer, account: Account, page: int, take: int) -> N
         if rows and not printer.as_json:
             with suppress(SmspvaError):  # the list has the codes too
                 names = await Catalogue(account, client).names(row.service for row in rows)
-    remember_restorable(account, rows, names)
+    remember_restorable(account, rows, names, replace=page == 1)
     printer.print_rows(
         rows,
         partial(_tables.history, names=names),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from smspva_async import __version__
+from smspva_async.cli._exit_codes import MEANINGS
 from smspva_async.cli._help import examples
 
 if TYPE_CHECKING:
@@ -40,18 +41,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "completion": ("_completion", "Print the script that completes words in a shell."),
 }
 """The module and the summary of each command, in the order of the help text."""
-_EXIT_CODES = [
-    ("0", "success, or the reader of a pipe closed it"),
-    (
-        "1",
-        "refused or sure to be refused, above --max-price or --max-total, a wait timed out, or doctor found drift",
-    ),
-    ("2", "wrong usage, an unknown name or code, or a ledger or journal that can't be used"),
-    ("3", "the outcome of a purchase is unknown, or its result can't be printed"),
-    ("4", "network or server failure"),
-    ("130", 'interrupted with Ctrl-C, or answered "no"'),
-    ("143", "terminated by SIGTERM"),
-]
 
 
 class _LazyGroup(click.Group):
@@ -81,7 +70,7 @@ class _LazyGroup(click.Group):
         """Write the examples and the exit codes."""
         super().format_epilog(ctx, formatter)
         with formatter.section("Exit codes"):
-            formatter.write_dl(_EXIT_CODES)
+            formatter.write_dl(MEANINGS)
 
 
 @click.group(

@@ -13,6 +13,7 @@ import click
 
 from smspva_async.cli import _doctor_report, _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_ledger
+from smspva_async.cli._exit_codes import FAILED, REFUSED
 from smspva_async.cli._help import examples
 from smspva_async.cli._output import Printer, with_printer
 from smspva_async.cli._progress import show_progress
@@ -42,9 +43,11 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     # Imported late: httpx takes long to import.
     from smspva_async.cli._doctor_questions import open_examination  # noqa: PLC0415
 
-    async with open_examination(account) as examination:
-        with show_progress(lambda: f"asking for {examination.current}"):
-            await examination.run()
+    async with (
+        open_examination(account) as examination,
+        show_progress(lambda: f"asking for {examination.current}"),
+    ):
+        await examination.run()
     report = _doctor_report.make(examination, account)
     path = _write(report, _default_paths() if output is None else iter([output]))
     if printer.as_json:
@@ -56,8 +59,8 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     for message in examination.unknown_messages:
         print_stderr(f"smspva: a message that isn't in the report: {fmt.shorten(message)}")
     if report["drift"]:
-        return 1
-    return 4 if any(call.failed for call in examination.calls) else 0
+        return REFUSED
+    return FAILED if any(call.failed for call in examination.calls) else 0
 
 
 def _check_output(output: Path | None) -> None:

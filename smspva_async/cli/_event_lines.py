@@ -25,7 +25,7 @@ from smspva_async import (
     to_dict,
 )
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._selection import EVERYTHING, Selection, event_order
+from smspva_async.cli._selection import EVERYTHING, Selection, event_order, event_time
 from smspva_async.cli._vocabulary import ALARM, STATE_MEANINGS, STATE_STYLES, raw_state, state_word
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class EventLines:
         order = event_order(event)
         if order is not None:
             self.fit_columns([order])
-        columns = [Text(f"{fmt.local_time(event.at):%H:%M:%S}", "dim")]
+        time = event_time(event)
+        columns = [Text(f"{fmt.local_time(time):%H:%M:%S}", "dim")]
         order = order or self._orders.get(event.order_id or 0)
         tag, text = _describe(event)
         if order is not None:
@@ -104,8 +105,8 @@ class EventLines:
             service.truncate(self._service_width, overflow="ellipsis", pad=True)
             tag.align("left", _TAG_WIDTH)
             columns += [phone, service, tag]
-        heading = [] if fmt.date(event.at) == self._day else [Text(fmt.date(event.at), "dim")]
-        self._day = fmt.date(event.at)
+        heading = [] if fmt.date(time) == self._day else [Text(fmt.date(time), "dim")]
+        self._day = fmt.date(time)
         return heading + self._lay_out(Text("  ").join([*columns, Text()]), text, _TIME_WIDTH)
 
     def _lay_out(self, prefix: Text, text: Text, indent: int) -> list[Text]:
@@ -115,7 +116,7 @@ class EventLines:
         lines: list[Text] = []
         width = self._console.width - prefix.cell_len
         if text.cell_len > width and width < _NARROWEST_TEXT and prefix.cell_len > indent:
-            lines.append(_join(prefix))
+            lines += [_join(part) for part in prefix.wrap(self._console, self._console.width)]
             prefix = Text(" " * indent)
             width = self._console.width - indent
         for part in text.wrap(self._console, max(width, 1)):

@@ -14,7 +14,8 @@ from smspva_async import (
     WaitTimeout,
 )
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error
+from smspva_async.cli._exit_codes import FAILED, REFUSED, UNKNOWN, WRONG_USAGE
+from smspva_async.cli._vocabulary import STATE_WORDS, command_name, describe_error, describe_unknown
 
 
 def describe_failure(error: Exception) -> tuple[str, int] | None:
@@ -23,9 +24,9 @@ def describe_failure(error: Exception) -> tuple[str, int] | None:
         case SmspvaError():
             return _explain(error), _exit_code(error)
         case ValueError():  # the library raises it for invalid arguments, before anything is sent
-            return str(error), 2
+            return str(error), WRONG_USAGE
         case OSError():  # such as a full disk behind standard output
-            return error.strerror or str(error), 1
+            return error.strerror or str(error), REFUSED
         case _:
             return None
 
@@ -33,12 +34,8 @@ def describe_failure(error: Exception) -> tuple[str, int] | None:
 def _explain(error: SmspvaError) -> str:
     """Return a message: what happened, and which command to use next."""
     match error:
-        case OutcomeUnknown(__cause__=cause):
-            name, reason = command_name(error.method), f" ({cause.message})" if isinstance(cause, SmspvaError) else ""
-            return (
-                f"{name}: the request was sent, but its outcome is unknown{reason}; don't repeat it; run smspva"
-                " unsettled to check"
-            )
+        case OutcomeUnknown():
+            return f"{command_name(error.method)}: {describe_unknown(error)}"
         case WaitTimeout(state=state, last_success=last):
             timeout = error.message.partition(";")[0]
             state_text = (
@@ -61,10 +58,10 @@ def _explain(error: SmspvaError) -> str:
 def _exit_code(error: SmspvaError) -> int:
     match error:
         case OutcomeUnknown():
-            return 3
+            return UNKNOWN
         case ConnectionFailed() | RequestTimeout() | UnexpectedResponse() | DeliveryFailed():
-            return 4
+            return FAILED
         case JournalError():
-            return 2
+            return WRONG_USAGE
         case _:
-            return 1
+            return REFUSED

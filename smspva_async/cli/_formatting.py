@@ -23,6 +23,11 @@ def service(order: Order) -> str:
     return f"{name} ({codes})" if name and len(order.services) > 1 else name or codes
 
 
+def order(order: Order, preposition: str = "until") -> str:
+    """Return an order's id, number, service and end, such as ``#40300, +79052798263, Telegram, until ...``."""
+    return f"#{order.id}, {phone(order.phone)}, {service(order)}, {preposition} {minute(order.until)}"
+
+
 def services(names: Iterable[str]) -> str:
     """Return the names or codes of services, separated by commas."""
     return clean(", ".join(filter(None, names))) or "unknown service"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._event_lines import EventLines
 from smspva_async.cli._live_region import LiveRegion
 from smspva_async.cli._output import table_lines
-from smspva_async.cli._selection import Selection, event_order, sort_key
+from smspva_async.cli._selection import Selection, event_order, event_time, sort_key
 from smspva_async.cli._vocabulary import state_word
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 _OTHER_LINES = 4  # an empty line, title, column heads, "and N more"
 _REDRAW_SECONDS = 0.25
 _NEW_SECONDS = 120.0
-"""The time for which a code counts as new."""
+"""The time for which a code that came after the start counts as new."""
+_CLOCKS_DIFFER = timedelta(seconds=10)
+"""The age at the start up to which a message counts as one that came later, because its date isn't exact."""
 _STATE_ORDER = {OrderState.ACTIVE: 0, OrderState.ACTIVATING: 1}
 
 
@@ -79,6 +82,7 @@ class LiveView:
         """Show the watch while inside. The last screen stays."""
         self._watcher = watcher
         self._has_orders = watcher.last_success is not None
+        self._started_at = watcher.last_success or datetime.now(UTC)
         self._initial_cursor = watcher.cursor
         self._lines.fit_columns(watcher.orders.values())
         redrawing, reading = BackgroundTask(), BackgroundTask()
@@ -110,7 +114,8 @@ class LiveView:
             self._last_message[event.order.id] = event.seq
             if event.sms.code is not None:
                 self._codes[event.order.id] = event.sms.code
-                self._new_until[event.order.id] = monotonic() + _NEW_SECONDS
+                if self._started_at - event_time(event) < _CLOCKS_DIFFER:
+                    self._new_until[event.order.id] = monotonic() + _NEW_SECONDS
         self._draw(self._lines.next_lines(event))
 
     async def _redraw(self) -> None:

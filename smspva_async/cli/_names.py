@@ -114,14 +114,16 @@ def remember_orders(account: Account, orders: Iterable[Order]) -> None:
     _known.remember(account.base_url, "orders", names, replace=True)
 
 
-def remember_restorable(account: Account, orders: Iterable[PastOrder], services: Mapping[str, str]) -> None:
-    """Remember the past orders that can be restored for completion."""
+def remember_restorable(
+    account: Account, orders: Iterable[PastOrder], services: Mapping[str, str], *, replace: bool
+) -> None:
+    """Remember past orders that can be restored for completion, in addition to the known ones or instead of them."""
     names = {
         str(order.order_id): f"{services.get(order.service) or order.service} {order.phone}"
         for order in orders
         if order.restorable
     }
-    _known.remember(account.base_url, "past", names, replace=True)
+    _known.remember(account.base_url, "past", names, replace=replace)
 
 
 def remember_rentals(account: Account, rentals: Iterable[Rental]) -> None:

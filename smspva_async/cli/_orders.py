@@ -129,8 +129,9 @@ async def _wait_for_sms(
             f"The wait ended; #{order_id} stays rented until {fmt.minute(order.until)}. smspva sms {order_id} prints"
             " what comes later."
         )
-        with explain_ctrl_c(lambda: rest), show_progress(lambda: "waiting for a message"):
-            event = await watcher.wait_for_sms(order_id, after=after, match=is_wanted, timeout=timeout)
+        with explain_ctrl_c(lambda: rest):
+            async with show_progress(lambda: "waiting for a message"):
+                event = await watcher.wait_for_sms(order_id, after=after, match=is_wanted, timeout=timeout)
     return event.sms
 
 
@@ -159,16 +160,12 @@ async def activate(printer: Printer, account: Account, order_id: int, *, wait: b
             def status() -> str:
                 return f"{state_word(watcher.orders.get(order_id, order))}; activation usually takes 10 to 15 minutes"
 
-            with (
-                explain_ctrl_c(
-                    lambda: (
-                        f"The wait ended; if the activation of #{order_id} was requested, it goes on. smspva orders"
-                        " shows its status."
-                    )
-                ),
-                show_progress(status),
-            ):
-                async with watcher.activated(order_id, timeout=timeout) as number:
+            rest = (
+                f"The wait ended; if the activation of #{order_id} was requested, it goes on. smspva orders shows its"
+                " status."
+            )
+            with explain_ctrl_c(lambda: rest):
+                async with show_progress(status), watcher.activated(order_id, timeout=timeout) as number:
                     active = number.order
             number_and_service = f"{fmt.phone(active.phone)}, {fmt.service(active)}"
             text = f"#{order_id} is active: {number_and_service}, until {fmt.minute(active.until)}"

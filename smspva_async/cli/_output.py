@@ -16,7 +16,8 @@ from rich.text import Text
 
 from smspva_async import Rows, to_dict
 from smspva_async.cli import _formatting as fmt
-from smspva_async.cli._stderr import fit_stderr, print_stderr
+from smspva_async.cli._exit_codes import UNKNOWN
+from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ _UNLIMITED_WIDTH = 100_000  # cells
 class OutputError(click.ClickException):
     """The result of a command couldn't be written to standard output or to the ledger."""
 
-    exit_code = 3
+    exit_code = UNKNOWN
 
 
 class Output(Console):
@@ -153,8 +154,7 @@ def explain_ctrl_c(note: Callable[[], str]) -> Generator[None]:
 def warn_of_skipped_rows(rows: Rows[Any]) -> None:
     """Warn on standard error of rows of an answer that couldn't be read."""
     for skipped in rows.skipped:
-        text = f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}"
-        click.echo(fit_stderr(text), err=True)
+        print_stderr(f"smspva: skipped a row of the answer that can't be read: {fmt.shorten(skipped.reason)}")
 
 
 def with_printer(command: Callable[..., Awaitable[R]]) -> Callable[..., R]:

@@ -51,8 +51,19 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # pyright: ignore[repo
         param: click.Parameter,  # noqa: ARG002 - click's
         incomplete: str,
     ) -> list[CompletionItem[str]]:
-        """Return the known values that begin with a word."""
-        return [] if self._kind is None else _complete(ctx, self._kind, incomplete)
+        """Return the known values whose code or name begins with a word, in any letter case.
+
+        They come from the network: only letters and digits are inserted into a command line.
+        """
+        base_url = ctx.params.get("base_url") or os.environ.get(validation.BASE_URL_VARIABLE)
+        known = {} if self._kind is None else _known.recall(base_url or validation.DEFAULT_BASE_URL, self._kind)
+        start = incomplete.casefold()
+        return [
+            CompletionItem(code, help=fmt.clean(name))
+            for code, name in known.items()
+            if re.fullmatch("[A-Za-z0-9]+", code)
+            and (code.casefold().startswith(start) or name.casefold().startswith(start))
+        ]
 
 
 class NumberRange(click.IntRange):
@@ -63,43 +74,6 @@ class NumberRange(click.IntRange):
     def get_metavar(self, param: click.Parameter, *_: object, **__: object) -> str | None:
         """Return the name of the value in help texts, or None for the name of the parameter."""
         return "N" if isinstance(param, click.Option) else None
-
-
-class _OrderId(NumberRange):
-    """The id of an order.
-
-    Args:
-        kind: The known ids with which a shell completes words.
-
-    """
-
-    def __init__(self, kind: _known.Kind) -> None:
-        super().__init__(min=1)
-        self._kind: _known.Kind = kind
-
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002 - click's
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
-        """Return the known ids that begin with a word."""
-        return _complete(ctx, self._kind, incomplete)
-
-
-def _complete(ctx: click.Context, kind: _known.Kind, incomplete: str) -> list[CompletionItem[str]]:
-    """Return the known values whose code or name begins with a word, in any letter case.
-
-    They come from the network: only letters and digits are inserted into a command line.
-    """
-    base_url = ctx.params.get("base_url") or os.environ.get(validation.BASE_URL_VARIABLE) or validation.DEFAULT_BASE_URL
-    start = incomplete.casefold()
-    return [
-        CompletionItem(code, help=fmt.clean(name))
-        for code, name in _known.recall(base_url, kind).items()
-        if re.fullmatch("[A-Za-z0-9]+", code)
-        and (code.casefold().startswith(start) or name.casefold().startswith(start))
-    ]
 
 
 def _seconds(value: str | float) -> float:
@@ -123,6 +97,12 @@ def _age(value: object) -> float:
     return float(int(parts[1]) * _UNITS[parts[2] or "s"])
 
 
+def _order_id(value: object) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,17}", str(value)):
+        raise ValueError(f"expected an order id such as 40300, got {value!r}")
+    return int(str(value))
+
+
 def _country(text: str) -> str:
     """Return a country's code as the provider writes it, or the text of its name."""
     return validation.country(text) if _names.is_country_code(text) else _name(text, "a country, such as PL or Poland")
@@ -142,8 +122,8 @@ URL = _Parsed("url", validation.base_url)
 AGE = _Parsed("time", _age)
 COUNTRY = _Parsed("country", _country, kind="countries")
 DOLLARS = _Parsed("usd", _dollars)
-ORDER_ID = _OrderId("orders")
-PAST_ORDER_ID = _OrderId("past")
+ORDER_ID = _Parsed("integer", _order_id, kind="orders")
+PAST_ORDER_ID = _Parsed("integer", _order_id, kind="past")
 PROVIDER = _Parsed("name", validation.provider)
 SECONDS = _Parsed("seconds", _seconds)
 SERVICE = _Parsed("service", _service, kind="services")

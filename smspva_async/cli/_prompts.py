@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from smspva_async.cli._stderr import fit_stderr
+from smspva_async.cli._stderr import fit_stderr, print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -42,10 +42,10 @@ def confirm(action: str, *details: str, yes: bool) -> None:
         with _immediate_ctrl_c():
             agreed = click.confirm("Continue?", err=True)
     except click.Abort:
-        click.echo(err=True)  # ends the line of the question
+        print_stderr("")  # ends the line of the question
         agreed = False
     if not agreed:
-        click.echo("Nothing was sent.", err=True)
+        print_stderr("Nothing was sent.")
         raise click.Abort
 
 

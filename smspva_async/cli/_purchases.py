@@ -11,6 +11,7 @@ from smspva_async import JournalError, Reconciliation, SmspvaError, to_dict
 from smspva_async._purchases.store import LONG_LAG
 from smspva_async.cli import _formatting as fmt, _tables
 from smspva_async.cli._account import Account, with_ledger
+from smspva_async.cli._exit_codes import UNKNOWN
 from smspva_async.cli._help import examples
 from smspva_async.cli._ledger_client import open_ledger_client, read_ledger
 from smspva_async.cli._output import OutputError, Printer, explain_ctrl_c, warn_of_skipped_rows, with_printer
@@ -57,7 +58,7 @@ async def unsettled(printer: Printer, account: Account, ids: tuple[str, ...], *,
     async with open_ledger_client(account) as client:
         if not ids:
             with explain_ctrl_c(lambda: "Calls that aren't shown as settled stay unsettled."):
-                return 3 if await _check_all(printer, client) else 0
+                return UNKNOWN if await _check_all(printer, client) else 0
         errors = list(dict.fromkeys(_find_call(client.unsettled, call_id) for call_id in ids))
         for error in errors:
             confirm(f"Settle {_describe_call(error)}", "marks the call as settled, done or not; sends nothing", yes=yes)

@@ -30,6 +30,7 @@ from smspva_async._purchases.tracker import StaleOrder
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account, with_ledger
 from smspva_async.cli._estimates import prolongation_prices
+from smspva_async.cli._exit_codes import REFUSED, UNKNOWN
 from smspva_async.cli._help import examples
 from smspva_async.cli._ledger_client import open_ledger_client, report_interrupted_call
 from smspva_async.cli._output import Printer, warn_of_skipped_rows, with_printer
@@ -37,14 +38,11 @@ from smspva_async.cli._parameters import DOLLARS, with_period
 from smspva_async.cli._prompts import confirm, yes_option
 from smspva_async.cli._spending_call import PROLONGABLE, prolongation_obstacle
 from smspva_async.cli._stderr import print_stderr
-from smspva_async.cli._vocabulary import as_command, describe_error
+from smspva_async.cli._vocabulary import as_command, describe_error, describe_unknown
 from smspva_async.client import competing_call, prolong_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-_REFUSED, _UNKNOWN = 1, 3
-"""Exit codes: a rental that ends soon isn't renewed; the outcome of a call is unknown."""
 
 _Outcome: TypeAlias = Literal["renewed", "skipped", "refused", "unknown"]
 
@@ -73,7 +71,7 @@ class Decision:
 
 
 def decide(
-    orders: Iterable[Order],
+    due: Iterable[Order],
     prices: Mapping[int, Decimal],
     competitors: Mapping[int, Purchase],
     terms: Terms,
@@ -84,7 +82,7 @@ def decide(
     """Return the decision on each rental that is due, the cheapest first, and of equal prices the first to end.
 
     Args:
-        orders: The listed orders.
+        due: The orders that are due.
         prices: The estimated price of renewing an order, by its id, in US dollars. A missing price is unknown.
         competitors: Calls whose effect the orders may not show, by the order's id.
         terms: The user's terms.
@@ -92,18 +90,18 @@ def decide(
         now: The time.
 
     """
-    due = [order for order in orders if is_due(order, terms, now)]
-    due.sort(
-        key=lambda it: (it.id not in prices, prices.get(it.id), it.until or datetime.max.replace(tzinfo=UTC), it.id)
+    ranked = sorted(
+        due,
+        key=lambda it: (it.id not in prices, prices.get(it.id), it.until or datetime.max.replace(tzinfo=UTC), it.id),
     )
     decisions: list[Decision] = []
-    for order in due:
+    for order in ranked:
         price = prices.get(order.id)
         if (call := competitors.get(order.id)) is not None:
             obstacle, exit_code = _describe_competitor(call)
         else:
             obstacle = _obstacle(order, price, terms, budget, now)
-            exit_code = _REFUSED if obstacle else 0
+            exit_code = REFUSED if obstacle else 0
         if price is not None and not obstacle:
             budget -= price
         decisions.append(Decision(order, price, obstacle, exit_code))
@@ -130,7 +128,7 @@ def _describe_competitor(call: Purchase) -> tuple[str, int]:
     """Return the reason why a call prevents the renewal of its order, and the exit code."""
     started = f"{as_command(call)}, started {fmt.second(call.started_at)}"
     if call.outcome == "unknown":
-        return f"the outcome of {started}, is unknown; smspva unsettled checks it, unless it is in progress", _UNKNOWN
+        return f"the outcome of {started}, is unknown; smspva unsettled checks it, unless it is in progress", UNKNOWN
     return f"{started}, may have moved its end already", 0
 
 
@@ -189,13 +187,13 @@ async def renew(
             _show(plan, terms, max_total, yes=yes)
             report = _Report(printer, max_total, plan)
             if orders.skipped:  # one of them may end soon
-                report.exit_code = max(report.exit_code, _REFUSED)
+                report.exit_code = max(report.exit_code, REFUSED)
             try:
                 await _renew_all(client, plan, terms, report)
             finally:
                 report.finish()
     if report.failure is not None:
-        if report.exit_code != _UNKNOWN:
+        if report.exit_code != UNKNOWN:
             raise report.failure
         print_stderr(f"smspva: {fmt.clean(describe_error(report.failure))}")
     return report.exit_code
@@ -235,7 +233,7 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
     """Renew a rental if its end and its price now still allow it. Return False if the price exceeds the budget."""
     listed = [order for order in await client.orders() if order.id == planned.order.id]
     if not listed:  # an order may be missing from one answer
-        report.note(planned, "skipped", "it isn't listed now", _REFUSED)
+        report.note(planned, "skipped", "it isn't listed now", REFUSED)
         return True
     decisions = await _decide(client, listed, terms, report.left)
     if not decisions:
@@ -257,17 +255,14 @@ async def _prolong(client: SmspvaClient, decision: Decision, terms: Terms, repor
             report.note(decision, "unknown", "interrupted; smspva purchases shows its outcome")
         raise
     except StaleOrder as error:
-        too_old = "the request had to wait for more than two minutes; run the command again", _REFUSED
+        too_old = "the request had to wait for more than two minutes; run the command again", REFUSED
         report.note(decision, "skipped", *(_describe_competitor(error.other) if error.other else too_old))
     except OutcomeUnknown as error:
-        reason = (
-            f"the request was sent, but its outcome is unknown ({getattr(error.__cause__, 'message', error.message)})"
-        )
-        report.note(decision, "unknown", f"{reason}; don't repeat it; run smspva unsettled to check", _UNKNOWN)
+        report.note(decision, "unknown", describe_unknown(error), UNKNOWN)
     except (InvalidKey, InsufficientFunds, RateLimited):
         raise  # the other renewals would fail too
     except ApiError as error:
-        report.note(decision, "refused", error.message, _REFUSED)
+        report.note(decision, "refused", error.message, REFUSED)
     else:
         report.note(decision, "renewed")
 
@@ -349,9 +344,8 @@ class _Result(NamedTuple):
 
 
 def _describe(decision: Decision, preposition: str = "until") -> str:
-    order, price = decision.order, "" if decision.price is None else f", about ${decision.price:.2f}"
-    end = f"{preposition} {fmt.minute(order.until)}"
-    return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, {end}{price}"
+    price = "" if decision.price is None else f", about ${decision.price:.2f}"
+    return fmt.order(decision.order, preposition) + price
 
 
 def _rentals(count: int) -> str:

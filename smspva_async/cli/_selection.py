@@ -14,6 +14,7 @@ from smspva_async.cli._vocabulary import STATE_WORDS, state_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 SORTS = ("id", "expires", "service", "country", "newest")
 
@@ -66,6 +67,11 @@ def event_order(event: Event) -> Order | None:
     """Return the order in an event, or None if it has none."""
     order: Order | None = getattr(event, "order", None)
     return order
+
+
+def event_time(event: Event) -> datetime:
+    """Return the time at which an event's message was received. Without a message or its date, the event's time."""
+    return (isinstance(event, SmsReceived) and event.sms.received) or event.at
 
 
 def sort_key(order: Order, sort: str, newest: Mapping[int, int]) -> tuple[str | float, int]:

@@ -166,7 +166,7 @@ async def add_service(
             detail = f"${price:.2f} per day; the provider decides the number of days"
         else:
             detail = format_estimate(price, rent_days)
-        await call.confirm(client, f"Add {offers.names([service])[0]} to {_describe_order(order)}", detail)
+        await call.confirm(client, f"Add {offers.names([service])[0]} to {fmt.order(order)}", detail)
         rental = await client.add_service(order_id, service, phone=order.phone, rent_days=rent_days)
         if rental is None:
             _print_done(printer, _ADD_SERVICE, order_id, f"{service} was added to #{order_id}.")
@@ -207,7 +207,7 @@ async def prolong(
             offers = await read_offers(client, order.country, period)
             price = offers.daily_price(order.services)
             detail = offers.missing_price if price is None else format_estimate(price, days or period.days)
-        target = f"order {order_id}, which isn't listed," if order is None else _describe_order(order)
+        target = f"order {order_id}, which isn't listed," if order is None else fmt.order(order)
         await call.confirm(client, f"Prolong {target} by {length}{in_days}", detail)
         if days is None:
             await client.prolong(order_id, period)
@@ -253,7 +253,7 @@ async def delete(printer: Printer, account: Account, order_id: int, *, yes: bool
     call = SpendingCall(account, _DELETE, {"id": str(order_id)}, yes)
     async with call.client() as client:
         order = await _find_order(account, client, order_id)
-        target = f"order {order_id}, which isn't listed" if order is None else _describe_order(order)
+        target = f"order {order_id}, which isn't listed" if order is None else fmt.order(order)
         warning = "this can't be undone; there is no refund once a message was received"
         await call.confirm(client, f"Delete {target}", warning)
         await client.delete(order_id)
@@ -288,10 +288,6 @@ async def _find_order(account: Account, client: SmspvaClient, order_id: int) -> 
 
 def _not_listed(order_id: int) -> click.ClickException:
     return click.ClickException(f"order {order_id} isn't listed{_NOTHING_SENT}; smspva orders lists yours")
-
-
-def _describe_order(order: Order) -> str:
-    return f"#{order.id}, {fmt.phone(order.phone)}, {fmt.service(order)}, until {fmt.minute(order.until)}"
 
 
 def _print_rented(printer: Printer, account: Account, rentals: Sequence[Rental], offers: Offers) -> None:

@@ -14,6 +14,7 @@ from smspva_async import JournalError, OutcomeUnknown, Purchase, SmspvaClient, S
 from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt
 from smspva_async.cli._account import Account
+from smspva_async.cli._exit_codes import UNKNOWN
 from smspva_async.cli._ledger_client import open_ledger_client, read_ledger, report_interrupted_call
 from smspva_async.cli._prompts import confirm
 from smspva_async.cli._vocabulary import as_command
@@ -33,7 +34,7 @@ _PROLONGATIONS = {methods.PROLONG.name, methods.PROLONG_DAYS.name}
 class PossibleRepeatError(click.ClickException):
     """The ledger has the same call with an unknown outcome, so this call could repeat it."""
 
-    exit_code = 3
+    exit_code = UNKNOWN
 
 
 @frozen

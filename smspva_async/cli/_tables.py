@@ -1,4 +1,4 @@
-"""Answers as tables for people. Only names of services and countries are cut off on a narrow terminal."""
+"""Answers as tables for people. A narrow terminal cuts off names first, and then the right side of the table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fleet(status: FleetStatus) -> Table:
     table = _table("process", "role", ">changes behind")
     for member in status.members:
         role = "leader" if member.leads else "client only" if member.behind is None else "follower"
-        table.add_row(Text(member.id), Text(role), Text("" if member.behind is None else str(member.behind)))
+        _add(table, member.id, role, "" if member.behind is None else str(member.behind))
     return table
 
 
@@ -34,10 +34,8 @@ def calls(rows: Iterable[Mapping[str, Any]]) -> Table:
     table = _table("call", ">answers", ">seconds", "*result")
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']['max']:.2f}"
-        style = ALARM if row["result"].startswith(("HTTP", "no ")) else None
-        table.add_row(
-            Text(row["method"]), Text(str(len(row["http"]))), Text(seconds), _cuttable(row["result"]), style=style
-        )
+        style = ALARM if row["result"].startswith(("HTTP", "no ")) else ""
+        _add(table, row["method"], str(len(row["http"])), seconds, row["result"], style=style)
     return table
 
 
@@ -45,7 +43,7 @@ def services(rows: Iterable[Service]) -> Table:
     """Return a table of services."""
     table = _table("code", "*service", ">$ a day")
     for row in rows:
-        table.add_row(Text(fmt.clean(row.service)), _cuttable(fmt.clean(row.name)), Text(fmt.price(row.price_day)))
+        _add(table, row.service, row.name, fmt.price(row.price_day))
     return table
 
 
@@ -53,7 +51,7 @@ def countries(rows: Iterable[Country]) -> Table:
     """Return a table of countries, sorted by name."""
     table = _table("code", "*country")
     for row in sorted(rows, key=lambda row: row.name):
-        table.add_row(Text(fmt.clean(row.code)), _cuttable(fmt.clean(row.name)))
+        _add(table, row.code, row.name)
     return table
 
 
@@ -63,34 +61,26 @@ def countries_for(rows: Iterable[CountryOffer]) -> Table:
     has_names = any(row.name not in ("", row.country) for row in listed)
     table = _table("code", *(["*country"] if has_names else []), ">$", ">available")
     for row in listed:
-        name = [_cuttable(fmt.clean(row.name))] if has_names else []
-        price, available = Text(fmt.price(row.price)), Text(fmt.count(row.count))
-        table.add_row(Text(fmt.clean(row.country)), *name, price, available, style=None if row.count else "dim")
+        name = [row.name] if has_names else []
+        _add(table, row.country, *name, fmt.price(row.price), fmt.count(row.count), style="" if row.count else "dim")
     return table
 
 
-def offers(rows: Iterable[Offer]) -> Table:
-    """Return a table of offers."""
-    table = _table("code", "*service", ">$ a day", ">available")
+def offers(rows: Iterable[Offer], *, by_provider: bool = False) -> Table:
+    """Return a table of offers, perhaps with the count of each provider."""
+    table = _table("code", "*service", ">$ a day", ">available", *(["~by provider"] if by_provider else []))
     for row in rows:
-        table.add_row(*_offer(row), style=None if row.count else "dim")
-    return table
-
-
-def offers_by_provider(rows: Iterable[Offer]) -> Table:
-    """Return a table of offers with the count of each provider."""
-    table = _table("code", "*service", ">$ a day", ">available", "*by provider")
-    for row in rows:
-        table.add_row(*_offer(row), Text(_by_provider(row.by_provider)), style=None if row.count else "dim")
+        providers = [_by_provider(row.by_provider)] if by_provider else []
+        cells = row.service, row.name, fmt.price(row.price_day), fmt.count(row.count), *providers
+        _add(table, *cells, style="" if row.count else "dim")
     return table
 
 
 def stock(rows: Iterable[tuple[str, Stock]]) -> Table:
     """Return a table of the available numbers for each service, by provider."""
-    table = _table("code", ">available", "*by provider")
+    table = _table("code", ">available", "~by provider")
     for code, row in rows:
-        cells = Text(fmt.clean(code)), Text(str(row.total)), Text(_by_provider(row.by_provider))
-        table.add_row(*cells, style=None if row.total else "dim")
+        _add(table, code, str(row.total), _by_provider(row.by_provider), style="" if row.total else "dim")
     return table
 
 
@@ -98,9 +88,7 @@ def orders(rows: Iterable[Order]) -> Table:
     """Return a table of orders with the columns of the provider's page, and their ids."""
     table = _table(">id", "status", "number", "*service", "expires")
     for row in rows:
-        state = Text(state_word(row), STATE_STYLES.get(row.state, ALARM))
-        number = Text(fmt.clean(row.phone) or "?")
-        table.add_row(Text(str(row.id)), state, number, _cuttable(fmt.service(row)), Text(fmt.minute(row.until)))
+        _add(table, str(row.id), _state(row), row.phone or "?", fmt.service(row), fmt.minute(row.until))
     return table
 
 
@@ -117,12 +105,11 @@ def watched(rows: Iterable[Order], codes: Mapping[int, str], new: Container[int]
     has_country, has_time = width >= _WITH_COUNTRY, width >= _WITH_TIME
     table = _table(">id", "status", "number", "*service", *(["country"] if has_country else []), "code", "expires")
     for row in rows:
-        state = Text(state_word(row), STATE_STYLES.get(row.state, ALARM))
-        number, code = Text(fmt.clean(row.phone) or "?"), fmt.clean(codes.get(row.id, ""))
-        last = Text(f"{code} new", "bold green") if row.id in new else Text(code)
-        country = [Text(fmt.clean(row.country))] if has_country else []
+        code = fmt.clean(codes.get(row.id, ""))
+        last = Text(f"{code} new", "bold green") if row.id in new else code
+        country = [row.country] if has_country else []
         until = fmt.minute(row.until) if has_time else fmt.day(row.until)
-        table.add_row(Text(str(row.id)), state, number, _cuttable(fmt.service(row)), *country, last, Text(until))
+        _add(table, str(row.id), _state(row), row.phone or "?", fmt.service(row), *country, last, until)
     return table
 
 
@@ -133,10 +120,8 @@ def history(rows: Iterable[PastOrder], names: Mapping[str, str]) -> Table:
     """
     table = _table(">id", "begin", "closed", "*service", "number")
     for row in rows:
-        days = Text(fmt.date(row.begin)), Text(fmt.date(row.closed))
-        service = fmt.clean(f"{row.service} {names.get(row.service, '')}")
-        number = Text(fmt.clean(row.phone) or "?")
-        table.add_row(Text(str(row.order_id)), *days, _cuttable(service or "?"), number)
+        service = f"{row.service} {names.get(row.service, '')}".strip() or "?"
+        _add(table, str(row.order_id), fmt.date(row.begin), fmt.date(row.closed), service, row.phone or "?")
     return table
 
 
@@ -145,30 +130,39 @@ def purchases(rows: Iterable[Purchase]) -> Table:
     table = _table("began", "*command", "outcome", "orders")
     for row in rows:
         outcome = Text(row.outcome.replace("_", " "), ALARM if row.outcome == "unknown" else "")
-        orders = Text(", ".join(map(str, row.order_ids)))
-        table.add_row(Text(fmt.second(row.started_at)), _cuttable(as_command(row)), outcome, orders)
+        _add(table, fmt.second(row.started_at), as_command(row), outcome, ", ".join(map(str, row.order_ids)))
     return table
 
 
-def _offer(row: Offer) -> tuple[Text, Text, Text, Text]:
-    price, available = Text(fmt.price(row.price_day)), Text(fmt.count(row.count))
-    return Text(fmt.clean(row.service)), _cuttable(fmt.clean(row.name)), price, available
+def _state(order: Order) -> Text:
+    return Text(state_word(order), STATE_STYLES.get(order.state, ALARM))
 
 
 def _by_provider(numbers: Mapping[str, int]) -> str:
-    return fmt.clean(", ".join(f"{provider} {number}" for provider, number in numbers.items()))
+    return ", ".join(f"{provider} {number}" for provider, number in numbers.items())
 
 
 def _table(*heads: str) -> Table:
-    """Return an empty table. `*` before a column's head lets it be cut off, `>` aligns it to the right."""
+    """Return an empty table. `>` before a column's head aligns it to the right.
+
+    On a narrow terminal, columns with `*` are cut off and columns with `~` are wrapped. The others keep their width.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for head in heads:
         table.add_column(
-            head.lstrip("*>"), justify="right" if head.startswith(">") else "left", no_wrap=not head.startswith("*")
+            head.lstrip("*~>"),
+            justify="right" if head.startswith(">") else "left",
+            no_wrap=not head.startswith(("*", "~")),
+            overflow="fold" if head.startswith("~") else "ellipsis",
         )
     return table
 
 
-def _cuttable(text: str) -> Text:
-    """Return a cell that is cut off on a narrow terminal."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+def _add(table: Table, *cells: str | Text, style: str = "") -> None:
+    """Add a row of cells, which may be untrusted text."""
+    texts = [Text(fmt.clean(cell)) if isinstance(cell, str) else cell for cell in cells]
+    for column, text in zip(table.columns, texts, strict=True):
+        text.no_wrap = column.overflow == "ellipsis"
+        if column.no_wrap:  # alone it doesn't keep rich from cutting off
+            column.min_width = max(column.min_width or len(str(column.header)), text.cell_len)
+    table.add_row(*texts, style=style)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from smspva_async import Order, OrderState
+from smspva_async import Order, OrderState, SmspvaError
 from smspva_async._api import methods
 from smspva_async.cli import _formatting as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from smspva_async import OutcomeUnknown, Purchase, SmspvaError
+    from smspva_async import OutcomeUnknown, Purchase
 
 STATE_WORDS = {
     OrderState.INACTIVE: "inactive",
@@ -77,6 +77,12 @@ def as_command(call: OutcomeUnknown | Purchase) -> str:
     words += ["--days", params["rent_days"]] if "rent_days" in params else []
     words += ["--provider", params["provider"]] if "provider" in params else []
     return fmt.clean(shlex.join(words))
+
+
+def describe_unknown(error: OutcomeUnknown) -> str:
+    """Return a message about a call whose outcome is unknown: the reason, if any, and the command to use next."""
+    reason = f" ({error.__cause__.message})" if isinstance(error.__cause__, SmspvaError) else ""
+    return f"the request was sent, but its outcome is unknown{reason}; don't repeat it; run smspva unsettled to check"
 
 
 def describe_error(error: SmspvaError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -17,13 +16,8 @@ from smspva_async.cli._live_view import LiveView
 from smspva_async.cli._names import Catalogue
 from smspva_async.cli._output import Printer, explain_ctrl_c, with_printer
 from smspva_async.cli._parameters import COUNTRY, SECONDS, SERVICE
-from smspva_async.cli._selection import EVERYTHING, SORTS, Selection
+from smspva_async.cli._selection import SORTS, Selection
 from smspva_async.cli._vocabulary import STATE_WORDS
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from smspva_async import Event
 
 _CONSUMER = "smspva watch"
 
@@ -78,8 +72,9 @@ async def watch(
     """Watch your numbers and messages.
 
     On a terminal, events scroll above a live table of the numbers, with the last code of each. In a pipe, or with
-    --plain, print a line per event. Messages from before the start are not shown as events, except those that arrived
-    since the last watch with the same --journal. After a network failure, the watch continues.
+    --plain, print a line per event. A message has the time at which it was received. Messages from before the start are
+    not shown as events, except those that arrived since the last watch with the same --journal, and some from the five
+    minutes before the start, because clocks may differ. After a network failure, the watch continues.
 
     --service, --state and --country can be given several times. Services and countries are codes or names.
     """
@@ -104,7 +99,7 @@ async def watch(
             catalogue = Catalogue(account, client)
             service_codes = {code.lower() for code in await catalogue.services(services)}
             selection = Selection(service_codes, states, {await catalogue.country(text) for text in countries})
-            view: View
+            view: LiveView | EventLines
             if is_live:
                 view = LiveView(printer.output, title, client, selection, sort)
             elif printer.as_json:
@@ -115,26 +110,14 @@ async def watch(
             await follow_events(watcher, view, after=after, consumer=consumer, selection=selection, bell=bell)
 
 
-class View(Protocol):
-    """A display of a watch's orders and events."""
-
-    def showing(self, watcher: Watcher, /) -> AbstractAsyncContextManager[None]:
-        """Show the watch while inside."""
-        ...
-
-    def show(self, event: Event) -> None:
-        """Show an event."""
-        ...
-
-
 async def follow_events(
     watcher: Watcher,
-    view: View,
+    view: LiveView | EventLines,
     *,
-    after: int | None = 0,
-    consumer: str | None = None,
-    selection: Selection = EVERYTHING,
-    bell: bool = False,
+    after: int | None,
+    consumer: str | None,
+    selection: Selection,
+    bell: bool,
 ) -> None:
     """Show the selected events of a watch until it ends.
 

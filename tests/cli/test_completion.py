@@ -79,6 +79,9 @@ def test_restorable_orders_are_completed_for_restore(commands: Commands) -> None
     phones = {str(number): sim.order(number).phone for number in (500, 501)}
     assert complete(commands, "restore", "") == {number: f"Telegram {phone}" for number, phone in phones.items()}
     assert [*complete(commands, "activate", "")] == ["40300"]
+    for page, numbers in (("1", 1), ("2", 2)):
+        assert commands.run("history", "--take", "1", "--page", page).code == 0
+        assert len(complete(commands, "restore", "")) == numbers
     assert commands.run("restore", "500", "--yes").code == 0
     assert commands.run("history", "--json").code == 0
     assert [*complete(commands, "restore", "")] == ["501"]

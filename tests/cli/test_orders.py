@@ -62,6 +62,11 @@ def test_orders_are_listed_as_on_the_providers_page(commands: Commands) -> None:
     assert datetime.fromisoformat(rows[0]["until"]) == commands.simulator.orders[0].until
 
 
+def test_a_narrow_terminal_shows_whole_ids_and_numbers(commands: Commands) -> None:
+    whole = [line.split()[:3] for line in commands.run("orders").lines]
+    assert [line.split()[:3] for line in commands.on_terminal(40, "orders")[:4]] == whole
+
+
 def test_an_order_with_several_services_is_one_row(commands: Commands) -> None:
     commands.on_server(lambda: commands.simulator.add_order("PL", ["opt16", "opt29"], order_id=7))
     rows = [columns(line) for line in commands.run("orders").lines]

@@ -89,6 +89,10 @@ def test_a_full_disk_is_reported_without_a_command(arguments: list[str], tmp_pat
 def test_a_full_standard_error_changes_no_exit_code(commands: Commands) -> None:
     with commands.start("orders", "--nonsense", stderr="/dev/full") as wrong:
         assert wrong.result() == Result(2, "", "")
+    commands.on_server(commands.simulator.add_order)
+    commands.simulator.faults.next("orders", "nameless_row")
+    with commands.start("orders", stderr="/dev/full") as listing:
+        assert listing.result().code == 0
     for number in (signal.SIGINT, signal.SIGTERM):
         with commands.start("watch", stderr="/dev/full") as watching:
             assert "listed" in [watching.line(), watching.line()][1]

@@ -20,7 +20,7 @@ from smspva_async._http.rate_limiter import Permit, Priority, RateLimiter
 from smspva_async._http.redaction import ApiKey
 from smspva_async._purchases.store import Record, SqliteLedger
 from smspva_async._purchases.tracker import PurchaseTracker, StaleOrder
-from smspva_async.cli._renew import Terms, decide
+from smspva_async.cli._renew import Terms, decide, is_due
 from smspva_async.client import competing_call, prolong_once
 from smspva_async.simulator import Simulator
 from smspva_async.simulator._provider import Provider
@@ -69,7 +69,6 @@ DECISIONS: Mapping[str, tuple[Sequence[Order], Mapping[int, str], Sequence[Purch
         ["buy 1", r"2: it costs more than what is left of --max-total, \$2.99"],
     ),
     "a budget for none": (ONE, {1: "2"}, [], "1.99", ["1: it costs more than what is left"]),
-    "an end on the limit": ([order(1, 48), order(2, 48.01)], {1: "2", 2: "2"}, [], "5", ["buy 1"]),
     "an end in the past": ([order(1, -1)], {1: "2"}, [], "5", ["buy 1"]),
     "an unknown end": ([order(1, None)], {1: "2"}, [], "5", ["1: its end is unknown"]),
     "an unknown price": (BOTH, {2: "9"}, [], "9", ["buy 2", "1: the price is unknown"]),
@@ -107,6 +106,11 @@ def test_decisions(
     assert len(found) == len(expected)
     for text, pattern in zip(found, expected, strict=True):
         assert re.match(pattern, text), text
+
+
+@pytest.mark.parametrize(("hours", "due"), [(-1, True), (48, True), (48.01, False), (None, True)])
+def test_a_rental_is_due_at_the_limit_and_if_its_end_is_unknown(hours: float | None, *, due: bool) -> None:
+    assert is_due(order(1, hours), TERMS, NOW) is due
 
 
 def test_a_longer_period_needs_more_allowed_days() -> None:

@@ -124,8 +124,8 @@ WITH_KEY = ["--api-key-file", "good"]
             )
             for unit in ("--weeks", "--months")
         ),
-        (["prolong", "forty"], "Invalid value for 'ORDER_ID': 'forty' is not a valid integer."),
-        (["sms", "0"], "0 is not in the range x>=1"),
+        (["prolong", "forty"], "Invalid value for 'ORDER_ID': expected an order id such as 40300, got 'forty'"),
+        (["sms", "0"], "expected an order id such as 40300, got '0'"),
         (["sms", "1", "--wait", "--timeout", "nan"], "expected a number of seconds above 0, got 'nan'"),
         (["sms", "1", "--since", "soon"], "expected a time such as 90s, 2m or 1h, got 'soon'"),
         (["sms", "1", *WITH_KEY, "--code", "--json"], "use either --code or --json, not both"),

@@ -147,6 +147,10 @@ def test_a_watch_shows_the_interval_that_the_gap_allows(sim: Simulator, commands
 # -- lines in virtual time ---------------------------------------------------------------------------------------------
 
 
+async def follow(client: SmspvaClient, view: LiveView | EventLines) -> None:
+    await follow_events(Watcher(client), view, after=0, consumer=None, selection=EVERYTHING, bell=False)
+
+
 def watch_lines(sim: Simulator, seconds: float) -> list[str]:
     """Run a watch for some seconds and return its lines."""
     shown = console()
@@ -154,7 +158,7 @@ def watch_lines(sim: Simulator, seconds: float) -> list[str]:
     async def watch() -> None:
         with anyio.move_on_after(seconds):
             async with SmspvaClient(KEY, transport=sim.transport()) as client:
-                await follow_events(Watcher(client), EventLines(shown))
+                await follow(client, EventLines(shown))
 
     in_virtual_time(watch())
     return printed(shown)
@@ -261,6 +265,29 @@ def test_on_a_terminal_events_scroll_above_a_table(
         assert "\x1b[?25h" in terminal.raw  # the cursor is shown again
 
 
+def test_on_a_narrow_terminal_events_are_wrapped_above_a_whole_table(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 3)
+    with commands.terminal("watch", *QUICK, width=40) as terminal:
+        terminal.wait_for(has("40302"))
+        for text in ("Code 112233", "Code 445566"):
+            commands.on_server(lambda text=text: sim.deliver(40302, text))
+            screen = terminal.wait_for(has(text))
+        assert [row[:3] for row in rows(screen)] == [
+            ["40300", "active", "+48500100000"],
+            ["40301", "queued", "+48500100001"],
+            ["40302", "inactive", "+48500100002"],
+        ]
+        events = [columns(line)[-2:] for line in screen[: -len(table(screen))] if line]
+        assert events == [
+            ["+48500100002", "Instagram"],
+            ["message"],
+            ["112233", "INFO: Code 112233"],
+            ["+48500100002", "Instagram"],
+            ["message"],
+            ["445566", "INFO: Code 445566"],
+        ]
+
+
 def test_events_stay_in_the_scrollback(sim: Simulator, commands: Commands) -> None:
     rent(sim, 2)
     with commands.terminal("watch", *QUICK) as terminal:
@@ -298,7 +325,7 @@ def test_resizing_leaves_one_table(sim: Simulator, commands: Commands, *, rewrap
 
 def test_the_table_has_the_last_code_from_before_the_watch(sim: Simulator, commands: Commands) -> None:
     rent(sim, 2)
-    # A message of the last five minutes would be new in case of doubt, because clocks may differ.
+    # A message of the last five minutes would be an event in case of doubt, because clocks may differ.
     hour_ago = int(datetime.now(UTC).timestamp()) - 3600
     for seconds, text in enumerate(["Code 111222", "Code 333444", "Welcome"]):
         sim.deliver(40300, text, sender="FB", date=hour_ago + seconds)
@@ -306,6 +333,19 @@ def test_the_table_has_the_last_code_from_before_the_watch(sim: Simulator, comma
         screen = terminal.wait_for(has("333444"))
         assert "333444" in rows(screen)[0]  # not marked as new
         assert not any("message" in line for line in screen)
+
+
+def test_a_message_from_before_the_start_is_not_marked_as_new(sim: Simulator, commands: Commands) -> None:
+    rent(sim, 1)
+    received = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    sim.deliver(40300, "Code 112233", date=int(received.timestamp()))
+    with commands.terminal("watch", *QUICK) as terminal:
+        screen = terminal.wait_for(has("message"))
+        (event,) = [columns(line) for line in screen if "message" in line]
+        assert event[0] == f"{received.astimezone():%H:%M:%S}"
+        assert "112233" in rows(screen)[0]  # not marked as new
+        commands.on_server(lambda: sim.deliver(40300, "Code 445566"))
+        terminal.wait_for(has("445566 new"))
 
 
 def test_the_most_relevant_of_a_hundred_orders_are_shown(sim: Simulator, commands: Commands) -> None:
@@ -488,7 +528,7 @@ def test_codes_are_read_again_after_a_failure() -> None:
     async def watch() -> None:
         async with SmspvaClient(KEY, transport=sim.transport(), retry=Retry(attempts=1)) as client:
             with anyio.move_on_after(60):
-                await follow_events(Watcher(client), LiveView(shown, "Watching", client, EVERYTHING, None))
+                await follow(client, LiveView(shown, "Watching", client, EVERYTHING, None))
 
     in_virtual_time(watch())
     assert [code for code in codes if code in "".join(printed(shown))] == [*codes]
