@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from datetime import UTC, datetime
@@ -20,14 +19,14 @@ from smspva_async.cli._progress import show_progress
 from smspva_async.cli._stderr import print_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 @click.command(epilog=examples("smspva doctor", "smspva doctor --output report.json"))
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    show_default="with the date in its name, here",
+    show_default="with the time in its name, here",
     help="Write the report to this new file.",
 )
 @with_ledger
@@ -39,7 +38,8 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     mark them as read at the provider. Write a report without your key, phone numbers, order ids and texts, which you
     can send to the project. The exit code is 1 if an answer differs, 4 if one is missing.
     """
-    _check_output(output)
+    path = output or Path(f"smspva-doctor-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.json")
+    _check(path)
     # Imported late: httpx takes long to import.
     from smspva_async.cli._doctor_questions import open_examination  # noqa: PLC0415
 
@@ -49,7 +49,7 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     ):
         await examination.run()
     report = _doctor_report.make(examination, account)
-    path = _write(report, _default_paths() if output is None else iter([output]))
+    _write(report, path)
     if printer.as_json:
         printer.print_json(report)
     else:
@@ -63,34 +63,18 @@ async def doctor(printer: Printer, account: Account, output: Path | None) -> int
     return FAILED if any(call.failed for call in examination.calls) else 0
 
 
-def _check_output(output: Path | None) -> None:
+def _check(path: Path) -> None:
     """Raise before any request if the report can't be written."""
-    if output is not None and output.exists():
-        raise click.UsageError(f"{output} already exists; nothing was sent; use another --output")
-    folder = Path() if output is None else output.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise click.UsageError(f"can't write a report in {folder}; nothing was sent; use another --output")
+    if path.exists():
+        raise click.UsageError(f"{path} already exists; nothing was sent; use another --output")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"can't write a report in {path.parent}; nothing was sent; use another --output")
 
 
-def _default_paths() -> Iterator[Path]:
-    name = f"smspva-doctor-{datetime.now(UTC):%Y-%m-%d}"
-    yield Path(f"{name}.json")
-    for number in itertools.count(2):
-        yield Path(f"{name}-{number}.json")
-
-
-def _write(report: Mapping[str, object], paths: Iterator[Path]) -> Path:
-    """Write the report to the first path that doesn't exist, and return the path."""
-    text = json.dumps(report, indent=2) + "\n"
-    for path in paths:
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise click.UsageError(
-                f"can't write the report to {path} ({error.strerror}); use another --output"
-            ) from None
-        return path
-    raise click.UsageError("the file of the report exists by now; use another --output")
+def _write(report: Mapping[str, object], path: Path) -> None:
+    """Write the report to a new file."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(report, indent=2) + "\n")
+    except OSError as error:
+        raise click.UsageError(f"can't write the report to {path} ({error.strerror}); use another --output") from None
