@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ASCII = bytes(range(32, 127))
+_CHARSET = re.compile(r"charset=\"?((?:windows-|cp)125\d|koi8-[ru]|iso-8859-\d\d?|cp866)\b", re.IGNORECASE)
+"""Charsets whose bytes below 128 are always ASCII. Another one may form the key from bytes that don't contain it."""
 
 
 @frozen
@@ -59,14 +60,12 @@ class Answer:
     @property
     def text(self) -> str:
         """The body as text without byte order marks: UTF-8, or the content type's charset if it isn't UTF-8."""
-        charset = re.search(r"charset=\"?([\w.:-]+)", self.content_type, re.IGNORECASE)
+        charset = _CHARSET.search(self.content_type)
         text = self.body.decode("utf-8", "replace")
         not_ascii = len(text) - len(text.encode("ascii", "ignore"))
         if charset and 2 * text.count("\ufffd") > not_ascii:  # more than a few bad bytes
-            with contextlib.suppress(LookupError, ValueError):
-                # Only a charset that contains ASCII: the key was searched for as ASCII.
-                if _ASCII.decode(charset[1]) == _ASCII.decode("ascii"):
-                    text = self.body.decode(charset[1], "replace")
+            with contextlib.suppress(LookupError):
+                text = self.body.decode(charset[1], "replace")
         return text.strip("\ufeff\0 \t\r\n")
 
 
@@ -97,7 +96,8 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
     if _orjson is not None and _TOO_LONG_FOR_ORJSON not in body.translate(_DIGITS_AS_ZERO):
         with contextlib.suppress(ValueError):
             return _orjson(body)
-    return json.loads(body)
+    # Not the bytes, which `json` could take for UTF-16.
+    return json.loads(body.decode("utf-8-sig", "surrogatepass"))
 
 
 def _parse_noisy(text: str) -> object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import frozen
 
-from smspva_async._http.transport import Transport, open_pool
+from smspva_async._http.transport import Transport, as_utf_8, open_pool
 
 if TYPE_CHECKING:
     import httpx
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen
 class RawAnswer:
-    """An answer as the server sent it, from which the key has been removed."""
+    """An answer as the server sent it, in UTF-8 and without the key."""
 
     status: int
     headers: Mapping[str, str]
@@ -52,7 +52,7 @@ class RecordingTransport(Transport):
         answer = RawAnswer(
             status=response.status_code,
             headers={name.lower(): self._api_key.redact(value) for name, value in response.headers.items()},
-            body=self._api_key.redact_body(body) if any(form in body for form in self._api_key.forms) else body,
+            body=self._api_key.redact_body(as_utf_8(body)),
             took=anyio.current_time() - began,
         )
         self.answers.append(answer)

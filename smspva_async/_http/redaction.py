@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import logging
 import re
-from functools import partial
+from functools import cached_property, partial
+from itertools import groupby
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 from weakref import ref
 
+from smspva_async._api.decoding import parse
+from smspva_async.errors import LONGEST_DATA
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _MASK = "[key]"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SHORT = 8
 """A key with fewer characters is removed only as a whole word, since it may be part of other words."""
 _ROUNDS = 100_000
-_LONGEST_COINCIDENCE = 3
-"""The number of the key's first characters with which unrelated text may end by chance."""
+_CERTAIN = 4
+"""The number of the key's first characters with which unrelated text hardly ends by chance."""
 
 
 class ApiKey:
@@ -29,19 +31,12 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        # An address, HTML and JSON (in which PHP escapes slashes, and optionally more) may contain the key encoded.
-        percent = quote(key, safe="")
-        json_escaped = json.dumps(key)[1:-1]
-        php_escaped = json_escaped.replace("/", r"\/")
-        forms = {key, percent, re.sub("%..", lambda escape: escape[0].lower(), percent), quote(key), html.escape(key)}
-        forms |= {json_escaped, php_escaped, re.sub("[<>&']", lambda it: rf"\u{ord(it[0]):04X}", php_escaped)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        pattern = "|".join(map(re.escape, longest_first))
-        pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if len(key) < _SHORT else pattern
-        self.redact: Callable[[str], str] = partial(re.compile(pattern).sub, _MASK)
+        self._pattern = self._compile("".join(_parts(key)))
+        self.redact: Callable[[str], str] = partial(self._pattern.sub, _MASK)
         """Returns text without the key."""
-        self.forms = [form.encode() for form in longest_first]
-        """The encodings of the key that an answer may contain."""
+        signs = (key[:_CERTAIN], "%", "&", "\\" if _BACKSLASHED.search(key) else r"\u00")
+        self.signs = [sign.encode() for sign in signs]
+        """Texts of which an answer with the key, encoded or cut off, contains at least one."""
         _redact_logs_of(self)
 
     def __repr__(self) -> str:
@@ -51,25 +46,26 @@ class ApiKey:
         """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
         return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
-    def redact_truncated(self, text: str) -> str:
-        """Return text without the key. The text may be cut off in the middle of the key."""
-        text = self.redact(text)
-        starts = (self.key[:length] for length in range(len(self.key) - 1, _LONGEST_COINCIDENCE, -1))
-        cut = next((start for start in starts if text.endswith(start)), "")
-        return text.removesuffix(cut) + _MASK if cut else text
+    def redact_truncated(self, body: bytes) -> str:
+        """Return the beginning of a body as text without the key. The body may be cut off in the middle of the key."""
+        text = body.decode("utf-8", "replace")[:LONGEST_DATA]
+        return self._truncated_pattern.sub(_MASK, text) if any(sign in body for sign in self.signs) else text
 
     def redact_body(self, body: bytes) -> bytes:
         """Return an answer's body without the key. JSON stays JSON, and numbers stay even if they contain the key."""
+        text = body.decode("utf-8", "surrogateescape")
+        # In JSON, the letter of an escape such as \n before a short key is no part of a word.
+        if len(self.key) >= _SHORT and not self._pattern.search(text):
+            return body
         try:
-            redacted = json.dumps(self._redact_json(json.loads(body)))
+            redacted = json.dumps(self._redact_json(parse(body)))
         except (ValueError, RecursionError):
-            redacted = self.redact(body.decode("utf-8", "surrogateescape"))
+            redacted = self.redact(text)
         return redacted.encode("utf-8", "surrogateescape")
 
     def _redact_json(self, value: object) -> object:
-        if isinstance(value, str):
-            is_number = _NUMBER.fullmatch(value) and (value != self.key or len(value) < _SHORT)
-            return value if is_number else self.redact(value)
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            return self.redact(value)
         if isinstance(value, list):
             return [self._redact_json(item) for item in cast("list[object]", value)]
         if isinstance(value, dict):
@@ -77,7 +73,47 @@ class ApiKey:
             redact_name = self.redact if len(self.key) >= _SHORT else str
             fields = cast("dict[str, object]", value).items()
             return {redact_name(name): self._redact_json(item) for name, item in fields}
-        return value
+        return _MASK if len(self.key) >= _SHORT and str(value) == self.key else value
+
+    @cached_property
+    def _truncated_pattern(self) -> re.Pattern[str]:
+        """Matches the key, or its beginning at the end of a text."""
+        parts = [*_parts(self.key)]
+        return self._compile(
+            "".join(parts[:_CERTAIN]) + "".join(rf"(?:{part}|{_CUT_OFF})" for part in parts[_CERTAIN:])
+        )
+
+    def _compile(self, pattern: str) -> re.Pattern[str]:
+        return re.compile(rf"(?<!\w)(?:{pattern})(?!\w)" if len(self.key) < _SHORT else pattern)
+
+
+# -- encodings -------------------------------------------------------------------------------------------------------
+
+_BACKSLASHED = re.compile(r"""[\\/"']""")
+"""Characters that may be escaped by a backslash alone."""
+_ENTITIES = {"&": "|amp", "<": "|lt", ">": "|gt", '"': "|quot", "'": "|apos"}
+_CUT_OFF = r"(?:\\{1,3}u?[\da-fA-F]{0,3}|%[\da-fA-F]?|(?:&|\\u0026)[#\w]{0,9})?\Z"
+"""The beginning of an encoded character at the end of a text."""
+
+
+def _parts(key: str) -> Iterator[str]:
+    """Yield the patterns of the key's characters. Each may be encoded for JSON, an address or HTML, or not at all.
+
+    An echo in a JSON text that is itself a text in JSON is escaped twice.
+    """
+    for character, run in groupby(key):
+        code, length = ord(character), len([*run])
+        digits = "".join(f"[{digit}{digit.upper()}]" for digit in f"{code:02x}")
+        entity = rf"(?:#0*{code}|#[xX]0*{digits}{_ENTITIES.get(character, '')});"
+        # Every alternative begins with a plain character, by which `re` finds a match fast.
+        forms = [re.escape(character), rf"\\\\?u00{digits}", f"%{digits}", f"&{entity}", rf"\\u0026{entity}"]
+        if character == "\\":
+            # An escaped backslash looks like two of them, so their number isn't known.
+            yield f"(?:{'|'.join(reversed(forms))}){{{length},{4 * length}}}"
+            continue
+        if _BACKSLASHED.match(character):
+            forms.append(rf"\\\\{{0,2}}{character}")
+        yield from [f"(?:{'|'.join(forms)})"] * length
 
 
 # -- logs ------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ from smspva_async._api.methods import KeyLocation
 from smspva_async._api.validation import is_ip_address, is_loopback
 from smspva_async._concurrency import has_ended, start_in
 from smspva_async.errors import (
-    LONGEST_DATA,
     ClientClosed,
     ClientInUse,
     ConnectionFailed,
@@ -191,8 +190,7 @@ class HttpSession:
             return self._cancellation(error) or self._failure(error)
         finally:
             if received is not None:
-                text = _as_utf_8(b"".join(chunks)).decode("utf-8", "replace")[:LONGEST_DATA]
-                received.append(self._api_key.redact_truncated(text))
+                received.append(self._api_key.redact_truncated(as_utf_8(b"".join(chunks))))
 
     def _pool(self, url: str, *, is_fresh: bool) -> Pool:
         """Return the connections that requests share, or new ones for one request."""
@@ -243,8 +241,8 @@ class HttpSession:
         problem = await _read_body(response, chunks)
         if problem:
             return UnexpectedResponse(problem, status=response.status_code, content_type=content_type)
-        body = _as_utf_8(b"".join(chunks))
-        if any(form in body for form in self._api_key.forms):
+        body = as_utf_8(b"".join(chunks))
+        if any(sign in body for sign in self._api_key.signs):
             body = self._api_key.redact_body(body)
         date = _date(response.headers.get("date", ""))
         return Answer(
@@ -439,7 +437,7 @@ def _too_large(size: int) -> str:
     return "" if size <= _LARGEST_ANSWER else f"the answer is larger than {_LARGEST_ANSWER // 2**20} MiB"
 
 
-def _as_utf_8(body: bytes) -> bytes:
+def as_utf_8(body: bytes) -> bytes:
     """Convert a body in UTF-16 or UTF-32 to UTF-8, in which the key can be found."""
     encoding = json.detect_encoding(body)
     return body if encoding.startswith("utf-8") else body.decode(encoding, "replace").encode("utf-8", "replace")

@@ -99,7 +99,7 @@ class Receiver:
             return Failure(reason, quote, None, 0.0)
         if status in _ACCEPTED:
             return None
-        quote = one_line(self._key.redact_truncated(answer.decode("utf-8", "replace")))
+        quote = one_line(self._key.redact_truncated(answer))
         return Failure(f"HTTP {status}", quote, status, retry_after)
 
     def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
