@@ -12,6 +12,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle
+from time import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -323,7 +325,7 @@ def test_an_open_call_exits_with_3_until_it_is_settled(commands: Commands) -> No
     assert commands.run("unsettled").out == "No unsettled purchases.\n"
 
 
-def test_a_call_proved_not_done_is_settled(commands: Commands) -> None:
+def test_a_call_proved_not_done_is_settled(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     commands.simulator.faults.next("delete", "hang", done=False)
     with commands.start("delete", "40300", "--yes") as deleting:
         deleting.wait_until(lambda: "delete" in spending_requests(commands))
@@ -333,7 +335,10 @@ def test_a_call_proved_not_done_is_settled(commands: Commands) -> None:
     done = commands.run("unsettled")
     assert done.code == 3  # the list may be older than the call
     assert f"may have been done (candidates: #40300 {order.phone}); check again later, or --settle it" in done.out
-    order._previous_online = 1200.0
+    # Twenty minutes later, on this machine and at the provider.
+    clock = commands.simulator._clock
+    monkeypatch.setattr(clock, "_start", clock._start + timedelta(minutes=20))
+    monkeypatch.setattr("smspva_async._server_clock.time", SimpleNamespace(time=lambda: time() + 1200))
     done = commands.run("unsettled")
     assert done.code == 0
     assert "was not done and can be repeated; settled" in done.out
