@@ -339,6 +339,7 @@ def test_a_call_proved_not_done_is_settled(commands: Commands, monkeypatch: pyte
     clock = commands.simulator._clock
     monkeypatch.setattr(clock, "_start", clock._start + timedelta(minutes=20))
     monkeypatch.setattr("smspva_async._server_clock.time", SimpleNamespace(time=lambda: time() + 1200))
+    order._previous_online = 0.0
     done = commands.run("unsettled")
     assert done.code == 0
     assert "was not done and can be repeated; settled" in done.out
