@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 from attrs import Factory, evolve, field, frozen
 
@@ -313,49 +313,6 @@ class Sms:
         See `extract_code` for the rules and limits.
         """
         return extract_code(self.text)
-
-
-SmsDetails: TypeAlias = tuple[str, str | None, str | datetime | None]
-"""The text, sender and time of a message, or keys of them. A sender or time that is missing is None."""
-
-
-def match_messages(rows: Sequence[SmsDetails], known: Mapping[SmsDetails, int]) -> list[SmsDetails | None]:
-    """Return for each row the known message that it is, or None. A known message is matched once.
-
-    A row and a message are the same if one of them lacks details that the other has, and nothing else differs. Rows
-    with the details of a message are matched first, so that a row that lacks some can't take its place.
-
-    Args:
-        rows: The details of the rows.
-        known: How many known messages have the same details.
-
-    """
-    free = Counter(known)
-    matches: list[SmsDetails | None] = []
-    for row in rows:
-        matches.append(row if free[row] > 0 else None)
-        if free[row] > 0:
-            free[row] -= 1
-    rest = [index for index, match in enumerate(matches) if match is None]
-    fuller = defaultdict[SmsDetails, list[SmsDetails]](list)
-    for details in free if rest else ():
-        for part in parts_of(details):
-            fuller[part].append(details)
-    for index in sorted(rest, key=lambda index: rows[index].count(None)):
-        candidates = fuller[rows[index]]
-        while candidates and free[candidates[-1]] <= 0:
-            candidates.pop()
-        match = candidates[-1] if candidates else next((part for part in parts_of(rows[index]) if free[part] > 0), None)
-        if match is not None:
-            free[match] -= 1
-            matches[index] = match
-    return matches
-
-
-def parts_of(details: SmsDetails) -> list[SmsDetails]:
-    """Return the details, and what is left of them if the sender, the time or both are missing."""
-    text, sender, received = details
-    return list(dict.fromkeys([details, (text, None, received), (text, sender, None), (text, None, None)]))
 
 
 @frozen

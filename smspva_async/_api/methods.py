@@ -52,9 +52,7 @@ from smspva_async.models import (
     Rows,
     Service,
     Sms,
-    SmsDetails,
     Stock,
-    match_messages,
 )
 
 if TYPE_CHECKING:
@@ -382,13 +380,27 @@ def _read_other_sms(item: object) -> Sms:
 
 
 def _without_duplicates(others: Sequence[Sms], own: Sequence[Sms]) -> list[Sms]:
-    """Return the other messages that aren't among the order's own; in either list details may be missing."""
-    matches = match_messages([_details(sms) for sms in others], Counter(map(_details, own)))
-    return [sms for sms, match in zip(others, matches, strict=True) if match is None]
-
-
-def _details(sms: Sms) -> SmsDetails:
-    return sms.text, sms.sender, sms.received
+    """Return the other messages that aren't among the order's own; in either list the sender may be missing."""
+    exact = Counter((sms.text, sms.received, sms.sender) for sms in own)
+    total = Counter((sms.text, sms.received) for sms in own)
+    # Equal senders are matched first, so that a message without a sender can't take another one's match.
+    rest: list[Sms] = []
+    for sms in others:
+        key = (sms.text, sms.received, sms.sender)
+        if exact[key]:
+            exact[key] -= 1
+            total[key[:2]] -= 1
+        else:
+            rest.append(sms)
+    kept: list[Sms] = []
+    for sms in rest:
+        key = (sms.text, sms.received, None)
+        if total[key[:2]] and (sms.sender is None or exact[key]):
+            exact[key] -= sms.sender is not None
+            total[key[:2]] -= 1
+        else:
+            kept.append(sms)
+    return kept
 
 
 # -- the archive and the account -----------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Finds the new events: `step(state, observation) -> (state, events)`, a pure function without clock, I/O or logging.
 
-`docs/promises.md` names its limits.
+Its limits: an undated message that is identical to one that left the list, or that comes before the first reading of a
+list whose flag never rises; an edited text; a date that jitters; a message date more than five minutes behind the
+answers' clock, if the list is read for the first time before a poll could show its flag.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter, is_
@@ -29,7 +30,7 @@ from smspva_async.events import (
     StateChanged,
 )
 from smspva_async.journal.state import OrderTrack, WatchState
-from smspva_async.models import Order, SkippedRow, Sms, SmsDetails, fingerprints, match_messages, parts_of
+from smspva_async.models import Order, SkippedRow, Sms, fingerprints
 
 _ROWS_REMEMBERED = 1024
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -372,85 +373,57 @@ def _is_old(state: WatchState, track: OrderTrack, seen: SmsListed) -> Callable[[
     return is_old
 
 
-_KEY = 16
-"""The length of a text's key."""
-_NO_SENDER = "-"
-_NAMED_LATER = "+"
-"""The sender's key by which earlier versions counted the messages that got a sender later."""
+_NO_SENDER, _NAMED_LATER = "-", "+"
+"""Keys used instead of a sender's: for messages without a sender, and for those that were listed with one later."""
 
 
 def _counted(known: Mapping[str, int], messages: Iterable[Sms]) -> tuple[Mapping[str, int], list[tuple[Sms, int]]]:
-    """Return the count of each message, and the new messages, oldest first, with their numbers.
+    """Return the highest count of each message, and the new messages, oldest first, with their numbers.
 
-    A known message whose sender or time is missing gets that of a row that is the same message.
+    A message whose sender was None and is known now is the same message.
     """
-    arrived = sorted(messages, key=_arrival)
-    rows = [_details(sms) for sms in arrived]
-    if all(count <= known.get(_key(row), 0) for row, count in Counter(rows).items()):
-        return known, []
-    texts = _texts(arrived)
-    counts = _counts(known, texts)
-    matches = match_messages(rows, counts)
-    for row, match in zip(rows, matches, strict=True):
-        if match is not None and row.count(None) < match.count(None):
-            counts[match] -= 1
-            counts[row] += 1
-    # A message's number also counts those with more details, because they may have got them later.
-    numbers = Counter[SmsDetails]()
-    for details, count in counts.items():
-        numbers.update(dict.fromkeys(parts_of(details), count))
-    found = list[tuple[Sms, int]]()
-    for sms, row, match in zip(arrived, rows, matches, strict=True):
-        if match is None:
-            counts[row] += 1
-            numbers.update(parts_of(row))
-            found.append((sms, numbers[row]))
-    others = {key: count for key, count in known.items() if key[:_KEY] not in texts}
-    changed = others | {_key(details): count for details, count in counts.items() if count > 0}
-    return known if changed == known else changed, found
+    listed: dict[tuple[str, str], list[Sms]] = {}
+    for sms in sorted(messages, key=_arrival):
+        listed.setdefault(_key(sms), []).append(sms)
+    counts, found = dict(known), list[tuple[Sms, int]]()
+    for (text, sender), rows in listed.items():
+        highest, named_later = counts.get(text + sender, 0), counts.get(text + _NAMED_LATER, 0)
+        if sender == _NO_SENDER:
+            new = len(rows) - (highest - _still_named(known, listed, text, named_later))
+        else:
+            # Known messages without a sender that are missing here now have this one.
+            missing = counts.get(text + _NO_SENDER, 0) - named_later - len(listed.get((text, _NO_SENDER), ()))
+            named_now = max(0, min(missing, len(rows) - highest))
+            if named_now:
+                highest += named_now
+                counts[text + sender], counts[text + _NAMED_LATER] = highest, named_later + named_now
+            new = len(rows) - highest
+        if new > 0:
+            counts[text + sender] = highest + new
+            found += [(sms, highest + number) for number, sms in enumerate(rows[-new:], start=1)]
+    found.sort(key=lambda numbered: _arrival(numbered[0]))
+    return known if counts == known else counts, found
 
 
-def _details(sms: Sms) -> SmsDetails:
-    """Return compact keys of a message's text, sender and time."""
-    return _text_key("", sms), None if sms.sender is None else _digest(sms.sender, 6), _time_key(sms)
+def _still_named(
+    known: Mapping[str, int], listed: Mapping[tuple[str, str], Sequence[Sms]], text: str, named_later: int
+) -> int:
+    """Return the number of messages that got a sender later and are still listed with it."""
+    if not named_later:
+        return 0
+    senders = {key.removeprefix(text): count for key, count in known.items() if key.startswith(text)}
+    missing = sum(
+        max(0, count - len(listed.get((text, sender), ())))
+        for sender, count in senders.items()
+        if sender not in (_NO_SENDER, _NAMED_LATER)
+    )
+    return max(0, named_later - missing)
 
 
-def _key(details: SmsDetails) -> str:
-    text, sender, received = details
-    return f"{text}{sender or _NO_SENDER}" + ("" if received is None else f"@{received}")
-
-
-def _texts(messages: Iterable[Sms]) -> Mapping[str, tuple[str, str | None]]:
-    """Return the texts' keys by themselves, and with the time by the keys that earlier versions used."""
-    texts = dict[str, tuple[str, str | None]]()
-    for sms in messages:
-        text, received = _text_key("", sms), _time_key(sms)
-        texts[text] = text, None
-        if received is not None:
-            texts[_text_key(received, sms)] = text, received
-    return texts
-
-
-def _counts(known: Mapping[str, int], texts: Mapping[str, tuple[str, str | None]]) -> Counter[SmsDetails]:
-    """Return the counts of the known messages with these texts."""
-    counts = Counter[SmsDetails]()
-    for key, count in known.items():
-        if key[:_KEY] in texts:
-            text, received = texts[key[:_KEY]]
-            sender, _, time = key[_KEY:].partition("@")
-            if sender == _NAMED_LATER:
-                counts[text, None, received] -= count
-            else:
-                counts[text, None if sender == _NO_SENDER else sender, time or received] += count
-    return counts
-
-
-def _time_key(sms: Sms) -> str | None:
-    return None if sms.received is None else repr(sms.received.timestamp())
-
-
-def _text_key(received: str, sms: Sms) -> str:
-    return _digest(f"{received} {sms.text}", 12)
+def _key(sms: Sms) -> tuple[str, str]:
+    """Return two compact keys: one of the message's text and date, one of its sender."""
+    dated = "" if sms.received is None else repr(sms.received.timestamp())
+    return _digest(f"{dated} {sms.text}", 12), _NO_SENDER if sms.sender is None else _digest(sms.sender, 6)
 
 
 def _digest(text: str, size: int) -> str:

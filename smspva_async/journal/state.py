@@ -32,7 +32,7 @@ class OrderTrack:
     in_baseline: bool = False
     """True if the first poll listed it."""
     counts: Mapping[str, int] = field(factory=dict[str, int])
-    """The keys of all messages ever listed, and how many messages have the same key."""
+    """The key of each message ever listed, and the most times that one answer listed it."""
     is_read: bool = False
     """True once its messages were read."""
     read_had_new: bool = False

@@ -24,11 +24,9 @@ from smspva_async import (
     SmsReceived,
     StateChanged,
 )
-from smspva_async._api.methods import SMS
 from smspva_async._watch.diff import CallFailed, Observation, OrdersListed, SmsListed, step
 from smspva_async.journal.state import WatchState
 from smspva_async.models import utc
-from tests.support.samples import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,9 +84,11 @@ orders_ = st.builds(
     until=st.sampled_from([40, 10**6]),
     service=st.sampled_from(["opt16", "opt1"]),
 )
-senders = st.sampled_from(["FB", "TG"])
-messages_ = st.builds(Sms, st.just("code 1234"), senders, st.sampled_from([at(-5), at(5)])) | st.builds(
-    Sms, st.just("undated"), senders
+messages_ = st.builds(
+    Sms,
+    st.sampled_from(["code 1234", "code 5678"]),
+    st.sampled_from(["FB", "TG"]),
+    st.sampled_from([None, at(-5), at(5)]),
 )
 observations_ = st.one_of(
     st.builds(
@@ -177,120 +177,32 @@ def test_each_message_is_reported_as_often_as_any_answer_listed_it(history: list
     st.lists(
         st.tuples(
             st.sampled_from(["a", "b"]),
-            senders,
-            st.sampled_from([at(5), at(6)]),
+            st.sampled_from([None, at(5)]),
+            st.sampled_from(["FB", "TG"]),
             st.integers(0, 5),
-            st.tuples(st.integers(0, 3), st.integers(0, 3)).map(sorted),
+            st.integers(0, 3),
         ),
         max_size=8,
     ),
-    st.booleans(),
     st.lists(st.booleans(), min_size=10, max_size=10),
 )
-def test_details_that_become_known_later_repeat_no_message(
-    messages: list[tuple[str, str, datetime, int, list[int]]],
-    sender_first: bool,  # noqa: FBT001
+def test_a_sender_that_becomes_known_later_repeats_no_message(
+    messages: list[tuple[str, datetime | None, str, int, int]],
     shortened: list[bool],
 ) -> None:
     state, events = play([listed(0, order(1)), read(1, 1)], WatchState())
     for turn, is_shortened in enumerate([*shortened, False]):
-        shown = list[Sms]()
-        for text, sender, received, arrived, known_after in messages:
-            has_first, has_both = (turn >= arrived + after for after in known_after)
-            has_sender, has_date = (has_first, has_both) if sender_first else (has_both, has_first)
-            if turn >= arrived:
-                shown.append(Sms(text, sender if has_sender else None, received if has_date else None))
+        shown = [
+            Sms(text, sender if turn >= arrived + named_after else None, received)
+            for text, received, sender, arrived, named_after in messages
+            if turn >= arrived
+        ]
         state, new = step(state, read(10 * turn + 10, 1, *(shown[1:] if is_shortened else shown)))
         events += new
-    assert Counter(event.sms.text for event in events if isinstance(event, SmsReceived)) == Counter(
-        text for text, *_ in messages
-    )
+    assert Counter(
+        (event.sms.text, event.sms.received) for event in events if isinstance(event, SmsReceived)
+    ) == Counter((text, received) for text, received, *_ in messages)
     assert len({event.id for event in events}) == len(events)
-
-
-def written(form: str, number: int) -> object:
-    """Return a row of a message's `sms` list in a form that lacks some of its details."""
-    row: dict[str, object] = {"text": f"code {number}", "sender": "FB", "date": BEGIN + number}
-    match form:
-        case "without sender" | "without date":
-            return without(row, form.split()[1])
-        case "text":
-            return {"fullText": row["text"]}
-        case "bare":
-            return row["text"]
-        case _:
-            return row
-
-
-@given(st.lists(st.sampled_from(["without sender", "without date"]), max_size=3), st.data())
-def test_a_message_is_reported_once_in_whatever_forms_the_lists_have_it(
-    lacking: list[str], data: st.DataObject
-) -> None:
-    """Some messages appear without a sender, others without a date; all of them also appear whole and as bare texts."""
-    state, events = play([listed(0, order(1)), read(1, 1)], WatchState())
-    shown = set[str]()
-    for turn in range(6):
-        lists: dict[str, list[object]] = {"SmsList": [], "OtherSms": []}
-        for number, form in enumerate(lacking):
-            for rows in lists.values():
-                chosen = data.draw(st.sampled_from(["whole", form, "text", "bare", "missing"]))
-                if chosen != "missing":
-                    rows.append(written(chosen, number))
-                    shown.add(f"code {number}")
-        state, new = step(state, read(10 * turn + 10, 1, *SMS.read(lists, {})))
-        events += new
-    assert Counter(event.sms.text for event in events if isinstance(event, SmsReceived)) == Counter(shown)
-
-
-@given(
-    st.lists(
-        st.lists(st.builds(Sms, st.just("a"), st.none() | senders, st.sampled_from([None, at(5), at(6)])), max_size=5),
-        max_size=6,
-    )
-)
-def test_no_message_is_lost_whatever_details_are_missing(answers: list[list[Sms]]) -> None:
-    state, events = play([listed(0, order(1)), read(1, 1)], WatchState())
-    whole = Counter[Sms]()
-    for turn, shown in enumerate(answers):
-        state, new = step(state, read(10 * turn + 10, 1, *shown))
-        events += new
-        whole |= Counter(sms for sms in shown if sms.sender and sms.received)
-        reported = [event for event in events if isinstance(event, SmsReceived)]
-        assert len(reported) >= len(shown)
-        assert len(reported) >= whole.total()
-    assert len({event.id for event in events}) == len(events)
-
-
-def test_a_state_of_an_earlier_version_repeats_no_message() -> None:
-    counts = {
-        "JhgqlxwSssGmbnC0jKcxPFd2": 2,  # dated
-        "595lfGGO04x4Blqc-": 1,  # named later
-        "595lfGGO04x4BlqcjKcxPFd2": 1,
-        "595lfGGO04x4Blqc+": 1,
-        "af8yEWXJesatYef1-": 1,  # with a sender and without
-        "af8yEWXJesatYef1jKcxPFd2": 1,
-        "M8z/WP9vZHlEwSyBjKcxPFd2": 1,  # undated
-        "Q9WegvlR6Q52ZSfr-": 1,  # bare
-        "wju04y55+g3a7Vun-": 1,  # undated, named later
-        "wju04y55+g3a7VunjKcxPFd2": 1,
-        "wju04y55+g3a7Vun+": 1,
-    }
-    known = [
-        *[Sms("dated", "FB", at(1))] * 2,
-        Sms("named", "FB", at(2)),
-        Sms("both", "FB", at(3)),
-        Sms("both", None, at(3)),
-        Sms("undated", "FB"),
-        Sms("bare"),
-        Sms("named undated", "FB"),
-    ]
-    state, _ = play([listed(0, order(1))], WatchState(replay=True))
-    state = evolve(state, tracks={1: evolve(state.tracks[1], counts=counts, is_read=True)})
-    without_details = [Sms(sms.text) for sms in known]
-    state, events = play([read(10, 1, *known[:4]), read(20, 1, *known), read(30, 1, *without_details)], state)
-    assert events == []
-    _, events = play([read(40, 1, *(2 * known))], state)
-    assert Counter(event.sms for event in events if isinstance(event, SmsReceived)) == Counter(known)
 
 
 @given(histories(), st.booleans())
