@@ -33,6 +33,8 @@ class ServerClock:
         self._offset = self._local = time.time() - anyio.current_time()
         self._has_date = False
         self._candidate: float | None = None
+        self._unconfirmed: datetime | None = None
+        """The last `Date`, while no other one and no other clock confirms it."""
         self._certain_began: datetime | None = None
 
     def at(self, moment: float) -> datetime:
@@ -50,10 +52,10 @@ class ServerClock:
         return self._certain_began or began
 
     def correct(self, date: datetime, took: float) -> bool:
-        """Correct the clock by the ``Date`` of an answer that has just arrived, and return whether it counts.
+        """Correct the clock by the ``Date`` of an answer that has just arrived, and return whether the two agree now.
 
         Args:
-            date: The ``Date``, in whole seconds. If it is far from the clock, it counts once a second one agrees.
+            date: The ``Date``, in whole seconds. If it is far from the clock, it counts once a later one agrees.
             took: Seconds from the request to now.
 
         """
@@ -68,12 +70,16 @@ class ServerClock:
             return offset is not None and lowest - JUMP <= offset <= highest + JUMP
 
         self.is_certain = self.is_certain and self._has_date
-        if agrees(self._offset) or agrees(self._candidate):
+        if date == self._unconfirmed:
+            pass  # an old answer, from a cache for instance, can't confirm itself
+        elif agrees(self._offset) or agrees(self._candidate):
             self._offset = self._offset if lowest <= self._offset <= highest else lowest
-            self.is_certain, self._candidate = True, None
-        elif not self._has_date:
-            self._offset = lowest
+            self.is_certain, self._candidate, self._unconfirmed = True, None, None
         else:
-            self._candidate = lowest
+            self._unconfirmed = date
+            if self._has_date:
+                self._candidate = lowest
+            else:
+                self._offset = lowest
         self._has_date = True
-        return self._offset >= lowest and self._offset <= highest
+        return lowest <= self._offset <= highest

@@ -558,6 +558,9 @@ class SmspvaClient:
     def unsettled(self) -> Sequence[OutcomeUnknown]:
         """The spending calls whose outcome is unknown: failed after sending, or cancelled.
 
+        A call that is cancelled while its answer arrives is listed too, since nobody gets its result; `reconcile` finds
+        it. After a restart, `purchases` has it as done.
+
         With a `ledger`, it also has the calls of programs that ended before the outcome was known, but not the calls
         that another program is making now. A snapshot in memory: the ledger is read on entering, or at the first access
         before that, and again by every spending call and by `reconcile`.
@@ -573,7 +576,7 @@ class SmspvaClient:
 
         With a `ledger`, it also returns the calls of earlier runs and of other programs, so that the purchases of a
         killed program can be found. A snapshot in memory, like `unsettled`. Of the calls that were refused or not sent,
-        only the newest 1,000 are kept, in memory and in the ledger.
+        only the newest 1,000 are kept, in memory and in a ledger file.
 
         Raises:
             JournalError: The ledger can't be read completely.
@@ -596,11 +599,14 @@ class SmspvaClient:
         - `prolong`, `prolong_days`: ``"done"`` if the order ends later than in the last list before the call, and no
           other call since then, or within an hour before that list, may have moved its end; ``"not_done"`` if the order
           still ends as before in a row whose `last_online` is at least ten minutes after the call, since a list may
-          lag.
+          lag, and isn't in the future.
         - `delete`: ``"done"`` if the order is neither listed nor known to the server; ``"not_done"`` if it is listed
           with such a `last_online`.
         - `restore`: ``"done"`` if the order is listed again, or a new one with its number and service is;
           ``"not_done"`` if the server still quotes a price for it an hour later, by the server's clock.
+
+        The server's time comes from the ``Date`` of its answers. A verdict that depends on it is ``"open"`` while only
+        one answer shows it and this machine's clock differs, and after the machine slept until an answer agrees.
 
         If the ledger has the call's outcome in the meantime, the verdict follows from it.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -52,8 +52,8 @@ _COMPETITOR_DELAY = 0.2
 """Seconds between two looks at a call that another program is making."""
 _LONGEST_COMPETITION = 5.0
 """Seconds for which to wait for such a call."""
-_LONGEST_LIST_AGE = timedelta(minutes=2)
-"""The greatest age of the list of orders on which a call is based that must not be a repetition."""
+_LONGEST_LIST_AGE = 120.0
+"""The greatest age in seconds of the list of orders on which a call is based that must not be a repetition."""
 
 
 class StaleOrder(SmspvaError):
@@ -69,13 +69,22 @@ class StaleOrder(SmspvaError):
         self.other = other
 
 
+class _Reading(NamedTuple):
+    date: datetime | None
+    """The server's time of an answer; None if it isn't certain."""
+    moment: float
+    """Its time by anyio's clock."""
+    local: float
+    """Its Unix time by this machine's clock."""
+
+
 class KnownOrders:
     """The orders that the server has listed or sold so far, and the time by its clock."""
 
     def __init__(self) -> None:
         self.ids: frozenset[int] = frozenset()
-        self._ends: dict[int, tuple[datetime | None, datetime | None]] = {}
-        """Order id -> the order's end, and the server's time when it was read."""
+        self._ends: dict[int, tuple[datetime | None, _Reading]] = {}
+        """Order id -> the order's end, and when it was read."""
         self._is_complete = False
         """True if every row of the last list could be read."""
         self._listed_at: datetime | None = None
@@ -103,7 +112,8 @@ class KnownOrders:
             self._is_complete, self._listed_at = not rows.skipped, read_at
 
     def _add(self, orders: Iterable[Order | Rental], date: datetime | None) -> None:
-        self._ends |= {order.id: (order.until, date) for order in orders}
+        reading = _Reading(date, anyio.current_time(), time())
+        self._ends |= {order.id: (order.until, reading) for order in orders}
         if len(self._ends) != len(self.ids):
             self.ids = frozenset(self._ends)
 
@@ -126,12 +136,16 @@ class KnownOrders:
 
     def read_at(self, order_id: int) -> datetime | None:
         """Return the server's time when an order's end was last read; None if it is unknown."""
-        return self._ends.get(order_id, (None, None))[1]
+        return self._ends[order_id][1].date if order_id in self._ends else None
 
-    def age(self, order_id: int) -> timedelta:
-        """Return the time since an order's end was last read; zero if that is unknown."""
-        now, read_at = self.server_time(), self.read_at(order_id)
-        return timedelta() if now is None or read_at is None else now - read_at
+    def age(self, order_id: int) -> float:
+        """Return the seconds since an order's end was last read, by the clock that counts the most; 0 if it wasn't."""
+        if order_id not in self._ends:
+            return 0.0
+        _, (date, moment, local) = self._ends[order_id]
+        now = self.server_time()
+        by_server = 0.0 if now is None or date is None else (now - date).total_seconds()
+        return max(by_server, anyio.current_time() - moment, time() - local)
 
     def before_call(self, record: Record, records: Iterable[Record]) -> Record:
         """Return the record of a new call with the orders and dates that are known before it.
@@ -141,8 +155,8 @@ class KnownOrders:
             records: The records of earlier calls.
 
         """
-        ends_at, read_at = self._ends.get(record.order_id, (None, self._listed_at))
-        date = read_at if record.method in EXTENDING else self._listed_at
+        ends_at, reading = self._ends.get(record.order_id, (None, None))
+        date = reading.date if reading is not None and record.method in EXTENDING else self._listed_at
         # Orders that an answer named are known without a list.
         is_outdated = any(
             (earlier.outcome == "done" and not earlier.complete and earlier.is_recent(date))
@@ -221,6 +235,10 @@ class PurchaseTracker:
     def _merge(self, records: Sequence[Record] | None) -> None:
         """Replace records by those of the store, unless the record in memory is newer."""
         self.is_read = True
+        if records is not None:  # another program's call may have been refused and dropped since
+            stored = {record.call for record in records}
+            for call in [it.call for it in self._records.values() if it.in_flight and it.call not in stored]:
+                del self._records[call]
         for record in records or ():
             if record.call in self._unsaved or (record.call in self._own and record.outcome != "settled"):
                 continue
@@ -407,7 +425,6 @@ class PurchaseTracker:
         try:
             await self._save_outcome()
         except BaseException:  # cancelled: nobody gets the result
-            record = self._records[record.call]
             self._unsettled[record.call] = _error_of(record, "its answer came while it was being cancelled")
             raise
         return value

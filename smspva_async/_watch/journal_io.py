@@ -14,7 +14,7 @@ import anyio
 
 from smspva_async._concurrency import Signal, finish
 from smspva_async._server_clock import EPSILON
-from smspva_async._watch.diff import CallFailed, OrdersListed, step
+from smspva_async._watch.diff import CallFailed, OrdersListed, SmsListed, step
 from smspva_async.errors import CursorTaken, JournalError, Lagged
 from smspva_async.events import PollFailed, PollRecovered
 from smspva_async.journal.state import WatchState
@@ -169,6 +169,8 @@ class StateStore:
         """The server's time of the last good poll of the orders."""
         self.last_failure: str | None = None
         """The message of the last poll that failed."""
+        self._failures: dict[int | None, str] = {}
+        """The message of the last failure of `orders` (None), and of reading each order's messages."""
         self.activation_failures: dict[int, str] = {}
         """The messages of the activations that failed and will be tried again, by order."""
         self._journal = journal
@@ -181,9 +183,11 @@ class StateStore:
         """Return the reason why waits for an order may get nothing now: a failure that lasts; None if all works."""
         if self._shared is not None and self._shared.failure is not None:
             return self._shared.failure
+        if self.state.failing_since is not None:
+            return self._failures.get(None, self.last_failure)
         track = self.state.tracks.get(order_id)
-        if self.state.failing_since is not None or (track is not None and track.failing_since is not None):
-            return self.last_failure
+        if track is not None and track.failing_since is not None:
+            return self._failures.get(order_id, self.last_failure)
         return self.activation_failures.get(order_id)
 
     def resume(self, state: WatchState) -> None:
@@ -202,10 +206,10 @@ class StateStore:
         match observation:
             case OrdersListed(at=at):
                 self.last_success = at
-            case CallFailed(message=message):
-                self.last_failure = message
-            case _:
-                pass
+            case CallFailed(order_id=order_id, message=message):
+                self.last_failure = self._failures[order_id] = message
+            case SmsListed(order_id=order_id):
+                self._failures.pop(order_id, None)
         async with self._commit:
             state, events = step(self.state, observation)
             if state is self.state:

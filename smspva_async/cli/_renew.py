@@ -248,10 +248,12 @@ async def _renew(client: SmspvaClient, planned: Decision, terms: Terms, report: 
 
 
 async def _prolong(client: SmspvaClient, decision: Decision, terms: Terms, report: _Report) -> None:
+    began = datetime.now(UTC)
     try:
         await prolong_once(client, decision.order.id, terms.period)
     except anyio.get_cancelled_exc_class():
-        if competing_call(client, decision.order.id) is not None:  # otherwise nothing was sent
+        calls = [call for call in client.purchases() if call.params.get("id") == str(decision.order.id)]
+        if any(call.started_at >= began and call.outcome not in ("not_sent", "refused") for call in calls):
             report.note(decision, "unknown", "interrupted; smspva purchases shows its outcome")
         raise
     except StaleOrder as error:

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from base64 import b64decode, b64encode
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from attrs import evolve
 from coredis.exceptions import PersistenceError
 
 from smspva_async._concurrency import WorkerThread, finish
-from smspva_async._purchases.store import read_rows, row_of, surplus
+from smspva_async._purchases.store import read_rows, row_of
 from smspva_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -140,10 +140,7 @@ class RedisLedger:
                 f"{self.name} can't be used: {error}. Restore Redis from a backup, or check by hand which orders the"
                 f" account has and remove the record from {self._link.key('ledger')}"
             ) from error
-        missing = [call for call in self._texts if call not in found]
-        lost = [call for call in missing if self._records[call].may_be_done]
-        for call in set(missing).difference(lost):  # another process has dropped it
-            self._forget(call)
+        lost = [call for call in self._texts if call not in found]
         for call, (owner, record) in records.items():
             if call in self._records and _rank(record) < _rank(self._records[call]):
                 lost.append(call)
@@ -180,9 +177,6 @@ class RedisLedger:
         else:
             self._owners.pop(record.call, None)
 
-    def _forget(self, call: str) -> None:
-        del self._records[call], self._texts[call]
-
     # -- writing -----------------------------------------------------------------------------------------------------
 
     async def _save(self, given: Sequence[Record], unsaved: Callable[[], Sequence[Record]]) -> None:
@@ -208,13 +202,6 @@ class RedisLedger:
             for record, text in zip(records, texts, strict=True):
                 if not self._has(record):
                     self._keep(record, owner, text)
-            if dropped := surplus(self._records.values()):
-                with suppress(JournalError):  # the next write tries again
-                    await self._link.do(
-                        lambda redis: redis.hdel(self._link.key("ledger"), dropped), within=_left(deadline)
-                    )
-                    for call in dropped:
-                        self._forget(call)
 
     async def _write(self, redis: coredis.Redis[str], arguments: list[str], *, can_wait: bool) -> Any:  # noqa: ANN401 - Lua's
         """Write rows. Return None if Redis doesn't confirm in time that they are on its disk."""

@@ -20,7 +20,7 @@ from smspva_async._api import methods
 from smspva_async._api.decoding import Answer
 from smspva_async._purchases.store import Record
 from smspva_async._purchases.tracker import PurchaseTracker
-from smspva_async.errors import ApiError, JournalError, OutcomeUnknown
+from smspva_async.errors import JournalError, OutcomeUnknown
 from smspva_async.fleet._ledger import RedisLedger
 from smspva_async.fleet._link import Link
 from smspva_async.simulator import Simulator
@@ -517,30 +517,6 @@ async def test_a_call_that_the_disk_does_not_confirm_is_not_sent(
             await tracker.spend(methods.RENT, RENT, sent(1))
         tasks.cancel_scope.cancel()
     assert await read_by_another(redis_server) == [("not_sent", ()), ("done", (1,))]
-
-
-async def test_of_the_calls_without_effect_the_newest_are_kept(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("smspva_async._purchases.store._MOST_WITHOUT_EFFECT", 2)
-
-    async def refused(_: list[str]) -> Answer:
-        return Answer(200, "application/json", b'{"status": 0, "msg": "no numbers"}')
-
-    async with tracker_of(redis_server) as tracker, tracker_of(redis_server) as another:
-        await another.spend(methods.RENT, RENT, sent(1))
-        for _ in range(3):
-            with pytest.raises(ApiError):
-                await tracker.spend(methods.RENT, RENT, refused)
-            await another.read()  # it has read the calls that are dropped later, and doesn't write them back
-        assert redis_server.cli("HLEN", LEDGER).strip() == "3"
-        await another.spend(methods.RENT, RENT, sent(2))
-        expected = [("done", (1,)), ("refused", ()), ("refused", ()), ("done", (2,))]
-        assert redis_server.cli("HLEN", LEDGER).strip() == "4"
-        assert await read_by_another(redis_server) == expected
-        await tracker.read()
-        assert [purchase.outcome for purchase in tracker.purchases()] == [outcome for outcome, _ in expected]
-        assert [purchase.outcome for purchase in another.purchases()] == [outcome for outcome, _ in expected]
 
 
 async def test_a_cancelled_call_is_recorded(redis_server: RedisServer) -> None:

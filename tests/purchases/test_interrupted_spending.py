@@ -179,16 +179,23 @@ async def test_the_result_of_a_call_that_is_cancelled_at_any_step_is_returned_or
 ) -> None:
     call = CALLS["create"]
     fake_server.call(call, call.sample)
-    fake_server.on("orders", {"status": 1, "data": [{**row_of("orders"), "id": call.expected.id}]})
+    before = {**row_of("orders"), "id": 1, "scode": call.query["service"]}
+    new = {**before, "id": call.expected.id, "pnumber": "9096037999"}
+    fake_server.on("orders", {"status": 1, "data": [before]}, {"status": 1, "data": [before, new]})
+    await client.orders()
+    sent = len(fake_server.queries)
     task = asyncio.ensure_future(call.make(client))
     for _ in range(step):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    if task.cancelled() and fake_server.queries:
+    if task.cancelled() and len(fake_server.queries) > sent:
         (error,) = client.unsettled
         if client.purchases()[0].outcome == "done":
             found = await client.reconcile(error)
+            assert (found.verdict, [order.id for order in found.candidates]) == ("done", [call.expected.id])
+            async with fake_server.client() as another:  # without the record
+                found = await another.reconcile(error)
             assert (found.verdict, [order.id for order in found.candidates]) == ("done", [call.expected.id])
             client.settle(error)
             assert [(it.outcome, it.order_ids) for it in client.purchases()] == [("done", (call.expected.id,))]

@@ -251,13 +251,18 @@ async def test_a_call_without_an_outcome_is_unsettled_at_the_next_start(
 
 async def test_the_orders_end_and_the_server_time_survive_a_restart(path: Path, fake_server: FakeServer) -> None:
     row = {**CALLS["orders"].sample["data"][0], "id": 123}
-    date = {"Date": "Wed, 15 Apr 2020 10:53:00 GMT"}
-    fake_server.on("orders", httpx.Response(200, json={"status": 1, "data": [row]}, headers=date))
+
+    def listed(second: int) -> httpx.Response:
+        date = {"Date": f"Wed, 15 Apr 2020 10:53:0{second} GMT"}
+        return httpx.Response(200, json={"status": 1, "data": [row]}, headers=date)
+
+    fake_server.on("orders", listed(0), listed(1))
     fake_server.call(CALLS["prolong"], httpx.ReadError("lost"))
     async with fake_server.client(ledger=path) as client:
         await client.orders()
+        await anyio.sleep(1)
         await client.orders()  # the second date confirms the first one
-        await anyio.sleep(60)
+        await anyio.sleep(59)
         with pytest.raises(OutcomeUnknown) as failed:
             await CALLS["prolong"].make(client)
     (error,) = at_next_start(path)
@@ -467,6 +472,28 @@ async def test_of_the_calls_without_effect_the_newest_are_kept(
                 with pytest.raises(ConnectionFailed):
                     await call.make(another)
             assert outcomes(path) == ["done", "unknown", "refused", "not_sent", "not_sent"]
+
+
+async def test_a_call_that_another_program_has_dropped_is_no_longer_in_progress(
+    path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smspva_async._purchases.store._MOST_WITHOUT_EFFECT", 1)
+    call, no = CALLS["prolong"], {"status": 0, "msg": "no"}
+    fake_server.on("orders", {"status": 1, "data": []})
+    async with fake_server.client(ledger=path) as client, fake_server.client(ledger=path) as another:
+        lost = await written_by(FakeServer(), path)
+
+        async def refuse() -> object:
+            await another.reconcile(lost)  # which reads the ledger
+            assert [purchase.outcome for purchase in another.purchases()] == ["unknown", "unknown"]
+            return no
+
+        fake_server.call(call, refuse, no)
+        for _ in range(2):
+            with pytest.raises(ApiError):
+                await call.make(client)
+        await another.reconcile(lost)
+        assert [purchase.outcome for purchase in another.purchases()] == ["unknown", "refused"]
 
 
 async def test_programs_that_open_a_ledger_by_two_names_see_each_other_s_calls(

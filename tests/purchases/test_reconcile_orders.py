@@ -129,9 +129,10 @@ async def test_after_the_machine_slept_no_row_is_fresh_until_a_list_shows_the_ti
         date = format_datetime(then, usegmt=True)
         return httpx.Response(200, json={"status": 1, "data": rows}, headers={"Date": date})
 
-    fake_server.on("orders", listed(0), listed(0), listed(90))
+    fake_server.on("orders", listed(0), listed(1), listed(91))
     fake_server.call(CALLS["prolong"], httpx.ReadError("lost"))
     await client.orders()
+    await anyio.sleep(60)
     await client.orders()
     monkeypatch.setattr("smspva_async._purchases.tracker.time", lambda: time() + HOUR)
     error = await unknown(CALLS["prolong"].make(client))
@@ -439,6 +440,7 @@ async def test_a_restored_order_without_an_id_competes_until_a_list_an_hour_late
     fake_server.call(CALLS["restore_user"], CALLS["restore_user"].sample)
     fake_server.call(CALLS["create"], httpx.ReadError("lost"))
     await client.orders()
+    await anyio.sleep(1)
     await client.orders()  # the second date confirms the first one
     assert await CALLS["restore_user"].make(client) is None
     order_ids.append(5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,6 +12,9 @@ import pytest
 import trio
 
 from smspva_async import SmspvaClient, Watcher
+from smspva_async._http.rate_limiter import RateLimiter
+from smspva_async._http.redaction import ApiKey
+from smspva_async._purchases.store import Record, SqliteLedger
 from smspva_async._purchases.tracker import StaleOrder
 from smspva_async.client import prolong_once
 from smspva_async.errors import OutcomeUnknown
@@ -20,6 +25,8 @@ from tests.support.reconciliation import WEEK, client_of, lagging, unknown, verd
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from smspva_async._http.rate_limiter import Permit
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
 
@@ -54,8 +61,9 @@ async def test_one_wrong_date_does_not_show_that_a_call_was_not_done(
             "delete": lambda: client.delete(order.id),
         }
         transport.shifts = [0.0] * wrong + [shift]
-        await client.orders()
-        await client.orders()
+        for _ in range(2):
+            await client.orders()
+            await anyio.sleep(2)
         sim.faults.next(method, "lost")  # type: ignore[arg-type] # one of the calls
         error = await unknown(calls[method]())
         assert (await verdict(client, error))[0] == "open"
@@ -79,13 +87,67 @@ async def test_with_a_wrong_date_no_rental_is_prolonged_twice(tmp_path: Path, sh
 
 
 @pytest.mark.anyio
+async def test_the_age_of_an_earlier_call_is_measured_by_the_server_s_clock(tmp_path: Path) -> None:
+    sim = Simulator(start=datetime.now(UTC) - timedelta(hours=3))
+    order = sim.add_order(days=2)
+    earlier = Record(
+        "c1", "prolong", {"id": str(order.id)}, sim.now, seen_at=sim.now - timedelta(minutes=59), outcome="done"
+    )
+    SqliteLedger(tmp_path / "ledger", ApiKey(KEY).fingerprint)._save([earlier])
+    async with client_of(sim, ledger=tmp_path / "ledger") as client:
+        with pytest.raises(StaleOrder):
+            await prolong_once(client, order.id, WEEK)
+        await anyio.sleep(120)
+        await client.orders()
+        await prolong_once(client, order.id, WEEK)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("minutes", "is_sent"), [(1, True), (3, False)])
+async def test_a_call_that_waited_while_the_machine_slept_is_not_sent(
+    minutes: int, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool
+) -> None:
+    """The event loop's clock stops while the machine sleeps."""
+    sim = simulator(agrees=False)
+    order = sim.add_order(days=2)
+    async with client_of(sim) as client:
+        begin = RateLimiter.begin
+
+        async def sleep(limiter: RateLimiter, permit: Permit) -> None:
+            monkeypatch.setattr("smspva_async._purchases.tracker.time", lambda: time() + 60 * minutes)
+            await begin(limiter, permit)
+
+        monkeypatch.setattr(RateLimiter, "begin", sleep)
+        with nullcontext() if is_sent else pytest.raises(StaleOrder):
+            await prolong_once(client, order.id, WEEK)
+    assert order.days == (9 if is_sent else 2)
+
+
+@pytest.mark.anyio
+async def test_an_old_answer_that_comes_twice_does_not_confirm_itself() -> None:
+    sim = simulator(agrees=False)
+    order = sim.add_order(days=2)
+    async with lagging(sim, 0) as transport, client_of(sim, transport=transport) as client:
+        await anyio.sleep(900)
+        transport.shifts = [-902, -912]
+        for _ in range(2):
+            await client.orders()
+            await anyio.sleep(10)
+        sim.faults.next("prolong_max", "lost", done=False)
+        error = await unknown(client.prolong_days(order.id, 1))
+        assert error.seen_at is not None
+        assert abs(error.seen_at - sim.now) < timedelta(seconds=2)
+
+
+@pytest.mark.anyio
 async def test_a_wrong_date_does_not_count_for_longer_than_the_next_ones(tmp_path: Path) -> None:
     sim = simulator(agrees=False)
     order = sim.add_order(days=2)
     async with lagging(sim, 0) as transport, client_of(sim, transport=transport, ledger=tmp_path / "ledger") as client:
         transport.shifts = [10 * YEAR]
-        await client.orders()
-        await client.orders()
+        for _ in range(2):
+            await client.orders()
+            await anyio.sleep(2)
         sim.faults.next("prolong_max", "lost", done=False)
         error = await unknown(client.prolong_days(order.id, 1))
         assert error.seen_at is not None

@@ -32,6 +32,7 @@ async def client_of(sim: Simulator, *, listed: bool = True, **arguments: Any) ->
     async with SmspvaClient(KEY, **arguments) as client:
         for _ in range(2 * listed):
             await client.orders()
+            await anyio.sleep(1)
         yield client
     assert sim.violations == []
 

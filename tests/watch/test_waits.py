@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from smspva_async import (
+    ConnectionFailed,
     Lagged,
     Order,
     OrderGone,
@@ -168,6 +169,16 @@ async def last_failure(watcher: Watcher, order_id: int) -> str | None:
         await watcher.wait_for_sms(order_id, timeout=5)
     assert f"last failure: {caught.value.last_failure or 'none'}. " in str(caught.value)
     return caught.value.last_failure
+
+
+async def test_a_timeout_reports_the_failure_of_its_own_order() -> None:
+    account = Account(order(1), order(2))
+    async with Watcher(account) as watcher:
+        for order_id in (1, 2):
+            account.failures[order_id] = ConnectionFailed(f"the list of {order_id} is broken", sent=True)
+        await polls(2)
+        for order_id in (1, 2):
+            assert await last_failure(watcher, order_id) == f"the list of {order_id} is broken"
 
 
 @pytest.mark.parametrize(("call", "affected"), [(ORDERS, [1, 2]), (1, [1])])
