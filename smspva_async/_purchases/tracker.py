@@ -7,13 +7,14 @@ import logging
 import os
 from datetime import UTC, datetime
 from functools import partial
+from operator import is_
 from time import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
-from attrs import evolve
+from attrs import define, evolve
 
 from smspva_async._api import methods
 from smspva_async._api.decoding import decode
@@ -69,13 +70,16 @@ class StaleOrder(SmspvaError):
         self.other = other
 
 
-class _Reading(NamedTuple):
-    date: datetime | None
-    """The server's time of an answer; None if it isn't certain."""
-    moment: float
-    """Its time by anyio's clock."""
-    local: float
-    """Its Unix time by this machine's clock."""
+@define
+class _Reading:
+    """The time of an answer, or of its last repetition."""
+
+    date: datetime | None = None
+    """By the server's clock; None if it isn't certain."""
+    moment: float = 0.0
+    """By anyio's clock."""
+    local: float = 0.0
+    """By this machine's clock, as a Unix time."""
 
 
 class KnownOrders:
@@ -85,6 +89,10 @@ class KnownOrders:
         self.ids: frozenset[int] = frozenset()
         self._ends: dict[int, tuple[datetime | None, _Reading]] = {}
         """Order id -> the order's end, and when it was read."""
+        self._last: Sequence[Order | Rental] = ()
+        """The orders of the last answer."""
+        self._reading = _Reading()
+        """Its time."""
         self._is_complete = False
         """True if every row of the last list could be read."""
         self._listed_at: datetime | None = None
@@ -111,11 +119,14 @@ class KnownOrders:
         if method.name == methods.ORDERS.name:
             self._is_complete, self._listed_at = not rows.skipped, read_at
 
-    def _add(self, orders: Iterable[Order | Rental], date: datetime | None) -> None:
-        reading = _Reading(date, anyio.current_time(), time())
-        self._ends |= {order.id: (order.until, reading) for order in orders}
-        if len(self._ends) != len(self.ids):
-            self.ids = frozenset(self._ends)
+    def _add(self, orders: Sequence[Order | Rental], date: datetime | None) -> None:
+        is_repeated = len(orders) == len(self._last) and all(map(is_, orders, self._last))
+        if not is_repeated:  # a poll of a large account mostly repeats the last one
+            self._last, self._reading = orders, _Reading()
+            self._ends |= {order.id: (order.until, self._reading) for order in orders}
+            if len(self._ends) != len(self.ids):
+                self.ids = frozenset(self._ends)
+        self._reading.date, self._reading.moment, self._reading.local = date, anyio.current_time(), time()
 
     def _correct_clock(self, rows: Rows[object]) -> None:
         if rows.date is None:
@@ -142,10 +153,10 @@ class KnownOrders:
         """Return the seconds since an order's end was last read, by the clock that counts the most; 0 if it wasn't."""
         if order_id not in self._ends:
             return 0.0
-        _, (date, moment, local) = self._ends[order_id]
+        _, reading = self._ends[order_id]
         now = self.server_time()
-        by_server = 0.0 if now is None or date is None else (now - date).total_seconds()
-        return max(by_server, anyio.current_time() - moment, time() - local)
+        by_server = 0.0 if now is None or reading.date is None else (now - reading.date).total_seconds()
+        return max(by_server, anyio.current_time() - reading.moment, time() - reading.local)
 
     def before_call(self, record: Record, records: Iterable[Record]) -> Record:
         """Return the record of a new call with the orders and dates that are known before it.
