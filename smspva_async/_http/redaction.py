@@ -34,9 +34,8 @@ class ApiKey:
         self._pattern = self._compile("".join(_parts(key)))
         self.redact: Callable[[str], str] = partial(self._pattern.sub, _MASK)
         """Returns text without the key."""
-        signs = (key[:_CERTAIN], "%", "&", "\\" if _BACKSLASHED.search(key) else r"\u00")
-        self.signs = [sign.encode() for sign in signs]
-        """Texts of which an answer with the key, encoded or cut off, contains at least one."""
+        self._start = key[:_CERTAIN].encode()
+        self._escape = b"\\" if _BACKSLASHED.search(key) else rb"\u00"
         _redact_logs_of(self)
 
     def __repr__(self) -> str:
@@ -46,10 +45,16 @@ class ApiKey:
         """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
         return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
+    def may_be_in(self, body: bytes) -> bool:
+        """Return False if a body certainly lacks the key, also encoded or cut off. Fast, for large answers."""
+        # Single bytes first: they are found much faster.
+        is_escaped = b"\\" in body and self._escape in body
+        return is_escaped or b"%" in body or b"&" in body or self._start in body
+
     def redact_truncated(self, body: bytes) -> str:
         """Return the beginning of a body as text without the key. The body may be cut off in the middle of the key."""
         text = body.decode("utf-8", "replace")[:LONGEST_DATA]
-        return self._truncated_pattern.sub(_MASK, text) if any(sign in body for sign in self.signs) else text
+        return self._truncated_pattern.sub(_MASK, text) if self.may_be_in(body) else text
 
     def redact_body(self, body: bytes) -> bytes:
         """Return an answer's body without the key. JSON stays JSON, and numbers stay even if they contain the key."""
