@@ -34,8 +34,9 @@ class ApiKey:
         self._pattern = self._compile("".join(_parts(key)))
         self.redact: Callable[[str], str] = partial(self._pattern.sub, _MASK)
         """Returns text without the key."""
-        self._start = key[:_CERTAIN].encode()
-        self._escape = b"\\" if _BACKSLASHED.search(key) else rb"\u00"
+        escape = (b"\\",) if _BACKSLASHED.search(key) else (b"\\", rb"\u00")  # a single byte is found much faster
+        self.signs = ((b"%",), (b"&",), escape, (key[:_CERTAIN].encode(),))
+        """Texts: an answer with the key, encoded or cut off, contains all texts of at least one of these."""
         _redact_logs_of(self)
 
     def __repr__(self) -> str:
@@ -45,16 +46,11 @@ class ApiKey:
         """Return an identifier of the account. Slow on purpose (tens of milliseconds), against guessing the key."""
         return hashlib.pbkdf2_hmac("sha256", self.key.encode(), b"smspva_async account", _ROUNDS, dklen=12).hex()
 
-    def may_be_in(self, body: bytes) -> bool:
-        """Return False if a body certainly lacks the key, also encoded or cut off. Fast, for large answers."""
-        # Single bytes first: they are found much faster.
-        is_escaped = b"\\" in body and self._escape in body
-        return is_escaped or b"%" in body or b"&" in body or self._start in body
-
     def redact_truncated(self, body: bytes) -> str:
         """Return the beginning of a body as text without the key. The body may be cut off in the middle of the key."""
         text = body.decode("utf-8", "replace")[:LONGEST_DATA]
-        return self._truncated_pattern.sub(_MASK, text) if self.may_be_in(body) else text
+        may_be_in = any(all(part in body for part in sign) for sign in self.signs)
+        return self._truncated_pattern.sub(_MASK, text) if may_be_in else text
 
     def redact_body(self, body: bytes) -> bytes:
         """Return an answer's body without the key. JSON stays JSON, and numbers stay even if they contain the key."""

@@ -242,7 +242,7 @@ class HttpSession:
         if problem:
             return UnexpectedResponse(problem, status=response.status_code, content_type=content_type)
         body = as_utf_8(b"".join(chunks))
-        if self._api_key.may_be_in(body):
+        if any(all(part in body for part in sign) for sign in self._api_key.signs):
             body = self._api_key.redact_body(body)
         date = _date(response.headers.get("date", ""))
         return Answer(
