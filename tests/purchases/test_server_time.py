@@ -93,7 +93,9 @@ async def test_the_age_of_an_earlier_call_is_measured_by_the_server_s_clock(tmp_
     earlier = Record(
         "c1", "prolong", {"id": str(order.id)}, sim.now, seen_at=sim.now - timedelta(minutes=59), outcome="done"
     )
-    SqliteLedger(tmp_path / "ledger", ApiKey(KEY).fingerprint)._save([earlier])
+    ledger = SqliteLedger(tmp_path / "ledger", ApiKey(KEY).fingerprint)
+    await ledger.save(lambda: [earlier])
+    await ledger.aclose()
     async with client_of(sim, ledger=tmp_path / "ledger") as client:
         with pytest.raises(StaleOrder):
             await prolong_once(client, order.id, WEEK)
